@@ -1,0 +1,1 @@
+"""Studies (*.toml) and the workloads they run, shipped as data; imported as `autotune.studies`."""
