@@ -1,0 +1,1 @@
+"""Cluster geometries; see SOURCE.md."""
