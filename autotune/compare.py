@@ -1,0 +1,260 @@
+"""Says whether one set of run times is faster than another, and what the data could have shown. Pure; no files.
+
+Rules:
+- Times are compared as logarithms: run times err by factors, and a ratio of geometric means does not depend on which
+  side is called the baseline. A speed-up above 1 means that the candidate is faster.
+- Interleaved pairs share their host's weather, so their log ratios go into a one-sample Student t (`paired`); unpaired
+  sides into Welch's t (`unpaired`). The interval is exact for normal logs at any n.
+- "faster" or "slower" needs both significance (the interval excludes 1) and size (the estimate is past the threshold);
+  "same" needs the whole interval within the threshold; all else is "cannot tell". A threshold of t reaches from
+  1/(1 + t) to 1 + t. Several comparisons at once must pass their p-values through `holm`.
+- The winner of a search looks better than it is (`winner_bias`): measure it anew, paired, before believing it.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import statistics
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+from autotune.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+Verdict: TypeAlias = Literal["faster", "same", "slower", "cannot tell"]
+
+POWER = 0.8
+# No clock resolves relative changes below this: equal times must not become significant through rounding.
+RESOLUTION = 1.0e-9
+# Finite-sample factors that make the median absolute deviation of 2, 3, ... normal values unbiased (Croux and
+# Rousseeuw, Computational Statistics 1, 411, 1992); beyond, n / (n - 0.8).
+_MAD_FACTORS = (1.196, 1.495, 1.363, 1.206, 1.200, 1.140, 1.129, 1.107)
+_NORMAL = statistics.NormalDist()
+_NORMAL_FROM = 1.0e5  # degrees of freedom beyond which Student's t is normal to 1e-5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """What the times of two sides say.
+
+    Attributes:
+        speedup: Geometric mean of baseline over candidate times; 1 if nothing was measured.
+        low: Lower end of the confidence interval of `speedup`; 0 if it cannot be told.
+        high: Upper end; infinite if it cannot be told.
+        confidence: Confidence level of the interval, such as 0.95.
+        threshold: Relative change below which a difference does not matter.
+        verdict: `faster`, `same`, `slower` or `cannot tell`, of the candidate.
+        detectable: Smallest relative change these data would have shown with 80 % power; infinite for n < 2.
+        p_value: Two-sided p-value of "the speed-up is 1".
+        n: Pairs, or the samples of the smaller side.
+    """
+
+    speedup: float
+    low: float
+    high: float
+    confidence: float
+    threshold: float
+    verdict: Verdict
+    detectable: float
+    p_value: float
+    n: int
+
+
+def paired(
+    baseline_s: Sequence[float], candidate_s: Sequence[float], *, confidence: float = 0.95, threshold: float = 0.0
+) -> Comparison:
+    """Compare times in seconds that were measured in interleaved pairs, by Student's t on the log ratios.
+
+    Raises `InputError` if the sides differ in length or a time is not a positive number.
+    """
+    if len(baseline_s) != len(candidate_s):
+        counts = f"{len(baseline_s)} baseline and {len(candidate_s)} candidate times"
+        raise InputError(f"{counts} are no pairs; measure them alternately, or compare them unpaired")
+    both = zip(_logs(baseline_s, "baseline"), _logs(candidate_s, "candidate"), strict=True)
+    ratios = [baseline - candidate for baseline, candidate in both]
+    n = len(ratios)
+    centre = math.fsum(ratios) / n if n else 0.0
+    error = statistics.stdev(ratios) / math.sqrt(n) if n > 1 else math.inf
+    return _judge(centre, error, max(n - 1, 1), n=n, confidence=confidence, threshold=threshold)
+
+
+def unpaired(
+    baseline_s: Sequence[float], candidate_s: Sequence[float], *, confidence: float = 0.95, threshold: float = 0.0
+) -> Comparison:
+    """Compare times in seconds that were measured independently, by Welch's t on the logs.
+
+    Raises `InputError` if a time is not a positive number.
+    """
+    sides = (_logs(baseline_s, "baseline"), _logs(candidate_s, "candidate"))
+    n = min(map(len, sides))
+    if n == 0:
+        return _judge(0.0, math.inf, 1, n=0, confidence=confidence, threshold=threshold)
+    centre = math.fsum(sides[0]) / len(sides[0]) - math.fsum(sides[1]) / len(sides[1])
+    if n == 1:
+        return _judge(centre, math.inf, 1, n=1, confidence=confidence, threshold=threshold)
+    errors = [max(statistics.variance(side), RESOLUTION**2) / len(side) for side in sides]
+    freedom = sum(errors) ** 2 / sum(e**2 / (len(side) - 1) for e, side in zip(errors, sides, strict=True))
+    return _judge(centre, math.sqrt(sum(errors)), freedom, n=n, confidence=confidence, threshold=threshold)
+
+
+def holm(p_values: Sequence[float]) -> tuple[float, ...]:
+    """Return Holm's adjusted p-values (Scand. J. Statist. 6, 65, 1979), in the order given.
+
+    Calling significant what stays below alpha keeps the chance of any false alarm in the family below alpha.
+    Raises `InputError` if a p-value is not within 0 and 1.
+    """
+    if wrong := [p for p in p_values if not 0.0 <= p <= 1.0]:
+        raise InputError(f"p-value {wrong[0]} must lie between 0 and 1")
+    adjusted = [0.0] * len(p_values)
+    worst = 0.0
+    for rank, index in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
+        worst = max(worst, min(1.0, (len(p_values) - rank) * p_values[index]))
+        adjusted[index] = worst
+    return tuple(adjusted)
+
+
+def pairs_needed(
+    cv: float, change: float, power: float = POWER, alpha: float = 0.05, *, noise_known: bool = True
+) -> int:
+    """Return how many pairs (or samples a side) show a relative `change` with this power, at least 2.
+
+    n = 2 (z(1 - alpha/2) + z(power))² (cv / change)² for two sides of run-to-run coefficient of variation `cv`. This
+    takes the noise as known. With `noise_known=False` it is Student's quantiles that enter, as for `paired`, which
+    learns the noise from the same pairs: about two more. Pairs whose noise is shared need fewer.
+    Raises `InputError` if an argument is out of range.
+    """
+    if not (0.0 <= cv < math.inf and 0.0 < change < math.inf and 0.0 < alpha < 1.0 and alpha / 2.0 < power < 1.0):
+        raise InputError(f"cv {cv}, change {change}, power {power}, alpha {alpha}: cv may be 0, the rest is above 0")
+    unit = 2.0 * (cv / change) ** 2
+    n = max(2, math.ceil(unit * (_NORMAL.inv_cdf(1.0 - alpha / 2.0) + _NORMAL.inv_cdf(power)) ** 2))
+    while not noise_known and n < unit * (t_quantile(1.0 - alpha / 2.0, n - 1) + t_quantile(power, n - 1)) ** 2:
+        n += 1
+    return n
+
+
+def noise(samples: Sequence[float]) -> float:
+    """Return a robust coefficient of variation: the scaled median absolute deviation over the median.
+
+    Up to half of the samples may be outliers. Raises `InputError` for fewer than 2 samples, or one not positive.
+    """
+    _logs(samples, "sample")
+    n = len(samples)
+    if n < 2:  # noqa: PLR2004
+        raise InputError(f"{n} samples tell nothing about noise; measure at least 2")
+    middle = statistics.median(samples)
+    spread = statistics.median(abs(sample - middle) for sample in samples)
+    factor = _MAD_FACTORS[n - 2] if n - 2 < len(_MAD_FACTORS) else n / (n - 0.8)
+    return factor * spread / (_NORMAL.inv_cdf(0.75) * middle)
+
+
+@functools.cache
+def winner_bias(n: int, cv: float) -> float:
+    """Return by how much the best of `n` equal configurations, measured once each, looks faster than it is.
+
+    The shortest of n normal times lies E[max of n normals] · cv below the mean; the relative speed-up that this feigns
+    is 1 / (1 - E·cv) - 1; infinite where a normal distribution of times makes no sense any more (E·cv ≥ 1).
+    """
+    if n < 1 or not 0.0 <= cv < math.inf:
+        raise InputError(f"winner of {n} configurations at a CV of {cv}: n must be at least 1 and the CV not negative")
+    steps, end = 2000, 12.0
+
+    # E[max] = ∫ (1 - Φ(x)^n) dx over x > 0 - ∫ Φ(x)^n dx over x < 0, by Simpson's rule.
+    def integrand(x: float) -> float:
+        beyond = math.erfc(x / math.sqrt(2.0)) / 2.0
+        return -math.expm1(n * math.log1p(-beyond)) - beyond**n
+
+    inner = math.fsum((4.0 if step % 2 else 2.0) * integrand(end * step / steps) for step in range(1, steps))
+    luck = (integrand(0.0) + inner + integrand(end)) * end / steps / 3.0 * cv
+    return luck / (1.0 - luck) if luck < 1.0 else math.inf
+
+
+@functools.lru_cache(maxsize=4096)
+def t_quantile(p: float, freedom: float) -> float:
+    """Return the quantile of Student's t distribution, by bisection of the incomplete beta function.
+
+    Raises `InputError` unless 0 < p < 1 and the degrees of freedom are positive.
+    """
+    if not (0.0 < p < 1.0 and freedom > 0.0):
+        raise InputError(f"no Student t quantile at p {p} for {freedom} degrees of freedom; p must lie within 0 and 1")
+    if freedom > _NORMAL_FROM:
+        return _NORMAL.inv_cdf(p)
+    tail = 2.0 * min(p, 1.0 - p)
+    low, high = 0.0, 1.0
+    while t_p_value(high, freedom) > tail:
+        low, high = high, 2.0 * high
+    while low < (middle := (low + high) / 2.0) < high:
+        low, high = (middle, high) if t_p_value(middle, freedom) > tail else (low, middle)
+    return math.copysign(high, p - 0.5) if tail < 1.0 else 0.0
+
+
+def t_p_value(t: float, freedom: float) -> float:
+    """Return the two-sided p-value of a Student t statistic: I_x(freedom / 2, 1 / 2) at x = freedom / (freedom + t²)."""
+    if freedom > _NORMAL_FROM:
+        return math.erfc(abs(t) / math.sqrt(2.0))
+    square = min(t * t, 1.0e300)
+    x, y = freedom / (freedom + square), square / (freedom + square)
+    if x < (freedom / 2.0 + 1.0) / (freedom / 2.0 + 2.5):
+        return _beta_part(freedom / 2.0, 0.5, x, y)
+    return 1.0 - _beta_part(0.5, freedom / 2.0, y, x)
+
+
+def _beta_part(a: float, b: float, x: float, y: float) -> float:
+    """Regularised incomplete beta function I_x(a, b), y = 1 - x, by Lentz's continued fraction (DLMF 8.17.22)."""
+    if x <= 0.0:
+        return 0.0
+    front = (
+        math.exp(a * math.log(x) + b * math.log(y) + math.lgamma(a + b) - math.lgamma(a) - math.lgamma(b) - math.log(a))
+        if y > 0.0
+        else 0.0
+    )
+    tiny = 1.0e-300
+    c, d = 1.0, 1.0 / (1.0 - (a + b) * x / (a + 1.0) or tiny)
+    fraction = d
+    for m in range(1, 100_000):
+        for factor in (
+            m * (b - m) * x / ((a + 2 * m - 1) * (a + 2 * m)),
+            -(a + m) * (a + b + m) * x / ((a + 2 * m) * (a + 2 * m + 1)),
+        ):
+            c, d = 1.0 + factor / c or tiny, 1.0 / (1.0 + factor * d or tiny)
+            fraction *= c * d
+        if abs(c * d - 1.0) < 1.0e-15:  # noqa: PLR2004
+            break
+    return front * fraction
+
+
+def _logs(times_s: Sequence[float], side: str) -> list[float]:
+    if wrong := [time for time in times_s if not 0.0 < time < math.inf]:
+        raise InputError(f"{side} time {wrong[0]} s is not a positive number; drop failed runs before comparing")
+    return [math.log(time) for time in times_s]
+
+
+def _judge(centre: float, error: float, freedom: float, *, n: int, confidence: float, threshold: float) -> Comparison:
+    """Turn a mean log ratio and its standard error into a verdict."""
+    if not (0.0 < confidence < 1.0 and 0.0 <= threshold < math.inf):
+        raise InputError(f"confidence {confidence} must lie within 0 and 1, threshold {threshold} at 0 or above")
+    error = max(error, RESOLUTION)
+    half = t_quantile((1.0 + confidence) / 2.0, freedom) * error
+    limit = math.log1p(threshold)
+    verdict: Verdict = "cannot tell"
+    if abs(centre) + half <= limit:
+        verdict = "same"
+    elif abs(centre) > max(half, limit):
+        verdict = "faster" if centre > 0.0 else "slower"
+    return Comparison(
+        speedup=_exp(centre),
+        low=_exp(centre - half),
+        high=_exp(centre + half),
+        confidence=confidence,
+        threshold=threshold,
+        verdict=verdict,
+        detectable=_exp(half + t_quantile(POWER, freedom) * error) - 1.0,
+        p_value=t_p_value(centre / error, freedom),
+        n=n,
+    )
+
+
+def _exp(x: float) -> float:
+    return math.exp(x) if x < math.log(1.0e308) else math.inf

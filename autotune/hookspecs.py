@@ -1,0 +1,100 @@
+"""The hooks of autotune, in the order in which a run reaches them.
+
+Rules: hooks discover and notify; behaviour is in the objects they return. A plugin is a module (or object) named by an
+entry point in the group `autotune`; it marks its functions with `hookimpl` and takes only the arguments it uses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Protocol
+
+import pluggy
+
+from autotune.types import Context, Estimate, Machine, Policy, RunRecord, Task, TaskRecord
+
+if TYPE_CHECKING:
+    from optuna.distributions import BaseDistribution
+
+PROJECT = "autotune"
+hookspec = pluggy.HookspecMarker(PROJECT)
+hookimpl = pluggy.HookimplMarker(PROJECT)
+
+
+class Progress(Protocol):
+    """What is known in the middle of a run."""
+
+    @property
+    def done(self) -> int:
+        """Tasks finished."""
+        ...
+
+    @property
+    def total(self) -> int:
+        """Tasks of the workload."""
+        ...
+
+
+class Strategy(Protocol):
+    """One family of decisions: owns some fields of the policy and a search space for them."""
+
+    @property
+    def name(self) -> str:
+        """Name by which tunings and the command line choose it; also the namespace of its parameters."""
+        ...
+
+    def defaults(self, context: Context) -> Mapping[str, object]:
+        """Return a value for each parameter of `space`: what is used before anything was measured."""
+        ...
+
+    def space(self, context: Context) -> Mapping[str, BaseDistribution]:
+        """Return the static search space: parameter name to Optuna distribution."""
+        ...
+
+    def apply(self, policy: Policy, params: Mapping[str, object], context: Context) -> Policy:
+        """Return the policy with this strategy's fields set from its parameters; pure."""
+        ...
+
+    def adapt(self, policy: Policy, progress: Progress) -> Policy:
+        """Return the policy to go on with in the middle of a run; the same object means no change; pure."""
+        ...
+
+
+@hookspec
+def autotune_strategies() -> Sequence[Strategy]:  # type: ignore[empty-body]
+    """Return strategies; called once, at load."""
+
+
+@hookspec
+def autotune_backends() -> Mapping[str, Callable[..., object]]:  # type: ignore[empty-body]
+    """Return backends, name to factory; called once, at load."""
+
+
+@hookspec
+def autotune_register_programs() -> None:
+    """Register QCEngine harnesses; called once in each process before its first task."""
+
+
+@hookspec(firstresult=True)
+def autotune_estimate(task: Task, machine: Machine) -> Estimate | None:
+    """Return what a task costs, or None to leave it to the next plugin and at last to the default model."""
+
+
+@hookspec
+def autotune_run_started(workload: Sequence[Task], policy: Policy, machine: Machine) -> None:
+    """Notice that a run starts."""
+
+
+@hookspec
+def autotune_task_done(task: Task, record: TaskRecord) -> None:
+    """Notice that a task finished or finally failed."""
+
+
+@hookspec
+def autotune_run_done(run: RunRecord) -> None:
+    """Notice that a run finished."""
+
+
+@hookspec
+def autotune_report_sections(runs: Sequence[RunRecord], changes: Sequence[object]) -> tuple[str, str]:  # type: ignore[empty-body]
+    """Return a section of a report as (title, markdown)."""

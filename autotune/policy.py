@@ -1,0 +1,59 @@
+"""Strategies composed into a policy.
+
+Rules: `compose` folds the strategies' `apply` over the bare `Policy`, in the order given; parameters are namespaced
+`strategy.parameter`. Strategy objects come from plugins and are only called here and in `calibrate`.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+
+from autotune.errors import InputError
+from autotune.hookspecs import Strategy
+from autotune.types import Context, Policy
+
+STANDARD = ("adaptive_workers", "memory_scheduling", "method_tuning", "hybrid", "dynamic_balancing")
+
+
+def choose(known: Mapping[str, Strategy], names: Sequence[str] | None, without: Sequence[str] = ()) -> list[Strategy]:
+    """Return strategies by name, in order; `None` means the five standard ones.
+
+    Raises:
+        InputError: A name is not known.
+    """
+    wanted = [name for name in STANDARD if name in known] if names is None else list(names)
+    for name in (*wanted, *without):
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
+            raise InputError(f"there is no strategy {name!r}; {hint}")
+    return [known[name] for name in wanted if name not in without]
+
+
+def default_parameters(strategies: Sequence[Strategy], context: Context) -> dict[str, object]:
+    """Return the parameters used before anything was measured."""
+    return {f"{s.name}.{key}": value for s in strategies for key, value in s.defaults(context).items()}
+
+
+def compose(strategies: Sequence[Strategy], parameters: Mapping[str, object], context: Context) -> Policy:
+    """Return the policy the strategies make of their parameters; those not given take their default.
+
+    Raises:
+        InputError: A parameter does not belong to any of the strategies' search spaces, or lies outside its range.
+    """
+    _check(strategies, parameters, context)
+    policy = Policy()
+    for strategy in strategies:
+        own = dict(strategy.defaults(context))
+        prefix = f"{strategy.name}."
+        own.update({key.removeprefix(prefix): v for key, v in parameters.items() if key.startswith(prefix)})
+        policy = strategy.apply(policy, own, context)
+    return policy
+
+
+def _check(strategies: Sequence[Strategy], parameters: Mapping[str, object], context: Context) -> None:
+    known = {f"{s.name}.{key}": (s, key) for s in strategies for key in s.defaults(context)}
+    for name in parameters:
+        if name not in known:
+            raise InputError(f"parameter {name!r} belongs to no chosen strategy; known are {', '.join(known)}")

@@ -1,0 +1,334 @@
+"""The supervisor: resident worker processes, one task at a time, one pipe each.
+
+Rules: a worker's death costs its own task and nothing else; a task that exceeds its time limit is killed with its whole
+process tree, counted from the task's start; leaving the pool leaves no process and no scratch file. The pool decides
+nothing: it starts what it is told and reports what happened. See `worker.py` for the processes and who dies with whom.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from typing import NamedTuple
+
+from autotune.errors import AutotuneError, ResourceError
+from autotune.worker import EXIT_REPORT, FORK_REQUEST, THREAD_VARIABLES, Check, Checked, Order, Reply
+
+STARTUP_LIMIT_S = 120.0
+CLOSING_LIMIT_S = 5.0
+LAST_LINES = 12
+KIB_PER_GIB = 2.0**20
+
+
+class Lost(NamedTuple):
+    """A worker ended with its task unfinished; `kind` is `crash` or `timeout`."""
+
+    number: int
+    kind: str
+    reason: str
+    lost_s: float
+
+
+class Usage(NamedTuple):
+    """Resident memory of all workers and their children together, in GiB; shared pages count once per process."""
+
+    resident_gib: float
+
+
+@dataclass(slots=True, kw_only=True)
+class _Worker:
+    number: int
+    pipe: Connection
+    output: Path
+    pid: int = 0
+    recipe: str | None = None
+    order: Order | None = None
+    since: float = 0.0
+    tasks: int = 0
+    exit_status: int | None = None
+
+
+class Pool:
+    """Worker processes for one run or many.
+
+    Args:
+        programs: QCEngine programs to import before the first fork.
+        passive_wait: Idle OpenMP threads sleep instead of spinning; fixed for the life of the pool.
+        scratch: Folder for scratch files; a private folder is made in it and removed on `close`.
+
+    Raises:
+        ResourceError: This platform cannot fork, or the scratch folder cannot be written.
+    """
+
+    def __init__(self, *, programs: Sequence[str], passive_wait: bool = False, scratch: Path | None = None) -> None:
+        if not hasattr(os, "fork"):
+            raise ResourceError("worker processes need a platform with fork (Linux, macOS, or WSL on Windows)")
+        self.passive_wait = passive_wait
+        try:
+            self._scratch = Path(tempfile.mkdtemp(prefix="autotune-", dir=scratch))
+        except OSError as error:
+            raise ResourceError(f"scratch folder {error.filename} cannot be written; set TMPDIR to one that can") from error
+        self._control, theirs = socket.socketpair()
+        arguments = {"control_fd": theirs.fileno(), "programs": list(programs), "scratch": str(self._scratch)}
+        self._log = self._scratch / "zygote-output"
+        with theirs, self._log.open("wb") as log:
+            self._zygote = subprocess.Popen(
+                [sys.executable, "-m", "autotune.worker", json.dumps(arguments)],
+                pass_fds=[theirs.fileno()],
+                env=_environment(passive_wait=passive_wait),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        self._workers: dict[int, _Worker] = {}
+        self._next_number = 0
+        self._recipe: str | None = None
+
+    def __enter__(self) -> Pool:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def set_recipe(self, recipe: str) -> None:
+        """Give what the next orders are built from; see `component.Recipe.to_json`."""
+        self._recipe = recipe
+
+    def prepare(self, workers: int) -> None:
+        """Fork workers until there are as many, so that they start together."""
+        while len(self._workers) < workers:
+            self._fork()
+
+    def check(self) -> Checked:
+        """Return what is wrong with the recipe; blocks until a worker has looked."""
+        worker = self._idle_worker()
+        self._brief(worker)
+        worker.pipe.send(Check())
+        deadline = time.monotonic() + STARTUP_LIMIT_S
+        while time.monotonic() < deadline and not self._zygote_is_dead():
+            if worker.pipe.poll(0.25):
+                try:
+                    message = worker.pipe.recv()
+                except (EOFError, OSError):
+                    break
+                if isinstance(message, Checked):
+                    return message
+                worker.pid = message
+        raise AutotuneError(f"the worker processes did not start: {self._last_lines(self._log) or 'no output'}")
+
+    def start(self, order: Order) -> None:
+        """Start a task on an idle worker, forking one where there is none."""
+        worker = self._idle_worker()
+        worker.order, worker.since = order, time.monotonic()
+        try:
+            self._brief(worker)
+            worker.pipe.send(order)
+        except OSError:
+            # Already dead: `wait` finds the closed pipe and reports the task as lost.
+            return
+
+    def wait(self, *, timeout_s: float, task_limit_s: float | None = None) -> list[Reply | Lost]:
+        """Return what happened, waiting up to `timeout_s` for something to happen.
+
+        Args:
+            timeout_s: How long to wait when nothing happens.
+            task_limit_s: A task that runs longer is killed and reported as lost.
+        """
+        until = timeout_s
+        if task_limit_s is not None:
+            now = time.monotonic()
+            ends = [worker.since + task_limit_s - now for worker in self._workers.values() if worker.order]
+            until = max(0.0, min([timeout_s, *ends]))
+        pipes = {worker.pipe: worker for worker in self._workers.values()}
+        events: list[Reply | Lost] = []
+        for ready in wait([*pipes, self._control], until):
+            if ready is self._control:
+                self._take_exit_reports()
+            else:
+                assert isinstance(ready, Connection)
+                self._receive(pipes[ready], events)
+        for worker in [w for w in self._workers.values() if w.exit_status is not None and not w.pipe.poll()]:
+            self._bury(worker, events)
+        if task_limit_s is not None:
+            for worker in list(self._workers.values()):
+                running_s = time.monotonic() - worker.since
+                if worker.order and running_s >= task_limit_s:
+                    reason = f"took longer than the limit of {task_limit_s:g} s"
+                    events.append(Lost(worker.order.number, "timeout", reason, running_s))
+                    self._kill(worker)
+        return events
+
+    def retire_after(self, tasks: int) -> None:
+        """Replace idle workers that have run as many tasks; 0 keeps them."""
+        if tasks:
+            for worker in [w for w in self._workers.values() if w.order is None and w.tasks >= tasks]:
+                with contextlib.suppress(OSError):
+                    worker.pipe.send(None)
+                self._forget(worker)
+
+    def worker_of(self, number: int) -> int:
+        """Return the process id that runs a task, 0 where it is not known."""
+        return next((w.pid for w in self._workers.values() if w.order and w.order.number == number), 0)
+
+    def usage(self) -> Usage:
+        """Return the resident memory of the worker processes and everything below them."""
+        import psutil
+
+        total = 0
+        with contextlib.suppress(psutil.Error):
+            for process in psutil.Process(self._zygote.pid).children(recursive=True):
+                with contextlib.suppress(psutil.Error):
+                    total += process.memory_info().rss
+        return Usage(total / 2**30)
+
+    def cancel(self) -> None:
+        """Kill what runs; idle workers stay."""
+        for worker in [w for w in self._workers.values() if w.order is not None]:
+            self._kill(worker)
+
+    def close(self) -> None:
+        """End all processes and remove the scratch folder; safe to call twice."""
+        for worker in list(self._workers.values()):
+            if worker.order is not None or worker.pid == 0:
+                self._kill(worker)
+            else:
+                self._forget(worker)
+        self._control.close()
+        try:
+            self._zygote.wait(CLOSING_LIMIT_S)
+        except subprocess.TimeoutExpired:
+            # Still importing, or stuck in a library: it holds nothing of value.
+            self._zygote.kill()
+            self._zygote.wait()
+        shutil.rmtree(self._scratch, ignore_errors=True)
+
+    def _zygote_is_dead(self) -> bool:
+        return self._zygote.poll() is not None
+
+    def _fork(self) -> _Worker:
+        ours, theirs = socket.socketpair()
+        number, self._next_number = self._next_number, self._next_number + 1
+        with theirs:
+            try:
+                socket.send_fds(self._control, [FORK_REQUEST.pack(number)], [theirs.fileno()])
+            except OSError as error:
+                ours.close()
+                raise AutotuneError(
+                    f"the worker processes ended unexpectedly: {self._last_lines(self._log) or 'no output'}"
+                ) from error
+        output = self._scratch / f"worker-{number}" / "output"
+        worker = _Worker(number=number, pipe=Connection(ours.detach()), output=output)
+        self._workers[number] = worker
+        return worker
+
+    def _idle_worker(self) -> _Worker:
+        idle = next((w for w in self._workers.values() if w.order is None and w.exit_status is None), None)
+        return idle or self._fork()
+
+    def _brief(self, worker: _Worker) -> None:
+        if worker.recipe is not self._recipe:
+            worker.pipe.send(self._recipe)
+            worker.recipe = self._recipe
+
+    def _receive(self, worker: _Worker, events: list[Reply | Lost]) -> None:
+        try:
+            message = worker.pipe.recv()
+        except (EOFError, OSError):
+            deadline = time.monotonic() + 1.0
+            while worker.exit_status is None and time.monotonic() < deadline and wait([self._control], 0.2):
+                self._take_exit_reports()
+            self._bury(worker, events)
+            return
+        if isinstance(message, Reply):
+            worker.order = None
+            worker.tasks += 1
+            events.append(message)
+        else:
+            worker.pid = message
+
+    def _take_exit_reports(self) -> None:
+        try:
+            data = self._control.recv(EXIT_REPORT.size * 64)
+        except OSError:
+            data = b""
+        if not data:
+            raise AutotuneError(f"the worker processes ended unexpectedly: {self._last_lines(self._log) or 'no output'}")
+        for number, status in EXIT_REPORT.iter_unpack(data):
+            if number in self._workers:
+                self._workers[number].exit_status = status
+
+    def _bury(self, worker: _Worker, events: list[Reply | Lost]) -> None:
+        if worker.order is not None:
+            reason = _describe(worker.exit_status)
+            lines = self._last_lines(worker.output)
+            lost_s = time.monotonic() - worker.since
+            events.append(Lost(worker.order.number, "crash", f"{reason}{'; last lines: ' if lines else ''}{lines}", lost_s))
+        self._kill(worker)
+
+    def _kill(self, worker: _Worker) -> None:
+        if worker.pid:
+            kill_tree(worker.pid)
+        self._forget(worker)
+
+    def _forget(self, worker: _Worker) -> None:
+        worker.pipe.close()
+        del self._workers[worker.number]
+
+    @staticmethod
+    def _last_lines(path: Path) -> str:
+        try:
+            text = path.read_text(encoding="utf-8", errors="replace")[-4000:]
+        except OSError:
+            return ""
+        return " | ".join(line.strip() for line in text.splitlines()[-LAST_LINES:] if line.strip())
+
+
+def kill_tree(pid: int) -> None:
+    """Kill a worker and everything it started, also what left its session; a worker adopts its orphans."""
+    import psutil
+
+    with contextlib.suppress(psutil.Error, OSError):
+        process = psutil.Process(pid)
+        tree = process.children(recursive=True)
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(pid, signal.SIGKILL)
+        for member in (process, *tree):
+            with contextlib.suppress(psutil.Error):
+                member.kill()
+
+
+def _environment(*, passive_wait: bool) -> dict[str, str]:
+    """Return the environment of the workers: one thread until a task says otherwise, nothing pinned."""
+    environment = {**os.environ, **dict.fromkeys(THREAD_VARIABLES, "1")}
+    # Children would inherit one core from these.
+    for pinned in ("OMP_PROC_BIND", "OMP_PLACES", "GOMP_CPU_AFFINITY", "KMP_AFFINITY"):
+        environment.pop(pinned, None)
+    # Left alone, GNU OpenMP spins for a while and then sleeps.
+    environment.pop("OMP_WAIT_POLICY", None)
+    if passive_wait:
+        environment["OMP_WAIT_POLICY"] = "PASSIVE"
+    return environment
+
+
+def _describe(status: int | None) -> str:
+    if status is None:
+        return "the worker process ended without a word"
+    if os.WIFSIGNALED(status):
+        number = os.WTERMSIG(status)
+        name = signal.Signals(number).name if number in set(signal.Signals) else str(number)
+        memory = " (often the system's answer to too little memory)" if number == signal.SIGKILL else ""
+        return f"the worker process was ended by {name}{memory}"
+    return f"the worker process exited with status {os.WEXITSTATUS(status)}"

@@ -1,0 +1,336 @@
+"""From a many-body input to tasks, and from task values to the ManyBodyResult.
+
+Rules: the only room that knows QCManyBody. Everything is QCSchema v2 inside; a v1 input is converted on entry and its
+result on exit, which is what QCEngine's `qcmanybody` procedure does. Fragment charges and multiplicities are always
+made explicit before a molecule is built: left to be guessed, QCElemental's search over them grows without bound.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from autotune import basis
+from autotune.component import PROPERTIES, Keys, Recipe
+from autotune.errors import InputError
+from autotune.types import Method, Task, TaskSize
+
+if TYPE_CHECKING:
+    from qcelemental.models.v2 import Molecule
+    from qcmanybody.models.v1 import ManyBodyResult as ManyBodyResultV1
+    from qcmanybody.models.v2 import ManyBodyInput, ManyBodyResult
+
+MIN_DISTANCE_BOHR = 0.75  # 0.4 Å: closer than any bond (H2 has 0.74 Å), so two atoms were given one place
+MAX_INPUT_BYTES = 256 * 2**20
+
+
+class Workload:
+    """All tasks of a many-body input, and the way back to its result.
+
+    Attributes:
+        tasks: Distinct component calculations.
+        recipe: What workers need to build each task's input.
+        schema_version: QCSchema version of the input, and of the result.
+    """
+
+    def __init__(self, many_body_input: ManyBodyInput, *, schema_version: int) -> None:
+        from qcmanybody.v2 import ManyBodyComputer
+
+        if many_body_input.specification.keywords.embedding_charges:
+            raise InputError("keyword embedding_charges is not supported yet; remove it or run upstream's qcmanybody")
+        try:
+            self._computer = ManyBodyComputer.from_manybodyinput(many_body_input, build_tasks=False)
+        except ValueError as error:
+            raise InputError(f"the many-body input cannot be planned: {_one_line(error)}") from error
+        self.schema_version = schema_version
+        molecule = self._computer.molecule
+        _check_distances(molecule)
+        self.recipe = _recipe(many_body_input, self._computer)
+        self._keys_by_label: dict[str, str] = {}
+        self.tasks = self._plan()
+
+    def _plan(self) -> tuple[Task, ...]:
+        keys = Keys(self.recipe)
+        sizes = _Sizes(self.recipe.molecule)
+        methods = {level: _method(self.recipe, level) for level in self.recipe.specifications}
+        found: dict[str, tuple[str, Sequence[int], Sequence[int]]] = {}
+        labels: dict[str, list[str]] = {}
+        for level, label, real, in_basis in self._components():
+            key = keys.key(level, real, in_basis)
+            self._keys_by_label[label] = key
+            found.setdefault(key, (level, real, in_basis))
+            labels.setdefault(key, []).append(label)
+        return tuple(
+            Task(
+                number=number,
+                key=key,
+                level=level,
+                real=tuple(real),
+                basis=tuple(in_basis),
+                labels=tuple(labels[key]),
+                method=methods[level],
+                size=sizes.of(methods[level].basis, real, in_basis),
+            )
+            for number, (key, (level, real, in_basis)) in enumerate(found.items())
+        )
+
+    def _components(self) -> Iterator[tuple[str, str, Sequence[int], Sequence[int]]]:
+        """Yield level, label, real and basis fragments in the order of upstream's `iterate_molecules`."""
+        from qcmanybody.utils import labeler
+
+        done: set[str] = set()
+        for level, compute_dict in self._computer.qcmb_core.compute_map.items():
+            for components in compute_dict["all"].values():
+                for real, in_basis in components:
+                    label = labeler(level, real, in_basis)
+                    if label not in done:
+                        done.add(label)
+                        yield level, label, real, in_basis
+
+    @property
+    def methods(self) -> tuple[Method, ...]:
+        """Model chemistries of the tasks, in order of appearance."""
+        return tuple(dict.fromkeys(task.method for task in self.tasks))
+
+    def assemble(
+        self, values: Mapping[str, Mapping[str, Any]], results: Mapping[str, str]
+    ) -> ManyBodyResult | ManyBodyResultV1:
+        """Return upstream's result from the values of all tasks.
+
+        Args:
+            values: By task key, `energy` (Eh), `gradient` (Eh/a0, nested lists, shape (natom, 3)) and `hessian`
+                (Eh/a0², shape (3 natom, 3 natom)), as far as computed.
+            results: By task key, the AtomicResult (v2, JSON); empty unless the input keeps component results.
+        """
+        import numpy as np
+        from qcelemental.models.v2 import AtomicResult
+
+        converted = {
+            key: {name: value if name == "energy" else np.asarray(value) for name, value in of_task.items()}
+            for key, of_task in values.items()
+        }
+        properties = {label: dict(converted[key]) for label, key in self._keys_by_label.items()}
+        component_results = {}
+        if results:
+            models = {key: AtomicResult(**json.loads(text)) for key, text in results.items()}
+            component_results = {label: models[key] for label, key in self._keys_by_label.items()}
+        back = self._computer.qcmb_core.analyze(properties)
+        back["nbody_number"] = len(properties)
+        result = self._computer.get_results(external_results=back, component_results=component_results)
+        return result.convert_v(1) if self.schema_version == 1 else result
+
+
+class _Sizes:
+    """Sizes of components from per-fragment sums."""
+
+    def __init__(self, molecule: Molecule) -> None:
+        self._atoms = [len(fragment) for fragment in molecule.fragments]
+        self._symbols = [[str(molecule.symbols[atom]) for atom in fragment] for fragment in molecule.fragments]
+        self._electrons = [
+            basis.electrons(symbols, charge)
+            for symbols, charge in zip(self._symbols, molecule.fragment_charges, strict=True)
+        ]
+        self._functions: dict[str, list[int]] = {}
+
+    def of(self, basis_name: str, real: Sequence[int], in_basis: Sequence[int]) -> TaskSize:
+        functions = self._functions.get(basis_name)
+        if functions is None:
+            functions = [sum(basis.functions(basis_name, s) for s in symbols) for symbols in self._symbols]
+            self._functions[basis_name] = functions
+        atoms = sum(self._atoms[f - 1] for f in real)
+        return TaskSize(
+            atoms=atoms,
+            ghost_atoms=sum(self._atoms[f - 1] for f in in_basis) - atoms,
+            electrons=sum(self._electrons[f - 1] for f in real),
+            functions=sum(functions[f - 1] for f in in_basis),
+        )
+
+
+def load(source: object) -> Workload:
+    """Return the workload of a many-body input.
+
+    Args:
+        source: A `ManyBodyInput` (v1 or v2), or its fields as a mapping, as JSON text would give them.
+
+    Raises:
+        InputError: The input is not a valid many-body input; the message names the field.
+    """
+    model, version = _as_v2(source)
+    return Workload(model, schema_version=version)
+
+
+def parse_json(text: str, *, name: str) -> dict[str, Any]:
+    """Return the fields of a many-body input given as JSON text; `name` is what error messages call it."""
+    if len(text) > MAX_INPUT_BYTES:
+        raise InputError(f"{name} is larger than {MAX_INPUT_BYTES // 2**20} MiB; this is not a many-body input")
+    try:
+        fields = json.loads(text)
+    except (json.JSONDecodeError, RecursionError) as error:
+        where = f" (line {error.lineno}, column {error.colno})" if isinstance(error, json.JSONDecodeError) else ""
+        raise InputError(f"{name} is not valid JSON{where}: {_one_line(error)}; give a ManyBodyInput file") from error
+    if not isinstance(fields, dict):
+        raise InputError(f"{name} holds a JSON {type(fields).__name__}, not a ManyBodyInput object")
+    return fields
+
+
+def programs_of(source: object) -> tuple[str, ...]:
+    """Return the QCEngine programs that an input names, without validating it; so that they can start to load early."""
+    try:
+        fields = source if isinstance(source, Mapping) else source.model_dump()  # type: ignore[attr-defined]
+        inner = fields["specification"]["specification"]
+        chemistries = [inner] if "model" in inner else inner.values()
+        return tuple(sorted({str(chemistry["program"]).lower() for chemistry in chemistries}))
+    except (AttributeError, KeyError, TypeError):
+        return ()
+
+
+def _as_v2(source: object) -> tuple[ManyBodyInput, int]:
+    from pydantic import ValidationError
+    from qcmanybody.models import v1, v2
+
+    if isinstance(source, v2.ManyBodyInput):
+        return source, 2
+    if isinstance(source, v1.ManyBodyInput):
+        return source.convert_v(2), 1
+    if not isinstance(source, Mapping):
+        raise InputError(f"a many-body input is a ManyBodyInput, a mapping or a file, not {type(source).__name__}")
+    fields = dict(source)
+    version = _schema_version(fields)
+    if not isinstance(fields.get("molecule"), Mapping):
+        raise InputError("the many-body input has no molecule; give field 'molecule' with symbols, geometry, fragments")
+    fields["molecule"] = explicit_fragments(fields["molecule"])
+    try:
+        if version == 1:
+            return v1.ManyBodyInput(**fields).convert_v(2), 1
+        return v2.ManyBodyInput(**fields), 2
+    except ValidationError as error:
+        raise InputError(f"the many-body input is not valid: {_first_fault(error)}") from error
+    except (ValueError, TypeError, KeyError) as error:
+        # pydantic.v1's ValidationError is a ValueError; molparse raises its own kinds, all ValueErrors too.
+        errors = error.errors() if hasattr(error, "errors") else None
+        fault = _fault_line(errors[0]["loc"], errors[0]["msg"]) if errors else _one_line(error)
+        raise InputError(f"the many-body input is not valid: {fault}") from error
+    except Exception as error:
+        if type(error).__module__.startswith("qcelemental"):
+            raise InputError(f"the many-body input is not valid: {_one_line(error)}") from error
+        raise
+
+
+def _schema_version(fields: Mapping[str, Any]) -> int:
+    name = fields.get("schema_name", "")
+    stated = fields.get("schema_version", {"qcschema_manybodyinput": 1, "qcschema_many_body_input": 2}.get(name, 2))
+    if stated not in (1, 2):
+        raise InputError(f"schema_version {stated!r} is not known; many-body inputs have schema_version 1 or 2")
+    return int(stated)
+
+
+def explicit_fragments(molecule: Mapping[str, Any]) -> dict[str, Any]:
+    """Return molecule fields with fragment charges and multiplicities made explicit.
+
+    Charges that are not given are 0, multiplicities that are not given are 1 or 2 by the parity of the electrons.
+
+    Raises:
+        InputError: No fragments, charges that do not add up to the molecular charge, or lists of the wrong length.
+    """
+    fields = dict(molecule)
+    fragments = fields.get("fragments")
+    symbols = fields.get("symbols")
+    if fragments is None or symbols is None or len(fragments) < 2:  # noqa: PLR2004 - a many-body expansion needs two
+        raise InputError(
+            "the molecule has no fragments, so there is nothing to expand; give at least two in field 'fragments'"
+            " (or --fragments for an XYZ file)"
+        )
+    count = len(fragments)
+    charges = fields.get("fragment_charges")
+    total = fields.get("molecular_charge")
+    if charges is None:
+        if total:
+            raise InputError(
+                f"the molecule has charge {total:+g} but no fragment_charges; say which of the {count} fragments have it"
+            )
+        charges = [0.0] * count
+    if len(charges) != count:
+        raise InputError(f"fragment_charges has {len(charges)} entries for {count} fragments; give one for each")
+    if total is not None and not math.isclose(total, sum(charges), abs_tol=1e-6):
+        raise InputError(f"fragment_charges add up to {sum(charges):+g} but molecular_charge is {total:+g}; mend one")
+    multiplicities = fields.get("fragment_multiplicities")
+    if multiplicities is None:
+        try:
+            multiplicities = [
+                1 + basis.electrons([symbols[atom] for atom in fragment], charge) % 2
+                for fragment, charge in zip(fragments, charges, strict=True)
+            ]
+        except IndexError as error:
+            raise InputError(f"field 'fragments' names an atom beyond the {len(symbols)} of the molecule") from error
+        except Exception as error:
+            raise InputError(f"field 'symbols' holds something that is no element: {_one_line(error)}") from error
+    if len(multiplicities) != count:
+        raise InputError(f"fragment_multiplicities has {len(multiplicities)} entries for {count} fragments")
+    return {**fields, "fragment_charges": list(charges), "fragment_multiplicities": list(multiplicities)}
+
+
+def _recipe(many_body_input: ManyBodyInput, computer: Any) -> Recipe:
+    programs: dict[str, str] = {}
+    specifications: dict[str, dict[str, Any]] = {}
+    for level, chemistry in many_body_input.specification.specification.items():
+        # The same three steps as upstream's from_manybodyinput, so that inputs are equal field by field.
+        fields = chemistry.model_dump()
+        programs[level] = fields.pop("program").lower()
+        fields["driver"] = str(computer.driver.value)
+        fields.pop("schema_name", None)
+        specifications[level] = fields
+    missing = sorted(set(computer.levels.values()) - specifications.keys())
+    if missing:
+        raise InputError(
+            f"levels name {', '.join(map(repr, missing))}, which the specification does not define;"
+            f" it defines {', '.join(map(repr, specifications))}"
+        )
+    for level, program in programs.items():
+        if not program:
+            raise InputError(f"model chemistry {level!r} names no program; give 'program', such as pyscf")
+    keep = many_body_input.specification.protocols.cluster_results.value == "all"
+    return Recipe(molecule=computer.molecule, programs=programs, specifications=specifications, keep_results=keep)
+
+
+def _method(recipe: Recipe, level: str) -> Method:
+    fields = recipe.specifications[level]
+    model = fields["model"]
+    return Method(
+        program=recipe.programs[level],
+        method=str(model["method"]).lower(),
+        basis=str(model.get("basis") or "").lower(),
+        driver=str(fields["driver"]),
+        keywords=json.dumps(fields.get("keywords", {}), sort_keys=True, separators=(",", ":"), default=str),
+    )
+
+
+def _check_distances(molecule: Molecule) -> None:
+    import numpy as np
+
+    geometry = np.asarray(molecule.geometry)
+    for atom in range(1, len(geometry)):
+        distances = np.linalg.norm(geometry[:atom] - geometry[atom], axis=1)
+        other = int(distances.argmin())
+        if distances[other] < MIN_DISTANCE_BOHR:
+            raise InputError(
+                f"atoms {other + 1} ({molecule.symbols[other]}) and {atom + 1} ({molecule.symbols[atom]}) overlap:"
+                f" {distances[other] * 0.529177:.3f} Å apart; mend the geometry (ManyBodyInput geometries are in bohr)"
+            )
+
+
+def _first_fault(error: Any) -> str:
+    fault = error.errors()[0]
+    return _fault_line(fault["loc"], fault["msg"])
+
+
+def _fault_line(location: Sequence[object], message: str) -> str:
+    return f"field {'.'.join(str(part) for part in location)}: {' '.join(str(message).split())}"
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+__all__ = ["PROPERTIES", "Workload", "explicit_fragments", "load", "parse_json", "programs_of"]

@@ -1,0 +1,58 @@
+"""Strategy `hybrid`: threads × workers - how many cores an ordinary task gets, and how many one that dominates."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from autotune.hookspecs import Progress, Strategy, hookimpl
+from autotune.types import Context, Policy
+
+if TYPE_CHECKING:
+    from optuna.distributions import BaseDistribution
+
+
+class Hybrid:
+    """Owns `width`, `wide_width` and `wide_above`; raises `core_slots` where a width needs it."""
+
+    name = "hybrid"
+
+    def defaults(self, context: Context) -> Mapping[str, object]:
+        """One core a task; all cores for a task that is longer than a core's share of the whole run."""
+        del context
+        return {"width": 1, "wide_above": 1.0}
+
+    def space(self, context: Context) -> Mapping[str, BaseDistribution]:
+        """Powers of two up to the cores, and from which share of the balanced load a task counts as dominating."""
+        from optuna.distributions import CategoricalDistribution
+
+        cores = context.machine.cores
+        widths = tuple(2**power for power in range(cores.bit_length()) if 2**power <= cores)
+        return {
+            "width": CategoricalDistribution(widths),
+            "wide_above": CategoricalDistribution((0.25, 0.5, 1.0)),
+        }
+
+    def apply(self, policy: Policy, params: Mapping[str, object], context: Context) -> Policy:
+        """Set the widths, never above the cores."""
+        cores = context.machine.cores
+        width = min(int(str(params["width"])), cores)
+        return replace(
+            policy,
+            width=width,
+            wide_width=max(cores, width),
+            wide_above=float(str(params["wide_above"])),
+            core_slots=max(policy.core_slots, width),
+        )
+
+    def adapt(self, policy: Policy, progress: Progress) -> Policy:
+        """Keep the policy."""
+        del progress
+        return policy
+
+
+@hookimpl
+def autotune_strategies() -> Sequence[Strategy]:
+    """Offer the strategy."""
+    return [Hybrid()]
