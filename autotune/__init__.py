@@ -1,1 +1,32 @@
-"""autotune."""
+"""autotune: many-body (fragment) quantum chemistry as fast as this machine allows.
+
+    import autotune
+    result = autotune.run(many_body_input)          # a QCManyBody ManyBodyInput, v1 or v2
+
+    with autotune.Session() as session:             # warm workers for many inputs
+        for geometry in trajectory:
+            result = session.run(geometry)
+
+Importing this package loads none of the libraries it uses.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from autotune.api import Options, Session, run
+
+__all__ = ["Options", "Session", "run"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in __all__:
+        from autotune import api
+
+        return getattr(api, name)
+    raise AttributeError(f"module 'autotune' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -67,4 +67,4 @@ def _shell_functions(shell: dict[str, object]) -> int:
     spherical = shell["function_type"] == "gto_spherical"
     # Several momenta (an sp shell) pair with one coefficient row each; one momentum may have many contractions.
     contractions = momenta if len(momenta) > 1 else momenta * len(coefficients)
-    return sum(2 * l + 1 if spherical else (l + 1) * (l + 2) // 2 for l in contractions)
+    return sum(2 * m + 1 if spherical else (m + 1) * (m + 2) // 2 for m in contractions)

@@ -29,11 +29,14 @@ Verdict: TypeAlias = Literal["faster", "same", "slower", "cannot tell"]
 POWER = 0.8
 # No clock resolves relative changes below this: equal times must not become significant through rounding.
 RESOLUTION = 1.0e-9
+# A smaller change, in units of the noise, asks for more pairs than there can ever be.
+MIN_CHANGE = 1.0e-6
 # Finite-sample factors that make the median absolute deviation of 2, 3, ... normal values unbiased (Croux and
 # Rousseeuw, Computational Statistics 1, 411, 1992); beyond, n / (n - 0.8).
 _MAD_FACTORS = (1.196, 1.495, 1.363, 1.206, 1.200, 1.140, 1.129, 1.107)
 _NORMAL = statistics.NormalDist()
 _NORMAL_FROM = 1.0e5  # degrees of freedom beyond which Student's t is normal to 1e-5
+_T_MAX = 1.0e150  # its square is still a number
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,20 +120,23 @@ def holm(p_values: Sequence[float]) -> tuple[float, ...]:
 
 
 def pairs_needed(
-    cv: float, change: float, power: float = POWER, alpha: float = 0.05, *, noise_known: bool = True
+    cv: float, change: float, *, power: float = POWER, alpha: float = 0.05, noise_known: bool = True
 ) -> int:
     """Return how many pairs (or samples a side) show a relative `change` with this power, at least 2.
 
-    n = 2 (z(1 - alpha/2) + z(power))² (cv / change)² for two sides of run-to-run coefficient of variation `cv`. This
-    takes the noise as known. With `noise_known=False` it is Student's quantiles that enter, as for `paired`, which
-    learns the noise from the same pairs: about two more. Pairs whose noise is shared need fewer.
-    Raises `InputError` if an argument is out of range.
+    n = 2 (z(1 - alpha/2) + z(power))² (cv / change)² for two sides of run-to-run coefficient of variation `cv`, whose
+    noise is known beforehand and not shared. With `noise_known=False`, Student's quantiles take the place of z, as in
+    `paired`, which learns the noise from the same pairs: about two more pairs. Raises `InputError` out of range.
     """
-    if not (0.0 <= cv < math.inf and 0.0 < change < math.inf and 0.0 < alpha < 1.0 and alpha / 2.0 < power < 1.0):
-        raise InputError(f"cv {cv}, change {change}, power {power}, alpha {alpha}: cv may be 0, the rest is above 0")
+    if not (0.0 <= cv < math.inf and MIN_CHANGE * max(cv, 1.0) < change < math.inf):
+        raise InputError(
+            f"no number of pairs shows a change of {change} at a CV of {cv}; both must be sensible fractions"
+        )
+    if not (0.0 < alpha < 1.0 and 0.5 <= power < 1.0):  # noqa: PLR2004
+        raise InputError(f"alpha {alpha} must lie within 0 and 1, power {power} within 0.5 and 1")
     unit = 2.0 * (cv / change) ** 2
-    n = max(2, math.ceil(unit * (_NORMAL.inv_cdf(1.0 - alpha / 2.0) + _NORMAL.inv_cdf(power)) ** 2))
-    while not noise_known and n < unit * (t_quantile(1.0 - alpha / 2.0, n - 1) + t_quantile(power, n - 1)) ** 2:
+    n = max(2, math.ceil(unit * (_NORMAL.inv_cdf(power) - _NORMAL.inv_cdf(alpha / 2.0)) ** 2))
+    while not noise_known and n < unit * (t_quantile(power, n - 1) - t_quantile(alpha / 2.0, n - 1)) ** 2:
         n += 1
     return n
 
@@ -183,7 +189,7 @@ def t_quantile(p: float, freedom: float) -> float:
         return _NORMAL.inv_cdf(p)
     tail = 2.0 * min(p, 1.0 - p)
     low, high = 0.0, 1.0
-    while t_p_value(high, freedom) > tail:
+    while high < _T_MAX and t_p_value(high, freedom) > tail:
         low, high = high, 2.0 * high
     while low < (middle := (low + high) / 2.0) < high:
         low, high = (middle, high) if t_p_value(middle, freedom) > tail else (low, middle)
@@ -191,10 +197,10 @@ def t_quantile(p: float, freedom: float) -> float:
 
 
 def t_p_value(t: float, freedom: float) -> float:
-    """Return the two-sided p-value of a Student t statistic: I_x(freedom / 2, 1 / 2) at x = freedom / (freedom + t²)."""
+    """Return the two-sided p-value of a Student t statistic, I_x(freedom / 2, 1 / 2), x = freedom / (freedom + t²)."""
     if freedom > _NORMAL_FROM:
         return math.erfc(abs(t) / math.sqrt(2.0))
-    square = min(t * t, 1.0e300)
+    square = min(abs(t), _T_MAX) ** 2
     x, y = freedom / (freedom + square), square / (freedom + square)
     if x < (freedom / 2.0 + 1.0) / (freedom / 2.0 + 2.5):
         return _beta_part(freedom / 2.0, 0.5, x, y)
@@ -205,24 +211,19 @@ def _beta_part(a: float, b: float, x: float, y: float) -> float:
     """Regularised incomplete beta function I_x(a, b), y = 1 - x, by Lentz's continued fraction (DLMF 8.17.22)."""
     if x <= 0.0:
         return 0.0
-    front = (
-        math.exp(a * math.log(x) + b * math.log(y) + math.lgamma(a + b) - math.lgamma(a) - math.lgamma(b) - math.log(a))
-        if y > 0.0
-        else 0.0
-    )
+    log_front = math.lgamma(a + b) - math.lgamma(a) - math.lgamma(b) + a * math.log(x) + b * math.log(y)
     tiny = 1.0e-300
     c, d = 1.0, 1.0 / (1.0 - (a + b) * x / (a + 1.0) or tiny)
     fraction = d
     for m in range(1, 100_000):
-        for factor in (
-            m * (b - m) * x / ((a + 2 * m - 1) * (a + 2 * m)),
-            -(a + m) * (a + b + m) * x / ((a + 2 * m) * (a + 2 * m + 1)),
-        ):
+        even = m * (b - m) * x / ((a + 2 * m - 1) * (a + 2 * m))
+        odd = -(a + m) * (a + b + m) * x / ((a + 2 * m) * (a + 2 * m + 1))
+        for factor in (even, odd):
             c, d = 1.0 + factor / c or tiny, 1.0 / (1.0 + factor * d or tiny)
             fraction *= c * d
         if abs(c * d - 1.0) < 1.0e-15:  # noqa: PLR2004
             break
-    return front * fraction
+    return math.exp(log_front) * fraction / a
 
 
 def _logs(times_s: Sequence[float], side: str) -> list[float]:
@@ -236,7 +237,7 @@ def _judge(centre: float, error: float, freedom: float, *, n: int, confidence: f
     if not (0.0 < confidence < 1.0 and 0.0 <= threshold < math.inf):
         raise InputError(f"confidence {confidence} must lie within 0 and 1, threshold {threshold} at 0 or above")
     error = max(error, RESOLUTION)
-    half = t_quantile((1.0 + confidence) / 2.0, freedom) * error
+    half = -t_quantile((1.0 - confidence) / 2.0, freedom) * error
     limit = math.log1p(threshold)
     verdict: Verdict = "cannot tell"
     if abs(centre) + half <= limit:

@@ -38,9 +38,11 @@ class Recipe:
 
     def to_json(self) -> str:
         """Return the recipe as text, for the workers."""
+        # Standard masses are left out of a molecule's JSON and would be looked up again for every component.
+        masses = self.molecule.masses.tolist()
         return json.dumps(
             {
-                "molecule": json.loads(self.molecule.model_dump_json()),
+                "molecule": {**json.loads(self.molecule.model_dump_json()), "masses": masses},
                 "programs": dict(self.programs),
                 "specifications": {level: dict(fields) for level, fields in self.specifications.items()},
                 "keep_results": self.keep_results,

@@ -4,16 +4,15 @@ Rules: an analytic prior before anything is measured, a power law per method onc
 kind (same method, same size) as soon as one of the kind has finished. Costs rank and predict; they never decide.
 
 Priors are operation counts with n basis functions, o occupied orbitals, v = n - o: SCF n³ to n⁴, MP2 o n⁴ / conventional
-transformation, CCSD o²v⁴, (T) o³v⁴ (standard formal scalings), times a rate that only sets the unit until measured.
+transformation, CCSD o²v⁴, (T) o³v⁴ (standard formal scalings), times a rate that only sets the unit.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 
-from autotune.types import Estimate, Method, Task, TaskSize
+from autotune.types import Estimate, Method, PowerLaw, Task, TaskSize
 
 _SCF_S, _SCF_POWER = 1.2e-6, 2.7  # seconds and exponent of n for one small-molecule SCF on a 2020s core
 _CORRELATION_RATE = 2.0e9  # operations a second of the correlated steps, idem
@@ -26,19 +25,6 @@ _DRIVER_FACTORS = {"energy": 1.0, "gradient": 2.5}
 _MIN_SIZES_FOR_POWER = 2
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PowerLaw:
-    """`alone_s = prior * scale * (prior / reference_s) ** bend`, fitted in logarithms per method."""
-
-    scale: float
-    bend: float
-    reference_s: float
-
-    def apply(self, prior_s: float) -> float:
-        """Return the fitted time in seconds for a prior of `prior_s`."""
-        return float(prior_s * self.scale * (prior_s / self.reference_s) ** self.bend)
-
-
 class Costs:
     """The cost model of one run or calibration.
 
@@ -46,15 +32,15 @@ class Costs:
         laws: Fitted laws by method, from a tuning; none means the bare prior.
     """
 
-    def __init__(self, laws: Mapping[str, PowerLaw] | None = None) -> None:
+    def __init__(self, laws: Mapping[Method, PowerLaw] | None = None) -> None:
         self._laws = dict(laws or {})
-        self._sums: dict[tuple[str, TaskSize], tuple[float, int]] = {}
-        self._peaks: dict[tuple[str, TaskSize], float] = {}
-        self._ratios: dict[str, tuple[float, int]] = {}
+        self._sums: dict[tuple[Method, TaskSize], tuple[float, int]] = {}
+        self._peaks: dict[tuple[Method, TaskSize], float] = {}
+        self._ratios: dict[Method, tuple[float, int]] = {}
 
     def estimate(self, task: Task) -> Estimate:
         """Return what a task is expected to cost."""
-        kind = (str(task.method), task.size)
+        kind = (task.method, task.size)
         if kind in self._sums:
             total, count = self._sums[kind]
             alone_s = total / count
@@ -68,7 +54,7 @@ class Costs:
 
     def observe(self, task: Task, *, wall_s: float, width: int, peak_gib: float) -> None:
         """Learn from a finished task."""
-        kind = (str(task.method), task.size)
+        kind = (task.method, task.size)
         expected = self.estimate(task)
         alone_s = wall_s * expected.alone_s / expected.wall_s(width)
         total, count = self._sums.get(kind, (0.0, 0))
@@ -79,26 +65,26 @@ class Costs:
             self._peaks[kind] = max(self._peaks.get(kind, 0.0), peak_gib)
 
     def _expected_s(self, task: Task) -> float:
-        law = self._laws.get(str(task.method))
+        law = self._laws.get(task.method)
         prior = prior_s(task.method, task.size)
         return law.apply(prior) if law else prior
 
-    def _correction(self, method: str) -> float:
+    def _correction(self, method: Method) -> float:
         """Return measured over expected, as a geometric mean over this method's finished tasks."""
         log_ratio, seen = self._ratios.get(method, (0.0, 0))
         return math.exp(log_ratio / seen) if seen else 1.0
 
 
-def fit(samples: Iterable[tuple[Task, float]]) -> dict[str, PowerLaw]:
+def fit(samples: Iterable[tuple[Task, float]]) -> dict[Method, PowerLaw]:
     """Return a law per method from (task, seconds alone on one core) pairs.
 
     The exponent is fitted only where a method has at least two sizes; least squares in logarithms, so that relative
     errors count.
     """
-    points: dict[str, list[tuple[float, float]]] = {}
+    points: dict[Method, list[tuple[float, float]]] = {}
     for task, alone_s in samples:
         prior = prior_s(task.method, task.size)
-        points.setdefault(str(task.method), []).append((math.log(prior), math.log(alone_s / prior)))
+        points.setdefault(task.method, []).append((math.log(prior), math.log(alone_s / prior)))
     return {method: _line(pairs) for method, pairs in points.items()}
 
 
@@ -124,8 +110,8 @@ def prior_s(method: Method, size: TaskSize) -> float:
     if "(t)" in name:
         seconds += 2 * occupied**3 * virtual**4 / 6 / _CORRELATION_RATE
     if method.driver == "hessian":
-        return seconds * 3 * (size.atoms + size.ghost_atoms)
-    return seconds * _DRIVER_FACTORS.get(method.driver, 1.0)
+        return float(seconds * 3 * (size.atoms + size.ghost_atoms))
+    return float(seconds * _DRIVER_FACTORS.get(method.driver, 1.0))
 
 
 def memory_gib(task: Task) -> float:

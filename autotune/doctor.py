@@ -49,7 +49,7 @@ RAISE_LIMIT = {
 USUAL_PROGRAMS = ("cfour", "gamess", "molpro", "mopac", "nwchem", "orca", "psi4", "pyscf", "qchem", "tblite", "xtb")
 
 Severity = Literal["warning", "note", "ok"]
-Judgement: TypeAlias = tuple[Severity, str, str]  # severity, text, cure
+Judgement: TypeAlias = tuple[Severity, str, str]  # severity, text, and the cure for all but `ok`
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +88,7 @@ class ProgramStatus:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Counters:
-    """What the kernel counted since boot: ticks in which something wanted to run, stolen ones, and heat events."""
+    """What the kernel counted since boot: clock ticks that something asked for, stolen ones, and heat events."""
 
     wanted: int
     stolen: int
@@ -135,7 +135,7 @@ def examine(
         "pinning": _pinning,
     }
     findings = [
-        Finding(severity=severity, topic=topic, text=text, cure=cure)
+        Finding(severity=severity, topic=topic, text=text, cure="" if severity == "ok" else cure)
         for topic, judge in topics.items()
         for severity, text, cure in judge(visit)
     ]
@@ -216,10 +216,9 @@ def _steal(visit: _Visit) -> Iterator[Judgement]:
     text = f"the host withheld {now:.0%} of the time asked for now, {ever:.0%} since boot"
     if now > STEAL_SHARE:
         yield "warning", text, "measure when the host is quieter, or on a dedicated instance"
-    elif ever > STEAL_SHARE:
-        yield "note", text, "the host is shared: trust only repeated, interleaved measurements"
     else:
-        yield "ok", text, ""
+        cure = "the host is shared: trust only repeated, interleaved measurements"
+        yield ("note" if ever > STEAL_SHARE else "ok"), text, cure
 
 
 def _clock(visit: _Visit) -> Iterator[Judgement]:
@@ -260,10 +259,8 @@ def _quota(visit: _Visit) -> Iterator[Judgement]:
     if not shares:
         return
     text = f"the control group was stopped in {max(shares):.0%} of its scheduling periods"
-    if max(shares) > THROTTLED_SHARE:
-        yield "warning", text, "use fewer cores, or raise the CPU quota of the container or batch job"
-    else:
-        yield "ok", text, ""
+    cure = "use fewer cores, or raise the CPU quota of the container or batch job"
+    yield ("warning" if max(shares) > THROTTLED_SHARE else "ok"), text, cure
 
 
 def _smt(visit: _Visit) -> Iterator[Judgement]:
@@ -289,35 +286,29 @@ def _memory_limit(visit: _Visit) -> Iterator[Judgement]:
 def _memory(visit: _Visit) -> Iterator[Judgement]:
     free, limit = reading.available_memory_gib(visit.machine, root=visit.root), visit.machine.memory_gib
     text = f"{free:.1f} of {limit:.1f} GiB are free"
-    if free < MEMORY_SHARE * limit:
-        yield "warning", text, "stop other programs: with less memory fewer fragments run at a time"
-    else:
-        yield "ok", text, ""
+    cure = "stop other programs: with less memory fewer fragments run at a time"
+    yield ("warning" if free < MEMORY_SHARE * limit else "ok"), text, cure
 
 
 def _swap(visit: _Visit) -> Iterator[Judgement]:
     memory = reading.meminfo(visit.root)
     used = memory.get("SwapTotal", 0.0) - memory.get("SwapFree", 0.0)
-    if used > SWAP_GIB:
-        short = memory["MemAvailable"] < MEMORY_SHARE * memory["MemTotal"]
-        text = f"{used:.1f} GiB of swap in use"
-        yield ("warning" if short else "note"), text, "stop other programs, or use less memory: swapped fragments crawl"
-    else:
-        yield "ok", "no swap in use", ""
+    short = memory["MemAvailable"] < MEMORY_SHARE * memory["MemTotal"]
+    severity: Severity = "ok" if used <= SWAP_GIB else "warning" if short else "note"
+    yield severity, f"{used:.1f} GiB of swap in use", "stop other programs, or use less memory: swapped fragments crawl"
 
 
 def _scratch(visit: _Visit) -> Iterator[Judgement]:
     folder = Path(tempfile.gettempdir()).absolute()
     free = shutil.disk_usage(folder).free / reading.GIB
     around = [mount for mount in reading.mounts(visit.root) if PurePosixPath(folder).is_relative_to(mount.point)]
-    kind = max(around, key=lambda mount: len(mount.point)).kind if around else "disk"
+    kind = max(reversed(around), key=lambda mount: len(mount.point)).kind if around else "disk"
     text = f"{folder} ({kind}) has {free:.1f} GiB left"
     if kind in {"tmpfs", "ramfs"}:
         yield "warning", f"{text}, and its files take memory", "set TMPDIR to a folder on a local disk"
-    elif free < SCRATCH_GIB:
-        yield "warning", text, "make room, or set TMPDIR to a folder on a larger disk"
     else:
-        yield "ok", text, ""
+        cure = "make room, or set TMPDIR to a folder on a larger disk"
+        yield ("warning" if free < SCRATCH_GIB else "ok"), text, cure
 
 
 def _shared_memory(visit: _Visit) -> Iterator[Judgement]:
@@ -325,10 +316,8 @@ def _shared_memory(visit: _Visit) -> Iterator[Judgement]:
         return
     free = shutil.disk_usage(visit.root / "dev/shm").free / reading.GIB
     text = f"shared memory (/dev/shm) has {free:.2f} GiB left"
-    if free < SHARED_MEMORY_GIB:
-        yield "warning", text, "give the container more (--shm-size=1g): MPI programs such as NWChem need it"
-    else:
-        yield "ok", text, ""
+    cure = "give the container more (--shm-size=1g): MPI programs such as NWChem need it"
+    yield ("warning" if free < SHARED_MEMORY_GIB else "ok"), text, cure
 
 
 # --- environment -----------------------------------------------------------------------------------------------------

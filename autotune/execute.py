@@ -15,7 +15,7 @@ from autotune.costs import Costs
 from autotune.manager import Manager
 from autotune.pool import Lost, Pool
 from autotune.scheduler import Failed, Finished, Learned, Planned, Scheduler, Start
-from autotune.types import Machine, Policy, Task, TaskRecord
+from autotune.types import Estimate, Machine, Policy, Task, TaskRecord
 from autotune.worker import Order, Reply
 
 MAX_ATTEMPTS = 2  # a crash may be the machine's fault once
@@ -154,7 +154,7 @@ class Executor:
         self._tick(first)
         return execution
 
-    def _estimate(self, task: Task) -> Any:
+    def _estimate(self, task: Task) -> Estimate:
         return self._manager.estimate(task, self._machine) or self._costs.estimate(task)
 
     def _start(self, start: Start) -> None:
@@ -194,23 +194,34 @@ class Executor:
             self._finish(task, start, event)
 
     def _finish(self, task: Task, start: Start, event: Reply | Lost) -> None:
-        replied = isinstance(event, Reply)
-        wall_s = event.wall_s if isinstance(event, Reply) else event.lost_s
+        if isinstance(event, Lost):
+            # Shaped like the reply it could not give.
+            event = Reply(
+                number=event.number,
+                values=None,
+                result=None,
+                error_type=event.kind,
+                error=event.reason,
+                started=time.monotonic() - event.lost_s,
+                wall_s=event.lost_s,
+                cpu_s=0.0,
+                peak_gib=0.0,
+            )
         record = TaskRecord(
             number=task.number,
             label=task.labels[0],
             nbody=task.nbody,
-            status="done" if replied and not event.error_type else "failed",
+            status="failed" if event.values is None else "done",
             attempts=self._attempts[task.number],
-            started_s=(event.started if isinstance(event, Reply) else time.monotonic() - wall_s) - self._started,
-            wall_s=wall_s,
-            cpu_s=event.cpu_s if isinstance(event, Reply) else 0.0,
+            started_s=event.started - self._started,
+            wall_s=event.wall_s,
+            cpu_s=event.cpu_s,
             width=start.width,
             grant_gib=self._grant_gib(start),
-            peak_gib=event.peak_gib if isinstance(event, Reply) else 0.0,
+            peak_gib=event.peak_gib,
             predicted_s=self._estimates[task.number].wall_s(start.width),
-            error_type=event.error_type if isinstance(event, Reply) else event.kind,
-            error=event.error if isinstance(event, Reply) else event.reason,
+            error_type=event.error_type,
+            error=event.error,
         )
         self.execution.records.append(record)
         self._expected_done_s += self._estimates[task.number].alone_s

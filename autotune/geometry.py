@@ -89,7 +89,7 @@ def fragments_by_connectivity(geometry: Geometry, *, scale: float = 1.2) -> Frag
     """Return the covalently bonded parts of a geometry, numbered by their first atom.
 
     Two atoms whose covalent radii (Cordero et al., Dalton Trans. 2008, 2832) add up to r are bonded if they are closer
-    than r + (scale - 1) max(r, 1.5 Å). Metals of groups 1 and 2 stand alone. Raises `InputError` if a radius is unknown.
+    than r + (scale - 1) max(r, 1.5 Å). Metals of groups 1 and 2 stand alone. Raises `InputError` without a radius.
     """
     from qcelemental import covalentradii
 

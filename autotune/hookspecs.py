@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import pluggy
 
-from autotune.types import Context, Estimate, Machine, Policy, RunRecord, Task, TaskRecord
+from autotune.types import Context, Estimate, Machine, Parameter, Policy, RunRecord, Task, TaskRecord
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -43,7 +43,7 @@ class Strategy(Protocol):
         """Name by which tunings and the command line choose it; also the namespace of its parameters."""
         ...
 
-    def defaults(self, context: Context) -> Mapping[str, object]:
+    def defaults(self, context: Context) -> Mapping[str, Parameter]:
         """Return a value for each parameter of `space`: what is used before anything was measured."""
         ...
 
@@ -51,7 +51,7 @@ class Strategy(Protocol):
         """Return the static search space: parameter name to Optuna distribution."""
         ...
 
-    def apply(self, policy: Policy, params: Mapping[str, object], context: Context) -> Policy:
+    def apply(self, policy: Policy, params: Mapping[str, Parameter], context: Context) -> Policy:
         """Return the policy with this strategy's fields set from its parameters; pure."""
         ...
 

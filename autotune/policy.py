@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 
 from autotune.errors import InputError
 from autotune.hookspecs import Strategy
-from autotune.types import Context, Policy
+from autotune.types import Context, Parameter, Parameters, Policy
 
 STANDARD = ("adaptive_workers", "memory_scheduling", "method_tuning", "hybrid", "dynamic_balancing")
 
@@ -31,12 +31,12 @@ def choose(known: Mapping[str, Strategy], names: Sequence[str] | None, without: 
     return [known[name] for name in wanted if name not in without]
 
 
-def default_parameters(strategies: Sequence[Strategy], context: Context) -> dict[str, object]:
+def default_parameters(strategies: Sequence[Strategy], context: Context) -> Parameters:
     """Return the parameters used before anything was measured."""
     return {f"{s.name}.{key}": value for s in strategies for key, value in s.defaults(context).items()}
 
 
-def compose(strategies: Sequence[Strategy], parameters: Mapping[str, object], context: Context) -> Policy:
+def compose(strategies: Sequence[Strategy], parameters: Mapping[str, Parameter], context: Context) -> Policy:
     """Return the policy the strategies make of their parameters; those not given take their default.
 
     Raises:
@@ -52,7 +52,7 @@ def compose(strategies: Sequence[Strategy], parameters: Mapping[str, object], co
     return policy
 
 
-def _check(strategies: Sequence[Strategy], parameters: Mapping[str, object], context: Context) -> None:
+def _check(strategies: Sequence[Strategy], parameters: Mapping[str, Parameter], context: Context) -> None:
     known = {f"{s.name}.{key}": (s, key) for s in strategies for key in s.defaults(context)}
     for name in parameters:
         if name not in known:

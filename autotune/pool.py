@@ -21,7 +21,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 from autotune.errors import AutotuneError, ResourceError
 from autotune.worker import EXIT_REPORT, FORK_REQUEST, THREAD_VARIABLES, Check, Checked, Order, Reply
@@ -79,7 +79,9 @@ class Pool:
         try:
             self._scratch = Path(tempfile.mkdtemp(prefix="autotune-", dir=scratch))
         except OSError as error:
-            raise ResourceError(f"scratch folder {error.filename} cannot be written; set TMPDIR to one that can") from error
+            raise ResourceError(
+                f"scratch folder {error.filename} cannot be written; set TMPDIR to one that can"
+            ) from error
         self._control, theirs = socket.socketpair()
         arguments = {"control_fd": theirs.fileno(), "programs": list(programs), "scratch": str(self._scratch)}
         self._log = self._scratch / "zygote-output"
@@ -96,8 +98,9 @@ class Pool:
         self._workers: dict[int, _Worker] = {}
         self._next_number = 0
         self._recipe: str | None = None
+        self._serving = False
 
-    def __enter__(self) -> Pool:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -127,6 +130,7 @@ class Pool:
                 if isinstance(message, Checked):
                     return message
                 worker.pid = message
+                self._serving = True
         raise AutotuneError(f"the worker processes did not start: {self._last_lines(self._log) or 'no output'}")
 
     def start(self, order: Order) -> None:
@@ -175,13 +179,12 @@ class Pool:
         """Replace idle workers that have run as many tasks; 0 keeps them."""
         if tasks:
             for worker in [w for w in self._workers.values() if w.order is None and w.tasks >= tasks]:
-                with contextlib.suppress(OSError):
-                    worker.pipe.send(None)
-                self._forget(worker)
+                self._retire(worker)
 
-    def worker_of(self, number: int) -> int:
-        """Return the process id that runs a task, 0 where it is not known."""
-        return next((w.pid for w in self._workers.values() if w.order and w.order.number == number), 0)
+    def retire_all(self) -> None:
+        """End all idle workers; the next tasks run in fresh ones."""
+        for worker in [w for w in self._workers.values() if w.order is None]:
+            self._retire(worker)
 
     def usage(self) -> Usage:
         """Return the resident memory of the worker processes and everything below them."""
@@ -207,10 +210,12 @@ class Pool:
             else:
                 self._forget(worker)
         self._control.close()
+        if not self._serving:
+            # Still importing, which cannot be asked to stop; workers it may have forked die with it.
+            self._zygote.kill()
         try:
             self._zygote.wait(CLOSING_LIMIT_S)
         except subprocess.TimeoutExpired:
-            # Still importing, or stuck in a library: it holds nothing of value.
             self._zygote.kill()
             self._zygote.wait()
         shutil.rmtree(self._scratch, ignore_errors=True)
@@ -258,6 +263,7 @@ class Pool:
             events.append(message)
         else:
             worker.pid = message
+            self._serving = True
 
     def _take_exit_reports(self) -> None:
         try:
@@ -265,7 +271,9 @@ class Pool:
         except OSError:
             data = b""
         if not data:
-            raise AutotuneError(f"the worker processes ended unexpectedly: {self._last_lines(self._log) or 'no output'}")
+            raise AutotuneError(
+                f"the worker processes ended unexpectedly: {self._last_lines(self._log) or 'no output'}"
+            )
         for number, status in EXIT_REPORT.iter_unpack(data):
             if number in self._workers:
                 self._workers[number].exit_status = status
@@ -275,12 +283,19 @@ class Pool:
             reason = _describe(worker.exit_status)
             lines = self._last_lines(worker.output)
             lost_s = time.monotonic() - worker.since
-            events.append(Lost(worker.order.number, "crash", f"{reason}{'; last lines: ' if lines else ''}{lines}", lost_s))
+            events.append(
+                Lost(worker.order.number, "crash", f"{reason}{'; last lines: ' if lines else ''}{lines}", lost_s)
+            )
         self._kill(worker)
 
     def _kill(self, worker: _Worker) -> None:
         if worker.pid:
             kill_tree(worker.pid)
+        self._forget(worker)
+
+    def _retire(self, worker: _Worker) -> None:
+        with contextlib.suppress(OSError):
+            worker.pipe.send(None)
         self._forget(worker)
 
     def _forget(self, worker: _Worker) -> None:

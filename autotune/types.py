@@ -8,6 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TypeAlias
+
+Parameter: TypeAlias = bool | int | float | str
+Parameters: TypeAlias = dict[str, Parameter]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -218,6 +222,85 @@ class TaskRecord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PowerLaw:
+    """A method's times: `alone_s = prior_s * scale * (prior_s / reference_s) ** bend`, fitted in logarithms.
+
+    Attributes:
+        scale: Measured over prior at the reference.
+        bend: How far the exponent is off the prior's.
+        reference_s: Prior seconds at the centre of the fit.
+    """
+
+    scale: float
+    bend: float
+    reference_s: float
+
+    def apply(self, prior_s: float) -> float:
+        """Return the fitted time in seconds for a prior of `prior_s`."""
+        return float(prior_s * self.scale * (prior_s / self.reference_s) ** self.bend)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """Why a tuning may be believed: the winner of the search re-measured, paired, against the default.
+
+    Attributes:
+        workload: What was run to confirm.
+        tasks: Its tasks.
+        default_s: Wall times of the default, one for each pair.
+        tuned_s: Wall times of the winner, one for each pair.
+        speed_up: Geometric mean of default over winner.
+        interval: 95 % confidence interval of the speed-up; (0, inf) where there are too few pairs.
+        verdict: `faster`, `same`, `slower` or `cannot tell`.
+        trials: Configurations tried in the search.
+        search_workload: What was run in the search.
+        budget_s: Time allowed.
+        spent_s: Time used.
+        largest_functions: Most basis functions of a task seen; predictions beyond are extrapolations.
+    """
+
+    workload: str
+    tasks: int
+    default_s: tuple[float, ...]
+    tuned_s: tuple[float, ...]
+    speed_up: float
+    interval: tuple[float, float]
+    verdict: str
+    trials: int
+    search_workload: str
+    budget_s: float
+    spent_s: float
+    largest_functions: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tuning:
+    """What calibration stores: strategies and parameters, never a plan, and why.
+
+    Attributes:
+        machine: Where it was measured.
+        method: What was measured.
+        program_version: Of the program that was measured.
+        strategies: In the order they are applied.
+        parameters: As `strategy.parameter`; none means the defaults.
+        law: Fitted times of the method.
+        evidence: The confirmation.
+        versions: Of the libraries.
+        created: UTC time, ISO 8601.
+    """
+
+    machine: Machine
+    method: Method
+    program_version: str
+    strategies: tuple[str, ...]
+    parameters: Mapping[str, Parameter]
+    law: PowerLaw
+    evidence: Evidence
+    versions: Mapping[str, str]
+    created: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TuningChoice:
     """Which tuning a run used and why.
 
@@ -233,7 +316,7 @@ class TuningChoice:
     reason: str
     source: str
     strategies: tuple[str, ...]
-    parameters: Mapping[str, object]
+    parameters: Mapping[str, Parameter]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

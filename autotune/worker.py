@@ -87,14 +87,14 @@ def serve(control_fd: int, programs: Sequence[str], scratch: str) -> None:
     signal.signal(signal.SIGCHLD, lambda *_: None)
     signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
     while True:
-        readable, _, _ = select.select([control, wake_read], [], [])
+        readable, _, _ = select.select([control.fileno(), wake_read], [], [])
         if wake_read in readable:
             os.read(wake_read, 4096)
             for pid, status in _reaped():
                 if pid in workers:
                     with contextlib.suppress(OSError):
                         control.sendall(EXIT_REPORT.pack(workers.pop(pid), status))
-        if control in readable:
+        if control.fileno() in readable:
             request, fds, _, _ = socket.recv_fds(control, FORK_REQUEST.size, 1)
             if not request:
                 break

@@ -8,13 +8,13 @@ made explicit before a molecule is built: left to be guessed, QCElemental's sear
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from autotune import basis
-from autotune.component import PROPERTIES, Keys, Recipe
+from autotune.component import Keys, Recipe
 from autotune.errors import InputError
+from autotune.fragments import check_distances, explicit_fragments
 from autotune.types import Method, Task, TaskSize
 
 if TYPE_CHECKING:
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from qcmanybody.models.v1 import ManyBodyResult as ManyBodyResultV1
     from qcmanybody.models.v2 import ManyBodyInput, ManyBodyResult
 
-MIN_DISTANCE_BOHR = 0.75  # 0.4 Å: closer than any bond (H2 has 0.74 Å), so two atoms were given one place
 MAX_INPUT_BYTES = 256 * 2**20
 
 
@@ -45,8 +44,6 @@ class Workload:
         except ValueError as error:
             raise InputError(f"the many-body input cannot be planned: {_one_line(error)}") from error
         self.schema_version = schema_version
-        molecule = self._computer.molecule
-        _check_distances(molecule)
         self.recipe = _recipe(many_body_input, self._computer)
         self._keys_by_label: dict[str, str] = {}
         self.tasks = self._plan()
@@ -201,6 +198,7 @@ def _as_v2(source: object) -> tuple[ManyBodyInput, int]:
     if not isinstance(fields.get("molecule"), Mapping):
         raise InputError("the many-body input has no molecule; give field 'molecule' with symbols, geometry, fragments")
     fields["molecule"] = explicit_fragments(fields["molecule"])
+    check_distances(fields["molecule"])
     try:
         if version == 1:
             return v1.ManyBodyInput(**fields).convert_v(2), 1
@@ -224,51 +222,6 @@ def _schema_version(fields: Mapping[str, Any]) -> int:
     if stated not in (1, 2):
         raise InputError(f"schema_version {stated!r} is not known; many-body inputs have schema_version 1 or 2")
     return int(stated)
-
-
-def explicit_fragments(molecule: Mapping[str, Any]) -> dict[str, Any]:
-    """Return molecule fields with fragment charges and multiplicities made explicit.
-
-    Charges that are not given are 0, multiplicities that are not given are 1 or 2 by the parity of the electrons.
-
-    Raises:
-        InputError: No fragments, charges that do not add up to the molecular charge, or lists of the wrong length.
-    """
-    fields = dict(molecule)
-    fragments = fields.get("fragments")
-    symbols = fields.get("symbols")
-    if fragments is None or symbols is None or len(fragments) < 2:  # noqa: PLR2004 - a many-body expansion needs two
-        raise InputError(
-            "the molecule has no fragments, so there is nothing to expand; give at least two in field 'fragments'"
-            " (or --fragments for an XYZ file)"
-        )
-    count = len(fragments)
-    charges = fields.get("fragment_charges")
-    total = fields.get("molecular_charge")
-    if charges is None:
-        if total:
-            raise InputError(
-                f"the molecule has charge {total:+g} but no fragment_charges; say which of the {count} fragments have it"
-            )
-        charges = [0.0] * count
-    if len(charges) != count:
-        raise InputError(f"fragment_charges has {len(charges)} entries for {count} fragments; give one for each")
-    if total is not None and not math.isclose(total, sum(charges), abs_tol=1e-6):
-        raise InputError(f"fragment_charges add up to {sum(charges):+g} but molecular_charge is {total:+g}; mend one")
-    multiplicities = fields.get("fragment_multiplicities")
-    if multiplicities is None:
-        try:
-            multiplicities = [
-                1 + basis.electrons([symbols[atom] for atom in fragment], charge) % 2
-                for fragment, charge in zip(fragments, charges, strict=True)
-            ]
-        except IndexError as error:
-            raise InputError(f"field 'fragments' names an atom beyond the {len(symbols)} of the molecule") from error
-        except Exception as error:
-            raise InputError(f"field 'symbols' holds something that is no element: {_one_line(error)}") from error
-    if len(multiplicities) != count:
-        raise InputError(f"fragment_multiplicities has {len(multiplicities)} entries for {count} fragments")
-    return {**fields, "fragment_charges": list(charges), "fragment_multiplicities": list(multiplicities)}
 
 
 def _recipe(many_body_input: ManyBodyInput, computer: Any) -> Recipe:
@@ -306,20 +259,6 @@ def _method(recipe: Recipe, level: str) -> Method:
     )
 
 
-def _check_distances(molecule: Molecule) -> None:
-    import numpy as np
-
-    geometry = np.asarray(molecule.geometry)
-    for atom in range(1, len(geometry)):
-        distances = np.linalg.norm(geometry[:atom] - geometry[atom], axis=1)
-        other = int(distances.argmin())
-        if distances[other] < MIN_DISTANCE_BOHR:
-            raise InputError(
-                f"atoms {other + 1} ({molecule.symbols[other]}) and {atom + 1} ({molecule.symbols[atom]}) overlap:"
-                f" {distances[other] * 0.529177:.3f} Å apart; mend the geometry (ManyBodyInput geometries are in bohr)"
-            )
-
-
 def _first_fault(error: Any) -> str:
     fault = error.errors()[0]
     return _fault_line(fault["loc"], fault["msg"])
@@ -331,6 +270,3 @@ def _fault_line(location: Sequence[object], message: str) -> str:
 
 def _one_line(error: BaseException) -> str:
     return " ".join(str(error).split()) or type(error).__name__
-
-
-__all__ = ["PROPERTIES", "Workload", "explicit_fragments", "load", "parse_json", "programs_of"]

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from autotune.hookspecs import Progress, Strategy, hookimpl
-from autotune.types import Context, Policy
+from autotune.types import Context, Parameter, Policy
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -22,7 +22,7 @@ class AdaptiveWorkers:
 
     name = "adaptive_workers"
 
-    def defaults(self, context: Context) -> Mapping[str, object]:
+    def defaults(self, context: Context) -> Mapping[str, Parameter]:
         """One worker for each core."""
         del context
         return {"per_core": 1.0}
@@ -34,9 +34,9 @@ class AdaptiveWorkers:
         del context
         return {"per_core": CategoricalDistribution((0.5, 1.0, 1.5, 2.0))}
 
-    def apply(self, policy: Policy, params: Mapping[str, object], context: Context) -> Policy:
+    def apply(self, policy: Policy, params: Mapping[str, Parameter], context: Context) -> Policy:
         """Set the number of workers, at least one and never more than there are tasks."""
-        workers = max(1, math.ceil(context.machine.cores * float(str(params["per_core"]))))
+        workers = max(1, math.ceil(context.machine.cores * float(params["per_core"])))
         if context.tasks:
             workers = min(workers, context.tasks)
         return replace(policy, workers=workers, core_slots=max(workers, context.machine.cores))

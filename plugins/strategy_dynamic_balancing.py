@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from autotune.hookspecs import Progress, Strategy, hookimpl
-from autotune.types import Context, Policy
+from autotune.types import Context, Parameter, Policy
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -18,7 +18,7 @@ class DynamicBalancing:
 
     name = "dynamic_balancing"
 
-    def defaults(self, context: Context) -> Mapping[str, object]:
+    def defaults(self, context: Context) -> Mapping[str, Parameter]:
         """Longest first, the last tasks take the idle cores."""
         del context
         return {"order": "longest", "widen_tail": True}
@@ -33,7 +33,7 @@ class DynamicBalancing:
             "widen_tail": CategoricalDistribution((True, False)),
         }
 
-    def apply(self, policy: Policy, params: Mapping[str, object], context: Context) -> Policy:
+    def apply(self, policy: Policy, params: Mapping[str, Parameter], context: Context) -> Policy:
         """Set the order; n-body levels never wait for each other, because no result enters a later task."""
         del context
         return replace(

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from autotune.hookspecs import Progress, Strategy, hookimpl
-from autotune.types import Context, Policy
+from autotune.types import Context, Parameter, Policy
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -18,7 +18,7 @@ class Hybrid:
 
     name = "hybrid"
 
-    def defaults(self, context: Context) -> Mapping[str, object]:
+    def defaults(self, context: Context) -> Mapping[str, Parameter]:
         """One core a task; all cores for a task that is longer than a core's share of the whole run."""
         del context
         return {"width": 1, "wide_above": 1.0}
@@ -34,15 +34,15 @@ class Hybrid:
             "wide_above": CategoricalDistribution((0.25, 0.5, 1.0)),
         }
 
-    def apply(self, policy: Policy, params: Mapping[str, object], context: Context) -> Policy:
+    def apply(self, policy: Policy, params: Mapping[str, Parameter], context: Context) -> Policy:
         """Set the widths, never above the cores."""
         cores = context.machine.cores
-        width = min(int(str(params["width"])), cores)
+        width = min(int(params["width"]), cores)
         return replace(
             policy,
             width=width,
             wide_width=max(cores, width),
-            wide_above=float(str(params["wide_above"])),
+            wide_above=float(params["wide_above"]),
             core_slots=max(policy.core_slots, width),
         )
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from autotune.hookspecs import Progress, Strategy, hookimpl
-from autotune.types import Context, Policy
+from autotune.types import Context, Parameter, Policy
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -18,7 +18,7 @@ class MemoryScheduling:
 
     name = "memory_scheduling"
 
-    def defaults(self, context: Context) -> Mapping[str, object]:
+    def defaults(self, context: Context) -> Mapping[str, Parameter]:
         """Share 80 % of the usable memory evenly among the workers."""
         del context
         return {"fraction": 0.8, "grant": "share"}
@@ -33,12 +33,12 @@ class MemoryScheduling:
             "grant": CategoricalDistribution(("share", "estimate")),
         }
 
-    def apply(self, policy: Policy, params: Mapping[str, object], context: Context) -> Policy:
+    def apply(self, policy: Policy, params: Mapping[str, Parameter], context: Context) -> Policy:
         """Start tasks only when their predicted memory fits."""
         del context
         return replace(
             policy,
-            memory_fraction=float(str(params["fraction"])),
+            memory_fraction=float(params["fraction"]),
             memory_admission=True,
             grant=str(params["grant"]),
         )

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from autotune.hookspecs import Progress, Strategy, hookimpl
-from autotune.types import Context, Policy
+from autotune.types import Context, Parameter, Policy
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -18,7 +18,7 @@ class MethodTuning:
 
     name = "method_tuning"
 
-    def defaults(self, context: Context) -> Mapping[str, object]:
+    def defaults(self, context: Context) -> Mapping[str, Parameter]:
         """Keep programs resident; let idle threads sleep, so that workers do not steal each other's cores."""
         del context
         return {"resident": True, "passive_wait": True}
@@ -33,7 +33,7 @@ class MethodTuning:
             "passive_wait": CategoricalDistribution((True, False)),
         }
 
-    def apply(self, policy: Policy, params: Mapping[str, object], context: Context) -> Policy:
+    def apply(self, policy: Policy, params: Mapping[str, Parameter], context: Context) -> Policy:
         """Set how long a worker lives and how its threads wait."""
         del context
         return replace(

@@ -1,0 +1,39 @@
+# Two commands do everything, set-up included: `make demo` and `make test`.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+DEMO_HOME := $(CURDIR)/demo-out
+
+.PHONY: demo test lint types bench clean
+
+$(STAMP): pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --upgrade pip
+	$(BIN)/pip install --quiet --editable '.[pyscf,plots,test,lint,build]'
+	touch $@
+
+demo: $(STAMP)  ## calibrate for two minutes, then the main job beside upstream's serial run
+	mkdir -p $(DEMO_HOME)
+	$(BIN)/autotune doctor
+	AUTOTUNE_HOME=$(DEMO_HOME) $(BIN)/autotune calibrate --budget 2m
+	AUTOTUNE_HOME=$(DEMO_HOME) $(BIN)/autotune run studies/workloads/water6.xyz --program pyscf --method hf \
+		--basis '6-31g*' --max-nbody 3 -o $(DEMO_HOME)/water6.json --record $(DEMO_HOME)/water6-record.json
+	AUTOTUNE_HOME=$(DEMO_HOME) $(BIN)/python tests/bench/against_upstream.py --pairs 3 --workload 'water6 HF/6-31G*'
+
+test: $(STAMP)  ## the whole test suite
+	$(BIN)/pytest
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(STAMP)
+	$(BIN)/mypy autotune plugins
+
+bench: $(STAMP)  ## the measurements in results/; leave the machine alone meanwhile
+	$(BIN)/python tests/bench/against_upstream.py --pairs 5 --output results/against_upstream.json
+	$(BIN)/python tests/bench/overhead.py --output results/overhead.json
+
+clean:
+	rm -rf $(VENV) build dist demo-out *.egg-info

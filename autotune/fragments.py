@@ -1,0 +1,87 @@
+"""What the molecule of a many-body input must state: fragments, their charges and multiplicities, atoms apart.
+
+Rules: works on the fields as they come from JSON, before a QCElemental molecule is made of them, because guessing
+charges and multiplicities is what QCElemental cannot do for many fragments. Errors are one line with the cure.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from autotune import basis
+from autotune.errors import InputError
+
+MIN_DISTANCE_BOHR = 0.75  # 0.4 Å: closer than any bond (H2 has 0.74 Å), so two atoms were given one place
+BOHR_IN_ANGSTROM = 0.529177
+
+
+def explicit_fragments(molecule: Mapping[str, Any]) -> dict[str, Any]:
+    """Return molecule fields with fragment charges and multiplicities made explicit.
+
+    Charges that are not given are 0, multiplicities that are not given are 1 or 2 by the parity of the electrons.
+
+    Raises:
+        InputError: No fragments, charges that do not add up to the molecular charge, or lists of the wrong length.
+    """
+    fields = dict(molecule)
+    fragments = fields.get("fragments")
+    symbols = fields.get("symbols")
+    if fragments is None or symbols is None or len(fragments) < 2:  # noqa: PLR2004 - a many-body expansion needs two
+        raise InputError(
+            "the molecule has no fragments, so there is nothing to expand; give at least two in field 'fragments'"
+            " (or --fragments for an XYZ file)"
+        )
+    count = len(fragments)
+    charges = fields.get("fragment_charges")
+    total = fields.get("molecular_charge")
+    if charges is None:
+        if total:
+            raise InputError(
+                f"the molecule has charge {total:+g} but no fragment_charges; say which of the {count} fragments have it"
+            )
+        charges = [0.0] * count
+    if len(charges) != count:
+        raise InputError(f"fragment_charges has {len(charges)} entries for {count} fragments; give one for each")
+    if total is not None and not math.isclose(total, sum(charges), abs_tol=1e-6):
+        raise InputError(f"fragment_charges add up to {sum(charges):+g} but molecular_charge is {total:+g}; mend one")
+    multiplicities = fields.get("fragment_multiplicities")
+    if multiplicities is None:
+        try:
+            multiplicities = [
+                1 + basis.electrons([symbols[atom] for atom in fragment], charge) % 2
+                for fragment, charge in zip(fragments, charges, strict=True)
+            ]
+        except IndexError as error:
+            raise InputError(f"field 'fragments' names an atom beyond the {len(symbols)} of the molecule") from error
+        except Exception as error:
+            raise InputError(
+                f"field 'symbols' holds something that is no element: {' '.join(str(error).split())}"
+            ) from error
+    if len(multiplicities) != count:
+        raise InputError(f"fragment_multiplicities has {len(multiplicities)} entries for {count} fragments")
+    return {**fields, "fragment_charges": list(charges), "fragment_multiplicities": list(multiplicities)}
+
+
+def check_distances(molecule: Mapping[str, Any]) -> None:
+    """Raise `InputError` where two atoms are in one place; the molecule's geometry is in bohr, flat or `(natom, 3)`."""
+    import numpy as np
+
+    symbols = molecule["symbols"]
+    try:
+        geometry = np.asarray(molecule.get("geometry"), dtype=float).reshape(-1, 3)
+    except (TypeError, ValueError) as error:
+        raise InputError("field molecule.geometry is not a list of numbers, three for each atom, in bohr") from error
+    if len(geometry) != len(symbols):
+        raise InputError(f"the molecule has {len(symbols)} symbols but {len(geometry)} positions; mend one")
+    if not np.isfinite(geometry).all():
+        raise InputError("field molecule.geometry holds a number that is not finite; mend the geometry")
+    for atom in range(1, len(geometry)):
+        distances = np.linalg.norm(geometry[:atom] - geometry[atom], axis=1)
+        other = int(distances.argmin())
+        if distances[other] < MIN_DISTANCE_BOHR:
+            raise InputError(
+                f"atoms {other + 1} ({symbols[other]}) and {atom + 1} ({symbols[atom]}) overlap:"
+                f" {distances[other] * BOHR_IN_ANGSTROM:.3f} Å apart; mend the geometry (here it is in bohr)"
+            )

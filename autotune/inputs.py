@@ -1,0 +1,159 @@
+"""From what a user has on disk - a ManyBodyInput file or an XYZ file with options - to the fields of a ManyBodyInput.
+
+Rules: reads text, returns mappings; validation is `workload.load`'s. A fragment's charge and multiplicity are always
+stated in what comes out.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from autotune import geometry
+from autotune.errors import InputError
+from autotune.workload import MAX_INPUT_BYTES, parse_json
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Expansion:
+    """What an XYZ file does not say: the model chemistry and the expansion.
+
+    Attributes:
+        program: QCEngine program.
+        method: Method.
+        basis: Basis set; empty for methods without one.
+        bsse: `nocp`, `cp`, `vmfc`, or several.
+        max_nbody: Largest n-body level; None for all fragments.
+        driver: `energy`, `gradient` or `hessian`.
+        keywords: Program keywords.
+        fragments: As `--fragments`; empty to find them by covalent connectivity.
+        charges: As `--charges`; empty for what the file's comment states, else the usual charges of ions.
+        multiplicities: As `--multiplicities`; empty for the lowest.
+    """
+
+    program: str
+    method: str
+    basis: str = ""
+    bsse: tuple[str, ...] = ("nocp",)
+    max_nbody: int | None = None
+    driver: str = "energy"
+    keywords: Mapping[str, Any] = field(default_factory=dict)
+    fragments: str = ""
+    charges: str = ""
+    multiplicities: str = ""
+
+
+def read_text(source: str) -> tuple[str, str]:
+    """Return the text of a file, or of standard input for `-`, and what to call it in messages."""
+    if source == "-":
+        return sys.stdin.read(MAX_INPUT_BYTES + 1), "standard input"
+    path = Path(source)
+    try:
+        if path.stat().st_size > MAX_INPUT_BYTES:
+            raise InputError(f"{source} is larger than {MAX_INPUT_BYTES // 2**20} MiB; this is not an input")
+        return path.read_text(encoding="utf-8"), source
+    except OSError as error:
+        raise InputError(f"{source} cannot be read: {error.strerror}; check the path") from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"{source} is not a text file; give a ManyBodyInput (JSON) or an XYZ file") from error
+
+
+def is_json(text: str) -> bool:
+    """Return whether a text is meant to be JSON: XYZ files begin with a number, ManyBodyInputs with a brace."""
+    return text.lstrip("\ufeff \t\r\n")[:1] in ("{", "[")
+
+
+def many_body_fields(text: str, *, name: str, expansion: Expansion | None) -> dict[str, Any]:
+    """Return the fields of the ManyBodyInput that a text holds, with `expansion` where it is an XYZ file."""
+    if not text.strip():
+        raise InputError(f"{name} is empty; give a ManyBodyInput (JSON) or an XYZ file")
+    if is_json(text):
+        if expansion is not None:
+            raise InputError(
+                f"{name} is a ManyBodyInput and names its own program, method and basis;"
+                " leave --program, --method and --basis out, or give an XYZ file"
+            )
+        return parse_json(text, name=name)
+    if expansion is None:
+        raise InputError(f"{name} is an XYZ file; say at least --program and --method (and --basis) to compute with")
+    return from_xyz(text, name=name, expansion=expansion)
+
+
+def from_xyz(text: str, *, name: str, expansion: Expansion) -> dict[str, Any]:
+    """Return the fields of a v2 ManyBodyInput for the geometry in an XYZ text."""
+    from qcelemental import constants
+
+    found = geometry.read_xyz(text, name=name)
+    stated = geometry.fragments_from_comment(found, name=name)
+    if expansion.fragments:
+        fragments = geometry.parse_fragments(expansion.fragments, len(found.symbols))
+        stated = None
+    else:
+        fragments = stated[0] if stated else geometry.fragments_by_connectivity(found)
+    charges = list(stated[1] if stated else geometry.usual_charges(found, fragments))
+    if expansion.charges:
+        for fragment, charge in geometry.parse_charges(expansion.charges, len(fragments)).items():
+            charges[fragment] = charge
+    multiplicities = list(geometry.usual_multiplicities(found, fragments, charges))
+    if expansion.multiplicities:
+        given = geometry.parse_charges(expansion.multiplicities, len(fragments), label="multiplicity")
+        for fragment, multiplicity in given.items():
+            multiplicities[fragment] = multiplicity
+    geometry.check_electrons(found, fragments, charges, multiplicities)
+    found, fragments, _ = geometry.contiguous(found, fragments)
+    bohr = constants.conversion_factor("angstrom", "bohr")
+    model: dict[str, Any] = {"method": expansion.method}
+    if expansion.basis:
+        model["basis"] = expansion.basis
+    keywords: dict[str, Any] = {"bsse_type": list(expansion.bsse)}
+    if expansion.max_nbody is not None:
+        keywords["max_nbody"] = expansion.max_nbody
+    return {
+        "schema_name": "qcschema_many_body_input",
+        "schema_version": 2,
+        "molecule": {
+            "symbols": list(found.symbols),
+            "geometry": [x * bohr for position in found.coordinates_angstrom for x in position],
+            "fragments": [list(atoms) for atoms in fragments],
+            "fragment_charges": charges,
+            "fragment_multiplicities": multiplicities,
+        },
+        "specification": {
+            "driver": expansion.driver,
+            "keywords": keywords,
+            "specification": {
+                "(auto)": {
+                    "program": expansion.program.lower(),
+                    "driver": expansion.driver,
+                    "model": model,
+                    "keywords": dict(expansion.keywords),
+                }
+            },
+        },
+    }
+
+
+def parse_keywords(text: str) -> dict[str, Any]:
+    """Return program keywords given as a JSON object, or as `name=value,name=value` with JSON values."""
+    if not text:
+        return {}
+    try:
+        if text.lstrip().startswith("{"):
+            return dict(json.loads(text))
+        pairs = [part.split("=", 1) for part in text.split(",")]
+        return {name.strip(): _value(value) for name, value in pairs}
+    except ValueError as error:
+        raise InputError(
+            f"--keywords {text!r} is not understood; give name=value,name=value or a JSON object"
+        ) from error
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return {"True": True, "False": False}.get(text.strip(), text.strip())

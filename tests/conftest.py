@@ -1,0 +1,44 @@
+"""What several test files share: clusters as ManyBodyInputs, a private store, and a program that computes nothing."""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib.resources import files
+from pathlib import Path
+
+import pytest
+
+DISTRIBUTIONS = Path(__file__).parent / "distributions"
+
+# Workers inherit the variable, this process needs the path; before any manager is made.
+sys.path.insert(0, str(DISTRIBUTIONS))
+os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(DISTRIBUTIONS), os.environ.get("PYTHONPATH", "")]))
+
+
+@pytest.fixture(autouse=True)
+def private_home(tmp_path, monkeypatch):
+    """Keep the user's tunings out of the tests, and the tests' out of the user's folder."""
+    monkeypatch.setenv("AUTOTUNE_HOME", str(tmp_path / "home"))
+
+
+@pytest.fixture
+def cluster():
+    """Return a function that makes ManyBodyInput fields (v2) from a packaged cluster."""
+    from autotune.inputs import Expansion, from_xyz
+
+    def make(name, *, program="pyscf", method="hf", basis="sto-3g", **expansion):
+        text = (files("autotune.studies") / "workloads" / f"{name}.xyz").read_text()
+        return from_xyz(text, name=name, expansion=Expansion(program=program, method=method, basis=basis, **expansion))
+
+    return make
+
+
+@pytest.fixture
+def faulty(cluster):
+    """Return a function that makes an input for the program that computes nothing but fails as told."""
+
+    def make(name="water4", method="nothing", *, max_nbody=2, **keywords):
+        return cluster(name, program="faulty", method=method, basis="", max_nbody=max_nbody, keywords=keywords)
+
+    return make

@@ -1,0 +1,171 @@
+"""The runtime on a program that computes nothing: faults cost one task, and nothing is left behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+import autotune
+from autotune.api import Options, Session
+from autotune.errors import InputError, TaskError
+
+ELECTRONS_OF_WATER = 10
+
+
+def processes_below(pid=None):
+    return [p for p in psutil.Process(pid).children(recursive=True) if p.status() != psutil.STATUS_ZOMBIE]
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left_behind(tmp_path, monkeypatch):
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(scratch))
+    before = {p.pid for p in processes_below()}
+    yield
+    deadline = time.monotonic() + 3.0
+    while {p.pid for p in processes_below()} - before and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert {p.pid for p in processes_below()} - before == set()
+    assert list(scratch.iterdir()) == []
+
+
+def test_a_many_body_sum_of_exact_energies_is_exact(faulty):
+    result = autotune.run(faulty("water6", max_nbody=3))
+    assert result.return_result == 0.0
+    assert result.success
+
+
+def test_every_task_is_recorded_with_its_width_memory_and_times(faulty):
+    with Session(Options(workers=2, threads=1, memory_gib=4.0)) as session:
+        session.run(faulty("water4", max_nbody=2))
+        record = session.record
+    assert record.tasks == record.attempts == len(record.task_records) == 10
+    assert {(task.width, task.grant_gib, task.status) for task in record.task_records} == {(1, 2.0, "done")}
+    assert all(task.peak_gib > 0 and task.wall_s > 0 for task in record.task_records)
+    assert 0 < record.efficiency <= 1
+    assert 0 < record.peak_memory_gib <= record.memory_budget_gib
+    parts = record.gap
+    gap_s = parts.startup + parts.tail + parts.memory + parts.retries + parts.scheduler + parts.assembly
+    busy_s = sum(task.wall_s * task.width for task in record.task_records) / record.machine.cores
+    assert gap_s + busy_s == pytest.approx(record.wall_s, rel=0.05)
+
+
+@pytest.mark.parametrize("fault", ["crash", "exit"])
+def test_a_crash_that_does_not_repeat_is_survived(faulty, tmp_path, fault):
+    with Session() as session:
+        result = session.run(faulty("water4", fault, at=[6], once=str(tmp_path / "struck")))
+        assert result.success
+        assert session.record.attempts == session.record.tasks + 1
+        assert sum(task.attempts == 2 for task in session.record.task_records) == 1
+
+
+def test_a_crash_that_repeats_fails_its_tasks_and_no_other(faulty):
+    with Session() as session:
+        with pytest.raises(TaskError, match=r"^6 of 10 fragments failed: .*SIGSEGV"):
+            session.run(faulty("water4", "crash", at=[6]))
+        statuses = {(task.nbody, task.status) for task in session.record.task_records}
+        assert statuses == {(1, "done"), (2, "failed")}
+        assert session.run(faulty("water4")).success
+
+
+def test_an_error_of_the_program_is_reported_with_its_words(faulty):
+    with pytest.raises(TaskError, match=r"^10 of 10 fragments failed: .*did not converge"):
+        autotune.run(faulty("water4", "diverge"))
+
+
+@pytest.mark.parametrize("fault", ["hang", "hang-in-grandchild"])
+def test_a_task_over_its_time_limit_is_killed_with_its_whole_process_tree(faulty, fault):
+    with Session(Options(task_limit_s=1.0)) as session:
+        started = time.monotonic()
+        with pytest.raises(TaskError, match=r"longer than the limit of 1 s"):
+            session.run(faulty("water2", fault, at=[6]))
+        assert time.monotonic() - started < 15.0
+        assert [task.status for task in session.record.task_records].count("done") == 2
+
+
+def test_fresh_workers_for_each_task_give_the_same_result(faulty):
+    with Session(Options(without=("method_tuning",))) as session:
+        assert session.run(faulty("water4")).return_result == 0.0
+        assert session.record.policy.tasks_per_worker == 1
+
+
+def test_a_warm_session_starts_its_second_run_at_once(faulty):
+    with Session() as session:
+        session.run(faulty("water4"))
+        session.run(faulty("water4"))
+        assert session.record.gap.startup < 0.5
+
+
+def test_turning_all_strategies_off_leaves_the_older_executors_fixed_schedule(faulty):
+    with Session(Options(strategies=())) as session:
+        session.run(faulty("water4", max_nbody=3))
+        policy = session.record.policy
+        finished = [task.nbody for task in sorted(session.record.task_records, key=lambda task: task.started_s)]
+    assert (policy.workers, policy.width, policy.level_barriers, policy.tasks_per_worker) == (4, 1, True, 1)
+    assert finished == sorted(finished)
+
+
+def test_workers_are_not_given_the_users_main_script_again(tmp_path, faulty):
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import json, sys, autotune\n"
+        "print('once')\n"
+        "result = autotune.run(json.load(open(sys.argv[1])))\n"
+        "print(result.return_result)\n"
+    )
+    (tmp_path / "input.json").write_text(__import__("json").dumps(faulty("water2")))
+    done = subprocess.run(
+        [sys.executable, str(script), str(tmp_path / "input.json")],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert done.stdout == "once\n0.0\n"
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
+def test_an_interrupted_or_killed_run_leaves_no_process(tmp_path, faulty, how):
+    (tmp_path / "input.json").write_text(__import__("json").dumps(faulty("water4", "sleep", seconds=60)))
+    command = [sys.executable, "-m", "autotune", "run", str(tmp_path / "input.json")]
+    parent = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    deadline = time.monotonic() + 30.0
+    while len(below := processes_below(parent.pid)) < 3 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    time.sleep(0.5)
+    below = processes_below(parent.pid)
+    os.kill(parent.pid, how)
+    _, errors = parent.communicate(timeout=20)
+    _, alive = psutil.wait_procs(below, timeout=10)
+    assert alive == []
+    if how == signal.SIGINT:
+        assert parent.returncode == 130
+        assert errors.splitlines()[-1] == "autotune: interrupted; no process was left running"
+    else:
+        # Nobody was there to remove the scratch folder; nothing else of it may survive.
+        for folder in Path(os.environ.get("TMPDIR", "/tmp")).glob("autotune-*"):
+            if folder.stat().st_uid == os.getuid() and not any(folder.glob("worker-*/output")):
+                folder.rmdir()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"workers": 0}, "option workers is 0, but must be above 0"),
+        ({"wrokers": 2}, "run() has no option wrokers; it has"),
+        ({"strategies": ("hybird",)}, "there is no strategy 'hybird'; did you mean hybrid?"),
+        ({"tuning": "/nowhere.json"}, "/nowhere.json cannot be read: No such file or directory"),
+    ],
+)
+def test_a_bad_option_is_refused_before_anything_is_computed(faulty, options, message):
+    with pytest.raises(InputError) as caught:
+        autotune.run(faulty(), **options)
+    assert str(caught.value).startswith(message)
