@@ -117,7 +117,7 @@ class Calibration:
             default_s=tuple(default_s),
             tuned_s=tuple(tuned_s),
             speed_up=verdict.speedup,
-            interval=(verdict.low, verdict.high),
+            interval=(verdict.low, verdict.high) if len(default_s) > 1 else None,
             verdict=verdict.verdict if default_s else "same",
             trials=len(self.trials),
             search_workload=rung.name,

@@ -321,7 +321,7 @@ def _summary(record: RunRecord) -> str:
 
 def _verdict(tuning: Tuning) -> str:
     evidence = tuning.evidence
-    if evidence.verdict == "faster":
+    if evidence.verdict == "faster" and evidence.interval:
         low, high = evidence.interval
         return f"{evidence.speed_up:.2f}× the default's speed (95 % interval {low:.2f} to {high:.2f})"
     return f"the default is kept: nothing was shown to be faster in {evidence.trials} trials"

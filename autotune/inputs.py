@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -88,11 +88,11 @@ def from_xyz(text: str, *, name: str, expansion: Expansion) -> dict[str, Any]:
     from qcelemental import constants
 
     found = geometry.read_xyz(text, name=name)
-    stated = geometry.fragments_from_comment(found, name=name)
+    stated = None
     if expansion.fragments:
         fragments = geometry.parse_fragments(expansion.fragments, len(found.symbols))
-        stated = None
     else:
+        stated = geometry.fragments_from_comment(found, name=name)
         fragments = stated[0] if stated else geometry.fragments_by_connectivity(found)
     charges = list(stated[1] if stated else geometry.usual_charges(found, fragments))
     if expansion.charges:
@@ -103,6 +103,8 @@ def from_xyz(text: str, *, name: str, expansion: Expansion) -> dict[str, Any]:
         given = geometry.parse_charges(expansion.multiplicities, len(fragments), label="multiplicity")
         for fragment, multiplicity in given.items():
             multiplicities[fragment] = multiplicity
+    if not (stated or expansion.charges or expansion.multiplicities):
+        _refuse_guessed_radicals(found, fragments, multiplicities)
     geometry.check_electrons(found, fragments, charges, multiplicities)
     found, fragments, _ = geometry.contiguous(found, fragments)
     bohr = constants.conversion_factor("angstrom", "bohr")
@@ -135,6 +137,19 @@ def from_xyz(text: str, *, name: str, expansion: Expansion) -> dict[str, Any]:
             },
         },
     }
+
+
+def _refuse_guessed_radicals(
+    found: geometry.Geometry, fragments: geometry.Fragments, multiplicities: Sequence[int]
+) -> None:
+    """Refuse to take what may be OH-, H3O+ or NH4+ for a neutral radical: the energy would be a wrong number."""
+    for number, (atoms, multiplicity) in enumerate(zip(fragments, multiplicities, strict=True), start=1):
+        if len(atoms) > 1 and multiplicity > 1:
+            symbols = " ".join(found.symbols[atom] for atom in atoms)
+            raise InputError(
+                f"fragment {number} ({symbols}) has an odd number of electrons when neutral: an ion, or a radical?"
+                f" say --charges {number}:-1 (or +1), or --multiplicities {number}:{multiplicity}"
+            )
 
 
 def parse_keywords(text: str) -> dict[str, Any]:

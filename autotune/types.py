@@ -250,7 +250,7 @@ class Evidence:
         default_s: Wall times of the default, one for each pair.
         tuned_s: Wall times of the winner, one for each pair.
         speed_up: Geometric mean of default over winner.
-        interval: 95 % confidence interval of the speed-up; (0, inf) where there are too few pairs.
+        interval: 95 % confidence interval of the speed-up; None where there are too few pairs.
         verdict: `faster`, `same`, `slower` or `cannot tell`.
         trials: Configurations tried in the search.
         search_workload: What was run in the search.
@@ -264,7 +264,7 @@ class Evidence:
     default_s: tuple[float, ...]
     tuned_s: tuple[float, ...]
     speed_up: float
-    interval: tuple[float, float]
+    interval: tuple[float, float] | None
     verdict: str
     trials: int
     search_workload: str

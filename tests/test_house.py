@@ -1,0 +1,148 @@
+"""The house rules that a machine can check: layers, lazy imports, documentation, packaging."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import click
+import pytest
+
+import autotune
+from autotune import hookspecs
+from autotune.cli import cli
+
+ROOT = Path(__file__).parents[1]
+LAYERS = (
+    ("types", "errors"),
+    (
+        "basis",
+        "component",
+        "fragments",
+        "geometry",
+        "hookspecs",
+        "inputs",
+        "machine",
+        "store",
+        "study",
+        "workload",
+    ),
+    ("manager", "scheduler", "compare", "account"),
+    ("costs", "policy"),
+    ("worker", "pool"),
+    ("execute",),
+    ("api", "progress", "doctor"),
+    ("calibrate",),
+    ("cli",),
+    ("__main__", "__init__"),
+)
+LAYER_OF = {name: number for number, names in enumerate(LAYERS) for name in names}
+MODULES = sorted(path.stem for path in (ROOT / "autotune").glob("*.py"))
+
+
+def imported_rooms(path):
+    """Yield every room of autotune that a module imports at run time, with the line."""
+    tree = ast.parse(path.read_text())
+    typing_only = {
+        id(node)
+        for block in ast.walk(tree)
+        if isinstance(block, ast.If) and getattr(block.test, "id", "") == "TYPE_CHECKING"
+        for node in ast.walk(block)
+    }
+    for node in ast.walk(tree):
+        if id(node) in typing_only:
+            continue
+        if isinstance(node, ast.ImportFrom) and node.module == "autotune":
+            yield from ((alias.name, node.lineno) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("autotune."):
+            yield node.module.split(".")[1], node.lineno
+        elif isinstance(node, ast.Import):
+            yield from ((a.name.split(".")[1], node.lineno) for a in node.names if a.name.startswith("autotune."))
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_every_module_has_a_layer_and_imports_only_downwards_or_sideways(name):
+    assert name in LAYER_OF, f"say in which layer {name} lives"
+    if name in ("__init__", "__main__"):
+        return
+    for room, line in imported_rooms(ROOT / "autotune" / f"{name}.py"):
+        if room in LAYER_OF and room != name:
+            assert LAYER_OF[room] <= LAYER_OF[name], f"{name}.py:{line} imports {room} from a higher layer"
+
+
+def test_no_two_modules_import_each_other():
+    graph = {name: {r for r, _ in imported_rooms(ROOT / "autotune" / f"{name}.py")} for name in MODULES}
+    pairs = {(a, b) for a in graph for b in graph[a] if b in graph and a in graph[b] and a != b}
+    assert pairs == set()
+
+
+def test_importing_autotune_loads_none_of_the_heavy_libraries():
+    heavy = "numpy optuna qcengine qcelemental qcmanybody matplotlib psutil pydantic pluggy click rich".split()
+    code = f"import sys, autotune; print([name for name in {heavy!r} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
+def test_the_help_loads_no_chemistry_and_no_numpy():
+    code = (
+        "import sys; sys.argv = ['autotune', '--help']\n"
+        "import autotune.cli\n"
+        "try: autotune.cli.main()\n"
+        "except SystemExit: pass\n"
+        "print([n for n in ('numpy', 'optuna', 'qcengine', 'qcelemental') if n in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def documents():
+    return "\n".join(path.read_text() for path in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))])
+
+
+def test_every_hook_is_documented():
+    hooks = [name for name in vars(hookspecs) if name.startswith("autotune_")]
+    assert len(hooks) == 8
+    assert [name for name in hooks if f"`{name}" not in documents()] == []
+
+
+def commands():
+    yield from ((name, command) for name, command in cli.commands.items() if not isinstance(command, click.Group))
+    for name, group in cli.commands.items():
+        if isinstance(group, click.Group):
+            yield from ((f"{name} {inner}", command) for inner, command in group.commands.items())
+
+
+@pytest.mark.parametrize(("name", "command"), list(commands()))
+def test_every_command_and_option_is_documented(name, command):
+    text = documents()
+    assert f"autotune {name}" in text
+    for parameter in command.params:
+        for option in parameter.opts:
+            assert option in text or not option.startswith("--"), f"{name} {option} is in no document"
+
+
+def test_every_option_has_a_help_text():
+    bare = [f"{n} {p.name}" for n, c in commands() for p in c.params if isinstance(p, click.Option) and not p.help]
+    assert bare == []
+
+
+def test_the_public_names_exist_and_have_docstrings():
+    for name in autotune.__all__:
+        assert getattr(autotune, name).__doc__
+
+
+def test_packages_are_listed_explicitly_and_exist():
+    setuptools = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
+    assert set(setuptools["packages"]) == set(setuptools["package-dir"])
+    assert all((ROOT / folder / "__init__.py").is_file() for folder in setuptools["package-dir"].values())
+
+
+def test_nothing_imports_the_mapped_folders_by_their_folder_names():
+    for path in [*(ROOT / "autotune").glob("*.py"), *(ROOT / "plugins").glob("*.py")]:
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            assert not any(name.split(".")[0] in ("plugins", "studies", "results") for name in names), path
