@@ -3,8 +3,8 @@
 Rules: an analytic prior before anything is measured, a power law per method once records exist, and the mean of its own
 kind (same method, same size) as soon as one of the kind has finished. Costs rank and predict; they never decide.
 
-Priors are operation counts with n basis functions, o occupied orbitals, v = n - o: SCF n³ to n⁴, MP2 o n⁴ / conventional
-transformation, CCSD o²v⁴, (T) o³v⁴ (standard formal scalings), times a rate that only sets the unit.
+Priors are operation counts with n basis functions, o occupied orbitals, v = n - o: SCF n³ to n⁴, MP2 o n⁴ (the
+conventional transformation), CCSD o²v⁴, (T) o³v⁴ (standard formal scalings), times a rate that only sets the unit.
 """
 
 from __future__ import annotations

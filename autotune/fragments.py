@@ -39,7 +39,7 @@ def explicit_fragments(molecule: Mapping[str, Any]) -> dict[str, Any]:
     if charges is None:
         if total:
             raise InputError(
-                f"the molecule has charge {total:+g} but no fragment_charges; say which of the {count} fragments have it"
+                f"the molecule has charge {total:+g} but no fragment_charges; say which of the {count} have it"
             )
         charges = [0.0] * count
     if len(charges) != count:

@@ -2,7 +2,7 @@
 
 Rules: a worker's death costs its own task and nothing else; a task that exceeds its time limit is killed with its whole
 process tree, counted from the task's start; leaving the pool leaves no process and no scratch file. The pool decides
-nothing: it starts what it is told and reports what happened. See `worker.py` for the processes and who dies with whom.
+nothing: it starts what it is told and reports what happened. See `zygote.py` for the processes and who dies with whom.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import contextlib
 import json
 import os
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -23,13 +22,14 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import NamedTuple, Self
 
+from autotune import process
 from autotune.errors import AutotuneError, ResourceError
-from autotune.worker import EXIT_REPORT, FORK_REQUEST, THREAD_VARIABLES, Check, Checked, Order, Reply
+from autotune.worker import Check, Checked, Order, Reply
+from autotune.zygote import EXIT_REPORT, FORK_REQUEST
 
 STARTUP_LIMIT_S = 120.0
 CLOSING_LIMIT_S = 5.0
 LAST_LINES = 12
-KIB_PER_GIB = 2.0**20
 
 
 class Lost(NamedTuple):
@@ -87,9 +87,9 @@ class Pool:
         self._log = self._scratch / "zygote-output"
         with theirs, self._log.open("wb") as log:
             self._zygote = subprocess.Popen(
-                [sys.executable, "-m", "autotune.worker", json.dumps(arguments)],
+                [sys.executable, "-m", "autotune.zygote", json.dumps(arguments)],
                 pass_fds=[theirs.fileno()],
-                env=_environment(passive_wait=passive_wait),
+                env=process.worker_environment(passive_wait=passive_wait),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -280,7 +280,7 @@ class Pool:
 
     def _bury(self, worker: _Worker, events: list[Reply | Lost]) -> None:
         if worker.order is not None:
-            reason = _describe(worker.exit_status)
+            reason = process.describe_exit(worker.exit_status)
             lines = self._last_lines(worker.output)
             lost_s = time.monotonic() - worker.since
             events.append(
@@ -290,7 +290,7 @@ class Pool:
 
     def _kill(self, worker: _Worker) -> None:
         if worker.pid:
-            kill_tree(worker.pid)
+            process.kill_tree(worker.pid)
         self._forget(worker)
 
     def _retire(self, worker: _Worker) -> None:
@@ -309,41 +309,3 @@ class Pool:
         except OSError:
             return ""
         return " | ".join(line.strip() for line in text.splitlines()[-LAST_LINES:] if line.strip())
-
-
-def kill_tree(pid: int) -> None:
-    """Kill a worker and everything it started, also what left its session; a worker adopts its orphans."""
-    import psutil
-
-    with contextlib.suppress(psutil.Error, OSError):
-        process = psutil.Process(pid)
-        tree = process.children(recursive=True)
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(pid, signal.SIGKILL)
-        for member in (process, *tree):
-            with contextlib.suppress(psutil.Error):
-                member.kill()
-
-
-def _environment(*, passive_wait: bool) -> dict[str, str]:
-    """Return the environment of the workers: one thread until a task says otherwise, nothing pinned."""
-    environment = {**os.environ, **dict.fromkeys(THREAD_VARIABLES, "1")}
-    # Children would inherit one core from these.
-    for pinned in ("OMP_PROC_BIND", "OMP_PLACES", "GOMP_CPU_AFFINITY", "KMP_AFFINITY"):
-        environment.pop(pinned, None)
-    # Left alone, GNU OpenMP spins for a while and then sleeps.
-    environment.pop("OMP_WAIT_POLICY", None)
-    if passive_wait:
-        environment["OMP_WAIT_POLICY"] = "PASSIVE"
-    return environment
-
-
-def _describe(status: int | None) -> str:
-    if status is None:
-        return "the worker process ended without a word"
-    if os.WIFSIGNALED(status):
-        number = os.WTERMSIG(status)
-        name = signal.Signals(number).name if number in set(signal.Signals) else str(number)
-        memory = " (often the system's answer to too little memory)" if number == signal.SIGKILL else ""
-        return f"the worker process was ended by {name}{memory}"
-    return f"the worker process exited with status {os.WEXITSTATUS(status)}"

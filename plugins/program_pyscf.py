@@ -3,6 +3,7 @@
 PySCF speaks no QCSchema and QCEngine has no harness for it; `pyscf_harness` is ours. Neighbours: `pyscf_input` says
 what may be asked, `pyscf_basis` finds basis sets, `pyscf_calculation` computes.
 """
+# ruff: noqa: TID251 - relative, because mypy knows this folder only by its own name
 
 from __future__ import annotations
 
@@ -16,6 +17,6 @@ def autotune_register_programs() -> None:
 
     if "pyscf" in qcengine.list_all_programs():
         return
-    from autotune_plugins.pyscf_harness import PySCFHarness
+    from .pyscf_harness import PySCFHarness
 
     qcengine.register_program(PySCFHarness())

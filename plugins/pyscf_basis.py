@@ -3,7 +3,7 @@
 Rules
 - A name counts as known when Basis Set Exchange has it, in any case, with or without dashes, `(d,p)` or `**`: only the
   exchange says which functions a set was made for and how many electrons its core potentials replace. Names that only
-  PySCF knows (`bfd-vdz`, `ccecp`, `gth-*`, ...) are refused, since some need a potential PySCF keeps under another name.
+  PySCF knows are refused: some (`bfd-vdz`, `ccecp-*`, `gth-*`) need a potential that PySCF keeps under another name.
 - The numbers come from PySCF's own files where these have the element, so energies equal a plain PySCF run to the
   last bit, and from the exchange elsewhere. They agree in every count, and to 1e-8 Eh in energies (6-31G*).
 - Parsing costs 8 to 30 ms an element, so every (set, element) is read once per process.
@@ -186,7 +186,7 @@ def _pyscf_shells(name: str, symbol: str) -> Shells | None:
         shells: Shells = gto.basis.load(_only_a_name(name), symbol)
     except (BasisNotFoundError, KeyError):
         return None
-    return sorted(shells, key=lambda shell: int(str(shell[0])))
+    return shells
 
 
 def _pyscf_potential(name: str, symbol: str) -> CorePotential | None:

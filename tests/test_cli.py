@@ -96,9 +96,9 @@ FAULTY = ("--program", "faulty", "--method", "nothing")
         ("{}", (), "the many-body input has no molecule"),
         (XYZ, (), "input is an XYZ file; say at least --program and --method"),
         (XYZ, ("--program", "faulty"), "an XYZ file needs --program and --method"),
-        (XYZ, (*FAULTY, "--fragments", "1x6"), "the molecule has no fragments, so there is nothing to expand"),
-        (XYZ, (*FAULTY, "--fragments", "2x4"), "FRAG"),
-        (XYZ, (*FAULTY, "--charges", "9:+1"), "CHG"),
+        (XYZ, (*FAULTY, "--fragments", "6x1"), "the molecule has no fragments, so there is nothing to expand"),
+        (XYZ, (*FAULTY, "--fragments", "2x4"), "fragments '2x4' hold 8 atoms, but the geometry has 6"),
+        (XYZ, (*FAULTY, "--charges", "9:+1"), "charge '9:+1'"),
         (
             XYZ.replace("6", "5", 1).replace("H 0.93 0 -0.24\n", ""),
             FAULTY,

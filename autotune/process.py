@@ -1,0 +1,104 @@
+"""One process: its threads, its memory, its environment, how it ended, and how its tree is killed.
+
+Rules: small answers about processes for the zygote, the workers and the pool; no decisions. What only Linux can do is
+left out elsewhere without a word: parents still end their children in an orderly way.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import resource
+import signal
+import sys
+from pathlib import Path
+
+KIB_PER_GIB = 2.0**20
+THREAD_VARIABLES = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "BLIS_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+)
+
+
+def cpu_s() -> float:
+    """Return the CPU seconds of this process and its ended children."""
+    own, children = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return own.ru_utime + own.ru_stime + children.ru_utime + children.ru_stime
+
+
+def reset_peak() -> None:
+    """Start measuring the peak of the resident set anew."""
+    # Linux: "5" sets the high-water mark of the resident set back to its present size.
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+
+
+def peak_gib() -> float:
+    """Return the peak of the resident set since `reset_peak`, or 0 where the system does not tell."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) / KIB_PER_GIB
+    return 0.0
+
+
+_PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36  # linux/prctl.h
+
+
+def _prctl(option: int, argument: int) -> None:
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(option, argument, 0, 0, 0)
+
+
+def die_with_parent() -> None:
+    """Have this process killed when its parent ends (Linux)."""
+    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def become_subreaper() -> None:
+    """Let orphaned grandchildren become our children, so that whoever kills the tree can find them."""
+    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+def kill_tree(pid: int) -> None:
+    """Kill a worker and everything it started, also what left its session; a worker adopts its orphans."""
+    import psutil
+
+    with contextlib.suppress(psutil.Error, OSError):
+        process = psutil.Process(pid)
+        tree = process.children(recursive=True)
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(pid, signal.SIGKILL)
+        for member in (process, *tree):
+            with contextlib.suppress(psutil.Error):
+                member.kill()
+
+
+def worker_environment(*, passive_wait: bool) -> dict[str, str]:
+    """Return the environment of the workers: one thread until a task says otherwise, nothing pinned."""
+    environment = {**os.environ, **dict.fromkeys(THREAD_VARIABLES, "1")}
+    # Children would inherit one core from these.
+    for pinned in ("OMP_PROC_BIND", "OMP_PLACES", "GOMP_CPU_AFFINITY", "KMP_AFFINITY"):
+        environment.pop(pinned, None)
+    # Left alone, GNU OpenMP spins for a while and then sleeps.
+    environment.pop("OMP_WAIT_POLICY", None)
+    if passive_wait:
+        environment["OMP_WAIT_POLICY"] = "PASSIVE"
+    return environment
+
+
+def describe_exit(status: int | None) -> str:
+    """Return how a process ended, in words, from its wait status."""
+    if status is None:
+        return "the worker process ended without a word"
+    if os.WIFSIGNALED(status):
+        number = os.WTERMSIG(status)
+        name = signal.Signals(number).name if number in set(signal.Signals) else str(number)
+        memory = " (often the system's answer to too little memory)" if number == signal.SIGKILL else ""
+        return f"the worker process was ended by {name}{memory}"
+    return f"the worker process exited with status {os.WEXITSTATUS(status)}"

@@ -1,0 +1,101 @@
+"""The virtual clock: the real scheduler on a machine that is not there.
+
+Rules: the same `Scheduler` as in a run; only time is pretended. Durations come from estimates or from a record of
+measured times, stretched by a contention factor when many cores are busy. Whatever comes out is marked as simulated
+by whoever shows it.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from autotune import account
+from autotune.scheduler import Finished, Planned, Scheduler, Start
+from autotune.types import Estimate, Machine, Policy, Task, TaskRecord
+
+DISPATCH_S = 1.5e-3  # measured cost of one task in the runtime beside its own work; results/overhead.json
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Simulation:
+    """What a simulated run would do.
+
+    Attributes:
+        makespan_s: From the first start to the last end.
+        lower_bound_s: What no schedule of these durations can beat.
+        records: Every task, as a run would record it.
+    """
+
+    makespan_s: float
+    lower_bound_s: float
+    records: tuple[TaskRecord, ...]
+
+    @property
+    def efficiency(self) -> float:
+        """Bound over makespan."""
+        return self.lower_bound_s / self.makespan_s if self.makespan_s else 1.0
+
+
+def simulate(
+    tasks: Sequence[Task],
+    estimates: Mapping[int, Estimate],
+    *,
+    policy: Policy,
+    machine: Machine,
+    memory_budget_gib: float,
+    durations_s: Mapping[int, float] | None = None,
+    contention: Callable[[float], float] = lambda _: 1.0,
+) -> Simulation:
+    """Run a policy's schedule on a virtual clock.
+
+    Args:
+        tasks: Tasks of the workload.
+        estimates: What the scheduler believes, by task number.
+        policy: The policy.
+        machine: The machine pretended.
+        memory_budget_gib: What tasks may be granted together.
+        durations_s: Seconds alone on one core that tasks really take; by default what the scheduler believes.
+        contention: From the share of busy cores at a task's start to a factor on its time.
+    """
+    by_number = {task.number: task for task in tasks}
+    planned = [Planned(number=t.number, level=t.nbody, estimate=estimates[t.number]) for t in tasks]
+    scheduler = Scheduler(planned, policy, cores=machine.cores, memory_budget_gib=memory_budget_gib)
+    clock, sequence = 0.0, 0
+    ends: list[tuple[float, int, int]] = []
+    records: list[TaskRecord] = []
+    while not scheduler.done:
+        for start in scheduler.decide():
+            busy = sum(s.width for s in scheduler.running.values()) / machine.cores
+            wall_s = _wall_s(start, estimates[start.number], durations_s) * contention(busy) * max(1.0, busy)
+            records.append(_record(by_number[start.number], start, clock, wall_s, estimates[start.number]))
+            sequence += 1
+            heapq.heappush(ends, (clock + wall_s + DISPATCH_S, sequence, start.number))
+        clock, _, number = heapq.heappop(ends)
+        scheduler.handle(Finished(number))
+    bound_s = account.lower_bound_s(records, machine.cores)
+    return Simulation(makespan_s=clock, lower_bound_s=bound_s, records=tuple(records))
+
+
+def _wall_s(start: Start, estimate: Estimate, durations_s: Mapping[int, float] | None) -> float:
+    if durations_s is None:
+        return estimate.wall_s(start.width)
+    return durations_s[start.number] * estimate.wall_s(start.width) / estimate.wall_s(1)
+
+
+def _record(task: Task, start: Start, clock: float, wall_s: float, estimate: Estimate) -> TaskRecord:
+    return TaskRecord(
+        number=task.number,
+        label=task.labels[0],
+        nbody=task.nbody,
+        status="done",
+        attempts=1,
+        started_s=clock,
+        wall_s=wall_s,
+        cpu_s=wall_s * start.width,
+        width=start.width,
+        grant_gib=start.memory_gib,
+        peak_gib=estimate.memory_gib,
+        predicted_s=estimate.wall_s(start.width),
+    )

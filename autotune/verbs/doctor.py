@@ -1,0 +1,68 @@
+"""`autotune doctor`."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import click
+
+from autotune.verbs.tunings import verdict
+
+if TYPE_CHECKING:
+    from autotune.doctor import Finding, ProgramStatus
+    from autotune.types import Machine
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def doctor(as_json: bool) -> None:
+    """Show the machine, its limits, the programs found, the tunings present, and what looks wrong."""
+    import dataclasses
+
+    from autotune import doctor as examination
+    from autotune import machine, store
+    from autotune.manager import Manager
+
+    here = machine.detect()
+    Manager().register_programs()
+    findings, programs, tunings = examination.examine(here), examination.programs(), list(store.tunings())
+    if as_json:
+        click.echo(
+            json.dumps(
+                {
+                    "machine": dataclasses.asdict(here),
+                    "programs": [examination.as_dict(program) for program in programs],
+                    "findings": [examination.as_dict(finding) for finding in findings],
+                    "tunings": [
+                        {"path": str(path), "problem": found if isinstance(found, str) else ""}
+                        for path, found in tunings
+                    ],
+                },
+                indent=1,
+            )
+        )
+        return
+    _print_doctor(here, findings, programs)
+    click.echo("\nTunings")
+    for path, found in tunings:
+        click.echo(f"  {found if isinstance(found, str) else f'{found.method}: {verdict(found)}'}  ({path})")
+    if not tunings:
+        click.echo("  none yet; run `autotune calibrate`")
+
+
+def _print_doctor(here: Machine, findings: tuple[Finding, ...], programs: tuple[ProgramStatus, ...]) -> None:
+    click.echo("Machine")
+    click.echo(f"  {here.cpu_model} ({here.architecture}, {here.vector or 'no vector instructions known'})")
+    click.echo(f"  {here.cores} usable cores (limited by {here.cores_limited_by})")
+    click.echo(f"  {here.memory_gib:.1f} GiB usable memory (limited by {here.memory_limited_by})")
+    click.echo(f"  key {here.key}")
+    click.echo("\nPrograms")
+    for program in programs:
+        state = f"{program.version}" if program.found else "not found"
+        click.echo(f"  {program.name:12} {state}")
+    click.echo("\nFindings")
+    for finding in findings:
+        click.echo(f"  {finding.severity:8} {finding.topic}: {finding.text}")
+        if finding.cure:
+            click.echo(f"           {finding.cure}")

@@ -1,0 +1,95 @@
+"""Options that several verbs share, and what they mean to the library."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from autotune.errors import InputError
+
+if TYPE_CHECKING:
+    from autotune.api import Options
+    from autotune.inputs import Expansion
+
+Decorator = Callable[[Callable[..., None]], Callable[..., None]]
+
+
+def _together(*decorators: Any) -> Decorator:
+    def apply(function: Callable[..., None]) -> Callable[..., None]:
+        for decorator in reversed(decorators):
+            function = decorator(function)
+        return function
+
+    return apply
+
+
+expansion_options = _together(
+    click.option("--program", metavar="NAME", help="QCEngine program, such as pyscf."),
+    click.option("--method", metavar="NAME", help="Method, such as hf, b3lyp, mp2, ccsd(t)."),
+    click.option("--basis", metavar="NAME", default="", help="Basis set, such as '6-31g*'."),
+    click.option("--bsse", metavar="LIST", help="nocp, cp, vmfc, or several with commas. [default: nocp]"),
+    click.option("--max-nbody", type=int, metavar="N", help="Largest n-body level. [default: all fragments]"),
+    click.option("--driver", type=click.Choice(["energy", "gradient", "hessian"]), help="What to compute."),
+    click.option("--keywords", metavar="LIST", default="", help="Program keywords: name=value,... or a JSON object."),
+    click.option(
+        "--fragments", metavar="LIST", default="", help="Atoms of fragments: 3x6 (six of 3 atoms), 3,3,6 or 1-3;4-6."
+    ),
+    click.option("--charges", metavar="LIST", default="", help="Fragment charges: 1:+1,2:-1 or one for each."),
+    click.option("--multiplicities", metavar="LIST", default="", help="Fragment multiplicities: 1:2 or one for each."),
+)
+
+runtime_options = _together(
+    click.option("--workers", type=int, metavar="N", help="Tasks that run at once."),
+    click.option("--threads", type=int, metavar="N", help="Cores of each task."),
+    click.option("--cores", type=int, metavar="N", help="Cores to use of those usable."),
+    click.option("--memory", type=float, metavar="GIB", help="Memory of all tasks together. [default: 80 % of usable]"),
+    click.option("--tuning", default="auto", metavar="FILE|none", help="A tuning file, or none for the defaults."),
+    click.option("--strategies", metavar="LIST", help="Strategies to apply, in order, with commas."),
+    click.option("--no-strategy", multiple=True, metavar="NAME", help="Leave a strategy out; may be repeated."),
+    click.option("--timeout", type=float, metavar="SECONDS", help="Kill a task that runs longer."),
+    click.option("--scratch", metavar="DIR", help="Folder for scratch files. [default: the system's]"),
+)
+
+
+def expansion(given: dict[str, Any]) -> Expansion | None:
+    """Return what the expansion options say, or None where none was given."""
+    from autotune.inputs import Expansion, parse_keywords
+
+    names = ("program", "method", "basis", "bsse", "max_nbody", "driver", "keywords", "fragments", "charges")
+    if not any(given[name] for name in (*names, "multiplicities")):
+        return None
+    if not given["program"] or not given["method"]:
+        raise InputError(
+            "an XYZ file needs --program and --method, such as --program pyscf --method hf --basis '6-31g*'"
+        )
+    return Expansion(
+        program=given["program"],
+        method=given["method"],
+        basis=given["basis"],
+        bsse=tuple((given["bsse"] or "nocp").split(",")),
+        max_nbody=given["max_nbody"],
+        driver=given["driver"] or "energy",
+        keywords=parse_keywords(given["keywords"]),
+        fragments=given["fragments"],
+        charges=given["charges"],
+        multiplicities=given["multiplicities"],
+    )
+
+
+def session_options(given: dict[str, Any]) -> Options:
+    """Return what the runtime options say."""
+    from autotune.api import Options
+
+    return Options(
+        workers=given["workers"],
+        threads=given["threads"],
+        cores=given["cores"],
+        memory_gib=given["memory"],
+        tuning=given["tuning"],
+        strategies=None if given["strategies"] is None else tuple(filter(None, given["strategies"].split(","))),
+        without=given["no_strategy"],
+        task_limit_s=given["timeout"],
+        scratch=given["scratch"],
+    )

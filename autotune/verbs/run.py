@@ -1,0 +1,85 @@
+"""`autotune run`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from autotune.errors import InputError
+from autotune.verbs import options
+
+if TYPE_CHECKING:
+    from autotune.types import RunRecord, TuningChoice
+
+
+@click.command()
+@click.argument("source", metavar="INPUT")
+@options.expansion_options
+@options.runtime_options
+@click.option("-o", "--output", metavar="FILE", help="Write the ManyBodyResult here instead of standard output.")
+@click.option("--record", metavar="FILE", help="Write what happened here: times, memory, bound, efficiency.")
+@click.option("--quiet", is_flag=True, help="Say nothing but errors.")
+def run(source: str, output: str | None, record: str | None, quiet: bool, **given: Any) -> None:
+    """Compute a many-body expansion.
+
+    INPUT is a QCManyBody ManyBodyInput (JSON, schema v1 or v2), an XYZ file together with --program, --method and
+    --basis, or - for standard input. The ManyBodyResult comes back in the schema version that came in.
+
+    \b
+    autotune run input.json -o result.json
+    autotune run water6.xyz --program pyscf --method mp2 --basis cc-pvdz --bsse cp --max-nbody 2
+    """
+    from autotune import inputs, store
+    from autotune.api import Session
+    from autotune.progress import Progress
+
+    text, name = inputs.read_text(source)
+    fields = inputs.many_body_fields(text, name=name, expansion=options.expansion(given))
+    for path in (output, record):
+        if path and not Path(path).parent.is_dir():
+            raise InputError(f"{path} cannot be written: there is no folder {Path(path).parent}")
+    with (
+        Progress() as progress,
+        Session(
+            options.session_options(given),
+            on_progress=None if quiet else progress.show,
+            on_choice=None if quiet else _say_choice,
+        ) as session,
+    ):
+        try:
+            result = session.run(fields)
+        finally:
+            if session.record and record:
+                store.save_run(session.record, Path(record))
+    # QCSchema v1 models are pydantic v1.
+    answer = result.json() if getattr(result, "schema_version", 2) == 1 else result.model_dump_json()
+    if output:
+        store.write_text(Path(output), answer + "\n")
+    else:
+        click.echo(answer)
+    if not quiet and session.record:
+        click.echo(_summary(session.record), err=True)
+
+
+def _say_choice(chosen: TuningChoice) -> None:
+    click.echo(f"tuning: {chosen.match} - {chosen.reason}", err=True)
+
+
+def _summary(record: RunRecord) -> str:
+    gap = record.gap
+    lost = {
+        "start-up": gap.startup,
+        "the tail": gap.tail,
+        "waiting for memory": gap.memory,
+        "repeated attempts": gap.retries,
+        "between tasks": gap.scheduler,
+        "assembly": gap.assembly,
+    }
+    largest = max(lost, key=lambda name: lost[name])
+    return (
+        f"{record.tasks} tasks in {record.wall_s:.2f} s; no schedule of these could take less than"
+        f" {record.lower_bound_s:.2f} s ({100 * record.efficiency:.0f} %);"
+        f" most of the rest went to {largest} ({lost[largest]:.2f} s)"
+    )

@@ -1,0 +1,125 @@
+"""The process that imports the programs once and is forked into workers.
+
+    parent ── control socket ──► zygote          imports the programs once, forks on request, reports exits
+       │                            │ fork
+       └──── one pipe each ────► worker, worker  one task at a time, own session, own scratch
+
+Why not `multiprocessing`'s forkserver: it imports the user's `__main__` again in every worker (a script without a
+guard would run itself), and there is one per process, with one environment; threads must be told how to wait by an
+environment variable that is read when a library loads. The zygote runs no OpenMP code, so its forks are safe.
+A worker dies with its zygote, the zygote ends its workers when the parent's end of the control socket closes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import signal
+import socket
+import struct
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from autotune import process, worker
+
+FORK_REQUEST = struct.Struct("!I")  # worker number; the worker's end of its pipe travels beside it
+EXIT_REPORT = struct.Struct("!Ii")  # worker number, wait status
+
+
+def serve(control_fd: int, programs: Sequence[str], scratch: str) -> None:
+    """Run the zygote until the parent closes the control socket."""
+    control = socket.socket(fileno=control_fd)
+    process.become_subreaper()
+    _prepare(programs)
+    workers: dict[int, int] = {}
+    wake_read, wake_write = os.pipe()
+    os.set_blocking(wake_write, False)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
+    while True:
+        readable, _, _ = select.select([control.fileno(), wake_read], [], [])
+        if wake_read in readable:
+            os.read(wake_read, 4096)
+            for pid, status in _reaped():
+                if pid in workers:
+                    with contextlib.suppress(OSError):
+                        control.sendall(EXIT_REPORT.pack(workers.pop(pid), status))
+        if control.fileno() in readable:
+            request, fds, _, _ = socket.recv_fds(control, FORK_REQUEST.size, 1)
+            if not request:
+                break
+            (number,) = FORK_REQUEST.unpack(request)
+            pid = os.fork()
+            if pid == 0:
+                signal.set_wakeup_fd(-1)
+                signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+                for fd in (control_fd, wake_read, wake_write):
+                    os.close(fd)
+                control.detach()
+                worker.work(fds[0], Path(scratch) / f"worker-{number}")
+            workers[pid] = number
+            os.close(fds[0])
+    for pid in workers:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(pid, signal.SIGKILL)
+
+
+def _prepare(programs: Sequence[str]) -> None:
+    """Import and register everything a task needs, so that forked workers have it."""
+    import qcelemental.models.v2  # noqa: F401
+    import qcengine
+
+    import autotune.component  # noqa: F401
+    from autotune.manager import Manager
+
+    _prime_qcengine()
+    Manager().register_programs()
+    for program in programs:
+        # A program that is missing is reported by the check, in words; nothing to warm here.
+        with contextlib.suppress(Exception):
+            warm_up = getattr(qcengine.get_program(program), "warm_up", None)
+            if warm_up is not None:
+                warm_up()
+
+
+def _prime_qcengine() -> None:
+    """Fill QCEngine's per-process cache of host facts without its CPU query.
+
+    QCEngine asks py-cpuinfo once per process, which takes up to a second; it uses the answer only as the provenance
+    field `cpu`. Where the private cache has another shape than known, it is left alone and only time is lost.
+    """
+    import getpass
+
+    import psutil
+    from qcengine import config
+
+    from autotune.machine import cpu_model
+
+    if getattr(config, "_global_values", 0) is not None:
+        return
+    config._global_values = {  # noqa: SLF001 - no public way; see above
+        "hostname": socket.gethostname(),
+        "memory": round(psutil.virtual_memory().available / 1024**3, 3),
+        "username": getpass.getuser(),
+        "ncores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "nnodes": 1,
+        "cpuinfo": {},
+        "cpu_brand": cpu_model(),
+    }
+
+
+def _reaped() -> Iterator[tuple[int, int]]:
+    with contextlib.suppress(ChildProcessError):
+        while True:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+            if pid == 0:
+                return
+            yield pid, status
+
+
+if __name__ == "__main__":
+    arguments = json.loads(sys.argv[1])
+    serve(arguments["control_fd"], arguments["programs"], arguments["scratch"])

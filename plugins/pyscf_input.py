@@ -1,0 +1,266 @@
+"""What may be asked of PySCF: reads a QCSchema `AtomicInput` into a `Plan`, or says in one line why it cannot.
+
+Rules
+- Nothing is computed here; after the first call in a process a reading costs well under a millisecond.
+- One way to ask for each thing: density fitting and frozen cores are keywords, never part of a method's name.
+- A keyword without effect on the method is an error, and so is a value of another type.
+- `b3lyp` is the form with VWN's RPA fit, as in Gaussian and Psi4 (PySCF since 2.3). Functionals with a dispersion
+  correction in their name are refused: PySCF would silently leave the correction out.
+"""
+# ruff: noqa: TID251 - relative, because mypy knows this folder only by its own name
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from pyscf.dft import libxc
+from pyscf.scf.dispersion import parse_dft
+from qcengine.exceptions import InputError
+
+from . import pyscf_basis
+
+if TYPE_CHECKING:
+    from qcelemental.models.v2 import AtomicInput, Molecule
+
+HF_NAMES: Mapping[str, str | None] = {"hf": None, "scf": None, "rhf": "rhf", "uhf": "uhf", "rohf": "rohf"}
+CORRELATED = ("mp2", "ccsd", "ccsd(t)")
+COUPLED_CLUSTER = ("ccsd", "ccsd(t)")
+REFERENCES = ("rhf", "uhf", "rohf")
+GUESSES = ("minao", "atom", "huckel", "mod_huckel", "hcore", "sap")
+METHODS = ("hf", "dft", *CORRELATED)
+
+_TYPE_NAMES = {bool: "true or false", int: "an integer", float: "a number", str: "a text"}
+_DISPERSION = re.compile(r"[-_]d([234].*)?$|[-_]?3c$")
+_ORDER = {"energy": 0, "gradient": 1, "hessian": 2}
+_TINY, _MANY = 1e-16, 100_000
+
+
+def _keyword(
+    kind: type,
+    meaning: str,
+    default: object = None,
+    *,
+    acts_on: tuple[str, ...] = METHODS,
+    bounds: tuple[float, float] = (_TINY, float("inf")),
+    choices: tuple[str, ...] = (),
+) -> Any:
+    about = {"kind": kind, "meaning": meaning, "acts_on": acts_on, "bounds": bounds, "choices": choices}
+    return field(default=default, metadata=about)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Keywords:
+    """The keywords: name, type, meaning, default (None: see the meaning, else PySCF's own) and where they act."""
+
+    reference: str | None = _keyword(str, "orbitals; default rhf for singlets, else uhf", choices=REFERENCES)
+    cart: bool | None = _keyword(bool, "Cartesian functions; default as the basis set means them")
+    density_fit: bool = _keyword(bool, "fit densities: DF-HF, DF-DFT, DF-MP2, DF-CCSD", default=False)
+    auxbasis: str | None = _keyword(str, "fitting basis set of the SCF; default the usual one of the basis set")
+    auxbasis_correlation: str | None = _keyword(str, "the same for the correlated method", acts_on=CORRELATED)
+    frozen_core: bool = _keyword(bool, "leave core electrons uncorrelated", default=False, acts_on=CORRELATED)
+    conv_tol: float = _keyword(float, "SCF energy change, Eh", default=1e-10)
+    conv_tol_grad: float | None = _keyword(float, "SCF orbital gradient; default the root of conv_tol")
+    max_cycle: int = _keyword(int, "most SCF cycles", default=100, bounds=(1, _MANY))
+    level_shift: float | None = _keyword(float, "raises virtual orbitals during the SCF, Eh", bounds=(0, 1000))
+    damp: float | None = _keyword(float, "share of the last Fock matrix in the next", bounds=(0, 1))
+    diis_space: int | None = _keyword(int, "Fock matrices in the extrapolation", bounds=(2, 1000))
+    init_guess: str = _keyword(str, "initial density of the SCF", default="minao", choices=GUESSES)
+    direct_scf_tol: float | None = _keyword(float, "integrals neglected by direct SCF")
+    newton: bool = _keyword(bool, "second-order SCF", default=False)
+    grid_level: int | None = _keyword(int, "DFT grid; default 3, Hessians 5", acts_on=("dft",), bounds=(0, 9))
+    cc_conv_tol: float = _keyword(float, "CCSD energy change, Eh", default=1e-9, acts_on=COUPLED_CLUSTER)
+    cc_max_cycle: int = _keyword(int, "most CCSD cycles", default=100, acts_on=COUPLED_CLUSTER, bounds=(1, _MANY))
+
+
+KEYWORDS = {entry.name: entry.metadata for entry in fields(Keywords)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """One calculation, checked.
+
+    Attributes:
+        method: `hf`, `dft`, `mp2`, `ccsd` or `ccsd(t)`.
+        functional: In libxc's words; empty unless the method is `dft`.
+        driver: `energy`, `gradient` or `hessian`.
+        reference: `rhf`, `uhf` or `rohf`.
+        keywords: With defaults filled in.
+        atoms: PySCF symbol (`GHOST-O` for a ghost) and position in bohr.
+        charge: Total charge.
+        unpaired: Electrons without a partner, multiplicity - 1.
+        cartesian: Cartesian functions, else spherical.
+        basis: By element symbol.
+        fitting: Fitting shells of the SCF by element symbol; empty without density fitting.
+        fitting_correlation: Fitting shells of the correlated method; empty without.
+    """
+
+    method: str
+    functional: str
+    driver: str
+    reference: str
+    keywords: Keywords
+    atoms: tuple[tuple[str, tuple[float, ...]], ...]
+    charge: int
+    unpaired: int
+    cartesian: bool
+    basis: Mapping[str, pyscf_basis.ElementBasis]
+    fitting: Mapping[str, pyscf_basis.Shells]
+    fitting_correlation: Mapping[str, pyscf_basis.Shells]
+
+
+def read(input_data: AtomicInput) -> Plan:
+    """Return the plan for an input.
+
+    Raises:
+        qcengine.exceptions.InputError: The input is unclear, contradicts itself, or asks for what PySCF cannot do.
+    """
+    specification, molecule = input_data.specification, input_data.molecule
+    driver: str = specification.driver.value
+    if specification.protocols.wavefunction.value != "none":
+        raise InputError("the PySCF harness returns no wavefunctions; leave the protocol wavefunction at none")
+    method, functional, named_reference = _method(specification.model.method)
+    keywords = _keywords(specification.keywords, method)
+    charge, unpaired = _electrons(molecule)
+    reference = _reference(named_reference, keywords.reference, unpaired)
+    _check_derivative(method, functional, driver, reference, fitted=keywords.density_fit)
+
+    name = specification.model.basis
+    if not isinstance(name, str) or not name:
+        raise InputError(f"method {method} needs the name of a basis set as model.basis, such as 'cc-pvdz'")
+    elements = tuple(dict.fromkeys(str(symbol) for symbol in molecule.symbols))
+    basis = pyscf_basis.orbital_basis(name, elements)
+    fitting = fitting_correlation = {}
+    if keywords.density_fit:
+        fitting_name = keywords.auxbasis or pyscf_basis.usual_fitting_name(name, "jkfit")
+        fitting = pyscf_basis.fitting_basis(fitting_name, elements, "auxbasis")
+        if method in CORRELATED:
+            fitting_name = keywords.auxbasis_correlation or pyscf_basis.usual_fitting_name(name, "rifit")
+            fitting_correlation = pyscf_basis.fitting_basis(fitting_name, elements, "auxbasis_correlation")
+    return Plan(
+        method=method,
+        functional=functional,
+        driver=driver,
+        reference=reference,
+        keywords=keywords,
+        atoms=tuple(
+            (str(symbol) if real else f"GHOST-{symbol}", tuple(position))
+            for symbol, real, position in zip(
+                molecule.symbols, molecule.real, molecule.geometry.reshape(-1, 3).tolist(), strict=True
+            )
+        ),
+        charge=charge,
+        unpaired=unpaired,
+        cartesian=pyscf_basis.is_cartesian(name, basis) if keywords.cart is None else keywords.cart,
+        basis=basis,
+        fitting=fitting,
+        fitting_correlation=fitting_correlation,
+    )
+
+
+def _method(name: str) -> tuple[str, str, str | None]:
+    """Return the method, its functional and the reference that its name asks for."""
+    lower = name.strip().lower()
+    if lower in HF_NAMES:
+        return "hf", "", HF_NAMES[lower]
+    if lower in CORRELATED:
+        return lower, "", None
+    fault = _functional_fault(lower)
+    if fault:
+        raise InputError(f"method {name!r}: {fault}")
+    return "dft", lower, None
+
+
+@cache
+def _functional_fault(name: str) -> str:
+    """Return why PySCF cannot use a functional, or an empty text."""
+    bare = re.sub(r"^(df|ri)-", "", name)
+    if bare in (*CORRELATED, *HF_NAMES):
+        return f"write {bare!r} and the keyword density_fit: true"
+    if _DISPERSION.search(name):
+        return "dispersion corrections are not part of PySCF; leave the suffix out or use a program that has them"
+    try:
+        if parse_dft(name)[2] is not None:
+            return "this functional includes a dispersion correction, which is not part of PySCF"
+        _, terms = libxc.parse_xc(name)
+        # A number would be taken for the index of a functional, a dash for a minus: 'pbe0-2' is not PBE0 - XC(2).
+        numbers = [term for term in re.split(r"[,+]", name) if term.strip() and not re.search("[a-z]", term)]
+        if terms and not numbers and all(factor > 0 for _, factor in terms):
+            return "PySCF has no density Laplacian" if libxc.needs_laplacian(name) else ""
+    except (ArithmeticError, LookupError, NotImplementedError, RuntimeError, TypeError, ValueError):
+        pass
+    known = [*HF_NAMES, *CORRELATED, *(key.lower() for key in (*libxc.XC_ALIAS, *libxc.XC_CODES))]
+    near = difflib.get_close_matches(name, known, n=3)
+    hint = f"did you mean {' or '.join(near)}? " if near else ""
+    return f"{hint}known are {', '.join(HF_NAMES)}, {', '.join(CORRELATED)} and the functionals of libxc"
+
+
+def _keywords(given: Mapping[str, object], method: str) -> Keywords:
+    values: dict[str, Any] = {}
+    for name, value in given.items():
+        about = KEYWORDS.get(name)
+        if about is None:
+            near = difflib.get_close_matches(str(name).lower(), KEYWORDS, n=1)
+            hint = f"did you mean {near[0]}? " if near else ""
+            raise InputError(f"keyword {name!r} is not known; {hint}known are {', '.join(KEYWORDS)}")
+        kind = about["kind"]
+        if type(value) is not kind and not (kind is float and type(value) is int):
+            raise InputError(f"keyword {name} takes {_TYPE_NAMES[kind]}, not {value!r} ({about['meaning']})")
+        if about["choices"] and value not in about["choices"]:
+            raise InputError(f"keyword {name} takes {', '.join(about['choices'])}, not {value!r} ({about['meaning']})")
+        low, high = about["bounds"]
+        if kind in (int, float) and not low <= value <= high:
+            raise InputError(f"keyword {name} is at least {low:g} and at most {high:g}, not {value!r}")
+        if method not in about["acts_on"] and value is not False:
+            raise InputError(f"keyword {name} has no effect on {method}, only on {', '.join(about['acts_on'])}")
+        values[name] = value
+    for name in ("auxbasis", "auxbasis_correlation"):
+        if name in values and not values.get("density_fit"):
+            raise InputError(f"keyword {name} has no effect without density_fit: true")
+    return Keywords(**values)
+
+
+def _electrons(molecule: Molecule) -> tuple[int, int]:
+    """Return the charge and the number of unpaired electrons, checked against the nuclei."""
+    charge, multiplicity = round(molecule.molecular_charge), round(molecule.molecular_multiplicity)
+    if charge != molecule.molecular_charge or multiplicity != molecule.molecular_multiplicity:
+        raise InputError(
+            f"charge {molecule.molecular_charge:g} and multiplicity {molecule.molecular_multiplicity:g} "
+            "must be whole numbers for PySCF"
+        )
+    nuclei = int(sum(z for z, real in zip(molecule.atomic_numbers, molecule.real, strict=True) if real))
+    electrons, unpaired = nuclei - charge, multiplicity - 1
+    if electrons < 0 or unpaired > electrons or (electrons - unpaired) % 2:
+        raise InputError(f"charge {charge} and multiplicity {multiplicity} do not fit nuclei of total charge {nuclei}")
+    return charge, unpaired
+
+
+def _reference(from_method: str | None, from_keyword: str | None, unpaired: int) -> str:
+    if from_method and from_keyword and from_method != from_keyword:
+        raise InputError(f"method {from_method!r} contradicts the keyword reference: {from_keyword}; drop one")
+    reference = from_method or from_keyword or ("uhf" if unpaired else "rhf")
+    if reference == "rhf" and unpaired:
+        raise InputError(f"reference rhf needs a singlet, not multiplicity {unpaired + 1}; use uhf")
+    return reference
+
+
+def _check_derivative(method: str, functional: str, driver: str, reference: str, *, fitted: bool) -> None:
+    what, fault = functional or method, ""
+    if driver not in _ORDER:
+        fault = f"the PySCF harness has no driver {driver!r}, only {', '.join(_ORDER)}"
+    elif reference == "rohf" and (method, driver) != ("hf", "energy"):
+        fault = "reference rohf gives HF energies only; use uhf"
+    elif driver == "hessian" and method in CORRELATED:
+        fault = f"PySCF has no {method} Hessians"
+    elif driver == "gradient" and method in CORRELATED and fitted:
+        fault = f"PySCF has no density-fitted {method} gradients; drop the keyword density_fit"
+    elif driver == "gradient" and method == "ccsd(t)" and reference == "uhf":
+        fault = "PySCF's UHF-CCSD(T) gradients are wrong by some 1e-4 Eh/a0 (tested in 2.14), so they are refused"
+    elif method == "dft" and not libxc.test_deriv_order(functional, max(1, _ORDER[driver])):
+        fault = f"libxc has no derivatives of {what} for driver {driver}"
+    if fault:
+        raise InputError(fault)
