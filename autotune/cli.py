@@ -6,6 +6,7 @@ Rules: results go to standard output or to files, everything else to standard er
 
 from __future__ import annotations
 
+import signal
 import sys
 
 import click
@@ -21,6 +22,9 @@ INTERRUPTED = 130
 
 def main() -> None:
     """Run the command line and exit."""
+    for name in ("SIGTERM", "SIGHUP"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.default_int_handler)
     try:
         status = cli.main(standalone_mode=False)
     except AutotuneError as error:

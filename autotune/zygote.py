@@ -16,6 +16,7 @@ import contextlib
 import json
 import os
 import select
+import shutil
 import signal
 import socket
 import struct
@@ -62,9 +63,10 @@ def serve(control_fd: int, programs: Sequence[str], scratch: str) -> None:
                 worker.work(fds[0], Path(scratch) / f"worker-{number}")
             workers[pid] = number
             os.close(fds[0])
+    # The parent closed the socket, or is dead; in the second case nobody else cleans up.
     for pid in workers:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(pid, signal.SIGKILL)
+        process.kill_tree(pid)
+    shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _prepare(programs: Sequence[str]) -> None:

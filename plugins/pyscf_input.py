@@ -31,7 +31,7 @@ HF_NAMES: Mapping[str, str | None] = {"hf": None, "scf": None, "rhf": "rhf", "uh
 CORRELATED = ("mp2", "ccsd", "ccsd(t)")
 COUPLED_CLUSTER = ("ccsd", "ccsd(t)")
 REFERENCES = ("rhf", "uhf", "rohf")
-GUESSES = ("minao", "atom", "huckel", "mod_huckel", "hcore", "sap")
+GUESSES = ("minao", "atom", "huckel", "mod_huckel", "hcore")
 METHODS = ("hf", "dft", *CORRELATED)
 
 _TYPE_NAMES = {bool: "true or false", int: "an integer", float: "a number", str: "a text"}
@@ -212,9 +212,12 @@ def _keywords(given: Mapping[str, object], method: str) -> Keywords:
             raise InputError(f"keyword {name} takes {_TYPE_NAMES[kind]}, not {value!r} ({about['meaning']})")
         if about["choices"] and value not in about["choices"]:
             raise InputError(f"keyword {name} takes {', '.join(about['choices'])}, not {value!r} ({about['meaning']})")
-        low, high = about["bounds"]
-        if kind in (int, float) and not low <= value <= high:
-            raise InputError(f"keyword {name} is at least {low:g} and at most {high:g}, not {value!r}")
+        if kind in (int, float):
+            low, high = about["bounds"]
+            if value < low or value != value:
+                raise InputError(f"keyword {name} is at least {low:g}, not {value!r} ({about['meaning']})")
+            if value > high:
+                raise InputError(f"keyword {name} is at most {high:g}, not {value!r} ({about['meaning']})")
         if method not in about["acts_on"] and value is not False:
             raise InputError(f"keyword {name} has no effect on {method}, only on {', '.join(about['acts_on'])}")
         values[name] = value

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import psutil
 import pytest
@@ -21,6 +21,13 @@ ELECTRONS_OF_WATER = 10
 
 def processes_below(pid=None):
     return [p for p in psutil.Process(pid).children(recursive=True) if p.status() != psutil.STATUS_ZOMBIE]
+
+
+def wait_until(condition, limit_s=30.0):
+    deadline = time.monotonic() + limit_s
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.02)
 
 
 @pytest.fixture(autouse=True)
@@ -121,7 +128,7 @@ def test_workers_are_not_given_the_users_main_script_again(tmp_path, faulty):
         "result = autotune.run(json.load(open(sys.argv[1])))\n"
         "print(result.return_result)\n"
     )
-    (tmp_path / "input.json").write_text(__import__("json").dumps(faulty("water2")))
+    (tmp_path / "input.json").write_text(json.dumps(faulty("water2")))
     done = subprocess.run(
         [sys.executable, str(script), str(tmp_path / "input.json")],
         capture_output=True,
@@ -132,28 +139,22 @@ def test_workers_are_not_given_the_users_main_script_again(tmp_path, faulty):
     assert done.stdout == "once\n0.0\n"
 
 
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
-def test_an_interrupted_or_killed_run_leaves_no_process(tmp_path, faulty, how):
-    (tmp_path / "input.json").write_text(__import__("json").dumps(faulty("water4", "sleep", seconds=60)))
-    command = [sys.executable, "-m", "autotune", "run", str(tmp_path / "input.json")]
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
+def test_an_interrupted_or_killed_run_leaves_no_process_and_no_scratch(tmp_path, faulty, how):
+    path, scratch = tmp_path / "input.json", tmp_path / "scratch"
+    path.write_text(json.dumps(faulty("water4", "sleep", seconds=60)))
+    command = [sys.executable, "-m", "autotune", "run", str(path), "--scratch", str(scratch)]
     parent = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
-    deadline = time.monotonic() + 30.0
-    while len(below := processes_below(parent.pid)) < 3 and time.monotonic() < deadline:
-        time.sleep(0.05)
-    time.sleep(0.5)
+    wait_until(lambda: len(list(scratch.glob("*/worker-*/output"))) == 2)
     below = processes_below(parent.pid)
     os.kill(parent.pid, how)
     _, errors = parent.communicate(timeout=20)
     _, alive = psutil.wait_procs(below, timeout=10)
     assert alive == []
-    if how == signal.SIGINT:
+    wait_until(lambda: list(scratch.iterdir()) == [])
+    if how != signal.SIGKILL:
         assert parent.returncode == 130
         assert errors.splitlines()[-1] == "autotune: interrupted; no process was left running"
-    else:
-        # Nobody was there to remove the scratch folder; nothing else of it may survive.
-        for folder in Path(os.environ.get("TMPDIR", "/tmp")).glob("autotune-*"):
-            if folder.stat().st_uid == os.getuid() and not any(folder.glob("worker-*/output")):
-                folder.rmdir()
 
 
 @pytest.mark.parametrize(
