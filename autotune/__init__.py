@@ -15,7 +15,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from autotune.api import Options, Session, run
+    from autotune.api import Session, run
+    from autotune.planning import Options
 
 __all__ = ["Options", "Session", "run"]
 

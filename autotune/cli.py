@@ -14,7 +14,9 @@ import click
 from autotune.errors import AutotuneError
 from autotune.verbs.calibrate import calibrate
 from autotune.verbs.doctor import doctor
+from autotune.verbs.estimate import estimate
 from autotune.verbs.run import run
+from autotune.verbs.simulate import simulate
 from autotune.verbs.tunings import tunings
 
 INTERRUPTED = 130
@@ -55,5 +57,5 @@ def cli() -> None:
     """
 
 
-for verb in (run, calibrate, doctor, tunings):
+for verb in (run, calibrate, estimate, simulate, doctor, tunings):
     cli.add_command(verb)

@@ -13,6 +13,7 @@ from typing import Any
 
 from autotune.costs import Costs
 from autotune.manager import Manager
+from autotune.planning import estimate
 from autotune.pool import Lost, Pool
 from autotune.scheduler import Failed, Finished, Learned, Planned, Scheduler, Start
 from autotune.types import Estimate, Machine, Policy, Task, TaskRecord
@@ -155,7 +156,7 @@ class Executor:
         return execution
 
     def _estimate(self, task: Task) -> Estimate:
-        return self._manager.estimate(task, self._machine) or self._costs.estimate(task)
+        return estimate(task, costs=self._costs, manager=self._manager, machine=self._machine)
 
     def _start(self, start: Start) -> None:
         task = self._tasks[start.number]

@@ -18,6 +18,7 @@ from typing import NamedTuple
 from autotune.types import Estimate, Policy
 
 LOOK_AHEAD = 64  # tasks examined behind one that does not fit in memory, before waiting for memory
+SEARCH_STEPS = 30  # halvings of the interval in which the makespan bound lies
 WIDENING_GAIN = 0.8  # a tail task is widened only when its predicted time falls below this share
 
 
@@ -81,7 +82,7 @@ class Scheduler:
         self._policy = policy
         self._cores = cores
         self._budget_gib = memory_budget_gib
-        self._slots = max(policy.core_slots, policy.width, policy.wide_width)
+        self._slots = max(policy.core_slots, policy.width)
         self._running: dict[int, Start] = {}
         self._used_slots = 0
         self._used_gib = 0.0
@@ -93,7 +94,7 @@ class Scheduler:
             level = self._level(task.number)
             self._unfinished_at[level] = self._unfinished_at.get(level, 0) + 1
         self._rank(task.number for task in tasks)
-        self._balanced_s = sum(task.estimate.alone_s for task in tasks) / cores
+        self._widths = self._choose_widths()
         self.memory_bound = False
 
     @property
@@ -118,6 +119,7 @@ class Scheduler:
                 task = self._tasks[number]
                 self._tasks[number] = Planned(number=number, level=task.level, estimate=estimate)
             self._rank([number for queue in self._waiting.values() for _, _, number in queue])
+            self._widths = self._choose_widths()
             return
         start = self._running.pop(event.number)
         self._used_slots -= start.width
@@ -170,15 +172,18 @@ class Scheduler:
 
     def _width(self, number: int, *, waiting: int) -> int:
         policy, estimate = self._policy, self._tasks[number].estimate
-        width = policy.width
-        if policy.wide_width > width and estimate.alone_s > policy.wide_above * self._balanced_s:
-            width = policy.wide_width
+        width = self._widths.get(number, policy.width)
         if policy.widen_tail:
             free = min(self._cores, self._slots) - self._used_slots
             wider = free // waiting if waiting <= free else 0
             if wider > width and estimate.wall_s(wider) < WIDENING_GAIN * estimate.wall_s(width):
                 width = wider
         return min(width, self._slots)
+
+    def _choose_widths(self) -> dict[int, int]:
+        waiting = {n: self._tasks[n].estimate for queue in self._waiting.values() for _, _, n in queue}
+        cores = min(self._cores, self._slots)
+        return widths(waiting, cores=cores, narrowest=self._policy.width, widest=min(self._policy.widest, cores))
 
     def _open_queue(self) -> list[tuple[float, int, int]]:
         if not self._policy.level_barriers:
@@ -203,3 +208,44 @@ class Scheduler:
         cost = self._tasks[number].estimate.alone_s
         priority = {"longest": -cost, "shortest": cost, "input": 0.0}[self._policy.order]
         return (priority, self._sequence[number], number)
+
+
+def widths(estimates: Mapping[int, Estimate], *, cores: int, narrowest: int, widest: int) -> dict[int, int]:
+    """Return the widths of tasks that must be wider than `narrowest` for the smallest bound on the makespan.
+
+    Dual search for moldable tasks (Turek, Wolf and Yu 1992; Ludwig and Tiwari 1994): for a deadline each task takes the
+    fewest cores that meet it; the deadline can be met only if the area fits the cores. Halving finds the smallest such
+    deadline. Only tasks longer than a core's share of the whole work can need more cores, and those are fewer than the
+    cores.
+    """
+    if widest <= narrowest or not estimates:
+        return {}
+    area = sum(narrowest * e.wall_s(narrowest) for e in estimates.values())
+    low = area / cores
+    long = {number: e for number, e in estimates.items() if e.wall_s(narrowest) > low}
+    high = max((e.wall_s(narrowest) for e in long.values()), default=low)
+    best: dict[int, int] = {}
+    for _ in range(SEARCH_STEPS):
+        deadline = (low + high) / 2
+        chosen = _meeting(deadline, long, area, cores=cores, narrowest=narrowest, widest=widest)
+        if chosen is None:
+            low = deadline
+        else:
+            high, best = deadline, chosen
+    return best
+
+
+def _meeting(
+    deadline: float, long: Mapping[int, Estimate], area: float, *, cores: int, narrowest: int, widest: int
+) -> dict[int, int] | None:
+    """Return the fewest cores of each long task that meet a deadline, or None where nothing does."""
+    chosen: dict[int, int] = {}
+    for number, estimate in long.items():
+        if estimate.wall_s(narrowest) <= deadline:
+            continue
+        width = next((w for w in range(narrowest + 1, widest + 1) if estimate.wall_s(w) <= deadline), None)
+        if width is None:
+            return None
+        chosen[number] = width
+        area += width * estimate.wall_s(width) - narrowest * estimate.wall_s(narrowest)
+    return chosen if area <= cores * deadline else None

@@ -142,8 +142,7 @@ class Policy:
         workers: Tasks that may run at once.
         core_slots: Sum of the widths that may run at once; above the cores of the machine it oversubscribes.
         width: Cores given to an ordinary task.
-        wide_width: Cores given to a task that dominates; see `wide_above`.
-        wide_above: A task dominates when its predicted time exceeds this multiple of the balanced load of a core.
+        widest: Most cores given to a task that would hold up the rest; see `scheduler.widths`.
         order: `input`, `longest` (first) or `shortest` (first), by predicted time.
         level_barriers: Finish an n-body level before the next one starts.
         widen_tail: Give idle cores to the last tasks.
@@ -157,8 +156,7 @@ class Policy:
     workers: int = 4
     core_slots: int = 4
     width: int = 1
-    wide_width: int = 1
-    wide_above: float = 1.0
+    widest: int = 1
     order: str = "input"
     level_barriers: bool = True
     widen_tail: bool = False

@@ -48,6 +48,7 @@ def run(plan: Plan, *, max_memory_mb: float, cores: int) -> Properties:
     Raises:
         qcengine.exceptions.ConvergenceError: SCF, CCSD or Lambda equations did not converge.
         qcengine.exceptions.ResourceError: The disk is full.
+        MemoryError: The memory does not suffice for any algorithm of PySCF's.
     """
     try:
         mean_field = _mean_field(plan, max_memory_mb)
@@ -61,6 +62,10 @@ def run(plan: Plan, *, max_memory_mb: float, cores: int) -> Properties:
             properties["return_gradient"] = gradient
         if plan.driver == "hessian":
             properties["return_hessian"] = properties["scf_total_hessian"] = _hessian(mean_field)
+    except ValueError as error:
+        if "of size 0 into shape (0" in str(error):  # PySCF's derivatives cut memory into blocks of no rows
+            raise MemoryError("not one block of integrals fits") from error
+        raise
     except OSError as error:
         if error.errno == errno.ENOSPC:
             raise ResourceError(f"the scratch folder is full: {error}") from error

@@ -25,10 +25,11 @@ if TYPE_CHECKING:
 class PySCFHarness(ProgramHarness):  # type: ignore[misc]  # QCEngine is untyped
     """HF, DFT, MP2, CCSD and CCSD(T) with PySCF in this process.
 
-    See `pyscf_input.Keywords` for the keywords. A task's `memory` is what its arrays may take beyond what the process
-    held before its first task: PySCF's `max_memory` counts the resident set of the whole process, so what earlier
-    tasks left behind is added, else the same task would change its algorithm with the age of its worker. PySCF's
-    out-of-core CCSD and MP2 transformations take at least 2000 MB for granted whatever they are told.
+    See `pyscf_input.Keywords` for the keywords. A task's `memory` bounds the resident set of this process, libraries
+    included (0.13 GiB), as a node pays for it; that is what PySCF's `max_memory` counts, too. What earlier tasks left
+    behind is added, else a task would change its algorithm with the age of its worker. PySCF steers by estimates of
+    its larger arrays, so peaks exceed small grants by some 50 MB, and it leaves at least 2000 MB to the out-of-core
+    transformations of CCSD and MP2, whatever it is told.
     """
 
     _defaults: ClassVar[dict[str, Any]] = {
@@ -84,7 +85,8 @@ class PySCFHarness(ProgramHarness):  # type: ignore[misc]  # QCEngine is untyped
         try:
             properties = pyscf_calculation.run(plan, max_memory_mb=max_memory_mb, cores=config.ncores)
         except MemoryError as error:
-            raise ResourceError(f"PySCF needs more than the {config.memory:g} GiB granted: {error}") from error
+            detail = str(error) or "its arrays do not fit"
+            raise ResourceError(f"PySCF needs more than the {config.memory:g} GiB granted: {detail}") from error
         return AtomicResult(
             input_data=input_data,
             molecule=input_data.molecule,
@@ -138,5 +140,10 @@ def _take_resources(config: TaskConfig) -> float:
     _thread_pools().limit(limits=config.ncores, user_api="blas")
     usual = _usual_scratch()
     lib.param.TMPDIR = config.scratch_directory or usual
-    left_behind_mb = lib.current_memory()[0] - _first_held_mb()
-    return float(config.memory * 1024**3 / 1e6 + max(0.0, left_behind_mb))
+    granted_mb, held_mb = config.memory * 1024**3 / 1e6, _first_held_mb()
+    if granted_mb <= held_mb:
+        raise ResourceError(
+            f"{config.memory:g} GiB granted is less than the {held_mb * 1e6 / 1024**3:.2g} GiB that PySCF holds "
+            "before any task; grant more"
+        )
+    return float(granted_mb + max(0.0, lib.current_memory()[0] - held_mb))

@@ -14,25 +14,22 @@ if TYPE_CHECKING:
 
 
 class Hybrid:
-    """Owns `width`, `wide_width` and `wide_above`; raises `core_slots` where a width needs it."""
+    """Owns `width` and `widest`; raises `core_slots` where a width needs it."""
 
     name = "hybrid"
 
     def defaults(self, context: Context) -> Mapping[str, Parameter]:
-        """One core a task; all cores for a task that is longer than a core's share of the whole run."""
+        """One core a task, and as many as it takes for one that would hold up the rest."""
         del context
-        return {"width": 1, "wide_above": 1.0}
+        return {"width": 1, "widen": True}
 
     def space(self, context: Context) -> Mapping[str, BaseDistribution]:
-        """Powers of two up to the cores, and from which share of the balanced load a task counts as dominating."""
+        """Powers of two up to the cores; whether the tasks that dominate may be wider."""
         from optuna.distributions import CategoricalDistribution
 
         cores = context.machine.cores
         widths = tuple(2**power for power in range(cores.bit_length()) if 2**power <= cores)
-        return {
-            "width": CategoricalDistribution(widths),
-            "wide_above": CategoricalDistribution((0.25, 0.5, 1.0)),
-        }
+        return {"width": CategoricalDistribution(widths), "widen": CategoricalDistribution((True, False))}
 
     def apply(self, policy: Policy, params: Mapping[str, Parameter], context: Context) -> Policy:
         """Set the widths, never above the cores."""
@@ -41,8 +38,7 @@ class Hybrid:
         return replace(
             policy,
             width=width,
-            wide_width=max(cores, width),
-            wide_above=float(params["wide_above"]),
+            widest=cores if params["widen"] else width,
             core_slots=max(policy.core_slots, width),
         )
 

@@ -92,11 +92,12 @@ def test_the_budget_is_kept():
 
 
 def test_a_method_that_does_not_exist_is_refused_before_any_trial():
-    with pytest.raises(InputError, match="method 'none' is not known"):
-        chosen = study.with_method(study.load("quick"), program="faulty", method="none", basis="")
-        manager = Manager()
-        with Calibration(chosen, machine=machine.detect(), manager=manager, strategies=[]) as calibration:
-            calibration.run()
+    chosen = study.with_method(study.load("quick"), program="faulty", method="none", basis="")
+    with (
+        Calibration(chosen, machine=machine.detect(), manager=Manager(), strategies=[]) as calibration,
+        pytest.raises(InputError, match="method 'none' is not known"),
+    ):
+        calibration.run()
 
 
 def test_a_tuning_survives_being_written_and_read(waiting, tmp_path):

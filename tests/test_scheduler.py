@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autotune.scheduler import Failed, Finished, Learned, Planned, Scheduler
+from autotune.scheduler import Failed, Finished, Learned, Planned, Scheduler, widths
 from autotune.types import Estimate, Policy
 
 
@@ -35,8 +35,7 @@ policies = st.builds(
     workers=st.integers(1, 6),
     core_slots=st.integers(1, 8),
     width=st.integers(1, 3),
-    wide_width=st.integers(1, 4),
-    wide_above=st.sampled_from([0.25, 1.0]),
+    widest=st.integers(1, 4),
     order=st.sampled_from(["input", "longest", "shortest"]),
     level_barriers=st.booleans(),
     widen_tail=st.booleans(),
@@ -47,7 +46,7 @@ policies = st.builds(
 def simulate(tasks, policy, *, cores=4, budget_gib=8.0, choose=None, fail=frozenset()):
     """Run to the end on a virtual clock; yield nothing, check everything, return (makespan, start counts)."""
     scheduler = Scheduler(tasks, policy, cores=cores, memory_budget_gib=budget_gib)
-    slots = max(policy.core_slots, policy.width, policy.wide_width)
+    slots = max(policy.core_slots, policy.width)
     estimates = {task.number: task.estimate for task in tasks}
     clock, running, counts = 0.0, [], {}
     to_fail = set(fail)
@@ -146,11 +145,34 @@ def test_a_task_larger_than_the_budget_runs_alone():
     assert [start.number for start in scheduler.decide()] == [1]
 
 
-def test_a_task_longer_than_the_balanced_load_gets_the_wide_width():
-    tasks = [planned(0, 100.0, parallel=0.9), planned(1, 1.0)]
-    policy = Policy(workers=4, core_slots=4, wide_width=4, order="longest", level_barriers=False)
+def test_a_task_that_would_hold_up_the_rest_gets_as_many_cores_as_pay():
+    tasks = [planned(0, 100.0, parallel=0.9), *(planned(n, 1.0) for n in range(1, 9))]
+    policy = Policy(workers=4, core_slots=4, widest=4, order="longest", level_barriers=False)
     scheduler = Scheduler(tasks, policy, cores=4, memory_budget_gib=8.0)
-    assert [(start.number, start.width) for start in scheduler.decide()] == [(0, 4)]
+    assert scheduler.decide()[0] == (0, 4, 0.0)
+
+
+def test_equal_tasks_that_fill_the_cores_stay_narrow():
+    estimates = {n: Estimate(alone_s=5.0, parallel=0.99, memory_gib=0.1) for n in range(8)}
+    assert widths(estimates, cores=4, narrowest=1, widest=4) == {}
+
+
+@given(
+    st.lists(st.tuples(st.floats(0.01, 100.0), st.floats(0.0, 1.0)), min_size=1, max_size=12),
+    st.integers(1, 16),
+    st.integers(1, 16),
+)
+def test_chosen_widths_never_raise_the_bound_on_the_makespan(tasks, cores, widest):
+    estimates = {n: Estimate(alone_s=s, parallel=p, memory_gib=0.1) for n, (s, p) in enumerate(tasks)}
+    widest = min(widest, cores)
+    chosen = widths(estimates, cores=cores, narrowest=1, widest=widest)
+    assert all(1 < width <= widest for width in chosen.values())
+
+    def bound(of):
+        walls = {n: e.wall_s(of.get(n, 1)) for n, e in estimates.items()}
+        return max(sum(of.get(n, 1) * wall for n, wall in walls.items()) / cores, *walls.values())
+
+    assert bound(chosen) <= bound({}) * (1 + 1e-9)
 
 
 @pytest.mark.parametrize(("parallel", "width"), [(0.95, 4), (0.05, 1)])

@@ -10,8 +10,8 @@ import click
 from autotune.errors import InputError
 
 if TYPE_CHECKING:
-    from autotune.api import Options
     from autotune.inputs import Expansion
+    from autotune.planning import Options
 
 Decorator = Callable[[Callable[..., None]], Callable[..., None]]
 
@@ -80,7 +80,7 @@ def expansion(given: dict[str, Any]) -> Expansion | None:
 
 def session_options(given: dict[str, Any]) -> Options:
     """Return what the runtime options say."""
-    from autotune.api import Options
+    from autotune.planning import Options
 
     return Options(
         workers=given["workers"],

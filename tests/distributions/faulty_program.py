@@ -15,7 +15,7 @@ from pathlib import Path
 from autotune.hookspecs import hookimpl
 
 
-def harness():
+def harness():  # noqa: C901 - one fault after another
     from qcelemental.models.v2 import AtomicResult, Provenance
     from qcengine.exceptions import ConvergenceError, InputError
     from qcengine.programs.model import ProgramHarness
@@ -30,7 +30,7 @@ def harness():
     }
 
     class Faulty(ProgramHarness):
-        _defaults = {
+        _defaults = {  # noqa: RUF012 - QCEngine's way
             "name": "faulty",
             "scratch": False,
             "thread_safe": False,
@@ -40,7 +40,7 @@ def harness():
         }
 
         @staticmethod
-        def found(raise_error=False):
+        def found(raise_error=False):  # noqa: ARG004
             return True
 
         def get_version(self):
@@ -69,7 +69,7 @@ def harness():
                 time.sleep(keywords["seconds"])
             elif strikes:
                 faults[specification.model.method]()
-            electrons = float(sum(z for z, r in zip(molecule.atomic_numbers, molecule.real) if r))
+            electrons = float(sum(z for z, r in zip(molecule.atomic_numbers, molecule.real, strict=True) if r))
             return AtomicResult(
                 input_data=input_data,
                 molecule=molecule,

@@ -1,0 +1,129 @@
+"""From a workload and what the user decided to what a run will do: tuning, policy, costs, memory budget.
+
+Rules: one answer for `run`, `estimate` and `simulate` alike; nothing is started here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from autotune import policy, store
+from autotune.costs import Costs
+from autotune.errors import InputError
+from autotune.machine import available_memory_gib
+from autotune.manager import Manager
+from autotune.types import Context, Estimate, Machine, Method, Parameters, Policy, Task, TuningChoice
+from autotune.workload import Workload
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What a user can decide instead of autotune. Everything may be left out.
+
+    Attributes:
+        workers: Tasks that run at once.
+        threads: Cores of each task.
+        cores: Cores to use of those usable.
+        memory_gib: Memory all tasks may use together; 80 % of what is usable by default.
+        tuning: `auto` finds the best stored one, `none` takes the defaults, anything else is a tuning file.
+        strategies: Strategies to apply, in order, instead of the standard ones (or the tuning's).
+        without: Strategies to leave out.
+        task_limit_s: A task that runs longer is killed, with everything it started.
+        scratch: Folder for scratch files.
+    """
+
+    workers: int | None = None
+    threads: int | None = None
+    cores: int | None = None
+    memory_gib: float | None = None
+    tuning: str = "auto"
+    strategies: tuple[str, ...] | None = None
+    without: tuple[str, ...] = ()
+    task_limit_s: float | None = None
+    scratch: str | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse values that cannot be meant."""
+        for name in ("workers", "threads", "cores", "memory_gib", "task_limit_s"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise InputError(f"option {name} is {value}, but must be above 0")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What a run will do.
+
+    Attributes:
+        chosen: Which tuning, and why.
+        policy: The policy.
+        costs: The cost model, with the tuning's fitted times.
+        budget_gib: What tasks may be granted together.
+    """
+
+    chosen: TuningChoice
+    policy: Policy
+    costs: Costs
+    budget_gib: float
+
+
+def make(work: Workload, *, machine: Machine, manager: Manager, options: Options) -> Plan:
+    """Return the plan for a workload on a machine.
+
+    Raises:
+        InputError: A strategy, parameter or tuning the user named cannot be used.
+    """
+    context = Context(machine=machine, methods=work.methods, tasks=len(work.tasks))
+    found = _find(work, machine, options)
+    names = options.strategies
+    if names is None and found.tuning:
+        names = found.tuning.strategies
+    strategies = policy.choose(manager.strategies, names, options.without)
+    parameters: Parameters = {}
+    if found.tuning:
+        applied = {strategy.name for strategy in strategies}
+        parameters = {k: v for k, v in found.tuning.parameters.items() if k.partition(".")[0] in applied}
+    chosen = TuningChoice(
+        match=found.match,
+        reason=found.reason,
+        source=found.source,
+        strategies=tuple(strategy.name for strategy in strategies),
+        parameters=policy.default_parameters(strategies, context) | parameters,
+    )
+    plan = override(policy.compose(strategies, parameters, context), options, machine)
+    budget_gib = options.memory_gib
+    if budget_gib is None:
+        budget_gib = plan.memory_fraction * min(machine.memory_gib, available_memory_gib(machine))
+    laws = {found.tuning.method: found.tuning.law} if found.tuning else {}
+    return Plan(chosen=chosen, policy=plan, costs=Costs(laws), budget_gib=budget_gib)
+
+
+def estimate(task: Task, *, costs: Costs, manager: Manager, machine: Machine) -> Estimate:
+    """Return what a task is expected to cost: a plugin's answer, else the cost model's."""
+    return manager.estimate(task, machine) or costs.estimate(task)
+
+
+def _find(work: Workload, machine: Machine, options: Options) -> store.Found:
+    if options.tuning == "none":
+        return store.Found(None, "none", "asked for no tuning; the defaults are used", "")
+    if options.tuning != "auto":
+        return store.Found(store.load_tuning(Path(options.tuning)), "given", "given by the user", options.tuning)
+    costs = Costs()
+    load_s: dict[Method, float] = {}
+    for task in work.tasks:
+        load_s[task.method] = load_s.get(task.method, 0.0) + costs.estimate(task).alone_s
+    methods = sorted(load_s, key=lambda method: -load_s[method])
+    return store.find(machine, methods, largest_functions=max(task.size.functions for task in work.tasks))
+
+
+def override(plan: Policy, options: Options, on: Machine) -> Policy:
+    """Return the policy with the user's own numbers in place of the strategies'."""
+    if options.threads is not None:
+        plan = replace(plan, width=options.threads, widest=options.threads, widen_tail=False)
+        if options.workers is None:
+            plan = replace(plan, workers=max(1, on.cores // options.threads), core_slots=max(on.cores, options.threads))
+    if options.workers is not None:
+        slots = options.workers * plan.width
+        plan = replace(plan, workers=options.workers, core_slots=slots, widest=min(plan.widest, slots))
+    return plan

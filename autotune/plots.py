@@ -1,0 +1,60 @@
+"""Pictures, drawn with matplotlib without a display."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from autotune.errors import InputError, ResourceError
+from autotune.types import TaskRecord
+
+COLOURS = ("#4c78a8", "#f58518", "#54a24b", "#e45756", "#72b7b2", "#b279a2")
+
+
+def schedule(records: Sequence[TaskRecord], *, cores: int, title: str, path: Path) -> None:
+    """Draw who ran where and when: one row a core, one colour an n-body level.
+
+    Raises:
+        InputError: Matplotlib is not installed or does not know the file's ending.
+        ResourceError: The file cannot be written.
+    """
+    try:
+        import matplotlib as mpl
+    except ImportError as error:
+        raise InputError("pictures need matplotlib; install qc-autotune[plots]") from error
+    mpl.use("Agg")
+    from matplotlib import pyplot as plt
+    from matplotlib.patches import Patch
+
+    figure, axes = plt.subplots(figsize=(9, min(1.5 + 0.3 * cores, 12)), layout="constrained")
+    try:
+        free = [0.0] * cores
+        for record in sorted(records, key=lambda record: record.started_s):
+            # Rows that fell free first; an oversubscribed task is drawn over the one that frees its row next.
+            rows = sorted(range(cores), key=lambda row: free[row])[: record.width]
+            colour = COLOURS[(record.nbody - 1) % len(COLOURS)]
+            for row in rows:
+                axes.broken_barh(
+                    [(record.started_s, record.wall_s)], (row + 0.05, 0.9), facecolors=colour, edgecolor="white", lw=0.3
+                )
+                free[row] = record.started_s + record.wall_s
+        levels = sorted({record.nbody for record in records})
+        axes.legend(
+            handles=[Patch(color=COLOURS[(n - 1) % len(COLOURS)], label=f"{n}-body") for n in levels],
+            loc="upper right",
+            ncols=len(levels),
+        )
+        axes.set(
+            xlabel="seconds",
+            ylabel="core",
+            title=title,
+            ylim=(0, cores * 1.12),
+            yticks=range(0, cores + 1, max(1, cores // 8)),
+        )
+        figure.savefig(path, dpi=120)
+    except ValueError as error:
+        raise InputError(f"{path} cannot be drawn: {' '.join(str(error).split())}") from error
+    except OSError as error:
+        raise ResourceError(f"{path} cannot be written: {error.strerror}") from error
+    finally:
+        plt.close(figure)

@@ -1,0 +1,113 @@
+"""`autotune estimate`: what a workload will cost, before anything runs."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from autotune.verbs import options
+
+if TYPE_CHECKING:
+    from autotune.types import Estimate, Task
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Row:
+    """Tasks of one class: one method, one n-body level, one size."""
+
+    method: str
+    nbody: int
+    functions: int
+    electrons: int
+    ghost_atoms: int
+    tasks: int
+    task_s: float
+    memory_gib: float
+    width: int
+    total_s: float
+
+
+@click.command()
+@click.argument("source", metavar="INPUT")
+@options.expansion_options
+@options.runtime_options
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def estimate(source: str, as_json: bool, **given: Any) -> None:
+    """Predict what a many-body expansion costs: tasks by class, time, memory, width, total.
+
+    Takes the same INPUT and options as `autotune run`, and starts nothing. Without a tuning of the method the times are
+    an uncalibrated guess, good for proportions only.
+    """
+    from autotune import account, inputs, machine, planning, simulate, workload
+    from autotune.manager import Manager
+
+    text, name = inputs.read_text(source)
+    fields = inputs.many_body_fields(text, name=name, expansion=options.expansion(given))
+    work = workload.load(fields)
+    chosen = options.session_options(given)
+    here, manager = machine.detect(cores=chosen.cores), Manager()
+    plan = planning.make(work, machine=here, manager=manager, options=chosen)
+    estimates = {
+        task.number: planning.estimate(task, costs=plan.costs, manager=manager, machine=here) for task in work.tasks
+    }
+    run = simulate.simulate(work.tasks, estimates, policy=plan.policy, machine=here, memory_budget_gib=plan.budget_gib)
+    widths = {record.number: record.width for record in run.records}
+    rows = _rows(work.tasks, estimates, widths)
+    answer = {
+        "tuning": {"match": plan.chosen.match, "reason": plan.chosen.reason},
+        "cores": here.cores,
+        "memory_budget_gib": plan.budget_gib,
+        "tasks": len(work.tasks),
+        "core_s": sum(estimate.alone_s for estimate in estimates.values()),
+        "wall_s": run.makespan_s,
+        "lower_bound_s": account.lower_bound_s(run.records, here.cores),
+        "classes": [asdict(row) for row in rows],
+    }
+    click.echo(json.dumps(answer, indent=1) if as_json else _table(answer, rows))
+
+
+def _rows(tasks: tuple[Task, ...], estimates: dict[int, Estimate], widths: dict[int, int]) -> list[_Row]:
+    groups: dict[Any, list[Task]] = {}
+    for task in tasks:
+        groups.setdefault((str(task.method), task.nbody, task.size), []).append(task)
+    rows = []
+    for (method, nbody, size), members in groups.items():
+        first = members[0].number
+        walls = [estimates[task.number].wall_s(widths[task.number]) for task in members]
+        rows.append(
+            _Row(
+                method=method,
+                nbody=nbody,
+                functions=size.functions,
+                electrons=size.electrons,
+                ghost_atoms=size.ghost_atoms,
+                tasks=len(members),
+                task_s=sum(walls) / len(walls),
+                memory_gib=estimates[first].memory_gib,
+                width=max(widths[task.number] for task in members),
+                total_s=sum(wall * widths[task.number] for wall, task in zip(walls, members, strict=True)),
+            )
+        )
+    return sorted(rows, key=lambda row: -row.total_s)
+
+
+def _table(answer: dict[str, Any], rows: list[_Row]) -> str:
+    from autotune.progress import duration
+
+    lines = [
+        "n-body   tasks   functions   electrons   ghosts   s/task      GiB   width   core-seconds   method",
+        *(
+            f"{row.nbody:6d} {row.tasks:7d} {row.functions:11d} {row.electrons:11d} {row.ghost_atoms:8d}"
+            f" {row.task_s:8.3f} {row.memory_gib:8.2f} {row.width:7d} {row.total_s:14.1f}   {row.method}"
+            for row in rows
+        ),
+        (
+            f"{answer['tasks']} tasks, {answer['core_s']:.1f} core-seconds; about {duration(answer['wall_s'])} on"
+            f" {answer['cores']} cores within {answer['memory_budget_gib']:.1f} GiB, start-up not counted"
+        ),
+        f"times from: {answer['tuning']['match']} - {answer['tuning']['reason']}",
+    ]
+    return "\n".join(lines)
