@@ -27,6 +27,7 @@ from qcengine.exceptions import InputError
 Shells: TypeAlias = list[list[object]]  # PySCF's internal form: [l, [exponent, coefficient, ...], ...] a shell
 CorePotential: TypeAlias = list[object]  # PySCF's internal form: [electrons replaced, [[l, terms], ...]]
 
+_FITTING_ROLES = ("jkfit", "rifit", "jfit")
 _P = 1  # up to p shells Cartesian and spherical functions are the same
 _POPLE = re.compile(r"(\d{2,3}1\+{0,2}g)[*(].*")  # 631+g**, 6311g(2df,2pd) and their like, in plain spelling
 
@@ -92,11 +93,12 @@ def fitting_basis(name: str, elements: Iterable[str], keyword: str) -> dict[str,
     Raises:
         qcengine.exceptions.InputError: Unknown name, or elements which the set does not have.
     """
+    if plain(name) not in gto.basis.ALIAS and not _known(name, ""):
+        fits = [title for role in _FITTING_ROLES for title in _titles(role).values()]
+        near = _near(name, [*fits, *(usual for pair in DEFAULT_AUXBASIS.values() for usual in pair)])
+        raise InputError(f"fitting basis set {name!r} (keyword {keyword}) is not known; close to it: {near}")
     found = {symbol: _fitting_shells(name, symbol) for symbol in elements}
     lacking = [symbol for symbol, shells in found.items() if not shells]
-    if lacking == list(found):
-        near = _near(name, _titles("").values())
-        raise InputError(f"fitting basis set {name!r} (keyword {keyword}) is not known; close to it: {near}")
     if lacking:
         raise InputError(f"fitting basis set {name!r} has no {', '.join(lacking)}; choose one with keyword {keyword}")
     return {symbol: shells for symbol, shells in found.items() if shells}

@@ -3,9 +3,10 @@
 Rules
 - Small fragments by the thousand are the case to be fast at: nothing is read, parsed or written that need not be.
 - What did not converge raises; a number always comes from converged equations.
-- DFT derivatives leave out the movement of the grid: PySCF's grid response is exact without ghosts and wrong by
-  1e-4 Eh/a0 with them, while leaving it out costs 5e-6 Eh/a0 either way (B3LYP, grid 3). Hessians suffer more
-  (3e-4 Eh/a0^2 for B3LYP, 3e-2 for M06-2X at grid 3; a fiftieth at grid 5), so their default grid is finer.
+- Ghosts get no DFT grid. PySCF gives them one, whose share of the partition costs accuracy: HF with a ghost helium at
+  2.7 a0 (B3LYP, grid 3) is off by 4e-5 Eh, 8e-4 Eh/a0 and 1e-2 Eh/a0^2 with it, by 2e-6, 5e-6 and 2e-4 without.
+- DFT derivatives leave out the movement of the grid, which is what these last numbers are made of. Hessians suffer
+  most (M06-2X water, grid 3: 3e-2 Eh/a0^2; grid 5: 3e-4), so their default grid is finer.
 """
 # ruff: noqa: TID251 - relative, because mypy knows this folder only by its own name
 
@@ -16,7 +17,7 @@ import errno
 import math
 from collections.abc import Iterator
 from functools import cache
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from pyscf import cc, df, dft, gto, lib, mp, scf
@@ -26,14 +27,13 @@ from pyscf.grad import ccsd_t as ccsd_t_gradient
 from pyscf.hessian import rhf, rks, uhf, uks  # noqa: F401 - these add Hessian() to the mean fields
 from qcengine.exceptions import ConvergenceError, InputError, ResourceError
 
-if TYPE_CHECKING:
-    from .pyscf_input import Plan
+from .pyscf_input import CORRELATED, Plan
 
 Properties: TypeAlias = dict[str, Any]  # of qcelemental's AtomicProperties
 MeanField: TypeAlias = Any  # PySCF is untyped
 
 _GRID, _GRID_FOR_HESSIANS = 3, 5
-_AMPLITUDES = 1e3  # CCSD amplitudes and Lambda converge to this times the energy threshold
+_AMPLITUDES = 100  # times the energy threshold: CCSD amplitudes and Lambda; at 1000 energies were off by 1e-8 Eh
 _DIIS_VECTORS = 12  # amplitudes that CCSD's extrapolation holds: six, and six errors
 
 
@@ -97,9 +97,7 @@ def _mean_field(plan: Plan, max_memory_mb: float) -> MeanField:
     molecule, keywords = _molecule(plan, max_memory_mb), plan.keywords
     if plan.method == "dft":
         mean_field = (dft.rks.RKS if plan.reference == "rhf" else dft.uks.UKS)(molecule, xc=plan.functional)
-        mean_field.grids.level = keywords.grid_level
-        if keywords.grid_level is None:
-            mean_field.grids.level = _GRID_FOR_HESSIANS if plan.driver == "hessian" else _GRID
+        _place_grids(plan, mean_field)
     else:
         kinds = {"rhf": scf.hf.RHF, "uhf": scf.uhf.UHF, "rohf": scf.rohf.ROHF}
         mean_field = kinds[plan.reference](molecule)
@@ -110,6 +108,9 @@ def _mean_field(plan: Plan, max_memory_mb: float) -> MeanField:
         value = getattr(keywords, name)
         if value is not None:
             setattr(mean_field, name, value)
+    if plan.method in CORRELATED and keywords.conv_tol_grad is None:
+        # Correlation energies depend on the orbitals' error itself, not its square: 6e-8 Eh in OH- without this.
+        mean_field.conv_tol_grad = 0.1 * math.sqrt(keywords.conv_tol)
     with _basis_files_read_once():
         guess = mean_field.get_init_guess(molecule, keywords.init_guess)
     if keywords.newton:
@@ -119,6 +120,21 @@ def _mean_field(plan: Plan, max_memory_mb: float) -> MeanField:
         limits = f"{keywords.max_cycle} cycles to {keywords.conv_tol:g} Eh"
         raise ConvergenceError(f"the SCF did not converge in {limits}")
     return mean_field.remove_soscf()
+
+
+def _place_grids(plan: Plan, mean_field: MeanField) -> None:
+    grids, level = mean_field.grids, plan.keywords.grid_level
+    if level is None:
+        level = _GRID_FOR_HESSIANS if plan.driver == "hessian" else _GRID
+    grids.level = level
+    nuclei = [atom for atom in plan.atoms if not atom[0].startswith("GHOST")]
+    if 0 < len(nuclei) < len(plan.atoms):
+        molecule = mean_field.mol
+        real = molecule.copy(deep=False)
+        real.build(dump_input=False, parse_arg=False, atom=nuclei)
+        for each in (grids, mean_field.nlcgrids) if mean_field.do_nlc() else (grids,):
+            each.build(real)
+            each.non0tab = each.screen_index = each.make_mask(molecule, each.coords)
 
 
 @contextlib.contextmanager
@@ -156,9 +172,10 @@ def _scf_properties(plan: Plan, mean_field: MeanField) -> Properties:
         "scf_one_electron_energy": float(parts["e1"]),
         "scf_two_electron_energy": float(parts["coul"] if plan.method == "dft" else parts["e2"]),
         "scf_total_energy": float(mean_field.e_tot),
-        "scf_iterations": int(mean_field.cycles),
         "return_energy": float(mean_field.e_tot),
     }
+    if not plan.keywords.newton:  # which counts micro-iterations, and those elsewhere
+        properties["scf_iterations"] = int(mean_field.cycles)
     if plan.method == "dft":
         properties["scf_xc_energy"] = float(parts["exc"])
     return properties
@@ -210,13 +227,17 @@ def _ccsd(plan: Plan, mean_field: MeanField, properties: Properties, cores: int)
         for name in ("mp2", "ccsd", "ccsd_prt_pr")[: 3 if with_triples else 2]:
             _add_correlation(properties, name, 0.0)
         return None
+    if with_triples and np.shape(mean_field.mo_coeff)[-1] == max(mean_field.mol.nelec):
+        raise InputError("PySCF has no (T) where one spin has no virtual orbitals; use a larger basis set")
     method = cc.CCSD(mean_field, frozen=frozen or None)
     if plan.fitting_correlation:
         method.with_df = df.DF(mean_field.mol, auxbasis=dict(plan.fitting_correlation))
     method.conv_tol, method.conv_tol_normt = keywords.cc_conv_tol, _AMPLITUDES * keywords.cc_conv_tol
     method.max_cycle = keywords.cc_max_cycle
-    method.async_io = cores > 1  # else a second thread fights for the one core; 1.2 to 1.7 times faster without
     method.incore_complete = _fits_in_memory(mean_field)
+    # A thread for reading ahead pays only where there is something to read and a core to spare; it costs a water
+    # molecule half its speed with one core, three quarters with two.
+    method.async_io = cores > 1 and not method.incore_complete
     integrals = method.ao2mo()
     method.kernel(eris=integrals)
     if not method.converged:

@@ -1,8 +1,8 @@
 """The QCEngine harness of PySCF: resources of a task in, QCSchema result out.
 
 Determinism (PySCF 2.14, tested): with one core the same input gives the same bits, in a fresh process and in one that
-has computed thousands. With more cores OpenMP adds in changing order and totals differ in the last digits (1e-14 to
-1e-12 Eh seen). Memory enters too, where a grant is close to one of PySCF's thresholds between algorithms.
+has computed others before. With more cores OpenMP adds in changing order and totals differ in the last digits (up to
+5e-13 Eh seen). Memory enters too, where a grant is close to one of PySCF's thresholds between algorithms.
 """
 # ruff: noqa: TID251 - relative, because mypy knows this folder only by its own name
 
@@ -21,15 +21,17 @@ if TYPE_CHECKING:
 
     from .pyscf_input import Plan
 
+_LIBRARIES_MB = 150
+
 
 class PySCFHarness(ProgramHarness):  # type: ignore[misc]  # QCEngine is untyped
     """HF, DFT, MP2, CCSD and CCSD(T) with PySCF in this process.
 
-    See `pyscf_input.Keywords` for the keywords. A task's `memory` bounds the resident set of this process, libraries
-    included (0.13 GiB), as a node pays for it; that is what PySCF's `max_memory` counts, too. What earlier tasks left
-    behind is added, else a task would change its algorithm with the age of its worker. PySCF steers by estimates of
-    its larger arrays, so peaks exceed small grants by some 50 MB, and it leaves at least 2000 MB to the out-of-core
-    transformations of CCSD and MP2, whatever it is told.
+    See `pyscf_input.Keywords` for the keywords. A task's `memory` is the resident set of a process that runs only this
+    task: 150 MB for PySCF and its libraries, the rest for arrays. PySCF's `max_memory` counts the whole process, so
+    what this one holds beyond that is added; else a task would change its algorithm with the age of its worker. PySCF
+    steers by estimates of its larger arrays: peaks exceed small grants by some 50 MB, and the out-of-core
+    transformations of CCSD and MP2 count on 2000 MB whatever they are told.
     """
 
     _defaults: ClassVar[dict[str, Any]] = {
@@ -118,14 +120,6 @@ def _thread_pools() -> ThreadpoolController:
 
 
 @cache
-def _first_held_mb() -> float:
-    """Return the resident memory of this process at its first task."""
-    from pyscf import lib
-
-    return float(lib.current_memory()[0])
-
-
-@cache
 def _usual_scratch() -> str:
     from pyscf import lib
 
@@ -140,10 +134,7 @@ def _take_resources(config: TaskConfig) -> float:
     _thread_pools().limit(limits=config.ncores, user_api="blas")
     usual = _usual_scratch()
     lib.param.TMPDIR = config.scratch_directory or usual
-    granted_mb, held_mb = config.memory * 1024**3 / 1e6, _first_held_mb()
-    if granted_mb <= held_mb:
-        raise ResourceError(
-            f"{config.memory:g} GiB granted is less than the {held_mb * 1e6 / 1024**3:.2g} GiB that PySCF holds "
-            "before any task; grant more"
-        )
-    return float(granted_mb + max(0.0, lib.current_memory()[0] - held_mb))
+    for_arrays_mb = config.memory * 1024**3 / 1e6 - _LIBRARIES_MB
+    if for_arrays_mb <= 0:
+        raise ResourceError(f"{config.memory:g} GiB is less than PySCF and its libraries take, {_LIBRARIES_MB} MB")
+    return float(lib.current_memory()[0] + for_arrays_mb)

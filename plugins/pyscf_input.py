@@ -62,9 +62,13 @@ class Keywords:
     density_fit: bool = _keyword(bool, "fit densities: DF-HF, DF-DFT, DF-MP2, DF-CCSD", default=False)
     auxbasis: str | None = _keyword(str, "fitting basis set of the SCF; default the usual one of the basis set")
     auxbasis_correlation: str | None = _keyword(str, "the same for the correlated method", acts_on=CORRELATED)
-    frozen_core: bool = _keyword(bool, "leave core electrons uncorrelated", default=False, acts_on=CORRELATED)
+    frozen_core: bool = _keyword(
+        bool, "leave core electrons uncorrelated; H to Be have none", default=False, acts_on=CORRELATED
+    )
     conv_tol: float = _keyword(float, "SCF energy change, Eh", default=1e-10)
-    conv_tol_grad: float | None = _keyword(float, "SCF orbital gradient; default the root of conv_tol")
+    conv_tol_grad: float | None = _keyword(
+        float, "SCF orbital gradient; default root of conv_tol, a tenth of it before MP2, CC"
+    )
     max_cycle: int = _keyword(int, "most SCF cycles", default=100, bounds=(1, _MANY))
     level_shift: float | None = _keyword(float, "raises virtual orbitals during the SCF, Eh", bounds=(0, 1000))
     damp: float | None = _keyword(float, "share of the last Fock matrix in the next", bounds=(0, 1))
@@ -128,6 +132,8 @@ def read(input_data: AtomicInput) -> Plan:
     charge, unpaired = _electrons(molecule)
     reference = _reference(named_reference, keywords.reference, unpaired)
     _check_derivative(method, functional, driver, reference, fitted=keywords.density_fit)
+    if driver == "hessian" and functional and libxc.is_nlc(functional) and not all(molecule.real):
+        raise InputError(f"PySCF's Hessians of non-local functionals such as {functional} cannot have ghost atoms")
 
     name = specification.model.basis
     if not isinstance(name, str) or not name:
@@ -207,17 +213,9 @@ def _keywords(given: Mapping[str, object], method: str) -> Keywords:
             near = difflib.get_close_matches(str(name).lower(), KEYWORDS, n=1)
             hint = f"did you mean {near[0]}? " if near else ""
             raise InputError(f"keyword {name!r} is not known; {hint}known are {', '.join(KEYWORDS)}")
-        kind = about["kind"]
-        if type(value) is not kind and not (kind is float and type(value) is int):
-            raise InputError(f"keyword {name} takes {_TYPE_NAMES[kind]}, not {value!r} ({about['meaning']})")
-        if about["choices"] and value not in about["choices"]:
-            raise InputError(f"keyword {name} takes {', '.join(about['choices'])}, not {value!r} ({about['meaning']})")
-        if kind in (int, float):
-            low, high = about["bounds"]
-            if value < low or value != value:
-                raise InputError(f"keyword {name} is at least {low:g}, not {value!r} ({about['meaning']})")
-            if value > high:
-                raise InputError(f"keyword {name} is at most {high:g}, not {value!r} ({about['meaning']})")
+        wanted = _unmet(value, about)
+        if wanted:
+            raise InputError(f"keyword {name} {wanted}, not {value!r} ({about['meaning']})")
         if method not in about["acts_on"] and value is not False:
             raise InputError(f"keyword {name} has no effect on {method}, only on {', '.join(about['acts_on'])}")
         values[name] = value
@@ -225,6 +223,18 @@ def _keywords(given: Mapping[str, object], method: str) -> Keywords:
         if name in values and not values.get("density_fit"):
             raise InputError(f"keyword {name} has no effect without density_fit: true")
     return Keywords(**values)
+
+
+def _unmet(value: Any, about: Mapping[str, Any]) -> str:
+    """Return what a keyword wants and the value is not, or an empty text."""
+    kind, (low, high) = about["kind"], about["bounds"]
+    if type(value) is not kind and not (kind is float and type(value) is int):
+        return f"takes {_TYPE_NAMES[kind]}"
+    if about["choices"] and value not in about["choices"]:
+        return f"takes {', '.join(about['choices'])}"
+    if kind in (int, float) and not value >= low:  # which is how a NaN fails
+        return f"is at least {low:g}"
+    return f"is at most {high:g}" if kind in (int, float) and value > high else ""
 
 
 def _electrons(molecule: Molecule) -> tuple[int, int]:
