@@ -18,7 +18,7 @@ from autotune.execute import Execution, Executor, Snapshot
 from autotune.manager import Manager
 from autotune.planning import Options
 from autotune.pool import Pool
-from autotune.types import Machine, RunRecord, TuningChoice
+from autotune.types import Machine, Policy, RunRecord, TuningChoice
 
 if TYPE_CHECKING:
     from qcmanybody.models.v1 import ManyBodyResult as ManyBodyResultV1
@@ -46,7 +46,8 @@ class Session:
         self._on_progress, self._on_choice = on_progress, on_choice
         self._manager = Manager()
         self._pool: Pool | None = None
-        self._pool_programs: tuple[str, ...] = ()
+        self._programs: tuple[str, ...] = ()
+        self._environment: dict[str, str] = {}
         self.record: RunRecord | None = None
         self.machine = machine.detect(cores=self._options.cores)
 
@@ -73,13 +74,15 @@ class Session:
             TaskError: A program failed on at least one fragment; the others were computed.
         """
         started = time.monotonic()
-        programs = workload.programs_of(many_body_input)
-        self._open_pool(programs, passive_wait=True)
+        methods = workload.methods_of(many_body_input)
+        programs = sorted({method.program for method in methods})
+        guess = planning.guess(methods, machine=self.machine, manager=self._manager, options=self._options)
+        self._open_pool(programs, guess)
         work = workload.load(many_body_input)
         plan = planning.make(work, machine=self.machine, manager=self._manager, options=self._options)
         if self._on_choice:
             self._on_choice(plan.chosen)
-        pool = self._open_pool(programs, passive_wait=plan.policy.passive_wait)
+        pool = self._open_pool(programs, plan.policy)
         pool.set_recipe(work.recipe.to_json())
         pool.prepare(min(plan.policy.workers, len(work.tasks)))
         checked = pool.check()
@@ -118,16 +121,15 @@ class Session:
             raise TaskError(_failure_message(execution))
         return result
 
-    def _open_pool(self, programs: Sequence[str], *, passive_wait: bool) -> Pool:
-        pool = self._pool
-        if pool is not None and (pool.passive_wait != passive_wait or not set(programs) <= set(self._pool_programs)):
+    def _open_pool(self, programs: Sequence[str], plan: Policy) -> Pool:
+        environment = planning.environment(plan)
+        if self._pool is not None and (self._environment != environment or not set(programs) <= set(self._programs)):
             self.close()
-            pool = None
-        if pool is None:
+        if self._pool is None:
             scratch = Path(self._options.scratch) if self._options.scratch else None
-            pool = Pool(programs=programs, passive_wait=passive_wait, scratch=scratch)
-            self._pool, self._pool_programs = pool, tuple(programs)
-        return pool
+            self._pool = Pool(programs=programs, environment=environment, scratch=scratch)
+            self._programs, self._environment = tuple(programs), environment
+        return self._pool
 
 
 def run(many_body_input: object, **options: Any) -> ManyBodyResult | ManyBodyResultV1:

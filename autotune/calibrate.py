@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NamedTuple, Self
 
-from autotune import compare, policy, store, study, workload
+from autotune import compare, planning, policy, store, study, workload
 from autotune.api import library_versions
 from autotune.costs import Costs, fit
 from autotune.errors import AutotuneError, InputError, TaskError
@@ -73,7 +73,7 @@ class Calibration:
         self._budget_s = budget_s or chosen.budget_s
         self._say = say
         self._started = time.monotonic()
-        self._pools: dict[bool, Pool] = {}
+        self._pools: dict[frozenset[tuple[str, str]], Pool] = {}
         self._costs = Costs()
         self._samples: list[tuple[Task, float]] = []
         self._largest = 0
@@ -254,10 +254,12 @@ class Calibration:
         return wall_s
 
     def _pool(self, work: workload.Workload, plan: Policy) -> Pool:
-        pool = self._pools.get(plan.passive_wait)
+        environment = planning.environment(plan)
+        key = frozenset(environment.items())
+        pool = self._pools.get(key)
         if pool is None:
-            pool = Pool(programs=list(work.recipe.programs.values()), passive_wait=plan.passive_wait)
-            self._pools[plan.passive_wait] = pool
+            pool = Pool(programs=list(work.recipe.programs.values()), environment=environment)
+            self._pools[key] = pool
             pool.set_recipe(work.recipe.to_json())
             checked = pool.check()
             if checked.problems:

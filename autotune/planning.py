@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from autotune import policy, store
+from autotune import policy, process, store
 from autotune.costs import Costs
 from autotune.errors import InputError
 from autotune.machine import available_memory_gib
@@ -74,8 +74,32 @@ def make(work: Workload, *, machine: Machine, manager: Manager, options: Options
     Raises:
         InputError: A strategy, parameter or tuning the user named cannot be used.
     """
-    context = Context(machine=machine, methods=work.methods, tasks=len(work.tasks))
-    found = _find(work, machine, options)
+    costs = Costs()
+    load_s: dict[Method, float] = {}
+    for task in work.tasks:
+        load_s[task.method] = load_s.get(task.method, 0.0) + costs.estimate(task).alone_s
+    # The most expensive method decides which tuning is used.
+    methods = tuple(sorted(load_s, key=lambda method: -load_s[method]))
+    largest = max(task.size.functions for task in work.tasks)
+    found = _find(machine, methods, options, largest_functions=largest)
+    chosen, plan = _compose(found, methods, len(work.tasks), machine=machine, manager=manager, options=options)
+    budget_gib = options.memory_gib
+    if budget_gib is None:
+        budget_gib = plan.memory_fraction * min(machine.memory_gib, available_memory_gib(machine))
+    laws = {found.tuning.method: found.tuning.law} if found.tuning else {}
+    return Plan(chosen=chosen, policy=plan, costs=Costs(laws), budget_gib=budget_gib)
+
+
+def guess(methods: tuple[Method, ...], *, machine: Machine, manager: Manager, options: Options) -> Policy:
+    """Return the policy before the workload is planned; enough to know the workers' environment."""
+    found = _find(machine, methods, options, largest_functions=0) if methods else store.NOTHING
+    return _compose(found, methods, 0, machine=machine, manager=manager, options=options)[1]
+
+
+def _compose(
+    found: store.Found, methods: tuple[Method, ...], tasks: int, *, machine: Machine, manager: Manager, options: Options
+) -> tuple[TuningChoice, Policy]:
+    context = Context(machine=machine, methods=methods, tasks=tasks)
     names = options.strategies
     if names is None and found.tuning:
         names = found.tuning.strategies
@@ -91,12 +115,14 @@ def make(work: Workload, *, machine: Machine, manager: Manager, options: Options
         strategies=tuple(strategy.name for strategy in strategies),
         parameters=policy.default_parameters(strategies, context) | parameters,
     )
-    plan = override(policy.compose(strategies, parameters, context), options, machine)
-    budget_gib = options.memory_gib
-    if budget_gib is None:
-        budget_gib = plan.memory_fraction * min(machine.memory_gib, available_memory_gib(machine))
-    laws = {found.tuning.method: found.tuning.law} if found.tuning else {}
-    return Plan(chosen=chosen, policy=plan, costs=Costs(laws), budget_gib=budget_gib)
+    return chosen, override(policy.compose(strategies, parameters, context), options, machine)
+
+
+def environment(plan: Policy) -> dict[str, str]:
+    """Return the environment of workers under a policy."""
+    return process.worker_environment(
+        passive_wait=plan.passive_wait, one_blas_thread=plan.one_blas_thread, blas_kernel=plan.blas_kernel
+    )
 
 
 def estimate(task: Task, *, costs: Costs, manager: Manager, machine: Machine) -> Estimate:
@@ -104,17 +130,12 @@ def estimate(task: Task, *, costs: Costs, manager: Manager, machine: Machine) ->
     return manager.estimate(task, machine) or costs.estimate(task)
 
 
-def _find(work: Workload, machine: Machine, options: Options) -> store.Found:
+def _find(machine: Machine, methods: tuple[Method, ...], options: Options, *, largest_functions: int) -> store.Found:
     if options.tuning == "none":
         return store.Found(None, "none", "asked for no tuning; the defaults are used", "")
     if options.tuning != "auto":
         return store.Found(store.load_tuning(Path(options.tuning)), "given", "given by the user", options.tuning)
-    costs = Costs()
-    load_s: dict[Method, float] = {}
-    for task in work.tasks:
-        load_s[task.method] = load_s.get(task.method, 0.0) + costs.estimate(task).alone_s
-    methods = sorted(load_s, key=lambda method: -load_s[method])
-    return store.find(machine, methods, largest_functions=max(task.size.functions for task in work.tasks))
+    return store.find(machine, methods, largest_functions=largest_functions)
 
 
 def override(plan: Policy, options: Options, on: Machine) -> Policy:

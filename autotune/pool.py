@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
@@ -65,17 +65,16 @@ class Pool:
 
     Args:
         programs: QCEngine programs to import before the first fork.
-        passive_wait: Idle OpenMP threads sleep instead of spinning; fixed for the life of the pool.
+        environment: Environment of the workers, fixed for the life of the pool; see `process.worker_environment`.
         scratch: Folder for scratch files; a private folder is made in it and removed on `close`.
 
     Raises:
         ResourceError: This platform cannot fork, or the scratch folder cannot be written.
     """
 
-    def __init__(self, *, programs: Sequence[str], passive_wait: bool = False, scratch: Path | None = None) -> None:
+    def __init__(self, *, programs: Sequence[str], environment: Mapping[str, str], scratch: Path | None = None) -> None:
         if not hasattr(os, "fork"):
             raise ResourceError("worker processes need a platform with fork (Linux, macOS, or WSL on Windows)")
-        self.passive_wait = passive_wait
         try:
             self._scratch = Path(tempfile.mkdtemp(prefix="autotune-", dir=scratch))
         except OSError as error:
@@ -89,7 +88,7 @@ class Pool:
             self._zygote = subprocess.Popen(
                 [sys.executable, "-m", "autotune.zygote", json.dumps(arguments)],
                 pass_fds=[theirs.fileno()],
-                env=process.worker_environment(passive_wait=passive_wait),
+                env=dict(environment),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -267,7 +266,10 @@ class Pool:
 
     def _take_exit_reports(self) -> None:
         try:
-            data = self._control.recv(EXIT_REPORT.size * 64)
+            # Another event of the same round may have taken the report already.
+            data = self._control.recv(EXIT_REPORT.size * 64, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return
         except OSError:
             data = b""
         if not data:

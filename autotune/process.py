@@ -15,6 +15,7 @@ import sys
 from pathlib import Path
 
 KIB_PER_GIB = 2.0**20
+BLAS_THREADS_VARIABLE = "AUTOTUNE_BLAS_THREADS"  # read by harnesses that keep OpenMP and BLAS threads apart
 THREAD_VARIABLES = (
     "OMP_NUM_THREADS",
     "OPENBLAS_NUM_THREADS",
@@ -79,7 +80,7 @@ def kill_tree(pid: int) -> None:
                 member.kill()
 
 
-def worker_environment(*, passive_wait: bool) -> dict[str, str]:
+def worker_environment(*, passive_wait: bool, one_blas_thread: bool, blas_kernel: str) -> dict[str, str]:
     """Return the environment of the workers: one thread until a task says otherwise, nothing pinned."""
     environment = {**os.environ, **dict.fromkeys(THREAD_VARIABLES, "1")}
     # Children would inherit one core from these.
@@ -89,6 +90,10 @@ def worker_environment(*, passive_wait: bool) -> dict[str, str]:
     environment.pop("OMP_WAIT_POLICY", None)
     if passive_wait:
         environment["OMP_WAIT_POLICY"] = "PASSIVE"
+    if one_blas_thread:
+        environment[BLAS_THREADS_VARIABLE] = "1"
+    if blas_kernel:
+        environment["OPENBLAS_CORETYPE"] = blas_kernel
     return environment
 
 

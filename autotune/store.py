@@ -41,6 +41,9 @@ class Found(NamedTuple):
     source: str
 
 
+NOTHING = Found(None, "default", "nothing is known of the input", "")
+
+
 def home() -> Path:
     """Return the folder of this user's tunings and searches: `$AUTOTUNE_HOME` or the platform's data folder."""
     given = os.environ.get(HOME_VARIABLE)

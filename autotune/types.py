@@ -151,6 +151,8 @@ class Policy:
         grant: Memory a program is told: `share` (the budget over the workers) or `estimate` (predicted, with margin).
         tasks_per_worker: Tasks after which a worker process is replaced; 0 for never.
         passive_wait: Idle OpenMP threads sleep instead of spinning.
+        one_blas_thread: Programs that thread their own loops call BLAS with one thread, whatever their width.
+        blas_kernel: What OpenBLAS is told about the processor (OPENBLAS_CORETYPE); empty lets it find out.
     """
 
     workers: int = 4
@@ -165,6 +167,8 @@ class Policy:
     grant: str = "share"
     tasks_per_worker: int = 1
     passive_wait: bool = False
+    one_blas_thread: bool = False
+    blas_kernel: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,7 +178,7 @@ class Context:
     Attributes:
         machine: The machine.
         methods: Model chemistries of the workload.
-        tasks: Number of tasks; 0 when a search space is asked for before a workload is known.
+        tasks: Number of tasks; 0 when something is asked for before the workload is planned.
     """
 
     machine: Machine

@@ -51,7 +51,7 @@ class Workload:
     def _plan(self) -> tuple[Task, ...]:
         keys = Keys(self.recipe)
         sizes = _Sizes(self.recipe.molecule)
-        methods = {level: _method(self.recipe, level) for level in self.recipe.specifications}
+        methods = {level: _method(self.recipe.programs[level], of) for level, of in self.recipe.specifications.items()}
         found: dict[str, tuple[str, Sequence[int], Sequence[int]]] = {}
         labels: dict[str, list[str]] = {}
         for level, label, real, in_basis in self._components():
@@ -172,15 +172,20 @@ def parse_json(text: str, *, name: str) -> dict[str, Any]:
     return fields
 
 
-def programs_of(source: object) -> tuple[str, ...]:
-    """Return the QCEngine programs that an input names, without validating it; so that they can start to load early."""
+def methods_of(source: object) -> tuple[Method, ...]:
+    """Return the model chemistries that an input names, without validating it, so that programs can load early.
+
+    What looks wrong is left out here and reported by `load`.
+    """
     try:
         fields = source if isinstance(source, Mapping) else source.model_dump()  # type: ignore[attr-defined]
-        inner = fields["specification"]["specification"]
+        outer = fields["specification"]
+        inner = outer["specification"]
         chemistries = [inner] if "model" in inner else inner.values()
-        return tuple(sorted({str(chemistry["program"]).lower() for chemistry in chemistries}))
+        found = [_method(str(c["program"]), {**c, "driver": outer["driver"]}) for c in chemistries]
     except (AttributeError, KeyError, TypeError):
         return ()
+    return tuple(dict.fromkeys(found))
 
 
 def _as_v2(source: object) -> tuple[ManyBodyInput, int]:
@@ -247,15 +252,14 @@ def _recipe(many_body_input: ManyBodyInput, computer: Any) -> Recipe:
     return Recipe(molecule=computer.molecule, programs=programs, specifications=specifications, keep_results=keep)
 
 
-def _method(recipe: Recipe, level: str) -> Method:
-    fields = recipe.specifications[level]
-    model = fields["model"]
+def _method(program: str, specification: Mapping[str, Any]) -> Method:
+    model, driver = specification["model"], specification["driver"]
     return Method(
-        program=recipe.programs[level],
+        program=program.lower(),
         method=str(model["method"]).lower(),
         basis=str(model.get("basis") or "").lower(),
-        driver=str(fields["driver"]),
-        keywords=json.dumps(fields.get("keywords", {}), sort_keys=True, separators=(",", ":"), default=str),
+        driver=str(getattr(driver, "value", driver)).lower(),
+        keywords=json.dumps(specification.get("keywords") or {}, sort_keys=True, separators=(",", ":"), default=str),
     )
 
 

@@ -8,6 +8,7 @@ has computed others before. With more cores OpenMP adds in changing order and to
 
 from __future__ import annotations
 
+import os
 from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -131,7 +132,10 @@ def _take_resources(config: TaskConfig) -> float:
     from pyscf import lib
 
     lib.num_threads(config.ncores)
-    _thread_pools().limit(limits=config.ncores, user_api="blas")
+    # PySCF threads its own loops with OpenMP; `ncores` for its BLAS too is the plain reading of QCEngine's setting, and
+    # autotune says when fewer are faster.
+    blas_threads = int(os.environ.get("AUTOTUNE_BLAS_THREADS") or config.ncores)
+    _thread_pools().limit(limits=min(blas_threads, config.ncores), user_api="blas")
     usual = _usual_scratch()
     lib.param.TMPDIR = config.scratch_directory or usual
     for_arrays_mb = config.memory * 1024**3 / 1e6 - _LIBRARIES_MB
