@@ -154,10 +154,13 @@ class Scheduler:
             entry = heapq.heappop(queue)
             width = self._width(entry[2], waiting=len(queue) + len(skipped) + 1)
             memory_gib = self._tasks[entry[2]].estimate.memory_gib if self._policy.memory_admission else 0.0
-            if width > self._slots - self._used_slots:
-                # Cores are reserved for a wide task rather than given to those behind it: it dominates the run.
-                skipped.append(entry)
-                break
+            free = self._slots - self._used_slots
+            if width > free:
+                if self._worth_waiting(entry[2], width, free):
+                    # Cores are reserved for this task rather than given to those behind it.
+                    skipped.append(entry)
+                    break
+                width = free
             if self._fits(memory_gib):
                 chosen = Start(entry[2], width, memory_gib)
                 break
@@ -170,6 +173,14 @@ class Scheduler:
     def _fits(self, memory_gib: float) -> bool:
         return not self._running or self._used_gib + memory_gib <= self._budget_gib
 
+    def _worth_waiting(self, number: int, width: int, free: int) -> bool:
+        """Return whether a task gains more from its full width than the next running task can take to free cores."""
+        if not self._running:
+            return False
+        estimate = self._tasks[number].estimate
+        wait_s = min(self._tasks[start.number].estimate.wall_s(start.width) for start in self._running.values())
+        return estimate.wall_s(free) - estimate.wall_s(width) > wait_s
+
     def _width(self, number: int, *, waiting: int) -> int:
         policy, estimate = self._policy, self._tasks[number].estimate
         width = self._widths.get(number, policy.width)
@@ -181,9 +192,11 @@ class Scheduler:
         return min(width, self._slots)
 
     def _choose_widths(self) -> dict[int, int]:
-        waiting = {n: self._tasks[n].estimate for queue in self._waiting.values() for _, _, n in queue}
+        # Running tasks still hold their cores; without a clock they count in full.
+        numbers = [n for queue in self._waiting.values() for _, _, n in queue] + list(self._running)
+        estimates = {n: self._tasks[n].estimate for n in numbers}
         cores = min(self._cores, self._slots)
-        return widths(waiting, cores=cores, narrowest=self._policy.width, widest=min(self._policy.widest, cores))
+        return widths(estimates, cores=cores, narrowest=self._policy.width, widest=min(self._policy.widest, cores))
 
     def _open_queue(self) -> list[tuple[float, int, int]]:
         if not self._policy.level_barriers:

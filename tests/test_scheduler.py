@@ -152,6 +152,16 @@ def test_a_task_that_would_hold_up_the_rest_gets_as_many_cores_as_pay():
     assert scheduler.decide()[0] == (0, 4, 0.0)
 
 
+def test_a_wide_task_does_not_leave_a_core_idle_while_a_long_one_runs():
+    tasks = [planned(n, 20.0, parallel=0.9) for n in range(3)] + [planned(n, 1.0) for n in range(3, 9)]
+    policy = Policy(workers=2, core_slots=2, widest=2, order="longest", level_barriers=False)
+    scheduler = Scheduler(tasks, policy, cores=2, memory_budget_gib=8.0)
+    assert [start.number for start in scheduler.decide()] == [0, 1]
+    scheduler.handle(Finished(0))
+    scheduler.handle(Learned({n: task.estimate for n, task in enumerate(tasks) if n > 1}))
+    assert scheduler.decide() == [(2, 1, 0.0)]
+
+
 def test_equal_tasks_that_fill_the_cores_stay_narrow():
     estimates = {n: Estimate(alone_s=5.0, parallel=0.99, memory_gib=0.1) for n in range(8)}
     assert widths(estimates, cores=4, narrowest=1, widest=4) == {}
