@@ -99,6 +99,7 @@ class Session:
             task_limit_s=self._options.task_limit_s,
             started=started,
             on_progress=self._on_progress,
+            strategies=plan.strategies,
         )
         self._manager.run_started(work.tasks, plan.policy, self.machine)
         try:

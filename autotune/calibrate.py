@@ -109,8 +109,9 @@ class Calibration:
         else:
             default_s, tuned_s = self._confirm(confirm_work, default_plan, winner_plan)
         verdict = compare.paired(default_s, tuned_s)
-        faster = verdict.verdict == "faster"
-        parameters = best.parameters if faster else {}
+        strict = compare.paired(default_s, tuned_s, confidence=CONFIRM_CONFIDENCE)
+        proven = len(default_s) >= LEAST_PAIRS and strict.verdict == "faster"
+        parameters = best.parameters if proven else {}
         evidence = Evidence(
             workload=confirm_rung.name,
             tasks=len(confirm_work.tasks),
@@ -118,7 +119,11 @@ class Calibration:
             tuned_s=tuple(tuned_s),
             speed_up=verdict.speedup,
             interval=(verdict.low, verdict.high) if len(default_s) > 1 else None,
-            verdict=verdict.verdict if default_s else "same",
+            verdict="same"
+            if winner_plan == default_plan
+            else strict.verdict
+            if len(default_s) >= LEAST_PAIRS
+            else "cannot tell",
             trials=len(self.trials),
             search_workload=rung.name,
             budget_s=self._budget_s,
@@ -165,7 +170,8 @@ class Calibration:
         measured: dict[Policy, float | None] = {}
         repeats = 0
         while len(self.trials) < self._study.trials and repeats < REPEATS_OF_DUPLICATES:
-            expected_s = max((t.wall_s or 0.0 for t in self.trials), default=0.0)
+            # Most trials take less than twice the best; the odd one that does not eats into the confirmation.
+            expected_s = 2 * min((t.wall_s for t in self.trials if t.wall_s), default=0.0)
             if self.trials and self._spent_s() + expected_s > SEARCH_SHARE * self._budget_s:
                 break
             trial = optuna_study.ask(space)

@@ -12,10 +12,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from autotune.costs import Costs
+from autotune.hookspecs import Strategy
 from autotune.manager import Manager
 from autotune.planning import estimate
 from autotune.pool import Lost, Pool
-from autotune.scheduler import Failed, Finished, Learned, Planned, Scheduler, Start
+from autotune.scheduler import Adapted, Failed, Finished, Learned, Planned, Scheduler, Start
 from autotune.types import Estimate, Machine, Policy, Task, TaskRecord
 from autotune.worker import Order, Reply
 
@@ -94,6 +95,7 @@ class Executor:
         task_limit_s: Time limit of one task, None for no limit.
         started: CLOCK_MONOTONIC second from which the run's times count.
         on_progress: Called with a `Snapshot` about twice a second and at the end.
+        strategies: Asked about twice a second whether to go on with another policy.
     """
 
     def __init__(
@@ -109,6 +111,7 @@ class Executor:
         task_limit_s: float | None = None,
         started: float | None = None,
         on_progress: Callable[[Snapshot], None] | None = None,
+        strategies: Sequence[Strategy] = (),
     ) -> None:
         self._tasks = {task.number: task for task in tasks}
         self._pool, self._policy, self._machine, self._costs, self._manager = pool, policy, machine, costs, manager
@@ -116,6 +119,7 @@ class Executor:
         self._task_limit_s = task_limit_s
         self._started = time.monotonic() if started is None else started
         self._on_progress = on_progress
+        self._strategies = strategies
         self._estimates = {task.number: self._estimate(task) for task in tasks}
         self._scheduler = Scheduler(
             [Planned(number=t.number, level=t.nbody, estimate=self._estimates[t.number]) for t in tasks],
@@ -242,21 +246,27 @@ class Executor:
     def _tick(self, first: float) -> None:
         self._resident_gib = self._pool.usage().resident_gib
         self.execution.peak_gib = max(self.execution.peak_gib, self._resident_gib)
-        if self._on_progress is None:
+        if self._on_progress is None and not self._strategies:
             return
         now = time.monotonic()
         rate = self._expected_done_s / (now - first) if now > first else 0.0
         running = self._scheduler.running
-        self._on_progress(
-            Snapshot(
-                done=len(self.execution.records),
-                total=len(self._tasks),
-                running=len(running),
-                cores_in_use=sum(start.width for start in running.values()),
-                cores=self._machine.cores,
-                resident_gib=self._resident_gib,
-                budget_gib=self._budget_gib,
-                elapsed_s=now - self._started,
-                eta_s=max(0.0, self._expected_s - self._expected_done_s) / rate if rate else None,
-            )
+        snapshot = Snapshot(
+            done=len(self.execution.records),
+            total=len(self._tasks),
+            running=len(running),
+            cores_in_use=sum(start.width for start in running.values()),
+            cores=self._machine.cores,
+            resident_gib=self._resident_gib,
+            budget_gib=self._budget_gib,
+            elapsed_s=now - self._started,
+            eta_s=max(0.0, self._expected_s - self._expected_done_s) / rate if rate else None,
         )
+        if self._on_progress is not None:
+            self._on_progress(snapshot)
+        adapted = self._policy
+        for strategy in self._strategies:
+            adapted = strategy.adapt(adapted, snapshot)
+        if adapted != self._policy:
+            self._policy = adapted
+            self._scheduler.handle(Adapted(adapted))

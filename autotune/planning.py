@@ -11,6 +11,7 @@ from pathlib import Path
 from autotune import policy, process, store
 from autotune.costs import Costs
 from autotune.errors import InputError
+from autotune.hookspecs import Strategy
 from autotune.machine import available_memory_gib
 from autotune.manager import Manager
 from autotune.types import Context, Estimate, Machine, Method, Parameters, Policy, Task, TuningChoice
@@ -60,12 +61,14 @@ class Plan:
         policy: The policy.
         costs: The cost model, with the tuning's fitted times.
         budget_gib: What tasks may be granted together.
+        strategies: Those that made the policy; they may adapt it in the middle of the run.
     """
 
     chosen: TuningChoice
     policy: Policy
     costs: Costs
     budget_gib: float
+    strategies: tuple[Strategy, ...]
 
 
 def make(work: Workload, *, machine: Machine, manager: Manager, options: Options) -> Plan:
@@ -82,12 +85,14 @@ def make(work: Workload, *, machine: Machine, manager: Manager, options: Options
     methods = tuple(sorted(load_s, key=lambda method: -load_s[method]))
     largest = max(task.size.functions for task in work.tasks)
     found = _find(machine, methods, options, largest_functions=largest)
-    chosen, plan = _compose(found, methods, len(work.tasks), machine=machine, manager=manager, options=options)
+    chosen, plan, strategies = _compose(
+        found, methods, len(work.tasks), machine=machine, manager=manager, options=options
+    )
     budget_gib = options.memory_gib
     if budget_gib is None:
         budget_gib = plan.memory_fraction * min(machine.memory_gib, available_memory_gib(machine))
     laws = {found.tuning.method: found.tuning.law} if found.tuning else {}
-    return Plan(chosen=chosen, policy=plan, costs=Costs(laws), budget_gib=budget_gib)
+    return Plan(chosen=chosen, policy=plan, costs=Costs(laws), budget_gib=budget_gib, strategies=strategies)
 
 
 def guess(methods: tuple[Method, ...], *, machine: Machine, manager: Manager, options: Options) -> Policy:
@@ -98,7 +103,7 @@ def guess(methods: tuple[Method, ...], *, machine: Machine, manager: Manager, op
 
 def _compose(
     found: store.Found, methods: tuple[Method, ...], tasks: int, *, machine: Machine, manager: Manager, options: Options
-) -> tuple[TuningChoice, Policy]:
+) -> tuple[TuningChoice, Policy, tuple[Strategy, ...]]:
     context = Context(machine=machine, methods=methods, tasks=tasks)
     names = options.strategies
     if names is None and found.tuning:
@@ -115,7 +120,7 @@ def _compose(
         strategies=tuple(strategy.name for strategy in strategies),
         parameters=policy.default_parameters(strategies, context) | parameters,
     )
-    return chosen, override(policy.compose(strategies, parameters, context), options, machine)
+    return chosen, override(policy.compose(strategies, parameters, context), options, machine), tuple(strategies)
 
 
 def environment(plan: Policy) -> dict[str, str]:

@@ -56,6 +56,12 @@ class Learned(NamedTuple):
     estimates: Mapping[int, Estimate]
 
 
+class Adapted(NamedTuple):
+    """Event: strategies changed the policy in the middle of the run."""
+
+    policy: Policy
+
+
 class Start(NamedTuple):
     """Decision: start a task now."""
 
@@ -64,7 +70,7 @@ class Start(NamedTuple):
     memory_gib: float
 
 
-Event = Finished | Failed | Learned
+Event = Finished | Failed | Learned | Adapted
 
 
 class Scheduler:
@@ -91,8 +97,7 @@ class Scheduler:
         self._waiting: dict[int, list[tuple[float, int, int]]] = {}
         self._unfinished_at: dict[int, int] = {}
         for task in tasks:
-            level = self._level(task.number)
-            self._unfinished_at[level] = self._unfinished_at.get(level, 0) + 1
+            self._unfinished_at[task.level] = self._unfinished_at.get(task.level, 0) + 1
         self._rank(task.number for task in tasks)
         self._widths = self._choose_widths()
         self.memory_bound = False
@@ -121,6 +126,13 @@ class Scheduler:
             self._rank([number for queue in self._waiting.values() for _, _, number in queue])
             self._widths = self._choose_widths()
             return
+        if isinstance(event, Adapted):
+            waiting = [number for queue in self._waiting.values() for _, _, number in queue]
+            self._policy = event.policy
+            self._slots = max(event.policy.core_slots, event.policy.width)
+            self._rank(waiting)
+            self._widths = self._choose_widths()
+            return
         start = self._running.pop(event.number)
         self._used_slots -= start.width
         self._used_gib = sum(s.memory_gib for s in self._running.values())
@@ -128,7 +140,7 @@ class Scheduler:
             self._push(event.number)
             return
         self._unfinished -= 1
-        self._unfinished_at[self._level(event.number)] -= 1
+        self._unfinished_at[self._tasks[event.number].level] -= 1
 
     def decide(self) -> list[Start]:
         """Return the tasks to start now, most urgent first."""

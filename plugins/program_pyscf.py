@@ -3,7 +3,6 @@
 PySCF speaks no QCSchema and QCEngine has no harness for it; `pyscf_harness` is ours. Neighbours: `pyscf_input` says
 what may be asked, `pyscf_basis` finds basis sets, `pyscf_calculation` computes.
 """
-# ruff: noqa: TID251 - relative, because mypy knows this folder only by its own name
 
 from __future__ import annotations
 

@@ -8,7 +8,6 @@ Rules
 - DFT derivatives leave out the movement of the grid, which is what these last numbers are made of. Hessians suffer
   most (M06-2X water, grid 3: 3e-2 Eh/a0^2; grid 5: 3e-4), so their default grid is finer.
 """
-# ruff: noqa: TID251 - relative, because mypy knows this folder only by its own name
 
 from __future__ import annotations
 

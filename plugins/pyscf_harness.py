@@ -4,7 +4,6 @@ Determinism (PySCF 2.14, tested): with one core the same input gives the same bi
 has computed others before. With more cores OpenMP adds in changing order and totals differ in the last digits (up to
 5e-13 Eh seen). Memory enters too, where a grant is close to one of PySCF's thresholds between algorithms.
 """
-# ruff: noqa: TID251 - relative, because mypy knows this folder only by its own name
 
 from __future__ import annotations
 

@@ -7,7 +7,6 @@ Rules
 - `b3lyp` is the form with VWN's RPA fit, as in Gaussian and Psi4 (PySCF since 2.3). Functionals with a dispersion
   correction in their name are refused: PySCF would silently leave the correction out.
 """
-# ruff: noqa: TID251 - relative, because mypy knows this folder only by its own name
 
 from __future__ import annotations
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import subprocess
 import sys
 import tomllib
@@ -161,3 +162,18 @@ def test_nothing_imports_the_mapped_folders_by_their_folder_names():
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
             assert not any(name.split(".")[0] in ("plugins", "studies", "results") for name in names), path
+
+
+def test_the_tables_in_the_readme_are_the_records_in_results():
+    readme = (ROOT / "README.md").read_text()
+    record = json.loads((ROOT / "results" / "against_upstream.json").read_text())
+    for workload in record["workloads"]:
+        (low, high), (low_2, high_2) = workload["interval"], workload["interval_in_the_same_environment"]
+        row = (
+            f"| {workload['name']} | {workload['tasks']} | {workload['speed_up']:.2f} ({low:.2f} to {high:.2f}) |"
+            f" {workload['speed_up_in_the_same_environment']:.2f} ({low_2:.2f} to {high_2:.2f}) |"
+            f" {workload['energy_difference_hartree']:.0e} |"
+        )
+        assert row in readme, row
+    overhead = json.loads((ROOT / "results" / "overhead.json").read_text())["measured"]
+    assert f"{overhead['ours_ms_per_task']:.1f} ms a task" in readme

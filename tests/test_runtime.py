@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import psutil
 import pytest
@@ -118,6 +119,28 @@ def test_turning_all_strategies_off_leaves_the_older_executors_fixed_schedule(fa
         finished = [task.nbody for task in sorted(session.record.task_records, key=lambda task: task.started_s)]
     assert (policy.workers, policy.width, policy.level_barriers, policy.tasks_per_worker) == (4, 1, True, 1)
     assert finished == sorted(finished)
+
+
+def test_a_strategy_can_change_the_policy_in_the_middle_of_a_run(faulty):
+    with Session() as session:
+        strategy = session._manager.strategies["dynamic_balancing"]
+        seen = []
+
+        class Narrowing:
+            name = "dynamic_balancing"
+            defaults, space, apply = strategy.defaults, strategy.space, strategy.apply
+
+            def adapt(self, policy, progress):
+                seen.append(progress.done)
+                return replace(policy, workers=1)
+
+        session._manager._strategies["dynamic_balancing"] = Narrowing()
+        session.run(faulty("water4", "sleep", seconds=0.3))
+        tasks = sorted(session.record.task_records, key=lambda task: task.started_s)
+    late = [task for task in tasks if task.started_s > tasks[0].started_s + 1.5]
+    assert len(late) > 2
+    assert all(a.started_s + a.wall_s <= b.started_s for a, b in zip(late, late[1:], strict=False))
+    assert seen
 
 
 def test_workers_are_not_given_the_users_main_script_again(tmp_path, faulty):
