@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -49,7 +50,9 @@ class Session:
         self._programs: tuple[str, ...] = ()
         self._environment: dict[str, str] = {}
         self.record: RunRecord | None = None
-        self.machine = machine.detect(cores=self._options.cores)
+        # The whole machine's key: a tuning measured on all cores is still the nearest for fewer.
+        limited = machine.detect(cores=self._options.cores, memory_gib=self._options.memory_gib)
+        self.machine = replace(limited, key=machine.detect().key)
 
     def __enter__(self) -> Self:
         return self
@@ -83,9 +86,13 @@ class Session:
         if self._on_choice:
             self._on_choice(plan.chosen)
         pool = self._open_pool(programs, plan.policy)
-        pool.set_recipe(work.recipe.to_json())
-        pool.prepare(min(plan.policy.workers, len(work.tasks)))
-        checked = pool.check()
+        try:
+            pool.set_recipe(work.recipe.to_json())
+            pool.prepare(min(plan.policy.workers, len(work.tasks)))
+            checked = pool.check()
+        except BaseException:
+            self.close()
+            raise
         if checked.problems:
             raise InputError("; ".join(checked.problems))
         executor = Executor(
@@ -158,7 +165,8 @@ def _record(
     versions: Mapping[str, str],
 ) -> RunRecord:
     done = [record for record in execution.records if record.status == "done"]
-    bound_s = account.lower_bound_s(done, machine.cores)
+    # Where workers outnumber cores, task times are stretched by sharing them: no bound for fewer slots follows.
+    bound_s = account.lower_bound_s(done, max(machine.cores, plan.policy.core_slots))
     return RunRecord(
         wall_s=wall_s,
         tasks=len(work.tasks),

@@ -54,7 +54,8 @@ class Calibration:
         chosen: The study.
         machine: The machine.
         manager: Loaded plugins.
-        strategies: Strategies whose parameters are searched.
+        strategies: Strategies that runs will apply; the tuning names them.
+        searched: Those whose parameters are searched; by default all.
         budget_s: Wall time allowed, from now.
         say: Called with one line for each step.
     """
@@ -66,10 +67,12 @@ class Calibration:
         machine: Machine,
         manager: Manager,
         strategies: Sequence[Strategy],
+        searched: Sequence[Strategy] | None = None,
         budget_s: float | None = None,
         say: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._study, self._machine, self._manager, self._strategies = chosen, machine, manager, list(strategies)
+        self._searched = self._strategies if searched is None else list(searched)
         self._budget_s = budget_s or chosen.budget_s
         self._say = say
         self._started = time.monotonic()
@@ -165,8 +168,8 @@ class Calibration:
     def _search(self, work: workload.Workload) -> Trial:
         optuna_study = self._optuna_study()
         context = self._context(work)
-        space = {f"{s.name}.{name}": d for s in self._strategies for name, d in s.space(context).items()}
-        optuna_study.enqueue_trial(policy.default_parameters(self._strategies, context))
+        space = {f"{s.name}.{name}": d for s in self._searched for name, d in s.space(context).items()}
+        optuna_study.enqueue_trial(policy.default_parameters(self._searched, context))
         measured: dict[Policy, float | None] = {}
         repeats = 0
         while len(self.trials) < self._study.trials and repeats < REPEATS_OF_DUPLICATES:
@@ -226,7 +229,7 @@ class Calibration:
 
     def _attempt(self, work: workload.Workload, plan: Policy) -> float | None:
         try:
-            return self._timed(work, plan, learn=plan.width == 1)
+            return self._timed(work, plan, learn=plan.width == 1 and plan.workers <= self._machine.cores)
         except InputError:
             raise
         except AutotuneError as error:
@@ -247,6 +250,7 @@ class Calibration:
             costs=costs,
             manager=self._manager,
             budget_gib=budget_gib,
+            task_limit_s=max(1.0, self._left_s()),
             started=started,
         )
         execution = executor.run()

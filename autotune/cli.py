@@ -25,7 +25,8 @@ INTERRUPTED = 130
 def main() -> None:
     """Run the command line and exit."""
     for name in ("SIGTERM", "SIGHUP"):
-        if hasattr(signal, name):
+        # Where a hang-up is ignored, as under nohup, it stays ignored.
+        if hasattr(signal, name) and signal.getsignal(getattr(signal, name)) is not signal.SIG_IGN:
             signal.signal(getattr(signal, name), signal.default_int_handler)
     try:
         status = cli.main(standalone_mode=False)

@@ -129,6 +129,7 @@ class Executor:
         )
         self._starts: dict[int, Start] = {}
         self._attempts: dict[int, int] = {}
+        self._grants: dict[int, float] = {}
         self._expected_s = sum(estimate.alone_s for estimate in self._estimates.values())
         self._expected_done_s = 0.0
         self._resident_gib = 0.0
@@ -167,11 +168,12 @@ class Executor:
         self._starts[start.number] = start
         self._attempts[start.number] = self._attempts.get(start.number, 0) + 1
         self.execution.attempts += 1
-        grant_gib = self._grant_gib(start)
+        grant_gib = self._grants[start.number] = self._grant_gib(start)
         self._pool.start(Order(start.number, task.level, task.real, task.basis, start.width, grant_gib))
 
     def _grant_gib(self, start: Start) -> float:
-        slots = max(self._policy.core_slots, start.width)
+        policy = self._policy
+        slots = max(min(policy.core_slots, policy.workers * policy.width), start.width)
         share = self._budget_gib * start.width / slots
         if self._policy.grant == "estimate":
             wanted = max(LEAST_GRANT_GIB, GRANT_MARGIN * self._estimates[start.number].memory_gib)
@@ -222,7 +224,7 @@ class Executor:
             wall_s=event.wall_s,
             cpu_s=event.cpu_s,
             width=start.width,
-            grant_gib=self._grant_gib(start),
+            grant_gib=self._grants[task.number],
             peak_gib=event.peak_gib,
             predicted_s=self._estimates[task.number].wall_s(start.width),
             error_type=event.error_type,

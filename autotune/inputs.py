@@ -49,10 +49,10 @@ class Expansion:
 
 def read_text(source: str) -> tuple[str, str]:
     """Return the text of a file, or of standard input for `-`, and what to call it in messages."""
-    if source == "-":
-        return sys.stdin.read(MAX_INPUT_BYTES + 1), "standard input"
     path = Path(source)
     try:
+        if source == "-":
+            return sys.stdin.read(MAX_INPUT_BYTES + 1), "standard input"
         if path.stat().st_size > MAX_INPUT_BYTES:
             raise InputError(f"{source} is larger than {MAX_INPUT_BYTES // 2**20} MiB; this is not an input")
         return path.read_text(encoding="utf-8"), source

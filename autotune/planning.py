@@ -107,12 +107,20 @@ def _compose(
     context = Context(machine=machine, methods=methods, tasks=tasks)
     names = options.strategies
     if names is None and found.tuning:
-        names = found.tuning.strategies
+        names = tuple(name for name in found.tuning.strategies if name in manager.strategies)
     strategies = policy.choose(manager.strategies, names, options.without)
     parameters: Parameters = {}
     if found.tuning:
         applied = {strategy.name for strategy in strategies}
         parameters = {k: v for k, v in found.tuning.parameters.items() if k.partition(".")[0] in applied}
+    try:
+        plan = policy.compose(strategies, parameters, context)
+    except InputError as error:
+        if found.match == "given":
+            raise
+        reason = f"the stored tuning does not fit here ({error}); the defaults are used"
+        found, parameters = store.Found(None, "default", reason, found.source), {}
+        plan = policy.compose(strategies, parameters, context)
     chosen = TuningChoice(
         match=found.match,
         reason=found.reason,
@@ -120,7 +128,7 @@ def _compose(
         strategies=tuple(strategy.name for strategy in strategies),
         parameters=policy.default_parameters(strategies, context) | parameters,
     )
-    return chosen, override(policy.compose(strategies, parameters, context), options, machine), tuple(strategies)
+    return chosen, override(plan, options, machine), tuple(strategies)
 
 
 def environment(plan: Policy) -> dict[str, str]:

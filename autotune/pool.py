@@ -86,7 +86,7 @@ class Pool:
         self._log = self._scratch / "zygote-output"
         with theirs, self._log.open("wb") as log:
             self._zygote = subprocess.Popen(
-                [sys.executable, "-m", "autotune.zygote", json.dumps(arguments)],
+                [sys.executable, "-P", "-m", "autotune.zygote", json.dumps(arguments)],
                 pass_fds=[theirs.fileno()],
                 env=dict(environment),
                 stdin=subprocess.DEVNULL,
@@ -116,21 +116,25 @@ class Pool:
 
     def check(self) -> Checked:
         """Return what is wrong with the recipe; blocks until a worker has looked."""
+        # An idle worker of an earlier run may have died meanwhile.
+        self._take_exit_reports()
+        for dead in [w for w in self._workers.values() if w.exit_status is not None]:
+            self._kill(dead)
         worker = self._idle_worker()
-        self._brief(worker)
-        worker.pipe.send(Check())
         deadline = time.monotonic() + STARTUP_LIMIT_S
-        while time.monotonic() < deadline and not self._zygote_is_dead():
-            if worker.pipe.poll(0.25):
-                try:
-                    message = worker.pipe.recv()
-                except (EOFError, OSError):
-                    break
+        with contextlib.suppress(EOFError, OSError):
+            self._brief(worker)
+            worker.pipe.send(Check())
+            while time.monotonic() < deadline and not self._zygote_is_dead():
+                if not worker.pipe.poll(0.25):
+                    continue
+                message = worker.pipe.recv()
                 if isinstance(message, Checked):
                     return message
                 worker.pid = message
                 self._serving = True
-        raise AutotuneError(f"the worker processes did not start: {self._last_lines(self._log) or 'no output'}")
+        lines = self._last_lines(worker.output) or self._last_lines(self._log) or "no output"
+        raise AutotuneError(f"the worker processes did not start: {lines}")
 
     def start(self, order: Order) -> None:
         """Start a task on an idle worker, forking one where there is none."""
@@ -195,11 +199,6 @@ class Pool:
                 with contextlib.suppress(psutil.Error):
                     total += process.memory_info().rss
         return Usage(total / 2**30)
-
-    def cancel(self) -> None:
-        """Kill what runs; idle workers stay."""
-        for worker in [w for w in self._workers.values() if w.order is not None]:
-            self._kill(worker)
 
     def close(self) -> None:
         """End all processes and remove the scratch folder; safe to call twice."""
@@ -302,6 +301,7 @@ class Pool:
 
     def _forget(self, worker: _Worker) -> None:
         worker.pipe.close()
+        shutil.rmtree(worker.output.parent, ignore_errors=True)
         del self._workers[worker.number]
 
     @staticmethod

@@ -40,11 +40,15 @@ def reset_peak() -> None:
 
 
 def peak_gib() -> float:
-    """Return the peak of the resident set since `reset_peak`, or 0 where the system does not tell."""
+    """Return the peak of the resident set since `reset_peak`, or 0 where the system does not tell.
+
+    Where child processes ran, the largest of them counts, if it was larger.
+    """
     with contextlib.suppress(OSError):
         for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
             if line.startswith("VmHWM:"):
-                return int(line.split()[1]) / KIB_PER_GIB
+                children = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+                return max(int(line.split()[1]), children) / KIB_PER_GIB
     return 0.0
 
 

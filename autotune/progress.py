@@ -52,7 +52,9 @@ class Progress:
         from rich.text import Text
 
         if self._live is None:
-            self._live = Live(console=Console(file=self._stream), transient=True, refresh_per_second=4)
+            self._live = Live(
+                console=Console(file=self._stream, force_terminal=True), transient=True, refresh_per_second=4
+            )
             self._live.start()
         width = 24
         filled = width * snapshot.done // max(snapshot.total, 1)

@@ -5,7 +5,8 @@ runtime and a simulator drive the same object. Between two events `decide` is ca
 
 Invariants, tested by property: widths running together never exceed the core slots; memory granted together never
 exceeds the budget, except that a task which exceeds it alone runs alone; every task is started exactly once per
-attempt; while a task is ready and fits, no core slot stays idle (work-conserving), barriers excepted.
+attempt; while a task is ready and fits, no core slot stays idle (work-conserving), except behind a barrier and where
+a task that pays for its full width waits for it (`_worth_waiting`).
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from autotune import account
 from autotune.scheduler import Finished, Planned, Scheduler, Start
 from autotune.types import Estimate, Machine, Policy, Task, TaskRecord
 
-DISPATCH_S = 1.5e-3  # measured cost of one task in the runtime beside its own work; results/overhead.json
+DISPATCH_S = 1.1e-3  # measured cost of one task in the runtime beside its own work; results/overhead.json
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +74,7 @@ def simulate(
             heapq.heappush(ends, (clock + wall_s + DISPATCH_S, sequence, start.number))
         clock, _, number = heapq.heappop(ends)
         scheduler.handle(Finished(number))
-    bound_s = account.lower_bound_s(records, machine.cores)
+    bound_s = account.lower_bound_s(records, max(machine.cores, policy.core_slots))
     return Simulation(makespan_s=clock, lower_bound_s=bound_s, records=tuple(records))
 
 

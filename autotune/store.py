@@ -54,6 +54,16 @@ def home() -> Path:
     return Path(platformdirs.user_data_dir("autotune", appauthor=False))
 
 
+def check_writable(folder: Path) -> None:
+    """Make a folder where it is missing; raise `ResourceError` where files cannot be written to it."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise ResourceError(f"folder {folder} cannot be written: {error.strerror}; set {HOME_VARIABLE}") from error
+
+
 def tuning_path(machine: Machine, method: Method) -> Path:
     """Return where the tuning of a machine and method is stored in the user's folder."""
     return home() / "tunings" / machine.key / f"{slug(method)}.json"
@@ -119,7 +129,7 @@ def find(machine: Machine, methods: Sequence[Method], *, largest_functions: int)
     if not candidates:
         cure = f"run `autotune calibrate --program {method.program} --method {method.method} --basis '{method.basis}'`"
         return Found(None, "default", f"no tuning for {method.program} on this machine; {cure}{note}", "")
-    distance, tuning, path = min(candidates, key=lambda candidate: (candidate[0], str(candidate[2])))
+    distance, tuning, path = min(candidates, key=lambda candidate: candidate[0])
     if distance:
         return Found(tuning, "near", f"measured on this machine for {tuning.method}{note}", str(path))
     beyond = tuning.evidence.largest_functions

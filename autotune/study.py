@@ -114,6 +114,8 @@ def load(name: str) -> Study:
     except ValidationError as error:
         fault = error.errors()[0]
         raise InputError(f"study {name}: field {'.'.join(map(str, fault['loc']))}: {fault['msg']}") from error
+    if fields.trials < 1:
+        raise InputError(f"study {name}: trials is {fields.trials}, but must be at least 1")
     if not fields.search or not fields.confirm:
         raise InputError(f"study {name} needs at least one [[search]] and one [[confirm]] workload")
     return Study(

@@ -202,8 +202,7 @@ def _as_v2(source: object) -> tuple[ManyBodyInput, int]:
     version = _schema_version(fields)
     if not isinstance(fields.get("molecule"), Mapping):
         raise InputError("the many-body input has no molecule; give field 'molecule' with symbols, geometry, fragments")
-    fields["molecule"] = explicit_fragments(fields["molecule"])
-    check_distances(fields["molecule"])
+    fields["molecule"] = _checked_molecule(fields["molecule"])
     try:
         if version == 1:
             return v1.ManyBodyInput(**fields).convert_v(2), 1
@@ -221,10 +220,19 @@ def _as_v2(source: object) -> tuple[ManyBodyInput, int]:
         raise
 
 
+def _checked_molecule(fields: Mapping[str, Any]) -> dict[str, Any]:
+    try:
+        molecule = explicit_fragments(fields)
+        check_distances(molecule)
+    except (TypeError, ValueError, AttributeError) as error:
+        raise InputError(f"field molecule holds something of the wrong kind: {_one_line(error)}") from error
+    return molecule
+
+
 def _schema_version(fields: Mapping[str, Any]) -> int:
-    name = fields.get("schema_name", "")
+    name = str(fields.get("schema_name", ""))
     stated = fields.get("schema_version", {"qcschema_manybodyinput": 1, "qcschema_many_body_input": 2}.get(name, 2))
-    if stated not in (1, 2):
+    if not isinstance(stated, int) or stated not in (1, 2):
         raise InputError(f"schema_version {stated!r} is not known; many-body inputs have schema_version 1 or 2")
     return int(stated)
 

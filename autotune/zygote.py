@@ -21,7 +21,7 @@ import signal
 import socket
 import struct
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from autotune import process, worker
@@ -48,6 +48,7 @@ def serve(control_fd: int, programs: Sequence[str], scratch: str) -> None:
                 if pid in workers:
                     with contextlib.suppress(OSError):
                         control.sendall(EXIT_REPORT.pack(workers.pop(pid), status))
+            _kill_orphans(workers)
         if control.fileno() in readable:
             request, fds, _, _ = socket.recv_fds(control, FORK_REQUEST.size, 1)
             if not request:
@@ -66,7 +67,18 @@ def serve(control_fd: int, programs: Sequence[str], scratch: str) -> None:
     # The parent closed the socket, or is dead; in the second case nobody else cleans up.
     for pid in workers:
         process.kill_tree(pid)
+    _kill_orphans({})
     shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _kill_orphans(workers: Mapping[int, int]) -> None:
+    """Kill what dead workers left running: as a subreaper, the zygote has inherited it."""
+    import psutil
+
+    with contextlib.suppress(psutil.Error):
+        for child in psutil.Process().children():
+            if child.pid not in workers:
+                process.kill_tree(child.pid)
 
 
 def _prepare(programs: Sequence[str]) -> None:

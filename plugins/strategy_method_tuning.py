@@ -1,4 +1,4 @@
-"""Strategy `method_tuning`: how a program is kept and its threads behave, where results do not depend on it."""
+"""Strategy `method_tuning`: how a program is kept and its threads behave; results agree to the last digits."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
 
 # OpenBLAS 0.3.3, which PySCF's wheels bring, takes processors newer than itself for ones without AVX. Any processor
-# with AVX2 runs the Haswell kernels: CCSD(T) of a water trimer took 22 instead of 34 s (results/blas_kernel.json).
+# with AVX2 runs the Haswell kernels: the third side of results/against_upstream.json shows what that and the threads
+# are worth.
 _OLD_OPENBLAS = frozenset({"pyscf"})
 _KERNELS = {"avx2": "Haswell", "avx512": "Haswell"}
 

@@ -25,12 +25,13 @@ def calibrated(keywords, *, budget_s=25.0, **changes):
     chosen = dataclasses.replace(chosen, trials=8)
     manager = Manager()
     lines = []
-    strategies = policy.choose(manager.strategies, ("adaptive_workers",))
+    searched = policy.choose(manager.strategies, ("adaptive_workers",))
     with Calibration(
         chosen,
         machine=machine.detect(),
         manager=manager,
-        strategies=strategies,
+        strategies=policy.choose(manager.strategies, None),
+        searched=searched,
         budget_s=budget_s,
         say=lines.append,
     ) as calibration:

@@ -40,11 +40,13 @@ def calibrate(
     keywords = inputs.parse_keywords(method.pop("keywords"))
     chosen = study.with_method(study.load(study_name), keywords=keywords or None, **method)
     manager = Manager()
+    store.check_writable(Path(output).parent if output else store.home())
     with Calibration(
         chosen,
         machine=machine.detect(),
         manager=manager,
-        strategies=policy.choose(manager.strategies, strategies.split(",") if strategies else None),
+        strategies=policy.choose(manager.strategies, None),
+        searched=policy.choose(manager.strategies, strategies.split(",")) if strategies else None,
         budget_s=study.parse_duration(budget) if budget else None,
         say=(lambda _: None) if quiet else (lambda line: click.echo(line, err=True)),
     ) as calibration:

@@ -41,7 +41,7 @@ def estimate(source: str, as_json: bool, **given: Any) -> None:
     Takes the same INPUT and options as `autotune run`, and starts nothing. Without a tuning of the method the times are
     an uncalibrated guess, good for proportions only.
     """
-    from autotune import account, inputs, machine, planning, simulate, workload
+    from autotune import inputs, machine, planning, simulate, workload
     from autotune.manager import Manager
 
     text, name = inputs.read_text(source)
@@ -63,7 +63,7 @@ def estimate(source: str, as_json: bool, **given: Any) -> None:
         "tasks": len(work.tasks),
         "core_s": sum(estimate.alone_s for estimate in estimates.values()),
         "wall_s": run.makespan_s,
-        "lower_bound_s": account.lower_bound_s(run.records, here.cores),
+        "lower_bound_s": run.lower_bound_s,
         "classes": [asdict(row) for row in rows],
     }
     click.echo(json.dumps(answer, indent=1) if as_json else _table(answer, rows))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from autotune.errors import InputError
+from autotune.errors import InputError, TaskError
 from autotune.verbs import options
 
 if TYPE_CHECKING:
@@ -38,8 +39,8 @@ def run(source: str, output: str | None, record: str | None, quiet: bool, **give
     text, name = inputs.read_text(source)
     fields = inputs.many_body_fields(text, name=name, expansion=options.expansion(given))
     for path in (output, record):
-        if path and not Path(path).parent.is_dir():
-            raise InputError(f"{path} cannot be written: there is no folder {Path(path).parent}")
+        if path:
+            _check_target(Path(path))
     with (
         Progress() as progress,
         Session(
@@ -50,17 +51,28 @@ def run(source: str, output: str | None, record: str | None, quiet: bool, **give
     ):
         try:
             result = session.run(fields)
-        finally:
+        except TaskError:
             if session.record and record:
                 store.save_run(session.record, Path(record))
+            raise
     # QCSchema v1 models are pydantic v1.
     answer = result.json() if getattr(result, "schema_version", 2) == 1 else result.model_dump_json()
     if output:
         store.write_text(Path(output), answer + "\n")
     else:
         click.echo(answer)
+    if record and session.record:
+        store.save_run(session.record, Path(record))
     if not quiet and session.record:
         click.echo(_summary(session.record), err=True)
+
+
+def _check_target(path: Path) -> None:
+    """Refuse what could not be written after hours of computing."""
+    if not path.parent.is_dir():
+        raise InputError(f"{path} cannot be written: there is no folder {path.parent}")
+    if path.is_dir() or not os.access(path.parent, os.W_OK):
+        raise InputError(f"{path} cannot be written: it is a folder, or its folder is not yours to write")
 
 
 def _say_choice(chosen: TuningChoice) -> None:

@@ -54,7 +54,7 @@ def simulate(source: str, replay: str | None, plot: str | None, as_json: bool, *
         policy=plan.policy,
         machine=pretended,
         memory_budget_gib=plan.budget_gib,
-        durations_s=_replayed(replay, work) if replay else None,
+        durations_s=_replayed(replay, work, estimates) if replay else None,
     )
     if plot:
         from autotune import plots
@@ -74,12 +74,16 @@ def simulate(source: str, replay: str | None, plot: str | None, as_json: bool, *
     click.echo(json.dumps(answer, indent=1) if as_json else _words(answer, run, pretended.cores))
 
 
-def _replayed(path: str, work: Any) -> dict[int, float]:
+def _replayed(path: str, work: Any, estimates: dict[int, Any]) -> dict[int, float]:
     from autotune import store
 
     record = store.load_run(Path(path))
-    by_label = {task.label: task.wall_s * task.width for task in record.task_records}
-    times = {task.number: by_label[task.labels[0]] for task in work.tasks if task.labels[0] in by_label}
+    done = {task.label: task for task in record.task_records if task.status == "done"}
+    times = {}
+    for task in work.tasks:
+        if task.labels[0] in done:
+            before, expected = done[task.labels[0]], estimates[task.number]
+            times[task.number] = before.wall_s * expected.wall_s(1) / expected.wall_s(before.width)
     if len(times) < len(work.tasks):
         missing = len(work.tasks) - len(times)
         raise InputError(f"{path} has no times for {missing} of the {len(work.tasks)} tasks; it is of another workload")
