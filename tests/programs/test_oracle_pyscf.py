@@ -25,11 +25,11 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from replay import assert_bit_equal, replayed
 
 CASES = [
-    ("water6", "hf", "6-31g*", "nocp", 3, "energy"),
-    ("water6", "hf", "6-31g*", "cp", 2, "energy"),
-    ("water6", "mp2", "cc-pvdz", "nocp", 2, "energy"),
-    ("water6", "hf", "6-31g*", "nocp", 2, "gradient"),
-    ("water4", "mp2", "cc-pvdz", "cp", 2, "gradient"),
+    ("water4", "hf", "6-31g*", "nocp", 3, "energy"),
+    ("water4", "hf", "6-31g*", "cp", 2, "energy"),
+    ("water4", "hf", "sto-3g", "nocp", 2, "gradient"),
+    ("water4", "mp2", "cc-pvdz", "nocp", 2, "energy"),
+    ("water2", "mp2", "cc-pvdz", "cp", 2, "gradient"),
     ("water4", "hf", "sto-3g", "vmfc", 3, "gradient"),
     ("water2", "hf", "sto-3g", "cp", 2, "hessian"),
 ]
@@ -43,7 +43,7 @@ def session():
 
 
 def numbers(properties):
-    text = properties.model_dump_json() if hasattr(properties, "model_fields") else properties.json()
+    text = properties.model_dump_json() if hasattr(type(properties), "model_fields") else properties.json()
     return json.loads(text)
 
 
@@ -61,7 +61,7 @@ def test_the_result_equals_upstreams_replay_to_the_last_bit(session, cluster, ca
 
 
 @pytest.mark.parametrize("version", [1, 2])
-@pytest.mark.parametrize("case", [CASES[0], CASES[1], CASES[3]], ids=lambda case: " ".join(map(str, case)))
+@pytest.mark.parametrize("case", CASES[:3], ids=lambda case: " ".join(map(str, case)))
 def test_the_result_agrees_with_upstreams_own_serial_run(session, cluster, case, version):
     fields = made(cluster, *case)
     fields["specification"]["protocols"] = {"cluster_results": "none"}
