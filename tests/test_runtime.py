@@ -168,7 +168,14 @@ def test_an_interrupted_or_killed_run_leaves_no_process_and_no_scratch(tmp_path,
     path, scratch = tmp_path / "input.json", tmp_path / "scratch"
     path.write_text(json.dumps(faulty("water4", "sleep", seconds=60)))
     command = [sys.executable, "-m", "autotune", "run", str(path), "--scratch", str(scratch), "--workers", "2"]
-    parent = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    parent = subprocess.Popen(
+        command,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        # Under nohup the hang-up is ignored, and autotune leaves it so; here it must arrive.
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),  # noqa: PLW1509
+    )
     wait_until(lambda: len(list(scratch.glob("*/worker-*/output"))) == 2)
     below = processes_below(parent.pid)
     os.kill(parent.pid, how)
