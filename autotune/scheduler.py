@@ -109,11 +109,6 @@ class Scheduler:
         return self._unfinished == 0
 
     @property
-    def ready(self) -> int:
-        """Tasks that wait to be started."""
-        return sum(len(queue) for queue in self._waiting.values())
-
-    @property
     def running(self) -> Mapping[int, Start]:
         """Tasks that run, with what they were given."""
         return self._running
