@@ -1,21 +1,41 @@
 """The bound, the efficiency, and where the rest of the time went.
 
-Rules: pure arithmetic on task records. Bounds are those no schedule of the *measured* task times can beat: the area
-(core-seconds over cores) and the longest task. Times are measured under whatever load the run made, so contention
-between tasks is inside them and not in the gap.
+Rules: pure arithmetic on task records. Bounds are those no schedule of the *measured* task times can beat. Times are
+measured under whatever load the run made, so contention between tasks is inside them and not in the gap.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 
-from autotune.types import Gap, TaskRecord
+from autotune.records import Gap, TaskRecord
 
 
-def lower_bound_s(records: Sequence[TaskRecord], cores: int) -> float:
-    """Return the larger of area over cores and longest task, in seconds; 0 without tasks."""
-    area = sum(record.width * record.wall_s for record in records)
-    return max(area / cores, max((record.wall_s for record in records), default=0.0))
+def lower_bound_s(
+    records: Sequence[TaskRecord],
+    *,
+    cores: int,
+    memory_gib: float = math.inf,
+    narrow_s: Mapping[int, float] | None = None,
+) -> float:
+    """Return what no schedule of these tasks can be shorter than, in seconds; 0 without tasks.
+
+    The largest of: the area, with each task as narrow as it can be, over the cores; the longest task, as wide as it
+    ran; memory times time over the memory; the tasks that need more than half of the memory, one after another.
+
+    Args:
+        records: Finished tasks.
+        cores: Usable cores.
+        memory_gib: What tasks may hold together.
+        narrow_s: Core-seconds that wide tasks would take on one core, by number, where that is known; a task left out
+            counts with its width times its time, which is more.
+    """
+    narrow = narrow_s or {}
+    area = sum(min(narrow.get(r.number, math.inf), r.width * r.wall_s) for r in records)
+    held = sum(r.peak_gib * r.wall_s for r in records) / memory_gib
+    exclusive = sum(r.wall_s for r in records if r.peak_gib > memory_gib / 2)
+    return max(area / cores, max((r.wall_s for r in records), default=0.0), held, exclusive)
 
 
 def gap(

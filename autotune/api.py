@@ -15,11 +15,13 @@ from typing import TYPE_CHECKING, Any, Self
 
 from autotune import account, machine, planning, workload
 from autotune.errors import InputError, TaskError
-from autotune.execute import Execution, Executor, Snapshot
+from autotune.execute import Execution, Executor
 from autotune.manager import Manager
+from autotune.monitor import Snapshot
 from autotune.planning import Options
 from autotune.pool import Pool
-from autotune.types import Machine, Policy, RunRecord, TuningChoice
+from autotune.records import RunRecord, TaskRecord, TuningChoice
+from autotune.types import Estimate, Machine, Policy
 
 if TYPE_CHECKING:
     from qcmanybody.models.v1 import ManyBodyResult as ManyBodyResultV1
@@ -98,15 +100,12 @@ class Session:
         executor = Executor(
             work.tasks,
             pool,
-            policy=plan.policy,
+            plan=plan,
             machine=self.machine,
-            costs=plan.costs,
             manager=self._manager,
-            budget_gib=plan.budget_gib,
             task_limit_s=self._options.task_limit_s,
             started=started,
             on_progress=self._on_progress,
-            strategies=plan.strategies,
         )
         self._manager.run_started(work.tasks, plan.policy, self.machine)
         try:
@@ -166,7 +165,13 @@ def _record(
 ) -> RunRecord:
     done = [record for record in execution.records if record.status == "done"]
     # Where workers outnumber cores, task times are stretched by sharing them: no bound for fewer slots follows.
-    bound_s = account.lower_bound_s(done, max(machine.cores, plan.policy.core_slots))
+    tasks = {task.number: task for task in work.tasks}
+    bound_s = account.lower_bound_s(
+        done,
+        cores=max(machine.cores, plan.policy.core_slots),
+        memory_gib=plan.budget_gib,
+        narrow_s={r.number: _alone_s(r, plan.costs.estimate(tasks[r.number])) for r in done if r.width > 1},
+    )
     return RunRecord(
         wall_s=wall_s,
         tasks=len(work.tasks),
@@ -190,6 +195,11 @@ def _record(
         methods=work.methods,
         task_records=tuple(execution.records),
     )
+
+
+def _alone_s(record: TaskRecord, expected: Estimate) -> float:
+    """Return what a task that ran wide would have taken on one core, by the share that divides."""
+    return record.wall_s * expected.wall_s(1) / expected.wall_s(record.width)
 
 
 def library_versions() -> dict[str, str]:

@@ -26,7 +26,8 @@ from autotune.hookspecs import Strategy
 from autotune.machine import available_memory_gib
 from autotune.manager import Manager
 from autotune.pool import Pool
-from autotune.types import Context, Evidence, Machine, Parameters, Policy, PowerLaw, Task, Tuning
+from autotune.records import Evidence, Tuning
+from autotune.types import Context, Machine, Parameters, Policy, Task
 
 if TYPE_CHECKING:
     import optuna
@@ -78,7 +79,7 @@ class Calibration:
         self._started = time.monotonic()
         self._pools: dict[frozenset[tuple[str, str]], Pool] = {}
         self._costs = Costs()
-        self._samples: list[tuple[Task, float]] = []
+        self._samples: list[tuple[Task, float, int]] = []
         self._largest = 0
         self._versions: dict[str, str] = {}
         self._random = random.Random(chosen.seed)  # noqa: S311 - an order of runs, not a secret
@@ -134,7 +135,7 @@ class Calibration:
             largest_functions=self._largest,
         )
         method = work.methods[0]
-        law = fit(self._samples).get(method, PowerLaw(scale=1.0, bend=0.0, reference_s=1.0))
+        law = fit(self._samples)[method]
         return Tuning(
             machine=self._machine,
             method=method,
@@ -245,11 +246,9 @@ class Calibration:
         executor = Executor(
             work.tasks,
             pool,
-            policy=plan,
+            plan=planning.fixed(plan, costs=costs, budget_gib=budget_gib),
             machine=self._machine,
-            costs=costs,
             manager=self._manager,
-            budget_gib=budget_gib,
             task_limit_s=max(1.0, self._left_s()),
             started=started,
         )
@@ -259,7 +258,7 @@ class Calibration:
         if execution.failed:
             raise TaskError(f"{execution.failed[0].label}: {execution.failed[0].error}")
         if learn:
-            self._samples += [(work.tasks[r.number], r.wall_s) for r in execution.records if r.width == 1]
+            self._samples += [(work.tasks[r.number], r.wall_s, r.width) for r in execution.records]
             self._largest = max(self._largest, *(task.size.functions for task in work.tasks))
         return wall_s
 

@@ -1,28 +1,60 @@
-"""What a task costs: time on one core, how it divides over more, and memory.
+"""What a task costs: time on one core, how it divides over more, and memory; learned while tasks finish.
 
-Rules: an analytic prior before anything is measured, a power law per method once records exist, and the mean of its own
-kind (same method, same size) as soon as one of the kind has finished. Costs rank and predict; they never decide.
+Rules: an analytic prior before anything is measured, a fitted law per method from a tuning, corrected by every finished
+task: exactly for tasks of the same size, through the law for all others. Costs rank and predict; they never decide.
 
-Priors are operation counts with n basis functions, o occupied orbitals, v = n - o: SCF n³ to n⁴, MP2 o n⁴ (the
-conventional transformation), CCSD o²v⁴, (T) o³v⁴ (standard formal scalings), times a rate that only sets the unit.
+A law is a sum of operation counts (`terms.py`) with seconds per operation that cannot be negative, fitted to relative
+errors. The fit asks how far each term is off its prior, with a ridge at "as the prior says": a term that the measured
+sizes say nothing about, but larger ones would, keeps its proportion instead of vanishing.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
-from autotune.types import Estimate, Method, PowerLaw, Task, TaskSize
+from autotune.memory import need
+from autotune.records import Law
+from autotune.terms import family, prior, terms
+from autotune.types import Estimate, Method, Task, TaskSize
 
-_SCF_S, _SCF_POWER = 1.2e-6, 2.7  # seconds and exponent of n for one small-molecule SCF on a 2020s core
-_CORRELATION_RATE = 2.0e9  # operations a second of the correlated steps, idem
-_START_S = 0.02  # what any task costs beside its algebra
-_FUNCTIONS_PER_ATOM = 8  # where the basis is unknown
-_BASE_GIB = 0.25  # a resident worker with its program loaded
-_HALF_PARALLEL_S = 1.0  # a task this long is taken to divide half of its time over cores
-_MOST_PARALLEL = 0.9
-_DRIVER_FACTORS = {"energy": 1.0, "gradient": 2.5}
-_MIN_SIZES_FOR_POWER = 2
+RIDGE = 0.05  # weight of a term's prior against one measured size
+_SWEEPS = 500
+_LEAST_SPREAD, _UNMEASURED_SPREAD = 0.05, 0.5
+# Share of the time that divides over cores, at most, and the seconds of a task of which half of that does; measured
+# with PySCF on two cores in the environment that `method_tuning` sets (results/prediction.json).
+_PARALLEL: Mapping[str, tuple[float, float]] = {
+    "hf": (0.97, 0.06),
+    "hf df": (0.9, 0.5),
+    "dft": (0.95, 0.25),
+    "dft df": (0.95, 0.3),
+    "mp2": (0.95, 0.06),
+    "mp2 df": (0.85, 0.8),
+    "ccsd": (0.9, 10.0),
+    "ccsd(t)": (0.9, 10.0),
+    "semiempirical": (0.5, 2.0),
+}
+
+
+@dataclass(slots=True)
+class _Seen:
+    """Finished tasks of one size."""
+
+    count: int = 0
+    sum_s: float = 0.0
+    sum_square_log: float = 0.0
+    sum_log: float = 0.0
+    peak_gib: float = 0.0
+
+    @property
+    def mean_s(self) -> float:
+        return self.sum_s / self.count
+
+    @property
+    def spread(self) -> float:
+        variance = self.sum_square_log / self.count - (self.sum_log / self.count) ** 2
+        return max(_LEAST_SPREAD, math.sqrt(max(0.0, variance)))
 
 
 class Costs:
@@ -32,100 +64,151 @@ class Costs:
         laws: Fitted laws by method, from a tuning; none means the bare prior.
     """
 
-    def __init__(self, laws: Mapping[Method, PowerLaw] | None = None) -> None:
-        self._laws = dict(laws or {})
-        self._sums: dict[tuple[Method, TaskSize], tuple[float, int]] = {}
-        self._peaks: dict[tuple[Method, TaskSize], float] = {}
-        self._ratios: dict[Method, tuple[float, int]] = {}
+    def __init__(self, laws: Mapping[Method, Law] | None = None) -> None:
+        self._given = dict(laws or {})
+        self._laws: dict[Method, Law] = {}
+        self._seen: dict[Method, dict[TaskSize, _Seen]] = {}
+        self._known: dict[tuple[Method, TaskSize], Estimate] = {}
 
     def estimate(self, task: Task) -> Estimate:
         """Return what a task is expected to cost."""
         kind = (task.method, task.size)
-        if kind in self._sums:
-            total, count = self._sums[kind]
-            alone_s = total / count
-        else:
-            alone_s = self._expected_s(task) * self._correction(kind[0])
-        return Estimate(
-            alone_s=alone_s,
-            parallel=_MOST_PARALLEL * alone_s / (alone_s + _HALF_PARALLEL_S),
-            memory_gib=self._peaks.get(kind, memory_gib(task)),
-        )
+        found = self._known.get(kind)
+        if found is None:
+            found = self._known[kind] = self._fresh(*kind)
+        return found
 
     def observe(self, task: Task, *, wall_s: float, width: int, peak_gib: float) -> None:
         """Learn from a finished task."""
-        kind = (task.method, task.size)
         expected = self.estimate(task)
         alone_s = wall_s * expected.alone_s / expected.wall_s(width)
-        total, count = self._sums.get(kind, (0.0, 0))
-        self._sums[kind] = (total + alone_s, count + 1)
-        log_ratio, seen = self._ratios.get(kind[0], (0.0, 0))
-        self._ratios[kind[0]] = (log_ratio + math.log(alone_s / self._expected_s(task)), seen + 1)
-        if peak_gib:
-            self._peaks[kind] = max(self._peaks.get(kind, 0.0), peak_gib)
+        seen = self._seen.setdefault(task.method, {}).setdefault(task.size, _Seen())
+        seen.count += 1
+        seen.sum_s += alone_s
+        seen.sum_log += math.log(alone_s)
+        seen.sum_square_log += math.log(alone_s) ** 2
+        seen.peak_gib = max(seen.peak_gib, peak_gib)
+        self._laws.pop(task.method, None)
+        self._known.clear()
 
-    def _expected_s(self, task: Task) -> float:
-        law = self._laws.get(task.method)
-        prior = prior_s(task.method, task.size)
-        return law.apply(prior) if law else prior
+    def _fresh(self, method: Method, size: TaskSize) -> Estimate:
+        seen = self._seen.get(method, {}).get(size)
+        law = self._law(method)
+        alone_s = seen.mean_s if seen else law_s(law, method, size)
+        most, half_s = (law.parallel, law.half_s) if law else _PARALLEL[family(method)]
+        grant_gib, peak_gib = need(method, size)
+        return Estimate(
+            alone_s=alone_s,
+            parallel=most * alone_s / (alone_s + half_s),
+            memory_gib=seen.peak_gib if seen and seen.peak_gib else peak_gib,
+            grant_gib=grant_gib,
+            spread=seen.spread if seen else law.spread if law else _UNMEASURED_SPREAD,
+        )
 
-    def _correction(self, method: Method) -> float:
-        """Return measured over expected, as a geometric mean over this method's finished tasks."""
-        log_ratio, seen = self._ratios.get(method, (0.0, 0))
-        return math.exp(log_ratio / seen) if seen else 1.0
+    def _law(self, method: Method) -> Law | None:
+        """Return the law of a method, fitted to what has finished; None while nothing is known."""
+        if method not in self._seen:
+            return self._given.get(method)
+        if method not in self._laws:
+            samples = [(size, seen.mean_s, 1.0) for size, seen in self._seen[method].items()]
+            self._laws[method] = fit_law(method, samples, given=self._given.get(method))
+        return self._laws[method]
 
 
-def fit(samples: Iterable[tuple[Task, float]]) -> dict[Method, PowerLaw]:
-    """Return a law per method from (task, seconds alone on one core) pairs.
+def law_s(law: Law | None, method: Method, size: TaskSize) -> float:
+    """Return the seconds of a task alone on one core by a law, or by the bare prior."""
+    return sum(_contributions(law, method, size).values())
 
-    The exponent is fitted only where a method has at least two sizes; least squares in logarithms, so that relative
-    errors count.
+
+def _contributions(law: Law | None, method: Method, size: TaskSize) -> dict[str, float]:
+    seconds = {**prior(method), **law.seconds} if law else prior(method)
+    return {term: seconds[term] * count for term, count in terms(method, size).items()}
+
+
+def fit(samples: Iterable[tuple[Task, float, int]]) -> dict[Method, Law]:
+    """Return a law per method from (task, wall seconds, width) of tasks that ran.
+
+    Tasks of one size count as one sample of their mean, so that many small tasks do not outvote few large ones.
     """
-    points: dict[Method, list[tuple[float, float]]] = {}
-    for task, alone_s in samples:
-        prior = prior_s(task.method, task.size)
-        points.setdefault(task.method, []).append((math.log(prior), math.log(alone_s / prior)))
-    return {method: _line(pairs) for method, pairs in points.items()}
+    alone: dict[Method, dict[TaskSize, list[float]]] = {}
+    wide: dict[Method, list[tuple[TaskSize, float, int]]] = {}
+    for task, wall_s, width in samples:
+        if width == 1:
+            alone.setdefault(task.method, {}).setdefault(task.size, []).append(wall_s)
+        else:
+            wide.setdefault(task.method, []).append((task.size, wall_s, width))
+    laws = {}
+    for method, sizes in alone.items():
+        law = fit_law(method, [(size, sum(walls) / len(walls), 1.0) for size, walls in sizes.items()])
+        logs = [math.log(wall / law_s(law, method, size)) for size, walls in sizes.items() for wall in walls]
+        most, half_s = _fit_parallel(law, method, wide.get(method, []))
+        laws[method] = Law(seconds=law.seconds, spread=_rms(logs), parallel=most, half_s=half_s)
+    return laws
 
 
-def _line(pairs: Sequence[tuple[float, float]]) -> PowerLaw:
-    centre = sum(x for x, _ in pairs) / len(pairs)
-    mean = sum(y for _, y in pairs) / len(pairs)
-    spread = sum((x - centre) ** 2 for x, _ in pairs)
-    enough = len({round(x, 6) for x, _ in pairs}) >= _MIN_SIZES_FOR_POWER
-    bend = sum((x - centre) * (y - mean) for x, y in pairs) / spread if enough and spread > 0 else 0.0
-    return PowerLaw(scale=math.exp(mean), bend=bend, reference_s=math.exp(centre))
+def fit_law(method: Method, samples: Sequence[tuple[TaskSize, float, float]], *, given: Law | None = None) -> Law:
+    """Return the law that fits (size, seconds alone, weight) best in relative errors, near what was given before.
+
+    All terms are scaled together first (the hardware), then each by itself (the proportions).
+    """
+    rows = []
+    for size, seconds, weight in samples:
+        rows.append(({term: s / seconds for term, s in _contributions(given, method, size).items()}, weight))
+    scale = math.exp(-sum(w * math.log(sum(row.values())) for row, w in rows) / sum(w for _, w in rows))
+    scaled = [({term: scale * share for term, share in row.items()}, weight) for row, weight in rows]
+    off = _nonnegative(scaled, RIDGE)
+    residuals = [math.log(sum(off[term] * share for term, share in row.items())) for row, _ in scaled]
+    most, half_s = (given.parallel, given.half_s) if given else _PARALLEL[family(method)]
+    before = given.seconds if given else prior(method)
+    return Law(
+        seconds={term: scale * off[term] * before[term] for term in off},
+        spread=_rms(residuals),
+        parallel=most,
+        half_s=half_s,
+    )
 
 
-def prior_s(method: Method, size: TaskSize) -> float:
-    """Return the analytic guess of a task's seconds alone on one core."""
-    functions, occupied = _orbitals(size)
-    virtual = max(functions - occupied, 1)
-    seconds = _START_S + _SCF_S * functions**_SCF_POWER
-    name = method.method
-    if "mp2" in name:
-        seconds += occupied * functions**4 / _CORRELATION_RATE
-    if "ccsd" in name:
-        seconds += 15 * 4 * occupied**2 * virtual**4 / 8 / _CORRELATION_RATE / 4
-    if "(t)" in name:
-        seconds += 2 * occupied**3 * virtual**4 / 6 / _CORRELATION_RATE
-    if method.driver == "hessian":
-        return float(seconds * 3 * (size.atoms + size.ghost_atoms))
-    return float(seconds * _DRIVER_FACTORS.get(method.driver, 1.0))
+def _nonnegative(rows: Sequence[tuple[Mapping[str, float], float]], ridge: float) -> dict[str, float]:
+    """Return x >= 0 that minimises sum w (row . x - 1)^2 + ridge sum (x - 1)^2, by coordinate descent.
+
+    The problem is strictly convex, so cyclic descent with clipping converges to its only minimum (Franc, Hlavac and
+    Navara 2005).
+    """
+    names = list(rows[0][0])
+    x = dict.fromkeys(names, 1.0)
+    left = [1.0 - sum(row.values()) for row, _ in rows]
+    curvature = {name: ridge + sum(w * row[name] ** 2 for row, w in rows) for name in names}
+    for _ in range(_SWEEPS):
+        largest = 0.0
+        for name in names:
+            slope = sum(w * row[name] * gap for (row, w), gap in zip(rows, left, strict=True)) + ridge * (1.0 - x[name])
+            step = max(0.0, x[name] + slope / curvature[name]) - x[name]
+            if step:
+                x[name] += step
+                left = [gap - step * row[name] for (row, _), gap in zip(rows, left, strict=True)]
+                largest = max(largest, abs(step))
+        if largest < 1e-6:  # noqa: PLR2004 - of the prior
+            break
+    return x
 
 
-def memory_gib(task: Task) -> float:
-    """Return the analytic guess of a task's peak resident memory, program included."""
-    functions, occupied = _orbitals(task.size)
-    virtual = max(functions - occupied, 1)
-    doubles = functions**4 / 8 + 8 * functions**2  # two-electron integrals kept with their eightfold symmetry
-    if "mp2" in task.method.method:
-        doubles += 2 * (occupied * virtual) ** 2
-    if "ccsd" in task.method.method:
-        doubles += virtual**4 / 4 + 6 * (occupied * virtual) ** 2
-    return _BASE_GIB + doubles * 8 / 2**30
+def _fit_parallel(law: Law, method: Method, wide: Sequence[tuple[TaskSize, float, int]]) -> tuple[float, float]:
+    """Return the share that divides and the half-time that fit measured times at larger widths; the prior's if none."""
+    most, half_s = _PARALLEL[family(method)]
+    if not wide:
+        return most, half_s
+
+    def error(most: float, half_s: float) -> float:
+        total = 0.0
+        for size, wall_s, width in wide:
+            alone_s = law_s(law, method, size)
+            share = most * alone_s / (alone_s + half_s)
+            total += math.log(alone_s * (1.0 - share + share / width) / wall_s) ** 2
+        return total
+
+    grid = [(m / 20, half_s * 2.0**power) for m in range(21) for power in range(-6, 7)]
+    return min(grid, key=lambda point: error(*point))
 
 
-def _orbitals(size: TaskSize) -> tuple[int, int]:
-    functions = size.functions or _FUNCTIONS_PER_ATOM * (size.atoms + size.ghost_atoms)
-    return functions, max(size.electrons // 2, 1)
+def _rms(logs: Sequence[float]) -> float:
+    return max(_LEAST_SPREAD, math.sqrt(sum(log**2 for log in logs) / len(logs)))

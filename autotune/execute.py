@@ -8,49 +8,22 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from autotune.costs import Costs
-from autotune.hookspecs import Strategy
 from autotune.manager import Manager
-from autotune.planning import estimate
-from autotune.pool import Lost, Pool
+from autotune.monitor import LoadMeter, Snapshot
+from autotune.planning import Plan, estimate
+from autotune.pool import Lost, Pool, Returned
+from autotune.records import TaskRecord
 from autotune.scheduler import Adapted, Failed, Finished, Learned, Planned, Scheduler, Start
-from autotune.types import Estimate, Machine, Policy, Task, TaskRecord
+from autotune.types import Estimate, Machine, Policy, Task
 from autotune.worker import Order, Reply
 
 MAX_ATTEMPTS = 2  # a crash may be the machine's fault once
 TICK_S = 0.5
-GRANT_MARGIN = 1.5  # over the predicted peak, where grants follow predictions
+LOOK_AROUND_S = 5.0  # between looks at whether the machine has changed
 LEAST_GRANT_GIB = 0.5
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Snapshot:
-    """A run in the middle.
-
-    Attributes:
-        done: Tasks finished, failed ones included.
-        total: Tasks.
-        running: Tasks running now.
-        cores_in_use: Sum of their widths.
-        cores: Usable cores.
-        resident_gib: Resident memory of the workers, sampled.
-        budget_gib: What tasks may be granted together.
-        elapsed_s: Since the run started.
-        eta_s: Predicted seconds to the end; None until something has finished.
-    """
-
-    done: int
-    total: int
-    running: int
-    cores_in_use: int
-    cores: int
-    resident_gib: float
-    budget_gib: float
-    elapsed_s: float
-    eta_s: float | None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -87,15 +60,12 @@ class Executor:
     Args:
         tasks: Distinct tasks.
         pool: Where they run; its recipe must be set.
-        policy: What to do.
+        plan: What to do, what it is expected to cost, and what tasks may hold together; its costs learn.
         machine: Cores and memory.
-        costs: Predictions; learns while running.
         manager: Told about every task.
-        budget_gib: What tasks may be granted together.
         task_limit_s: Time limit of one task, None for no limit.
         started: CLOCK_MONOTONIC second from which the run's times count.
         on_progress: Called with a `Snapshot` about twice a second and at the end.
-        strategies: Asked about twice a second whether to go on with another policy.
     """
 
     def __init__(
@@ -103,94 +73,110 @@ class Executor:
         tasks: Sequence[Task],
         pool: Pool,
         *,
-        policy: Policy,
+        plan: Plan,
         machine: Machine,
-        costs: Costs,
         manager: Manager,
-        budget_gib: float,
         task_limit_s: float | None = None,
         started: float | None = None,
         on_progress: Callable[[Snapshot], None] | None = None,
-        strategies: Sequence[Strategy] = (),
     ) -> None:
         self._tasks = {task.number: task for task in tasks}
-        self._pool, self._policy, self._machine, self._costs, self._manager = pool, policy, machine, costs, manager
-        self._budget_gib = budget_gib
+        self._pool, self._plan, self._machine, self._manager = pool, plan, machine, manager
+        self._policy = self._composed = plan.policy
+        self._budget_gib = plan.budget_gib
         self._task_limit_s = task_limit_s
         self._started = time.monotonic() if started is None else started
         self._on_progress = on_progress
-        self._strategies = strategies
+        self._meter = LoadMeter(machine)
         self._estimates = {task.number: self._estimate(task) for task in tasks}
         self._scheduler = Scheduler(
             [Planned(number=t.number, level=t.nbody, estimate=self._estimates[t.number]) for t in tasks],
-            policy,
+            plan.policy,
             cores=machine.cores,
-            memory_budget_gib=budget_gib,
+            memory_budget_gib=plan.budget_gib,
         )
         self._starts: dict[int, Start] = {}
         self._attempts: dict[int, int] = {}
         self._grants: dict[int, float] = {}
         self._expected_s = sum(estimate.alone_s for estimate in self._estimates.values())
         self._expected_done_s = 0.0
-        self._resident_gib = 0.0
         self._next_rank = 1
+        self._first = self._settled = self._looked = time.monotonic()
         self.execution = Execution()
 
     def run(self) -> Execution:
         """Run all tasks and return what came out."""
         scheduler, execution = self._scheduler, self.execution
         self._pool.prepare(min(self._policy.workers, len(self._tasks)))
-        first, ticked, at = time.monotonic(), 0.0, time.monotonic()
+        self._first = self._settled = self._looked = at = time.monotonic()
+        ticked = 0.0
         while not scheduler.done:
-            for start in scheduler.decide():
+            for start in scheduler.decide(time.monotonic()):
                 self._start(start)
             was_bound = scheduler.memory_bound
             events = self._pool.wait(timeout_s=TICK_S, task_limit_s=self._task_limit_s)
             now = time.monotonic()
             if was_bound:
-                idle = max(0, self._machine.cores - sum(s.width for s in scheduler.running.values()))
+                idle = max(0, self._machine.cores - sum(start.width for start in scheduler.running))
                 execution.memory_idle_core_s += idle * (now - at)
             at = now
             for event in events:
                 self._take(event)
             self._pool.retire_after(self._policy.tasks_per_worker)
             if now - ticked >= TICK_S:
-                self._tick(first)
+                self._tick()
                 ticked = now
-        self._tick(first)
+        self._tick()
         return execution
 
+    # --- tasks -------------------------------------------------------------------------------------------------------
+
     def _estimate(self, task: Task) -> Estimate:
-        return estimate(task, costs=self._costs, manager=self._manager, machine=self._machine)
+        found = estimate(task, costs=self._plan.costs, manager=self._manager, machine=self._machine)
+        if self._policy.grant == "estimate" and found.grant_gib:
+            return found
+        # A program that manages its memory keeps to what it is told.
+        return replace(found, memory_gib=min(found.memory_gib, max(self._share_gib(1), LEAST_GRANT_GIB)))
+
+    def _share_gib(self, width: int) -> float:
+        policy = self._policy
+        slots = max(min(policy.core_slots, policy.workers * policy.width), width)
+        return self._budget_gib * max(width, policy.width) / slots
+
+    def _grant_gib(self, number: int, width: int) -> float:
+        wanted = self._estimates[number].grant_gib
+        if self._policy.grant == "estimate" and wanted:
+            return round(min(max(LEAST_GRANT_GIB, wanted), self._budget_gib), 3)
+        return round(self._share_gib(width), 3)
 
     def _start(self, start: Start) -> None:
-        task = self._tasks[start.number]
-        self._starts[start.number] = start
-        self._attempts[start.number] = self._attempts.get(start.number, 0) + 1
-        self.execution.attempts += 1
-        grant_gib = self._grants[start.number] = self._grant_gib(start)
-        self._pool.start(Order(start.number, task.level, task.real, task.basis, start.width, grant_gib))
+        orders = []
+        for number in start.numbers:
+            task = self._tasks[number]
+            self._starts[number] = start
+            self._attempts[number] = self._attempts.get(number, 0) + 1
+            self._grants[number] = self._grant_gib(number, start.width)
+            orders.append(Order(number, task.level, task.real, task.basis, start.width, self._grants[number]))
+        self.execution.attempts += len(orders)
+        self._pool.start(orders)
 
-    def _grant_gib(self, start: Start) -> float:
-        policy = self._policy
-        slots = max(min(policy.core_slots, policy.workers * policy.width), start.width)
-        share = self._budget_gib * start.width / slots
-        if self._policy.grant == "estimate":
-            wanted = max(LEAST_GRANT_GIB, GRANT_MARGIN * self._estimates[start.number].memory_gib)
-            return round(min(wanted, self._budget_gib), 3)
-        return round(share, 3)
-
-    def _take(self, event: Reply | Lost) -> None:
+    def _take(self, event: Reply | Lost | Returned) -> None:
+        if isinstance(event, Returned):
+            self._attempts[event.number] -= 1
+            self.execution.attempts -= 1
+            self._scheduler.handle(Failed(event.number, again=True))
+            return
         task = self._tasks[event.number]
         start = self._starts[event.number]
         if isinstance(event, Reply) and event.values is not None:
             self.execution.values[task.key] = event.values
             if event.result is not None:
                 self.execution.results[task.key] = event.result
-            self._costs.observe(task, wall_s=event.wall_s, width=start.width, peak_gib=event.peak_gib)
             self._scheduler.handle(Finished(event.number))
             self._finish(task, start, event)
-            self._rerank()
+            if self._policy.learn:
+                self._plan.costs.observe(task, wall_s=event.wall_s, width=start.width, peak_gib=event.peak_gib)
+                self._rerank()
             return
         lost_s = event.lost_s if isinstance(event, Lost) else event.wall_s
         self.execution.lost_core_s += lost_s * start.width
@@ -234,6 +220,8 @@ class Executor:
         self._expected_done_s += self._estimates[task.number].alone_s
         self._manager.task_done(task, record)
 
+    # --- what is learned on the way ----------------------------------------------------------------------------------
+
     def _rerank(self) -> None:
         """Rank waiting tasks anew when the number of finished ones has doubled: often early, rarely later."""
         if len(self.execution.records) < self._next_rank:
@@ -245,30 +233,51 @@ class Executor:
         self._estimates.update(fresh)
         self._scheduler.handle(Learned(fresh))
 
-    def _tick(self, first: float) -> None:
-        self._resident_gib = self._pool.usage().resident_gib
-        self.execution.peak_gib = max(self.execution.peak_gib, self._resident_gib)
-        if self._on_progress is None and not self._strategies:
+    def _tick(self) -> None:
+        usage = self._pool.usage()
+        self.execution.peak_gib = max(self.execution.peak_gib, usage.resident_gib)
+        if self._policy.follow_machine and time.monotonic() - self._looked >= LOOK_AROUND_S:
+            self._look_around()
+        if self._on_progress is None and not self._plan.strategies:
             return
-        now = time.monotonic()
-        rate = self._expected_done_s / (now - first) if now > first else 0.0
-        running = self._scheduler.running
-        snapshot = Snapshot(
-            done=len(self.execution.records),
-            total=len(self._tasks),
-            running=len(running),
-            cores_in_use=sum(start.width for start in running.values()),
-            cores=self._machine.cores,
-            resident_gib=self._resident_gib,
-            budget_gib=self._budget_gib,
-            elapsed_s=now - self._started,
-            eta_s=max(0.0, self._expected_s - self._expected_done_s) / rate if rate else None,
-        )
+        snapshot = self._snapshot(usage.resident_gib, *self._meter.take(usage))
         if self._on_progress is not None:
             self._on_progress(snapshot)
         adapted = self._policy
-        for strategy in self._strategies:
+        for strategy in self._plan.strategies:
             adapted = strategy.adapt(adapted, snapshot)
         if adapted != self._policy:
-            self._policy = adapted
-            self._scheduler.handle(Adapted(adapted))
+            self._adapt(adapted)
+
+    def _snapshot(self, resident_gib: float, busy_cores: float, idle_cores: float) -> Snapshot:
+        now, running = time.monotonic(), self._scheduler.running
+        rate = self._expected_done_s / (now - self._first) if now > self._first else 0.0
+        return Snapshot(
+            done=len(self.execution.records),
+            total=len(self._tasks),
+            running=len(running),
+            cores_in_use=sum(start.width for start in running),
+            cores=self._machine.cores,
+            busy_cores=busy_cores,
+            idle_cores=idle_cores,
+            resident_gib=resident_gib,
+            budget_gib=self._budget_gib,
+            elapsed_s=now - self._started,
+            settled_s=now - self._settled,
+            eta_s=max(0.0, self._expected_s - self._expected_done_s) / rate if rate else None,
+            composed=self._composed,
+        )
+
+    def _look_around(self) -> None:
+        self._looked = time.monotonic()
+        remade = self._plan.remake()
+        if remade is not None:
+            self._machine, self._composed, self._budget_gib = remade
+            self._pool.follow_affinity()
+            self._adapt(self._composed)
+
+    def _adapt(self, policy: Policy) -> None:
+        self._policy = policy
+        self._settled = time.monotonic()
+        self._meter.reset(self._machine)
+        self._scheduler.handle(Adapted(policy, self._machine.cores, self._budget_gib))

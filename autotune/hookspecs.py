@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Protocol
 
 import pluggy
 
-from autotune.types import Context, Estimate, Machine, Parameter, Policy, RunRecord, Task, TaskRecord
+from autotune.records import RunRecord, TaskRecord
+from autotune.types import Context, Estimate, Machine, Parameter, Policy, Task
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -22,7 +23,11 @@ hookimpl = pluggy.HookimplMarker(PROJECT)
 
 
 class Progress(Protocol):
-    """What is known in the middle of a run."""
+    """What is known in the middle of a run; read-only.
+
+    `busy_cores` and `idle_cores` are means of the last seconds: cores that the tasks' processes used, and cores that
+    nobody used. Cores that are neither were taken by other processes.
+    """
 
     @property
     def done(self) -> int:
@@ -34,9 +39,47 @@ class Progress(Protocol):
         """Tasks of the workload."""
         ...
 
+    @property
+    def running(self) -> int:
+        """Workers that are at work."""
+        ...
+
+    @property
+    def cores(self) -> int:
+        """Usable cores."""
+        ...
+
+    @property
+    def cores_in_use(self) -> int:
+        """Sum of the widths of running tasks."""
+        ...
+
+    @property
+    def busy_cores(self) -> float:
+        """CPU seconds a second that the tasks used."""
+        ...
+
+    @property
+    def idle_cores(self) -> float:
+        """Usable cores without any work."""
+        ...
+
+    @property
+    def settled_s(self) -> float:
+        """Seconds since the policy last changed, or since the first task started."""
+        ...
+
+    @property
+    def composed(self) -> Policy:
+        """The policy as the strategies' `apply` made it for this machine."""
+        ...
+
 
 class Strategy(Protocol):
-    """One family of decisions: owns some fields of the policy and a search space for them."""
+    """One family of decisions: owns some fields of the policy and a search space for them.
+
+    Derive from it; only `name`, `defaults`, `space` and `apply` must be there.
+    """
 
     @property
     def name(self) -> str:
@@ -56,8 +99,12 @@ class Strategy(Protocol):
         ...
 
     def adapt(self, policy: Policy, progress: Progress) -> Policy:
-        """Return the policy to go on with in the middle of a run; the same object means no change; pure."""
-        ...
+        """Return the policy to go on with in the middle of a run; pure. Unless overridden, nothing changes.
+
+        Called about twice a second with the policy in force, which may have been adapted before.
+        """
+        del progress
+        return policy
 
 
 @hookspec

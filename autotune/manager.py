@@ -16,7 +16,8 @@ import pluggy
 from autotune import hookspecs
 from autotune.errors import InputError
 from autotune.hookspecs import Strategy
-from autotune.types import Estimate, Machine, Policy, RunRecord, Task, TaskRecord
+from autotune.records import RunRecord, TaskRecord
+from autotune.types import Estimate, Machine, Policy, Task
 
 GROUP = "autotune"
 DISABLED_VARIABLE = "AUTOTUNE_DISABLED_PLUGINS"

@@ -5,16 +5,19 @@ Rules: one answer for `run`, `estimate` and `simulate` alike; nothing is started
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 from autotune import policy, process, store
 from autotune.costs import Costs
 from autotune.errors import InputError
 from autotune.hookspecs import Strategy
-from autotune.machine import available_memory_gib
+from autotune.machine import available_memory_gib, detect
 from autotune.manager import Manager
-from autotune.types import Context, Estimate, Machine, Method, Parameters, Policy, Task, TuningChoice
+from autotune.records import TuningChoice
+from autotune.types import Context, Estimate, Machine, Method, Parameters, Policy, Task
 from autotune.workload import Workload
 
 
@@ -52,6 +55,17 @@ class Options:
                 raise InputError(f"option {name} is {value}, but must be above 0")
 
 
+MEMORY_CHANGE = 0.05  # of the limit; less is noise
+
+
+class Remade(NamedTuple):
+    """A plan's answer to a machine that changed in the middle of the run."""
+
+    machine: Machine
+    policy: Policy
+    budget_gib: float
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """What a run will do.
@@ -62,6 +76,7 @@ class Plan:
         costs: The cost model, with the tuning's fitted times.
         budget_gib: What tasks may be granted together.
         strategies: Those that made the policy; they may adapt it in the middle of the run.
+        remake: Returns machine, policy and budget anew if the machine changed since it was last asked.
     """
 
     chosen: TuningChoice
@@ -69,6 +84,7 @@ class Plan:
     costs: Costs
     budget_gib: float
     strategies: tuple[Strategy, ...]
+    remake: Callable[[], Remade | None]
 
 
 def make(work: Workload, *, machine: Machine, manager: Manager, options: Options) -> Plan:
@@ -85,26 +101,52 @@ def make(work: Workload, *, machine: Machine, manager: Manager, options: Options
     methods = tuple(sorted(load_s, key=lambda method: -load_s[method]))
     largest = max(task.size.functions for task in work.tasks)
     found = _find(machine, methods, options, largest_functions=largest)
-    chosen, plan, strategies = _compose(
-        found, methods, len(work.tasks), machine=machine, manager=manager, options=options
-    )
+    context = Context(machine=machine, methods=methods, tasks=len(work.tasks))
+    composition = _compose(found, context, manager=manager, options=options)
     budget_gib = options.memory_gib
     if budget_gib is None:
-        budget_gib = plan.memory_fraction * min(machine.memory_gib, available_memory_gib(machine))
+        fraction = composition.policy(machine).memory_fraction
+        budget_gib = fraction * min(machine.memory_gib, available_memory_gib(machine))
     laws = {found.tuning.method: found.tuning.law} if found.tuning else {}
-    return Plan(chosen=chosen, policy=plan, costs=Costs(laws), budget_gib=budget_gib, strategies=strategies)
+    return Plan(
+        chosen=composition.chosen,
+        policy=composition.policy(machine),
+        costs=Costs(laws),
+        budget_gib=budget_gib,
+        strategies=composition.strategies,
+        remake=_Remaker(machine, budget_gib, composition),
+    )
+
+
+def fixed(plan: Policy, *, costs: Costs, budget_gib: float) -> Plan:
+    """Return a plan of one policy that nothing changes, for measurements."""
+    chosen = TuningChoice(match="given", reason="a policy to be measured", source="", strategies=(), parameters={})
+    return Plan(chosen=chosen, policy=plan, costs=costs, budget_gib=budget_gib, strategies=(), remake=lambda: None)
 
 
 def guess(methods: tuple[Method, ...], *, machine: Machine, manager: Manager, options: Options) -> Policy:
     """Return the policy before the workload is planned; enough to know the workers' environment."""
     found = _find(machine, methods, options, largest_functions=0) if methods else store.NOTHING
-    return _compose(found, methods, 0, machine=machine, manager=manager, options=options)[1]
+    context = Context(machine=machine, methods=methods, tasks=0)
+    return _compose(found, context, manager=manager, options=options).policy(machine)
 
 
-def _compose(
-    found: store.Found, methods: tuple[Method, ...], tasks: int, *, machine: Machine, manager: Manager, options: Options
-) -> tuple[TuningChoice, Policy, tuple[Strategy, ...]]:
-    context = Context(machine=machine, methods=methods, tasks=tasks)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Composition:
+    """Strategies and parameters that were decided, and what they make of a machine."""
+
+    chosen: TuningChoice
+    strategies: tuple[Strategy, ...]
+    parameters: Parameters
+    context: Context
+    options: Options
+
+    def policy(self, machine: Machine) -> Policy:
+        made = policy.compose(self.strategies, self.parameters, replace(self.context, machine=machine))
+        return override(made, self.options, machine)
+
+
+def _compose(found: store.Found, context: Context, *, manager: Manager, options: Options) -> _Composition:
     names = options.strategies
     if names is None and found.tuning:
         names = tuple(name for name in found.tuning.strategies if name in manager.strategies)
@@ -114,13 +156,12 @@ def _compose(
         applied = {strategy.name for strategy in strategies}
         parameters = {k: v for k, v in found.tuning.parameters.items() if k.partition(".")[0] in applied}
     try:
-        plan = policy.compose(strategies, parameters, context)
+        policy.compose(strategies, parameters, context)
     except InputError as error:
         if found.match == "given":
             raise
         reason = f"the stored tuning does not fit here ({error}); the defaults are used"
         found, parameters = store.Found(None, "default", reason, found.source), {}
-        plan = policy.compose(strategies, parameters, context)
     chosen = TuningChoice(
         match=found.match,
         reason=found.reason,
@@ -128,7 +169,37 @@ def _compose(
         strategies=tuple(strategy.name for strategy in strategies),
         parameters=policy.default_parameters(strategies, context) | parameters,
     )
-    return chosen, override(plan, options, machine), tuple(strategies)
+    return _Composition(
+        chosen=chosen, strategies=tuple(strategies), parameters=parameters, context=context, options=options
+    )
+
+
+class _Remaker:
+    """Looks at the machine again; see `Plan.remake`."""
+
+    def __init__(self, machine: Machine, budget_gib: float, composition: _Composition) -> None:
+        self._machine, self._budget_gib, self._composition = machine, budget_gib, composition
+
+    def __call__(self) -> Remade | None:
+        before, options = self._machine, self._composition.options
+        # What the user asked for may be more than is left.
+        now = replace(detect(), key=before.key)
+        now = replace(
+            now,
+            cores=min(now.cores, options.cores or now.cores),
+            memory_gib=min(now.memory_gib, options.memory_gib or now.memory_gib),
+        )
+        ratio = now.memory_gib / before.memory_gib
+        if now.cores == before.cores and abs(ratio - 1.0) < MEMORY_CHANGE:
+            return None
+        self._machine, self._budget_gib = now, ratio * self._budget_gib
+        return Remade(now, self._composed(now), self._budget_gib)
+
+    def _composed(self, machine: Machine) -> Policy:
+        try:
+            return self._composition.policy(machine)
+        except InputError:  # a parameter of the tuning is out of range on what is left
+            return replace(self._composition, parameters={}).policy(machine)
 
 
 def environment(plan: Policy) -> dict[str, str]:

@@ -1,35 +1,30 @@
 """The supervisor: resident worker processes, one task at a time, one pipe each.
 
-Rules: a worker's death costs its own task and nothing else; a task that exceeds its time limit is killed with its whole
-process tree, counted from the task's start; leaving the pool leaves no process and no scratch file. The pool decides
-nothing: it starts what it is told and reports what happened. See `zygote.py` for the processes and who dies with whom.
+Rules: a worker's death costs the task it was at and nothing else, those that were to follow come back; a task that
+exceeds its time limit is killed with its whole process tree, counted from the task's start; leaving the pool leaves no
+process and no scratch file. The pool decides nothing: it starts what it is told and reports what happened. See
+`zygote.py` for the processes and who dies with whom.
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import shutil
-import socket
-import subprocess
-import sys
-import tempfile
 import time
+from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import NamedTuple, Self, TypeAlias
 
 from autotune import process
-from autotune.errors import AutotuneError, ResourceError
+from autotune.errors import AutotuneError
+from autotune.forks import Forks, last_lines
 from autotune.worker import Check, Checked, Order, Reply
-from autotune.zygote import EXIT_REPORT, FORK_REQUEST
 
 STARTUP_LIMIT_S = 120.0
-CLOSING_LIMIT_S = 5.0
-LAST_LINES = 12
 
 
 class Lost(NamedTuple):
@@ -41,10 +36,23 @@ class Lost(NamedTuple):
     lost_s: float
 
 
+class Returned(NamedTuple):
+    """A task that its worker did not come to, because it ended with an earlier one of the same batch."""
+
+    number: int
+
+
 class Usage(NamedTuple):
-    """Resident memory of all workers and their children together, in GiB; shared pages count once per process."""
+    """What all workers and their children use together; shared pages count once per process.
+
+    `cpu_s` is the CPU time of the living ones since their start.
+    """
 
     resident_gib: float
+    cpu_s: float
+
+
+Event: TypeAlias = Reply | Lost | Returned
 
 
 @dataclass(slots=True, kw_only=True)
@@ -54,7 +62,7 @@ class _Worker:
     output: Path
     pid: int = 0
     recipe: str | None = None
-    order: Order | None = None
+    orders: deque[Order] = field(default_factory=deque)
     since: float = 0.0
     tasks: int = 0
     exit_status: int | None = None
@@ -73,27 +81,7 @@ class Pool:
     """
 
     def __init__(self, *, programs: Sequence[str], environment: Mapping[str, str], scratch: Path | None = None) -> None:
-        if not hasattr(os, "fork"):
-            raise ResourceError("worker processes need a platform with fork (Linux, macOS, or WSL on Windows)")
-        try:
-            self._scratch = Path(tempfile.mkdtemp(prefix="autotune-", dir=scratch))
-        except OSError as error:
-            raise ResourceError(
-                f"scratch folder {error.filename} cannot be written; set TMPDIR to one that can"
-            ) from error
-        self._control, theirs = socket.socketpair()
-        arguments = {"control_fd": theirs.fileno(), "programs": list(programs), "scratch": str(self._scratch)}
-        self._log = self._scratch / "zygote-output"
-        with theirs, self._log.open("wb") as log:
-            self._zygote = subprocess.Popen(
-                [sys.executable, "-P", "-m", "autotune.zygote", json.dumps(arguments)],
-                pass_fds=[theirs.fileno()],
-                env=dict(environment),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
+        self._forks = Forks(programs=programs, environment=environment, scratch=scratch)
         self._workers: dict[int, _Worker] = {}
         self._next_number = 0
         self._recipe: str | None = None
@@ -125,7 +113,7 @@ class Pool:
         with contextlib.suppress(EOFError, OSError):
             self._brief(worker)
             worker.pipe.send(Check())
-            while time.monotonic() < deadline and not self._zygote_is_dead():
+            while time.monotonic() < deadline and self._forks.alive:
                 if not worker.pipe.poll(0.25):
                     continue
                 message = worker.pipe.recv()
@@ -133,21 +121,23 @@ class Pool:
                     return message
                 worker.pid = message
                 self._serving = True
-        lines = self._last_lines(worker.output) or self._last_lines(self._log) or "no output"
+        lines = last_lines(worker.output) or self._forks.last_lines() or "no output"
         raise AutotuneError(f"the worker processes did not start: {lines}")
 
-    def start(self, order: Order) -> None:
-        """Start a task on an idle worker, forking one where there is none."""
+    def start(self, orders: Sequence[Order]) -> None:
+        """Start tasks, one after another, on an idle worker, forking one where there is none."""
         worker = self._idle_worker()
-        worker.order, worker.since = order, time.monotonic()
+        worker.orders.extend(orders)
+        worker.since = time.monotonic()
         try:
             self._brief(worker)
-            worker.pipe.send(order)
+            for order in orders:
+                worker.pipe.send(order)
         except OSError:
             # Already dead: `wait` finds the closed pipe and reports the task as lost.
             return
 
-    def wait(self, *, timeout_s: float, task_limit_s: float | None = None) -> list[Reply | Lost]:
+    def wait(self, *, timeout_s: float, task_limit_s: float | None = None) -> list[Event]:
         """Return what happened, waiting up to `timeout_s` for something to happen.
 
         Args:
@@ -157,12 +147,12 @@ class Pool:
         until = timeout_s
         if task_limit_s is not None:
             now = time.monotonic()
-            ends = [worker.since + task_limit_s - now for worker in self._workers.values() if worker.order]
+            ends = [worker.since + task_limit_s - now for worker in self._workers.values() if worker.orders]
             until = max(0.0, min([timeout_s, *ends]))
         pipes = {worker.pipe: worker for worker in self._workers.values()}
-        events: list[Reply | Lost] = []
-        for ready in wait([*pipes, self._control], until):
-            if ready is self._control:
+        events: list[Event] = []
+        for ready in wait([*pipes, self._forks.control], until):
+            if ready is self._forks.control:
                 self._take_exit_reports()
             else:
                 assert isinstance(ready, Connection)
@@ -172,73 +162,65 @@ class Pool:
         if task_limit_s is not None:
             for worker in list(self._workers.values()):
                 running_s = time.monotonic() - worker.since
-                if worker.order and running_s >= task_limit_s:
+                if worker.orders and running_s >= task_limit_s:
                     reason = f"took longer than the limit of {task_limit_s:g} s"
-                    events.append(Lost(worker.order.number, "timeout", reason, running_s))
-                    self._kill(worker)
+                    self._lose(worker, Lost(worker.orders[0].number, "timeout", reason, running_s), events)
         return events
 
     def retire_after(self, tasks: int) -> None:
         """Replace idle workers that have run as many tasks; 0 keeps them."""
         if tasks:
-            for worker in [w for w in self._workers.values() if w.order is None and w.tasks >= tasks]:
+            for worker in [w for w in self._workers.values() if not w.orders and w.tasks >= tasks]:
                 self._retire(worker)
 
     def retire_all(self) -> None:
         """End all idle workers; the next tasks run in fresh ones."""
-        for worker in [w for w in self._workers.values() if w.order is None]:
+        for worker in [w for w in self._workers.values() if not w.orders]:
             self._retire(worker)
 
     def usage(self) -> Usage:
-        """Return the resident memory of the worker processes and everything below them."""
+        """Return the memory and CPU time of the worker processes and everything below them."""
         import psutil
 
-        total = 0
+        resident, cpu_s = 0, 0.0
         with contextlib.suppress(psutil.Error):
-            for process in psutil.Process(self._zygote.pid).children(recursive=True):
-                with contextlib.suppress(psutil.Error):
-                    total += process.memory_info().rss
-        return Usage(total / 2**30)
+            for child in psutil.Process(self._forks.pid).children(recursive=True):
+                with contextlib.suppress(psutil.Error), child.oneshot():
+                    resident += child.memory_info().rss
+                    cpu_s += sum(child.cpu_times()[:4])  # with what its own ended children took
+        return Usage(resident / 2**30, cpu_s)
+
+    def follow_affinity(self) -> None:
+        """Let all processes run where this one may, after that has changed."""
+        import psutil
+
+        if not hasattr(os, "sched_setaffinity"):
+            return
+        with contextlib.suppress(psutil.Error):
+            zygote = psutil.Process(self._forks.pid)
+            for each in (zygote, *zygote.children(recursive=True)):
+                for thread in each.threads():
+                    with contextlib.suppress(OSError):
+                        os.sched_setaffinity(thread.id, os.sched_getaffinity(0))
 
     def close(self) -> None:
         """End all processes and remove the scratch folder; safe to call twice."""
         for worker in list(self._workers.values()):
-            if worker.order is not None or worker.pid == 0:
+            if worker.orders or worker.pid == 0:
                 self._kill(worker)
             else:
                 self._forget(worker)
-        self._control.close()
-        if not self._serving:
-            # Still importing, which cannot be asked to stop; workers it may have forked die with it.
-            self._zygote.kill()
-        try:
-            self._zygote.wait(CLOSING_LIMIT_S)
-        except subprocess.TimeoutExpired:
-            self._zygote.kill()
-            self._zygote.wait()
-        shutil.rmtree(self._scratch, ignore_errors=True)
-
-    def _zygote_is_dead(self) -> bool:
-        return self._zygote.poll() is not None
+        self._forks.close(serving=self._serving)
 
     def _fork(self) -> _Worker:
-        ours, theirs = socket.socketpair()
         number, self._next_number = self._next_number, self._next_number + 1
-        with theirs:
-            try:
-                socket.send_fds(self._control, [FORK_REQUEST.pack(number)], [theirs.fileno()])
-            except OSError as error:
-                ours.close()
-                raise AutotuneError(
-                    f"the worker processes ended unexpectedly: {self._last_lines(self._log) or 'no output'}"
-                ) from error
-        output = self._scratch / f"worker-{number}" / "output"
-        worker = _Worker(number=number, pipe=Connection(ours.detach()), output=output)
+        pipe, output = self._forks.fork(number)
+        worker = _Worker(number=number, pipe=pipe, output=output)
         self._workers[number] = worker
         return worker
 
     def _idle_worker(self) -> _Worker:
-        idle = next((w for w in self._workers.values() if w.order is None and w.exit_status is None), None)
+        idle = next((w for w in self._workers.values() if not w.orders and w.exit_status is None), None)
         return idle or self._fork()
 
     def _brief(self, worker: _Worker) -> None:
@@ -246,47 +228,42 @@ class Pool:
             worker.pipe.send(self._recipe)
             worker.recipe = self._recipe
 
-    def _receive(self, worker: _Worker, events: list[Reply | Lost]) -> None:
+    def _receive(self, worker: _Worker, events: list[Event]) -> None:
         try:
             message = worker.pipe.recv()
         except (EOFError, OSError):
             deadline = time.monotonic() + 1.0
-            while worker.exit_status is None and time.monotonic() < deadline and wait([self._control], 0.2):
+            while worker.exit_status is None and time.monotonic() < deadline and wait([self._forks.control], 0.2):
                 self._take_exit_reports()
             self._bury(worker, events)
             return
         if isinstance(message, Reply):
-            worker.order = None
+            worker.orders.popleft()
             worker.tasks += 1
+            worker.since = time.monotonic()
             events.append(message)
         else:
             worker.pid = message
             self._serving = True
 
     def _take_exit_reports(self) -> None:
-        try:
-            # Another event of the same round may have taken the report already.
-            data = self._control.recv(EXIT_REPORT.size * 64, socket.MSG_DONTWAIT)
-        except BlockingIOError:
-            return
-        except OSError:
-            data = b""
-        if not data:
-            raise AutotuneError(
-                f"the worker processes ended unexpectedly: {self._last_lines(self._log) or 'no output'}"
-            )
-        for number, status in EXIT_REPORT.iter_unpack(data):
+        for number, status in self._forks.exits():
             if number in self._workers:
                 self._workers[number].exit_status = status
 
-    def _bury(self, worker: _Worker, events: list[Reply | Lost]) -> None:
-        if worker.order is not None:
-            reason = process.describe_exit(worker.exit_status)
-            lines = self._last_lines(worker.output)
-            lost_s = time.monotonic() - worker.since
-            events.append(
-                Lost(worker.order.number, "crash", f"{reason}{'; last lines: ' if lines else ''}{lines}", lost_s)
-            )
+    def _bury(self, worker: _Worker, events: list[Event]) -> None:
+        if not worker.orders:
+            self._kill(worker)
+            return
+        reason = process.describe_exit(worker.exit_status)
+        lines = last_lines(worker.output)
+        lost_s = time.monotonic() - worker.since
+        text = f"{reason}{'; last lines: ' if lines else ''}{lines}"
+        self._lose(worker, Lost(worker.orders[0].number, "crash", text, lost_s), events)
+
+    def _lose(self, worker: _Worker, lost: Lost, events: list[Event]) -> None:
+        events.append(lost)
+        events += [Returned(order.number) for order in list(worker.orders)[1:]]
         self._kill(worker)
 
     def _kill(self, worker: _Worker) -> None:
@@ -303,11 +280,3 @@ class Pool:
         worker.pipe.close()
         shutil.rmtree(worker.output.parent, ignore_errors=True)
         del self._workers[worker.number]
-
-    @staticmethod
-    def _last_lines(path: Path) -> str:
-        try:
-            text = path.read_text(encoding="utf-8", errors="replace")[-4000:]
-        except OSError:
-            return ""
-        return " | ".join(line.strip() for line in text.splitlines()[-LAST_LINES:] if line.strip())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Self, TextIO
 
-from autotune.execute import Snapshot
+from autotune.monitor import Snapshot
 
 if TYPE_CHECKING:
     from rich.live import Live

@@ -1,26 +1,32 @@
-"""The scheduler: which task starts next, on how many cores, with how much memory.
+"""The scheduler: which tasks start next, on how many cores, with how much memory.
 
-Rules: pure - no clock, no processes, no I/O. Events go in through `handle`, decisions come out of `decide`; the real
-runtime and a simulator drive the same object. Between two events `decide` is called until it has nothing to say.
+Rules: pure - no clock, no processes, no I/O; whoever drives it says what time it is. Events go in through `handle`,
+decisions come out of `decide`; the real runtime and a simulator drive the same object.
 
 Invariants, tested by property: widths running together never exceed the core slots; memory granted together never
 exceeds the budget, except that a task which exceeds it alone runs alone; every task is started exactly once per
 attempt; while a task is ready and fits, no core slot stays idle (work-conserving), except behind a barrier and where
-a task that pays for its full width waits for it (`_worth_waiting`).
+starting it would hold up a task that waits for cores or memory with more right (`_Hold`).
 """
 
 from __future__ import annotations
 
 import heapq
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from autotune.types import Estimate, Policy
+from autotune.widths import widths
 
-LOOK_AHEAD = 64  # tasks examined behind one that does not fit in memory, before waiting for memory
-SEARCH_STEPS = 30  # halvings of the interval in which the makespan bound lies
-WIDENING_GAIN = 0.8  # a tail task is widened only when its predicted time falls below this share
+LOOK_AHEAD = 64  # tasks examined behind one that does not fit, before waiting
+LATE_SHARE = 0.1  # a task that runs longer than predicted is expected to need this share of its time more
+TAIL_PER_SLOT = 2  # widths are chosen anew for each decision when so few tasks wait for each core slot
+MOST_IN_A_BATCH = 64
+BATCHES_LEFT = 4  # for each worker at least; so many batches later the last ones are single tasks
+
+_Entry = tuple[float, int, int]  # priority, position in the input, number
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +51,7 @@ class Finished(NamedTuple):
 
 
 class Failed(NamedTuple):
-    """Event: an attempt failed; `again` asks for another one."""
+    """Event: an attempt failed, or never began; `again` asks for another one."""
 
     number: int
     again: bool
@@ -58,20 +64,47 @@ class Learned(NamedTuple):
 
 
 class Adapted(NamedTuple):
-    """Event: strategies changed the policy in the middle of the run."""
+    """Event: the policy changed in the middle of the run, or the machine did."""
 
     policy: Policy
+    cores: int
+    memory_budget_gib: float
 
 
 class Start(NamedTuple):
-    """Decision: start a task now."""
+    """Decision: give tasks, to be run one after another, to one worker now."""
 
-    number: int
+    numbers: tuple[int, ...]
     width: int
     memory_gib: float
 
 
 Event = Finished | Failed | Learned | Adapted
+
+
+@dataclass(slots=True)
+class _Running:
+    start: Start
+    left: set[int]
+    began_s: float
+    ends_s: float
+
+    def left_s(self, now_s: float) -> float:
+        return self.ends_s - now_s if now_s <= self.ends_s else LATE_SHARE * (now_s - self.began_s)
+
+
+class _Hold(NamedTuple):
+    """What a task that cannot start yet has a right to: from when, and what is left over then for others."""
+
+    at_s: float
+    spare_workers: int
+    spare_slots: int
+    spare_gib: float
+
+    def lets_pass(self, ends_s: float, width: int, memory_gib: float) -> bool:
+        return ends_s <= self.at_s or (
+            self.spare_workers > 0 and width <= self.spare_slots and memory_gib <= self.spare_gib
+        )
 
 
 class Scheduler:
@@ -86,21 +119,19 @@ class Scheduler:
 
     def __init__(self, tasks: Sequence[Planned], policy: Policy, *, cores: int, memory_budget_gib: float) -> None:
         self._tasks = {task.number: task for task in tasks}
-        self._policy = policy
-        self._cores = cores
-        self._budget_gib = memory_budget_gib
-        self._slots = max(policy.core_slots, policy.width)
-        self._running: dict[int, Start] = {}
+        self._adapt(Adapted(policy, cores, memory_budget_gib))
+        self._batches: dict[int, _Running] = {}
+        self._batch_of: dict[int, int] = {}
         self._used_slots = 0
         self._used_gib = 0.0
         self._unfinished = len(tasks)
         self._sequence = {task.number: position for position, task in enumerate(tasks)}
-        self._waiting: dict[int, list[tuple[float, int, int]]] = {}
+        self._waiting: dict[int, list[_Entry]] = {}
         self._unfinished_at: dict[int, int] = {}
         for task in tasks:
             self._unfinished_at[task.level] = self._unfinished_at.get(task.level, 0) + 1
         self._rank(task.number for task in tasks)
-        self._widths = self._choose_widths()
+        self._widths: dict[int, int] | None = None
         self.memory_bound = False
 
     @property
@@ -109,9 +140,9 @@ class Scheduler:
         return self._unfinished == 0
 
     @property
-    def running(self) -> Mapping[int, Start]:
-        """Tasks that run, with what they were given."""
-        return self._running
+    def running(self) -> list[Start]:
+        """What was started and has not ended, with what it was given."""
+        return [batch.start for batch in self._batches.values()]
 
     def handle(self, event: Event) -> None:
         """Take note of an event."""
@@ -119,105 +150,145 @@ class Scheduler:
             for number, estimate in event.estimates.items():
                 task = self._tasks[number]
                 self._tasks[number] = Planned(number=number, level=task.level, estimate=estimate)
-            self._rank([number for queue in self._waiting.values() for _, _, number in queue])
-            self._widths = self._choose_widths()
-            return
-        if isinstance(event, Adapted):
-            waiting = [number for queue in self._waiting.values() for _, _, number in queue]
-            self._policy = event.policy
-            self._slots = max(event.policy.core_slots, event.policy.width)
-            self._rank(waiting)
-            self._widths = self._choose_widths()
-            return
-        start = self._running.pop(event.number)
-        self._used_slots -= start.width
-        self._used_gib = sum(s.memory_gib for s in self._running.values())
+            self._rank_again()
+        elif isinstance(event, Adapted):
+            self._adapt(event)
+            self._rank_again()
+        else:
+            self._end(event)
+
+    def decide(self, now_s: float) -> list[Start]:
+        """Return what to start now, most urgent first.
+
+        Args:
+            now_s: Seconds on any clock that does not go back; the same one for the whole run.
+        """
+        starts: list[Start] = []
+        self.memory_bound = False
+        while len(self._batches) < self._policy.workers and self._used_slots < self._slots:
+            start = self._next(now_s)
+            if start is None:
+                break
+            wall_s = sum(self._tasks[number].estimate.wall_s(start.width) for number in start.numbers)
+            self._batches[start.numbers[0]] = _Running(start, set(start.numbers), now_s, now_s + wall_s)
+            self._batch_of.update(dict.fromkeys(start.numbers, start.numbers[0]))
+            self._used_slots += start.width
+            self._used_gib += start.memory_gib
+            starts.append(start)
+        return starts
+
+    def _adapt(self, event: Adapted) -> None:
+        self._policy, self._cores, self._budget_gib = event
+        self._slots = max(self._policy.core_slots, self._policy.width)
+
+    def _end(self, event: Finished | Failed) -> None:
+        leader = self._batch_of.pop(event.number)
+        batch = self._batches[leader]
+        batch.left.remove(event.number)
+        if not batch.left:
+            del self._batches[leader]
+            self._used_slots -= batch.start.width
+            self._used_gib = sum(other.start.memory_gib for other in self._batches.values())
         if isinstance(event, Failed) and event.again:
             self._push(event.number)
             return
         self._unfinished -= 1
         self._unfinished_at[self._tasks[event.number].level] -= 1
 
-    def decide(self) -> list[Start]:
-        """Return the tasks to start now, most urgent first."""
-        starts: list[Start] = []
-        self.memory_bound = False
-        while len(self._running) < self._policy.workers and self._used_slots < self._slots:
-            start = self._next()
-            if start is None:
-                break
-            self._running[start.number] = start
-            self._used_slots += start.width
-            self._used_gib += start.memory_gib
-            starts.append(start)
-        return starts
+    # --- one decision ------------------------------------------------------------------------------------------------
 
-    def _next(self) -> Start | None:
+    def _next(self, now_s: float) -> Start | None:
         queue = self._open_queue()
         if not queue:
             return None
-        skipped: list[tuple[float, int, int]] = []
+        self._choose_widths(queue, now_s)
+        hold: _Hold | None = None
+        skipped: list[_Entry] = []
         chosen: Start | None = None
+        free = self._slots - self._used_slots
         while queue and len(skipped) < LOOK_AHEAD:
             entry = heapq.heappop(queue)
-            width = self._width(entry[2], waiting=len(queue) + len(skipped) + 1)
-            memory_gib = self._tasks[entry[2]].estimate.memory_gib if self._policy.memory_admission else 0.0
-            free = self._slots - self._used_slots
-            if width > free:
-                if self._worth_waiting(entry[2], width, free):
-                    # Cores are reserved for this task rather than given to those behind it.
-                    skipped.append(entry)
+            estimate = self._tasks[entry[2]].estimate
+            wanted = self._width(entry[2])
+            width, memory_gib = min(wanted, free), self._memory_gib(estimate)
+            fits = not self._batches or self._used_gib + memory_gib <= self._budget_gib
+            self.memory_bound |= not fits
+            if fits and (hold is None or hold.lets_pass(now_s + estimate.wall_s(width), width, memory_gib)):
+                later = self._hold(wanted, memory_gib, now_s) if width < wanted else None
+                if later is None or now_s + estimate.wall_s(width) <= later.at_s + estimate.wall_s(wanted):
+                    chosen = Start((entry[2], *self._batch(queue, estimate, width)), width, memory_gib)
                     break
-                width = free
-            if self._fits(memory_gib):
-                chosen = Start(entry[2], width, memory_gib)
-                break
+            hold = hold or self._hold(wanted, memory_gib, now_s)
             skipped.append(entry)
-            self.memory_bound = True
         for entry in skipped:
             heapq.heappush(queue, entry)
         return chosen
 
-    def _fits(self, memory_gib: float) -> bool:
-        return not self._running or self._used_gib + memory_gib <= self._budget_gib
+    def _batch(self, queue: list[_Entry], first: Estimate, width: int) -> list[int]:
+        """Take tasks from the queue that go along with a short one, so that its worker need not wait between them."""
+        limit = min(MOST_IN_A_BATCH, len(queue) // (BATCHES_LEFT * self._policy.workers))
+        spent_s = first.wall_s(width)
+        batch: list[int] = []
+        while len(batch) < limit:
+            estimate = self._tasks[queue[0][2]].estimate
+            spent_s += estimate.wall_s(width)
+            if spent_s > self._policy.batch_s or estimate.memory_gib > first.memory_gib:
+                break
+            batch.append(heapq.heappop(queue)[2])
+        return batch
 
-    def _worth_waiting(self, number: int, width: int, free: int) -> bool:
-        """Return whether a task gains more from its full width than the next running task can take to free cores."""
-        if not self._running:
-            return False
-        estimate = self._tasks[number].estimate
-        wait_s = min(self._tasks[start.number].estimate.wall_s(start.width) for start in self._running.values())
-        return estimate.wall_s(free) - estimate.wall_s(width) > wait_s
+    def _memory_gib(self, estimate: Estimate) -> float:
+        return estimate.memory_gib if self._policy.memory_admission else 0.0
 
-    def _width(self, number: int, *, waiting: int) -> int:
-        policy, estimate = self._policy, self._tasks[number].estimate
-        width = self._widths.get(number, policy.width)
-        if policy.widen_tail:
-            free = min(self._cores, self._slots) - self._used_slots
-            wider = free // waiting if waiting <= free else 0
-            if wider > width and estimate.wall_s(wider) < WIDENING_GAIN * estimate.wall_s(width):
-                width = wider
-        return min(width, self._slots)
+    def _hold(self, width: int, memory_gib: float, now_s: float) -> _Hold:
+        """Return when running tasks are expected to have left a task its cores and memory."""
+        workers, slots = self._policy.workers - len(self._batches), self._slots - self._used_slots
+        at_s, used_gib = now_s, self._used_gib
+        ends = sorted((now_s + batch.left_s(now_s), batch.start) for batch in self._batches.values())
+        for position, (end_s, start) in enumerate(ends, start=1):
+            if slots >= width and used_gib + memory_gib <= self._budget_gib:
+                break
+            at_s, workers, slots = end_s, workers + 1, slots + start.width
+            used_gib = sum(other.memory_gib for _, other in ends[position:])
+        return _Hold(at_s, workers - 1, slots - width, self._budget_gib - used_gib - memory_gib)
 
-    def _choose_widths(self) -> dict[int, int]:
-        # Running tasks still hold their cores; without a clock they count in full.
-        numbers = [n for queue in self._waiting.values() for _, _, n in queue] + list(self._running)
-        estimates = {n: self._tasks[n].estimate for n in numbers}
+    # --- widths ------------------------------------------------------------------------------------------------------
+
+    def _width(self, number: int) -> int:
+        assert self._widths is not None
+        return min(self._widths.get(number, self._policy.width), self._slots)
+
+    def _choose_widths(self, queue: Sequence[_Entry], now_s: float) -> None:
+        """Choose once for all that waits, again when predictions change, and each time when few tasks are left."""
+        tail = self._policy.widen_tail and len(queue) <= TAIL_PER_SLOT * self._slots
+        if self._widths is not None and not tail:
+            return
         cores = min(self._cores, self._slots)
-        return widths(estimates, cores=cores, narrowest=self._policy.width, widest=min(self._policy.widest, cores))
+        waiting = [entry[2] for level in self._waiting.values() for entry in level]
+        self._widths = widths(
+            {number: self._tasks[number].estimate for number in waiting},
+            cores=cores,
+            narrowest=self._policy.width,
+            widest=cores if tail else min(self._policy.widest, cores),
+            memory_gib=self._budget_gib if self._policy.memory_admission else math.inf,
+            committed_core_s=sum(b.start.width * b.left_s(now_s) for b in self._batches.values()),
+        )
 
-    def _open_queue(self) -> list[tuple[float, int, int]]:
+    # --- queues ------------------------------------------------------------------------------------------------------
+
+    def _open_queue(self) -> list[_Entry]:
         if not self._policy.level_barriers:
             return self._waiting.get(0, [])
         unfinished = [level for level, count in self._unfinished_at.items() if count]
         return self._waiting.get(min(unfinished), []) if unfinished else []
 
-    def _level(self, number: int) -> int:
-        return self._tasks[number].level if self._policy.level_barriers else 0
+    def _rank_again(self) -> None:
+        self._rank([entry[2] for queue in self._waiting.values() for entry in queue])
+        self._widths = None
 
     def _rank(self, numbers: Iterable[int]) -> None:
         self._waiting = {}
-        for number in list(numbers):
+        for number in numbers:
             self._waiting.setdefault(self._level(number), []).append(self._entry(number))
         for queue in self._waiting.values():
             heapq.heapify(queue)
@@ -225,48 +296,10 @@ class Scheduler:
     def _push(self, number: int) -> None:
         heapq.heappush(self._waiting.setdefault(self._level(number), []), self._entry(number))
 
-    def _entry(self, number: int) -> tuple[float, int, int]:
+    def _level(self, number: int) -> int:
+        return self._tasks[number].level if self._policy.level_barriers else 0
+
+    def _entry(self, number: int) -> _Entry:
         cost = self._tasks[number].estimate.alone_s
         priority = {"longest": -cost, "shortest": cost, "input": 0.0}[self._policy.order]
         return (priority, self._sequence[number], number)
-
-
-def widths(estimates: Mapping[int, Estimate], *, cores: int, narrowest: int, widest: int) -> dict[int, int]:
-    """Return the widths of tasks that must be wider than `narrowest` for the smallest bound on the makespan.
-
-    Dual search for moldable tasks (Turek, Wolf and Yu 1992; Ludwig and Tiwari 1994): for a deadline each task takes the
-    fewest cores that meet it; the deadline can be met only if the area fits the cores. Halving finds the smallest such
-    deadline. Only tasks longer than a core's share of the whole work can need more cores, and those are fewer than the
-    cores.
-    """
-    if widest <= narrowest or not estimates:
-        return {}
-    area = sum(narrowest * e.wall_s(narrowest) for e in estimates.values())
-    low = area / cores
-    long = {number: e for number, e in estimates.items() if e.wall_s(narrowest) > low}
-    high = max((e.wall_s(narrowest) for e in long.values()), default=low)
-    best: dict[int, int] = {}
-    for _ in range(SEARCH_STEPS):
-        deadline = (low + high) / 2
-        chosen = _meeting(deadline, long, area, cores=cores, narrowest=narrowest, widest=widest)
-        if chosen is None:
-            low = deadline
-        else:
-            high, best = deadline, chosen
-    return best
-
-
-def _meeting(
-    deadline: float, long: Mapping[int, Estimate], area: float, *, cores: int, narrowest: int, widest: int
-) -> dict[int, int] | None:
-    """Return the fewest cores of each long task that meet a deadline, or None where nothing does."""
-    chosen: dict[int, int] = {}
-    for number, estimate in long.items():
-        if estimate.wall_s(narrowest) <= deadline:
-            continue
-        width = next((w for w in range(narrowest + 1, widest + 1) if estimate.wall_s(w) <= deadline), None)
-        if width is None:
-            return None
-        chosen[number] = width
-        area += width * estimate.wall_s(width) - narrowest * estimate.wall_s(narrowest)
-    return chosen if area <= cores * deadline else None

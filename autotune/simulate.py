@@ -12,8 +12,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from autotune import account
+from autotune.records import TaskRecord
 from autotune.scheduler import Finished, Planned, Scheduler, Start
-from autotune.types import Estimate, Machine, Policy, Task, TaskRecord
+from autotune.types import Estimate, Machine, Policy, Task
 
 DISPATCH_S = 1.1e-3  # measured cost of one task in the runtime beside its own work; results/overhead.json
 
@@ -66,22 +67,28 @@ def simulate(
     ends: list[tuple[float, int, int]] = []
     records: list[TaskRecord] = []
     while not scheduler.done:
-        for start in scheduler.decide():
-            busy = sum(s.width for s in scheduler.running.values()) / machine.cores
-            wall_s = _wall_s(start, estimates[start.number], durations_s) * contention(busy) * max(1.0, busy)
-            records.append(_record(by_number[start.number], start, clock, wall_s, estimates[start.number]))
-            sequence += 1
-            heapq.heappush(ends, (clock + wall_s + DISPATCH_S, sequence, start.number))
+        for start in scheduler.decide(clock):
+            busy = sum(s.width for s in scheduler.running) / machine.cores
+            slower = contention(busy) * max(1.0, busy)
+            begins_s = clock
+            for number in start.numbers:
+                wall_s = _wall_s(number, start.width, estimates[number], durations_s) * slower
+                records.append(_record(by_number[number], start, begins_s, wall_s, estimates[number]))
+                sequence += 1
+                # Between the tasks of a batch the worker waits for nobody.
+                begins_s += wall_s + (DISPATCH_S if number == start.numbers[-1] else 0.0)
+                heapq.heappush(ends, (begins_s, sequence, number))
         clock, _, number = heapq.heappop(ends)
         scheduler.handle(Finished(number))
-    bound_s = account.lower_bound_s(records, max(machine.cores, policy.core_slots))
+    alone_s = {n: _wall_s(n, 1, estimate, durations_s) for n, estimate in estimates.items()}
+    bound_s = account.lower_bound_s(records, cores=max(machine.cores, policy.core_slots), narrow_s=alone_s)
     return Simulation(makespan_s=clock, lower_bound_s=bound_s, records=tuple(records))
 
 
-def _wall_s(start: Start, estimate: Estimate, durations_s: Mapping[int, float] | None) -> float:
+def _wall_s(number: int, width: int, estimate: Estimate, durations_s: Mapping[int, float] | None) -> float:
     if durations_s is None:
-        return estimate.wall_s(start.width)
-    return durations_s[start.number] * estimate.wall_s(start.width) / estimate.wall_s(1)
+        return estimate.wall_s(width)
+    return durations_s[number] * estimate.wall_s(width) / estimate.wall_s(1)
 
 
 def _record(task: Task, start: Start, clock: float, wall_s: float, estimate: Estimate) -> TaskRecord:

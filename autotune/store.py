@@ -4,7 +4,10 @@ Rules: files are JSON with `"schema": "autotune.<kind>/<n>"`, validated when rea
 Nothing in a file is ever executed. A file that cannot be used raises an `InputError` that names it; during look-up it
 is passed over, and the answer says so.
 
-Format history: autotune.tuning/1, autotune.run/1 (2026-11).
+Format history
+    autotune.tuning/1, autotune.run/1 (2026-11)
+    autotune.tuning/2: the law is seconds per operation of named terms; /1 is refused (2026-11)
+    autotune.run/2: the policy has batches, learning, following the machine, most workers (2026-11)
 """
 
 from __future__ import annotations
@@ -21,13 +24,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from autotune.errors import InputError, ResourceError
-from autotune.types import Machine, Method, RunRecord, Tuning
+from autotune.records import RunRecord, Tuning
+from autotune.types import Machine, Method
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
-TUNING_SCHEMA = "autotune.tuning/1"
-RUN_SCHEMA = "autotune.run/1"
+TUNING_SCHEMA = "autotune.tuning/2"
+RUN_SCHEMA = "autotune.run/2"
 HOME_VARIABLE = "AUTOTUNE_HOME"
 MAX_FILE_BYTES = 64 * 2**20
 

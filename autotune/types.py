@@ -6,8 +6,7 @@ in `store.py`, which is the only reader and writer of files.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TypeAlias
 
 Parameter: TypeAlias = bool | int | float | str
@@ -122,12 +121,16 @@ class Estimate:
     Attributes:
         alone_s: Wall time on one core of an otherwise idle machine.
         parallel: Share of `alone_s` that divides by the width (Amdahl), 0 to 1.
-        memory_gib: Peak resident memory of the task's process tree.
+        memory_gib: Peak resident memory of the task's process tree that is exceeded in one task of twenty.
+        grant_gib: Memory to tell the program, so that it takes its fastest algorithm; 0 where nothing is known.
+        spread: Standard deviation of the logarithm of the time.
     """
 
     alone_s: float
     parallel: float
     memory_gib: float
+    grant_gib: float = 0.0
+    spread: float = 0.0
 
     def wall_s(self, width: int) -> float:
         """Return the expected wall time in seconds on `width` cores."""
@@ -146,6 +149,10 @@ class Policy:
         order: `input`, `longest` (first) or `shortest` (first), by predicted time.
         level_barriers: Finish an n-body level before the next one starts.
         widen_tail: Give idle cores to the last tasks.
+        batch_s: Tasks predicted to take less together go to a worker at once, so that it need not wait between them.
+        learn: Predictions follow the measured times of finished tasks.
+        follow_machine: When cores or memory of the machine change, the policy is made anew for what there is.
+        most_workers: So many workers may run when tasks wait (for a disk, for MPI to start) and leave cores idle.
         memory_fraction: Share of the usable memory that tasks may be granted together.
         memory_admission: Start a task only when its predicted memory fits the budget.
         grant: Memory a program is told: `share` (the budget over the workers) or `estimate` (predicted, with margin).
@@ -162,6 +169,10 @@ class Policy:
     order: str = "input"
     level_barriers: bool = True
     widen_tail: bool = False
+    batch_s: float = 0.0
+    learn: bool = False
+    follow_machine: bool = False
+    most_workers: int = 0
     memory_fraction: float = 0.8
     memory_admission: bool = False
     grant: str = "share"
@@ -184,199 +195,3 @@ class Context:
     machine: Machine
     methods: tuple[Method, ...]
     tasks: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TaskRecord:
-    """What happened to one task.
-
-    Attributes:
-        number: The task's position in the workload.
-        label: Its first QCManyBody label.
-        nbody: Real fragments.
-        status: `done` or `failed`.
-        attempts: Times it was started.
-        started_s: Start of the last attempt, after the start of the run.
-        wall_s: Wall time of the last attempt inside the worker, input building included.
-        cpu_s: CPU time of the last attempt, child processes included.
-        width: Cores it was given.
-        grant_gib: Memory the program was told.
-        peak_gib: Peak resident memory of the worker while it ran; 0 where it cannot be read.
-        predicted_s: Wall time predicted when it was last ranked, at its width.
-        error_type: QCEngine's error type, or `crash` or `timeout`; empty when done.
-        error: Message of the program; empty when done.
-    """
-
-    number: int
-    label: str
-    nbody: int
-    status: str
-    attempts: int
-    started_s: float
-    wall_s: float
-    cpu_s: float
-    width: int
-    grant_gib: float
-    peak_gib: float
-    predicted_s: float
-    error_type: str = ""
-    error: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PowerLaw:
-    """A method's times: `alone_s = prior_s * scale * (prior_s / reference_s) ** bend`, fitted in logarithms.
-
-    Attributes:
-        scale: Measured over prior at the reference.
-        bend: How far the exponent is off the prior's.
-        reference_s: Prior seconds at the centre of the fit.
-    """
-
-    scale: float
-    bend: float
-    reference_s: float
-
-    def apply(self, prior_s: float) -> float:
-        """Return the fitted time in seconds for a prior of `prior_s`."""
-        return float(prior_s * self.scale * (prior_s / self.reference_s) ** self.bend)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Evidence:
-    """Why a tuning may be believed: the winner of the search re-measured, paired, against the default.
-
-    Attributes:
-        workload: What was run to confirm.
-        tasks: Its tasks.
-        default_s: Wall times of the default, one for each pair.
-        tuned_s: Wall times of the winner, one for each pair.
-        speed_up: Geometric mean of default over winner.
-        interval: 95 % confidence interval of the speed-up; None where there are too few pairs.
-        verdict: `faster`, `same`, `slower` or `cannot tell`.
-        trials: Configurations tried in the search.
-        search_workload: What was run in the search.
-        budget_s: Time allowed.
-        spent_s: Time used.
-        largest_functions: Most basis functions of a task seen; predictions beyond are extrapolations.
-    """
-
-    workload: str
-    tasks: int
-    default_s: tuple[float, ...]
-    tuned_s: tuple[float, ...]
-    speed_up: float
-    interval: tuple[float, float] | None
-    verdict: str
-    trials: int
-    search_workload: str
-    budget_s: float
-    spent_s: float
-    largest_functions: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tuning:
-    """What calibration stores: strategies and parameters, never a plan, and why.
-
-    Attributes:
-        machine: Where it was measured.
-        method: What was measured.
-        program_version: Of the program that was measured.
-        strategies: In the order they are applied.
-        parameters: As `strategy.parameter`; none means the defaults.
-        law: Fitted times of the method.
-        evidence: The confirmation.
-        versions: Of the libraries.
-        created: UTC time, ISO 8601.
-    """
-
-    machine: Machine
-    method: Method
-    program_version: str
-    strategies: tuple[str, ...]
-    parameters: Mapping[str, Parameter]
-    law: PowerLaw
-    evidence: Evidence
-    versions: Mapping[str, str]
-    created: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TuningChoice:
-    """Which tuning a run used and why.
-
-    Attributes:
-        match: `exact`, `near`, `default` or `none` (asked for no tuning).
-        reason: One sentence for the user.
-        source: File the tuning came from; empty for the default.
-        strategies: Names of the strategies, in the order they were applied.
-        parameters: Their parameters, as `strategy.parameter`.
-    """
-
-    match: str
-    reason: str
-    source: str
-    strategies: tuple[str, ...]
-    parameters: Mapping[str, Parameter]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Gap:
-    """Where the cores' time between the lower bound and the wall time went, in seconds of the whole run.
-
-    Attributes:
-        startup: No task could run yet: imports, planning, first processes.
-        tail: Cores idle because no task was left to start.
-        memory: Cores idle while tasks waited for memory.
-        retries: Spent on attempts that failed.
-        scheduler: Cores idle between tasks although work was ready: pipes, bookkeeping, barriers, new processes.
-        assembly: After the last task: the many-body sums and the result.
-    """
-
-    startup: float = 0.0
-    tail: float = 0.0
-    memory: float = 0.0
-    retries: float = 0.0
-    scheduler: float = 0.0
-    assembly: float = 0.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunRecord:
-    """What a run did; see design: run record.
-
-    Attributes:
-        wall_s: From the call to the result.
-        tasks: Tasks computed.
-        attempts: Starts of tasks; more than `tasks` when some were repeated.
-        lower_bound_s: No schedule of these measured task times can be shorter: the larger of the area over the cores
-            and the longest task.
-        efficiency: `lower_bound_s / wall_s`.
-        gap: Where the rest went.
-        cpu_utilisation: CPU time of the workers over wall time and usable cores.
-        peak_memory_gib: Largest sampled resident memory of all workers together.
-        memory_budget_gib: What tasks might be granted together.
-        policy: The policy after composition.
-        tuning: Which tuning, and why.
-        versions: Program and library versions.
-        machine: The machine.
-        methods: Model chemistries.
-        task_records: Every task.
-    """
-
-    wall_s: float
-    tasks: int
-    attempts: int
-    lower_bound_s: float
-    efficiency: float
-    gap: Gap
-    cpu_utilisation: float
-    peak_memory_gib: float
-    memory_budget_gib: float
-    policy: Policy
-    tuning: TuningChoice
-    versions: Mapping[str, str]
-    machine: Machine
-    methods: tuple[Method, ...]
-    task_records: tuple[TaskRecord, ...] = field(repr=False)

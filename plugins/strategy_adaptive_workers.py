@@ -17,8 +17,13 @@ if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
 
 
-class AdaptiveWorkers:
-    """Owns `workers` and `core_slots`."""
+SETTLE_S = 3.0  # between two changes, so that the first one shows
+MOST_PER_CORE = 2  # workers, while tasks wait
+IDLE_CORES = 0.75  # that count as a core to fill
+
+
+class AdaptiveWorkers(Strategy):
+    """Owns `workers`, `core_slots` and `most_workers`."""
 
     name = "adaptive_workers"
 
@@ -36,15 +41,18 @@ class AdaptiveWorkers:
 
     def apply(self, policy: Policy, params: Mapping[str, Parameter], context: Context) -> Policy:
         """Set the number of workers, at least one and never more than there are tasks."""
-        workers = max(1, math.ceil(context.machine.cores * float(params["per_core"])))
-        if context.tasks:
-            workers = min(workers, context.tasks)
-        return replace(policy, workers=workers, core_slots=max(workers, context.machine.cores))
+        cores, tasks = context.machine.cores, context.tasks or math.inf
+        workers = max(1, min(tasks, math.ceil(cores * float(params["per_core"]))))
+        most = max(workers, min(tasks, MOST_PER_CORE * cores))
+        return replace(policy, workers=int(workers), core_slots=max(int(workers), cores), most_workers=int(most))
 
     def adapt(self, policy: Policy, progress: Progress) -> Policy:
-        """Keep the policy."""
-        del progress
-        return policy
+        """Add workers while all are at work and cores idle: then the tasks wait for something else."""
+        waiting = progress.running >= policy.workers and progress.idle_cores >= IDLE_CORES
+        if not waiting or progress.settled_s < SETTLE_S or policy.workers >= policy.most_workers:
+            return policy
+        workers = min(policy.most_workers, policy.workers + max(1, int(progress.idle_cores)))
+        return replace(policy, workers=workers, core_slots=max(policy.core_slots, workers * policy.width))
 
 
 @hookimpl

@@ -6,14 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from autotune.hookspecs import Progress, Strategy, hookimpl
+from autotune.hookspecs import Strategy, hookimpl
 from autotune.types import Context, Parameter, Policy
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
 
 
-class Hybrid:
+class Hybrid(Strategy):
     """Owns `width` and `widest`; raises `core_slots` where a width needs it."""
 
     name = "hybrid"
@@ -41,11 +41,6 @@ class Hybrid:
             widest=cores if params["widen"] else width,
             core_slots=max(policy.core_slots, width),
         )
-
-    def adapt(self, policy: Policy, progress: Progress) -> Policy:
-        """Keep the policy."""
-        del progress
-        return policy
 
 
 @hookimpl

@@ -6,22 +6,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from autotune.hookspecs import Progress, Strategy, hookimpl
+from autotune.hookspecs import Strategy, hookimpl
 from autotune.types import Context, Parameter, Policy
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
 
 
-class MemoryScheduling:
+class MemoryScheduling(Strategy):
     """Owns `memory_fraction`, `memory_admission` and `grant`."""
 
     name = "memory_scheduling"
 
     def defaults(self, context: Context) -> Mapping[str, Parameter]:
-        """Share 80 % of the usable memory evenly among the workers."""
+        """80 % of the usable memory; each program is told what its fastest algorithm needs."""
         del context
-        return {"fraction": 0.8, "grant": "share"}
+        return {"fraction": 0.8, "grant": "estimate"}
 
     def space(self, context: Context) -> Mapping[str, BaseDistribution]:
         """Half to 80 % of the memory; programs are told an even share or what the task is predicted to need."""
@@ -42,11 +42,6 @@ class MemoryScheduling:
             memory_admission=True,
             grant=str(params["grant"]),
         )
-
-    def adapt(self, policy: Policy, progress: Progress) -> Policy:
-        """Keep the policy."""
-        del progress
-        return policy
 
 
 @hookimpl

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from autotune.hookspecs import Progress, Strategy, hookimpl
+from autotune.hookspecs import Strategy, hookimpl
 from autotune.types import Context, Parameter, Policy
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ _OLD_OPENBLAS = frozenset({"pyscf"})
 _KERNELS = {"avx2": "Haswell", "avx512": "Haswell"}
 
 
-class MethodTuning:
+class MethodTuning(Strategy):
     """Owns `tasks_per_worker`, `passive_wait`, `one_blas_thread` and `blas_kernel`."""
 
     name = "method_tuning"
@@ -47,11 +47,6 @@ class MethodTuning:
             one_blas_thread=bool(params["one_blas_thread"]),
             blas_kernel=kernel if params["newest_blas_kernel"] else "",
         )
-
-    def adapt(self, policy: Policy, progress: Progress) -> Policy:
-        """Keep the policy."""
-        del progress
-        return policy
 
 
 @hookimpl

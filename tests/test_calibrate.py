@@ -110,7 +110,7 @@ def test_a_tuning_survives_being_written_and_read(waiting, tmp_path):
     ("damage", "message"),
     [
         (lambda text: text[: len(text) // 2], "is not valid JSON"),
-        (lambda text: text.replace("autotune.tuning/1", "autotune.tuning/9"), "has schema 'autotune.tuning/9'"),
+        (lambda text: text.replace("autotune.tuning/2", "autotune.tuning/9"), "has schema 'autotune.tuning/9'"),
         (lambda text: text.replace('"trials": ', '"trials": "many", "x": '), "field evidence.trials"),
         (lambda _: "[1, 2]", "has schema None"),
         (lambda _: "[" * 100_000, "is not valid JSON"),

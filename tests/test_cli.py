@@ -76,7 +76,7 @@ def test_an_xyz_file_with_options_is_computed(tmp_path):
     molecule = json.loads(output)["molecule"]
     assert molecule["fragment_charges"] == [1.0, -1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]
     fields = json.loads(record.read_text())
-    assert fields["schema"] == "autotune.run/1"
+    assert fields["schema"] == "autotune.run/2"
     expected = "wall_s tasks attempts lower_bound_s efficiency gap cpu_utilisation peak_memory_gib memory_budget_gib "
     expected += "policy tuning versions machine methods task_records schema"
     assert fields.keys() == set(expected.split())

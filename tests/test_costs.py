@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.optimize import nnls
 
 from autotune import account, basis
-from autotune.costs import Costs, fit, prior_s
-from autotune.types import Method, PowerLaw, Task, TaskRecord, TaskSize
+from autotune import costs as costs_module
+from autotune.costs import Costs, fit, law_s
+from autotune.memory import need
+from autotune.records import Law, TaskRecord
+from autotune.terms import PRIORS, family, prior, terms
+from autotune.types import Method, Task, TaskSize
 
 
 def task(functions=50, electrons=20, method="hf", number=0, driver="energy"):
@@ -62,33 +68,125 @@ def test_basis_functions_are_counted_in_the_basis_sets_own_convention(name, symb
     assert basis.functions(name, symbol) == count
 
 
-@given(st.integers(5, 300), st.sampled_from(["hf", "b3lyp", "mp2", "ccsd", "ccsd(t)"]))
-def test_a_larger_task_is_predicted_to_take_longer(functions, method):
-    assert prior_s(task(method=method).method, task(functions=functions + 5).size) > prior_s(
-        task(method=method).method, task(functions=functions).size
-    )
+METHODS = ["hf", "b3lyp", "mp2", "ccsd", "ccsd(t)"]
+
+
+def prior_s(of):
+    return law_s(None, of.method, of.size)
+
+
+@given(st.integers(5, 300), st.sampled_from(METHODS))
+def test_a_larger_task_is_predicted_to_take_longer_and_to_need_more(functions, method):
+    small, large = task(method=method, functions=functions), task(method=method, functions=functions + 5)
+    assert prior_s(large) > prior_s(small)
+    assert need(large.method, large.size).peak_gib > need(small.method, small.size).peak_gib
 
 
 def test_methods_rank_as_chemists_expect():
-    times = [prior_s(task(method=m).method, task(functions=72).size) for m in ("hf", "mp2", "ccsd", "ccsd(t)")]
+    times = [prior_s(task(method=m, functions=72)) for m in ("hf", "mp2", "ccsd", "ccsd(t)")]
     assert times == sorted(times)
-    assert prior_s(task(driver="gradient").method, task().size) > prior_s(task().method, task().size)
+    assert prior_s(task(driver="hessian")) > prior_s(task(driver="gradient")) > prior_s(task())
+
+
+@pytest.mark.parametrize(
+    ("method", "basis_set", "keywords", "expected"),
+    [
+        ("HF", "6-31g*", "{}", "hf"),
+        ("scf", "6-31g*", '{"scf_type":"df"}', "hf df"),
+        ("mp2", "cc-pvdz", '{"density_fit":true}', "mp2 df"),
+        ("mp2", "cc-pvdz", '{"density_fit":false}', "mp2"),
+        ("ccsd(t)", "cc-pvdz", "{}", "ccsd(t)"),
+        ("wb97x-d", "def2-svp", "{}", "dft"),
+        ("gfn2-xtb", "", "{}", "semiempirical"),
+        ("pm6", "", "{}", "semiempirical"),
+    ],
+)
+def test_methods_belong_to_families(method, basis_set, keywords, expected):
+    of = Method(program="pyscf", method=method.lower(), basis=basis_set, driver="energy", keywords=keywords)
+    assert family(of) == expected
+    assert terms(of, task().size).keys() == PRIORS[expected].keys()
 
 
 def test_one_finished_task_teaches_its_own_kind_exactly_and_the_others_in_proportion():
     costs, small, large = Costs(), task(functions=25), task(functions=50)
     before = costs.estimate(large).alone_s
-    costs.observe(small, wall_s=10 * costs.estimate(small).alone_s, width=1, peak_gib=0.7)
+    wall_s = 10 * costs.estimate(small).alone_s
+    costs.observe(small, wall_s=wall_s, width=1, peak_gib=0.7)
+    assert costs.estimate(small).alone_s == pytest.approx(wall_s)
     assert costs.estimate(large).alone_s == pytest.approx(10 * before)
     assert costs.estimate(small).memory_gib == 0.7
 
 
-def test_a_power_law_is_recovered_from_its_own_samples():
-    law = PowerLaw(scale=3.0, bend=0.2, reference_s=1.0)
-    tasks = [task(functions=n, number=n) for n in (20, 40, 60, 80)]
-    fitted = fit([(t, law.apply(prior_s(t.method, t.size))) for t in tasks])[tasks[0].method]
-    for t in [*tasks, task(functions=120)]:
-        assert fitted.apply(prior_s(t.method, t.size)) == pytest.approx(law.apply(prior_s(t.method, t.size)))
+@given(st.sampled_from(METHODS), st.floats(0.1, 10.0), st.lists(st.floats(0.7, 1.5), min_size=10, max_size=10))
+@settings(deadline=None, max_examples=40)
+def test_a_law_is_recovered_from_its_own_samples_up_to_the_ridge(method, scale, off):
+    of = task(method=method).method
+    truth = Law(
+        seconds={term: scale * f * s for f, (term, s) in zip(off, prior(of).items(), strict=False)},
+        spread=0.1,
+        parallel=0.5,
+        half_s=1.0,
+    )
+    tasks = [task(method=method, functions=n, electrons=n // 2, number=n) for n in range(10, 200, 10)]
+    fitted = fit([(t, law_s(truth, t.method, t.size), 1) for t in tasks])[of]
+    for t in tasks:
+        assert law_s(fitted, t.method, t.size) == pytest.approx(law_s(truth, t.method, t.size), rel=0.12)
+
+
+@given(
+    st.lists(st.lists(st.floats(0.01, 3.0), min_size=3, max_size=3), min_size=1, max_size=8),
+    st.floats(0.05, 1.0),
+)
+@settings(deadline=None)
+def test_the_fit_is_the_minimum_that_scipy_finds(rows, ridge):
+    names = ("a", "b", "c")
+    found = costs_module._nonnegative([(dict(zip(names, row, strict=True)), 1.0) for row in rows], ridge)
+    matrix = np.vstack([np.array(rows), math.sqrt(ridge) * np.eye(3)])
+    right = np.concatenate([np.ones(len(rows)), math.sqrt(ridge) * np.ones(3)])
+    _, residual = nnls(matrix, right)
+    ours = np.linalg.norm(matrix @ np.array([found[name] for name in names]) - right)
+    assert ours == pytest.approx(residual, rel=1e-3, abs=1e-4)
+
+
+def test_a_term_that_small_tasks_do_not_show_keeps_its_proportion():
+    """Fitted to molecules too small for triples to count, the law must still expect them of large ones."""
+    of = task(method="ccsd(t)").method
+    samples = [(t, 3.0 * prior_s(t), 1) for t in (task(method="ccsd(t)", functions=n, electrons=10) for n in (24, 29))]
+    law = fit(samples)[of]
+    large = task(method="ccsd(t)", functions=150, electrons=60)
+    assert law_s(law, of, large.size) == pytest.approx(3.0 * prior_s(large), rel=0.05)
+
+
+def test_measured_widths_teach_how_a_method_divides():
+    tasks = [task(functions=n, number=n) for n in (60, 90, 120)]
+    flat = fit([(t, prior_s(t), w) for t in tasks for w in (1, 2)])[tasks[0].method]
+    halved = fit([(t, prior_s(t) / w, w) for t in tasks for w in (1, 2)])[tasks[0].method]
+    assert flat.parallel < 0.1
+    assert halved.parallel > 0.9
+
+
+def test_a_prediction_is_as_uncertain_as_what_it_comes_from():
+    costs, seen, unseen = Costs(), task(functions=25), task(functions=50)
+    assert costs.estimate(seen).spread == 0.5
+    for wall_s in (1.0, 1.1, 0.9):
+        costs.observe(seen, wall_s=wall_s, width=1, peak_gib=0.1)
+    assert 0.05 <= costs.estimate(seen).spread < 0.15
+    assert costs.estimate(unseen).spread < 0.5
+
+
+@pytest.mark.parametrize(
+    ("method", "functions", "electrons", "measured_gib"),
+    [
+        ("hf", 204, 84, 1.757),
+        ("hf", 102, 42, 0.231),
+        ("mp2", 114, 42, 0.406),
+        ("mp2", 96, 36, 0.265),
+    ],
+)
+def test_predicted_memory_lies_just_above_what_was_measured(method, functions, electrons, measured_gib):
+    """Peaks of benzene and methanol-water clusters with PySCF 2.14."""
+    of = task(method=method, functions=functions, electrons=electrons)
+    assert measured_gib < need(of.method, of.size).peak_gib < 1.3 * measured_gib
 
 
 def test_amdahls_law_gives_the_time_at_a_width():
@@ -117,6 +215,6 @@ def test_two_cores_one_after_the_other_show_where_the_time_went():
     records = [record(1.0, 4.0), record(1.0, 2.0), record(4.0, 1.0)]
     gap = account.gap(records, cores=2, wall_s=6.0, memory_idle_core_s=0.0, lost_core_s=0.0)
     assert (gap.startup, gap.scheduler, gap.tail, gap.assembly) == (1.0, 0.5, 0.0, 1.0)
-    assert account.lower_bound_s(records, 2) == 4.0
-    assert account.lower_bound_s([], 2) == 0.0
+    assert account.lower_bound_s(records, cores=2) == 4.0
+    assert account.lower_bound_s([], cores=2) == 0.0
     assert math.isclose(sum(r.wall_s for r in records) / 2 + 1.0 + 0.5 + 0.0 + 1.0, 6.0)

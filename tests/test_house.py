@@ -18,7 +18,7 @@ from autotune.cli import cli
 
 ROOT = Path(__file__).parents[1]
 LAYERS = (
-    ("types", "errors"),
+    ("types", "records", "errors"),
     (
         "basis",
         "component",
@@ -30,13 +30,17 @@ LAYERS = (
         "process",
         "store",
         "study",
+        "terms",
+        "widths",
         "workload",
     ),
-    ("manager", "scheduler", "compare", "account"),
+    ("manager", "memory", "scheduler", "compare", "account"),
     ("costs", "policy"),
     ("worker",),
     ("zygote",),
+    ("forks",),
     ("pool", "simulate", "planning"),
+    ("monitor",),
     ("execute",),
     ("api", "progress", "doctor", "plots"),
     ("calibrate",),

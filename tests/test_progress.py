@@ -6,8 +6,9 @@ import io
 
 import pytest
 
-from autotune.execute import Snapshot
+from autotune.monitor import Snapshot
 from autotune.progress import Progress, duration, line
+from autotune.types import Policy
 
 
 def snapshot(done, elapsed_s=1.0, eta_s=None):
@@ -17,10 +18,14 @@ def snapshot(done, elapsed_s=1.0, eta_s=None):
         running=2,
         cores_in_use=2,
         cores=2,
+        busy_cores=2.0,
+        idle_cores=0.0,
         resident_gib=0.51,
         budget_gib=18.0,
         elapsed_s=elapsed_s,
+        settled_s=elapsed_s,
         eta_s=eta_s,
+        composed=Policy(),
     )
 
 

@@ -12,7 +12,7 @@ from autotune.errors import InputError, TaskError
 from autotune.verbs import options
 
 if TYPE_CHECKING:
-    from autotune.types import RunRecord, TuningChoice
+    from autotune.records import RunRecord, TuningChoice
 
 
 @click.command()

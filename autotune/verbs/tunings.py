@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from autotune.types import Tuning
+    from autotune.records import Tuning
 
 
 @click.group()

@@ -1,0 +1,204 @@
+"""What happened and what was found: records of tasks, runs and tunings; frozen, units in the names.
+
+Rules: like `types.py`, which these are made of. JSON forms live in `store.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from autotune.types import Machine, Method, Parameter, Policy
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskRecord:
+    """What happened to one task.
+
+    Attributes:
+        number: The task's position in the workload.
+        label: Its first QCManyBody label.
+        nbody: Real fragments.
+        status: `done` or `failed`.
+        attempts: Times it was started.
+        started_s: Start of the last attempt, after the start of the run.
+        wall_s: Wall time of the last attempt inside the worker, input building included.
+        cpu_s: CPU time of the last attempt, child processes included.
+        width: Cores it was given.
+        grant_gib: Memory the program was told.
+        peak_gib: Peak resident memory of the worker while it ran; 0 where it cannot be read.
+        predicted_s: Wall time predicted when it was last ranked, at its width.
+        error_type: QCEngine's error type, or `crash` or `timeout`; empty when done.
+        error: Message of the program; empty when done.
+    """
+
+    number: int
+    label: str
+    nbody: int
+    status: str
+    attempts: int
+    started_s: float
+    wall_s: float
+    cpu_s: float
+    width: int
+    grant_gib: float
+    peak_gib: float
+    predicted_s: float
+    error_type: str = ""
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Law:
+    """A method's times as fitted on a machine; see `costs.py`.
+
+    Attributes:
+        seconds: Of one operation of each term of `terms.py`.
+        spread: Standard deviation of the logarithm of single tasks around the law.
+        parallel: Share of the time that divides over cores, of a task long enough.
+        half_s: Seconds alone of a task of which half that share divides.
+    """
+
+    seconds: Mapping[str, float]
+    spread: float
+    parallel: float
+    half_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """Why a tuning may be believed: the winner of the search re-measured, paired, against the default.
+
+    Attributes:
+        workload: What was run to confirm.
+        tasks: Its tasks.
+        default_s: Wall times of the default, one for each pair.
+        tuned_s: Wall times of the winner, one for each pair.
+        speed_up: Geometric mean of default over winner.
+        interval: 95 % confidence interval of the speed-up; None where there are too few pairs.
+        verdict: `faster`, `same`, `slower` or `cannot tell`.
+        trials: Configurations tried in the search.
+        search_workload: What was run in the search.
+        budget_s: Time allowed.
+        spent_s: Time used.
+        largest_functions: Most basis functions of a task seen; predictions beyond are extrapolations.
+    """
+
+    workload: str
+    tasks: int
+    default_s: tuple[float, ...]
+    tuned_s: tuple[float, ...]
+    speed_up: float
+    interval: tuple[float, float] | None
+    verdict: str
+    trials: int
+    search_workload: str
+    budget_s: float
+    spent_s: float
+    largest_functions: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tuning:
+    """What calibration stores: strategies and parameters, never a plan, and why.
+
+    Attributes:
+        machine: Where it was measured.
+        method: What was measured.
+        program_version: Of the program that was measured.
+        strategies: In the order they are applied.
+        parameters: As `strategy.parameter`; none means the defaults.
+        law: Fitted times of the method.
+        evidence: The confirmation.
+        versions: Of the libraries.
+        created: UTC time, ISO 8601.
+    """
+
+    machine: Machine
+    method: Method
+    program_version: str
+    strategies: tuple[str, ...]
+    parameters: Mapping[str, Parameter]
+    law: Law
+    evidence: Evidence
+    versions: Mapping[str, str]
+    created: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TuningChoice:
+    """Which tuning a run used and why.
+
+    Attributes:
+        match: `exact`, `near`, `default` or `none` (asked for no tuning).
+        reason: One sentence for the user.
+        source: File the tuning came from; empty for the default.
+        strategies: Names of the strategies, in the order they were applied.
+        parameters: Their parameters, as `strategy.parameter`.
+    """
+
+    match: str
+    reason: str
+    source: str
+    strategies: tuple[str, ...]
+    parameters: Mapping[str, Parameter]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gap:
+    """Where the cores' time between the lower bound and the wall time went, in seconds of the whole run.
+
+    Attributes:
+        startup: No task could run yet: imports, planning, first processes.
+        tail: Cores idle because no task was left to start.
+        memory: Cores idle while tasks waited for memory.
+        retries: Spent on attempts that failed.
+        scheduler: Cores idle between tasks although work was ready: pipes, bookkeeping, barriers, new processes.
+        assembly: After the last task: the many-body sums and the result.
+    """
+
+    startup: float = 0.0
+    tail: float = 0.0
+    memory: float = 0.0
+    retries: float = 0.0
+    scheduler: float = 0.0
+    assembly: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunRecord:
+    """What a run did; see design: run record.
+
+    Attributes:
+        wall_s: From the call to the result.
+        tasks: Tasks computed.
+        attempts: Starts of tasks; more than `tasks` when some were repeated.
+        lower_bound_s: No schedule of these measured task times can be shorter; see `account.lower_bound_s`.
+        efficiency: `lower_bound_s / wall_s`.
+        gap: Where the rest went.
+        cpu_utilisation: CPU time of the workers over wall time and usable cores.
+        peak_memory_gib: Largest sampled resident memory of all workers together.
+        memory_budget_gib: What tasks might be granted together.
+        policy: The policy after composition.
+        tuning: Which tuning, and why.
+        versions: Program and library versions.
+        machine: The machine.
+        methods: Model chemistries.
+        task_records: Every task.
+    """
+
+    wall_s: float
+    tasks: int
+    attempts: int
+    lower_bound_s: float
+    efficiency: float
+    gap: Gap
+    cpu_utilisation: float
+    peak_memory_gib: float
+    memory_budget_gib: float
+    policy: Policy
+    tuning: TuningChoice
+    versions: Mapping[str, str]
+    machine: Machine
+    methods: tuple[Method, ...]
+    task_records: tuple[TaskRecord, ...] = field(repr=False)
