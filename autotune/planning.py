@@ -91,8 +91,10 @@ def make(work: Workload, *, machine: Machine, manager: Manager, options: Options
     """Return the plan for a workload on a machine.
 
     Raises:
-        InputError: A strategy, parameter or tuning the user named cannot be used.
+        InputError: A strategy, parameter or tuning the user named cannot be used, or there is nothing to compute.
     """
+    if not work.tasks:
+        raise InputError("this expansion has no component to compute; raise max_nbody, or take bsse nocp")
     costs = Costs()
     load_s: dict[Method, float] = {}
     for task in work.tasks:

@@ -269,7 +269,7 @@ class Scheduler:
             {number: self._tasks[number].estimate for number in waiting},
             cores=cores,
             narrowest=self._policy.width,
-            widest=cores if tail else min(self._policy.widest, cores),
+            widest=min(self._policy.widest, cores),
             memory_gib=self._budget_gib if self._policy.memory_admission else math.inf,
             committed_core_s=sum(b.start.width * b.left_s(now_s) for b in self._batches.values()),
         )

@@ -148,7 +148,7 @@ class Policy:
         widest: Most cores given to a task that would hold up the rest; see `scheduler.widths`.
         order: `input`, `longest` (first) or `shortest` (first), by predicted time.
         level_barriers: Finish an n-body level before the next one starts.
-        widen_tail: Give idle cores to the last tasks.
+        widen_tail: Give idle cores to the last tasks, up to `widest`.
         batch_s: Tasks predicted to take less together go to a worker at once, so that it need not wait between them.
         learn: Predictions follow the measured times of finished tasks.
         follow_machine: When cores or memory of the machine change, the policy is made anew for what there is.

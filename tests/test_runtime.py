@@ -201,3 +201,68 @@ def test_a_bad_option_is_refused_before_anything_is_computed(faulty, options, me
     with pytest.raises(InputError) as caught:
         autotune.run(faulty(), **options)
     assert str(caught.value).startswith(message)
+
+
+def overlapping(records):
+    """Return the most tasks that ran at one time."""
+    changes = sorted(
+        [(r.started_s, 1) for r in records] + [(r.started_s + r.wall_s, -1) for r in records], key=lambda c: c
+    )
+    most = now = 0
+    for _, change in changes:
+        now += change
+        most = max(most, now)
+    return most
+
+
+def test_a_crash_in_a_batch_costs_its_own_task_and_the_others_of_the_batch_are_run_elsewhere(faulty, tmp_path):
+    with Session() as session:
+        result = session.run(faulty("water10", "crash", at=[6], once=str(tmp_path / "struck"), max_nbody=2))
+        record = session.record
+    assert result.return_result == 0.0
+    assert record.policy.batch_s > 0
+    assert record.attempts == record.tasks + 1
+    assert sorted(task.attempts for task in record.task_records) == [1] * (record.tasks - 1) + [2]
+
+
+def test_while_tasks_wait_and_cores_idle_workers_are_added(faulty, monkeypatch):
+    from autotune_plugins import strategy_adaptive_workers
+
+    if psutil.cpu_percent(0.5) > 50:
+        pytest.skip("other processes use the cores, so none idles")
+    monkeypatch.setattr(strategy_adaptive_workers, "SETTLE_S", 0.5)
+    with Session() as session:
+        session.run(faulty("water6", "sleep", seconds=0.2, max_nbody=3))
+        record = session.record
+    assert record.policy.workers == record.machine.cores
+    assert record.machine.cores < overlapping(record.task_records) <= record.policy.most_workers
+
+
+def test_busy_tasks_get_no_more_workers_than_cores(faulty, monkeypatch):
+    from autotune_plugins import strategy_adaptive_workers
+
+    monkeypatch.setattr(strategy_adaptive_workers, "SETTLE_S", 0.5)
+    with Session() as session:
+        session.run(faulty("water4", "spin", seconds=0.3, max_nbody=3))
+        assert overlapping(session.record.task_records) <= session.record.machine.cores
+
+
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="there is no core to take away")
+def test_when_cores_are_taken_away_in_mid_run_the_run_follows(faulty, monkeypatch):
+    from autotune import execute
+
+    monkeypatch.setattr(execute, "LOOK_AROUND_S", 0.2)
+    whole = os.sched_getaffinity(0)
+    seen = []
+
+    def shrink(snapshot):
+        seen.append(snapshot.cores)
+        os.sched_setaffinity(0, {min(whole)})
+
+    try:
+        with Session(Options(strategies=("hybrid", "dynamic_balancing")), on_progress=shrink) as session:
+            session.run(faulty("water4", "sleep", seconds=0.3, max_nbody=3))
+    finally:
+        os.sched_setaffinity(0, whole)
+    assert seen[0] == len(whole)
+    assert seen[-1] == 1

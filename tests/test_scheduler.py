@@ -291,6 +291,6 @@ def test_chosen_widths_never_raise_the_bound_on_the_makespan(tasks, cores, wides
 
 @pytest.mark.parametrize(("parallel", "width"), [(0.95, 4), (0.05, 1)])
 def test_the_last_task_is_widened_only_where_its_program_gains_from_it(parallel, width):
-    policy = Policy(workers=4, core_slots=4, widen_tail=True, level_barriers=False)
+    policy = Policy(workers=4, core_slots=4, widest=4, widen_tail=True, level_barriers=False)
     scheduler = Scheduler([planned(0, 10.0, parallel=parallel)], policy, cores=4, memory_budget_gib=8.0)
     assert [start.width for start in scheduler.decide(0.0)] == [width]

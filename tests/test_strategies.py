@@ -13,6 +13,7 @@ from autotune import policy
 from autotune.errors import InputError
 from autotune.hookspecs import hookimpl
 from autotune.manager import Manager
+from autotune.monitor import Snapshot
 from autotune.types import Context, Machine, Policy
 
 MANAGER = Manager()
@@ -120,6 +121,50 @@ def test_zero_configuration_uses_every_core_with_one_thread_longest_first_reside
         0,
         False,
     )
+
+
+def progress(**known):
+    usual = {
+        "done": 5,
+        "total": 100,
+        "running": 4,
+        "cores_in_use": 4,
+        "cores": 4,
+        "busy_cores": 4.0,
+        "idle_cores": 0.0,
+        "resident_gib": 1.0,
+        "budget_gib": 8.0,
+        "elapsed_s": 20.0,
+        "settled_s": 10.0,
+        "eta_s": None,
+        "composed": policy.compose(policy.choose(MANAGER.strategies, None), {}, context()),
+    }
+    return Snapshot(**{**usual, **known})
+
+
+@pytest.mark.parametrize("name", sorted(MANAGER.strategies))
+def test_where_nothing_is_amiss_no_strategy_changes_the_policy_in_mid_run(name):
+    composed = progress().composed
+    assert MANAGER.strategies[name].adapt(composed, progress()) == composed
+
+
+def test_while_other_processes_take_the_cores_no_task_is_wide_and_afterwards_they_are_again():
+    balancing, composed = MANAGER.strategies["dynamic_balancing"], progress().composed
+    assert composed.widest == 4
+    crowded = balancing.adapt(composed, progress(busy_cores=2.0))
+    assert (crowded.widest, crowded.widen_tail) == (1, False)
+    assert balancing.adapt(crowded, progress(busy_cores=2.0)) == crowded
+    assert balancing.adapt(crowded, progress()) == composed
+
+
+def test_idle_cores_are_filled_with_workers_only_while_all_workers_are_busy_and_up_to_a_limit():
+    workers, composed = MANAGER.strategies["adaptive_workers"], progress().composed
+    waiting = progress(busy_cores=1.0, idle_cores=3.0)
+    assert workers.adapt(composed, waiting).workers == 7
+    assert workers.adapt(composed, progress(busy_cores=1.0, idle_cores=3.0, running=3)) == composed
+    assert workers.adapt(composed, progress(busy_cores=1.0, idle_cores=3.0, settled_s=1.0)) == composed
+    full = dataclasses.replace(composed, workers=8, core_slots=8)
+    assert workers.adapt(full, progress(busy_cores=1.0, idle_cores=3.0, running=8)) == full
 
 
 def test_there_are_never_more_workers_than_tasks():

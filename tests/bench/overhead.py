@@ -54,6 +54,7 @@ def main() -> None:
     wall_ms = 1e3 * statistics.median(runs) / tasks
     # QCEngine's part runs on all cores at once; what is left of the wall time per task is ours.
     ours_ms = wall_ms - 1e3 * qcengine_s / cores
+    shares = {f"{1e3 * seconds:.0f} ms": overhead_share(seconds, qcengine_s) for seconds in (0.02, 0.1)}
     imports = {command: best_of(command) for command in ("import autotune", "autotune --help")}
     measured = {
         "tasks": tasks,
@@ -61,13 +62,14 @@ def main() -> None:
         "qcengine_ms_per_task_one_core": 1e3 * qcengine_s,
         "ours_ms_per_task": ours_ms,
         "runs_s": runs,
+        "share_of_wall_time_at_tasks_of": shares,
         "startup_s": imports,
     }
     print(json.dumps(measured, indent=1))
     if arguments.output:
         record = {
             "schema": "autotune.benchmark/1",
-            "what": "cost of the runtime per task that does nothing; start of the library and of the command",
+            "what": "cost of the runtime per task that does nothing or spins; start of library and command",
             "command": "python tests/bench/overhead.py",
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
             "machine": dataclasses.asdict(machine.detect()),
@@ -75,6 +77,26 @@ def main() -> None:
             "measured": measured,
         }
         arguments.output.write_text(json.dumps(record, indent=1) + "\n")
+
+
+def overhead_share(seconds: float, qcengine_s: float) -> float:
+    """Return which share of the cores' time goes neither into tasks of so many CPU seconds nor into QCEngine."""
+    from autotune.api import Session
+    from autotune.inputs import Expansion, from_xyz
+
+    text = (files("autotune.studies") / "workloads" / "water16.xyz").read_text()
+    made = Expansion(program="faulty", method="spin", keywords={"seconds": seconds}, max_nbody=2)
+    fields = from_xyz(text, name="water16", expansion=made)
+    shares = []
+    with Session() as session:
+        session.run(fields)
+        for _ in range(REPEATS):
+            session.run(fields)
+            record = session.record
+            assert record is not None
+            wall_s = record.wall_s - record.gap.startup
+            shares.append(1.0 - record.tasks * (seconds + qcengine_s) / session.machine.cores / wall_s)
+    return statistics.median(shares)
 
 
 def qcengine_alone_s(fields: dict[str, object]) -> float:

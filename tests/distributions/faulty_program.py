@@ -1,8 +1,9 @@
 """A QCEngine program for tests of the executor: it computes nothing, and fails in the way its method names.
 
 Installed as a distribution of its own (the dist-info beside it), so it enters by the same door as other plugins.
-The energy is minus the number of electrons, so sums are exact. Methods: `nothing`, or a fault that strikes fragments
-listed in the keyword `at` (numbers of real atoms); keyword `once` names a file: the fault strikes only until it exists.
+The energy is minus the number of electrons, so sums are exact. Methods: `nothing`; `sleep` and `spin` for `seconds`; or
+a fault. All strike fragments listed in the keyword `at` (numbers of real atoms); keyword `once` names a file: the fault
+strikes only until it exists.
 """
 
 import os
@@ -28,6 +29,7 @@ def harness():  # noqa: C901 - one fault after another
         "hang-in-grandchild": _hang_in_grandchild,
         "raise": _raise,
     }
+    timed = {"sleep": time.sleep, "spin": _spin}
 
     class Faulty(ProgramHarness):
         _defaults = {  # noqa: RUF012 - QCEngine's way
@@ -48,7 +50,7 @@ def harness():  # noqa: C901 - one fault after another
 
         def preflight(self, input_data):
             method = input_data.specification.model.method
-            if method not in (*faults, "diverge", "sleep"):
+            if method not in (*faults, *timed, "diverge"):
                 raise InputError(f"method {method!r} is not known; known are {', '.join(faults)}")
 
         def compute(self, input_data, config):
@@ -65,8 +67,8 @@ def harness():  # noqa: C901 - one fault after another
                     strikes = False
             if strikes and specification.model.method == "diverge":
                 raise ConvergenceError("did not converge")
-            if strikes and specification.model.method == "sleep":
-                time.sleep(keywords["seconds"])
+            if strikes and specification.model.method in timed:
+                timed[specification.model.method](keywords["seconds"])
             elif strikes:
                 faults[specification.model.method]()
             electrons = float(sum(z for z, r in zip(molecule.atomic_numbers, molecule.real, strict=True) if r))
@@ -81,6 +83,13 @@ def harness():  # noqa: C901 - one fault after another
             )
 
     return Faulty()
+
+
+def _spin(seconds):
+    """Use CPU time, so that whatever else wants the core makes the task longer."""
+    end = time.process_time() + seconds
+    while time.process_time() < end:
+        pass
 
 
 def _raise():

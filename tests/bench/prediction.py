@@ -1,0 +1,203 @@
+"""Measure how well costs are predicted: fit on some clusters, predict the tasks of others.
+
+Every task runs alone on one core of an otherwise idle machine, in a resident worker; runs of one cluster are repeated
+and interleaved with the others, and the median of a task's times counts. Prints a table, writes a record with every
+task's size, time and memory, from which the figures can be made again (`--from`).
+
+    python tests/bench/prediction.py --output results/prediction.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import statistics
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from importlib.resources import files
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from scipy.stats import spearmanr
+
+from autotune import costs, machine, memory, workload
+from autotune.api import Session, library_versions
+from autotune.inputs import Expansion, from_xyz
+from autotune.planning import Options
+from autotune.types import Task, TaskSize
+
+
+class Cluster(NamedTuple):
+    geometry: str
+    bsse: str
+    max_nbody: int
+
+
+class Case(NamedTuple):
+    method: str
+    basis: str
+    keywords: Mapping[str, object]
+    repeats: int
+    fitted: Sequence[Cluster]
+    predicted: Sequence[Cluster]
+
+
+WATERS, AMMONIA, BENZENES = Cluster("water6", "nocp", 3), Cluster("ammonia5", "nocp", 2), Cluster("benzene3", "nocp", 1)
+MIXED, COUNTERPOISE = Cluster("methanol_water6", "nocp", 2), Cluster("water4", "cp", 3)
+CASES = {
+    "HF/6-31G*": Case(
+        "hf",
+        "6-31g*",
+        {},
+        3,
+        [WATERS, AMMONIA, BENZENES],
+        [MIXED, COUNTERPOISE, Cluster("sodium_chloride_water6", "nocp", 2)],
+    ),
+    "DF-MP2/cc-pVDZ": Case(
+        "mp2", "cc-pvdz", {"density_fit": True}, 3, [WATERS, AMMONIA, BENZENES], [MIXED, COUNTERPOISE]
+    ),
+    "MP2/cc-pVDZ": Case("mp2", "cc-pvdz", {}, 2, [WATERS, AMMONIA, BENZENES], [MIXED, Cluster("water4", "cp", 2)]),
+    "B3LYP/def2-SVP": Case(
+        "b3lyp",
+        "def2-svp",
+        {},
+        1,
+        [Cluster("water4", "nocp", 3), AMMONIA, BENZENES],
+        [MIXED, Cluster("water4", "cp", 2)],
+    ),
+    "CCSD(T)/cc-pVDZ": Case(
+        "ccsd(t)",
+        "cc-pvdz",
+        {},
+        1,
+        [Cluster("water4", "nocp", 3), AMMONIA],
+        [MIXED, Cluster("water2", "cp", 2)],
+    ),
+}
+
+
+class Sample(NamedTuple):
+    cluster: Cluster
+    task: Task
+    seconds: float
+    peak_gib: float
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--case", action="append", choices=CASES, help="may be repeated; all by default")
+    parser.add_argument("--from", dest="source", type=Path, help="take the measurements from this record")
+    parser.add_argument("--output", type=Path, help="write the record here")
+    arguments = parser.parse_args()
+    before = json.loads(arguments.source.read_text()) if arguments.source else None
+    results = []
+    for name in arguments.case or CASES:
+        case = CASES[name]
+        samples = _read(case, before["cases"][name]["tasks"]) if before else list(_measured(case))
+        results.append((name, judged(case, samples), samples))
+        print(name, json.dumps(results[-1][1]), flush=True)
+    if arguments.output:
+        record = {
+            "schema": "autotune.benchmark/1",
+            "what": "time and memory of tasks of clusters that the fit did not see, predicted against measured alone",
+            "command": "python tests/bench/prediction.py " + " ".join(sys.argv[1:]),
+            "created": datetime.now(UTC).isoformat(timespec="seconds"),
+            "machine": before["machine"] if before else dataclasses.asdict(machine.detect()),
+            "versions": before["versions"] if before else library_versions(),
+            "cases": {
+                name: {**judgement, "tasks": [_row(sample) for sample in samples]}
+                for name, judgement, samples in results
+            },
+        }
+        arguments.output.write_text(
+            json.dumps(record, indent=None, separators=(",", ":")).replace('{"c', '\n{"c') + "\n"
+        )
+
+
+def judged(case: Case, samples: Sequence[Sample]) -> dict[str, object]:
+    """Return how far predictions of the unseen clusters are off."""
+    law = next(iter(costs.fit((s.task, s.seconds, 1) for s in samples if s.cluster in case.fitted).values()))
+    unseen = [sample for sample in samples if sample.cluster in case.predicted]
+    expected = np.array([costs.law_s(law, s.task.method, s.task.size) for s in unseen])
+    measured = np.array([s.seconds for s in unseen])
+    off = np.abs(expected / measured - 1.0)
+    inside = np.abs(np.log(expected / measured)) <= 1.645 * law.spread
+    over = [s.peak_gib > memory.need(s.task.method, s.task.size).peak_gib for s in samples]
+    return {
+        "tasks_fitted": len(samples) - len(unseen),
+        "tasks_predicted": len(unseen),
+        "median_relative_error": round(float(np.median(off)), 4),
+        "quantile_90_relative_error": round(float(np.quantile(off, 0.9)), 4),
+        "rank_correlation": round(float(spearmanr(expected, measured)[0]), 4),
+        "rank_correlation_of_sizes": round(_by_size(unseen, expected), 4),
+        "inside_90_percent_interval": round(float(np.mean(inside)), 4),
+        "total_predicted_over_measured": round(float(expected.sum() / measured.sum()), 4),
+        "tasks_above_predicted_memory": round(float(np.mean(over)), 4),
+        "seconds_per_operation": {term: float(f"{value:.3g}") for term, value in law.seconds.items()},
+        "spread": round(law.spread, 4),
+    }
+
+
+def _by_size(samples: Sequence[Sample], expected: Sequence[float]) -> float:
+    """Return the rank correlation with equal tasks averaged, whose order no prediction by size can know."""
+    groups: dict[TaskSize, list[tuple[float, float]]] = {}
+    for sample, seconds in zip(samples, expected, strict=True):
+        groups.setdefault(sample.task.size, []).append((seconds, sample.seconds))
+    means = [tuple(statistics.fmean(column) for column in zip(*pairs, strict=True)) for pairs in groups.values()]
+    return float(spearmanr(*zip(*means, strict=True))[0])
+
+
+def _measured(case: Case) -> Iterator[Sample]:
+    clusters = [*case.fitted, *case.predicted]
+    times: dict[tuple[Cluster, int], list[float]] = {}
+    peaks: dict[tuple[Cluster, int], float] = {}
+    works = {cluster: workload.load(_fields(case, cluster)) for cluster in clusters}
+    with Session(Options(workers=1, threads=1, tuning="none")) as session:
+        for _ in range(case.repeats):
+            for cluster in clusters:
+                session.run(_fields(case, cluster))
+                assert session.record is not None
+                for record in session.record.task_records:
+                    times.setdefault((cluster, record.number), []).append(record.wall_s)
+                    peaks[cluster, record.number] = max(peaks.get((cluster, record.number), 0.0), record.peak_gib)
+    for (cluster, number), walls in times.items():
+        yield Sample(cluster, works[cluster].tasks[number], statistics.median(walls), peaks[cluster, number])
+
+
+def _fields(case: Case, cluster: Cluster) -> dict[str, object]:
+    text = (files("autotune.studies") / "workloads" / f"{cluster.geometry}.xyz").read_text()
+    expansion = Expansion(
+        program="pyscf",
+        method=case.method,
+        basis=case.basis,
+        keywords=dict(case.keywords),
+        bsse=(cluster.bsse,),
+        max_nbody=cluster.max_nbody,
+    )
+    return from_xyz(text, name=cluster.geometry, expansion=expansion)
+
+
+def _row(sample: Sample) -> dict[str, object]:
+    return {
+        "cluster": list(sample.cluster),
+        "number": sample.task.number,
+        "seconds": float(f"{sample.seconds:.4g}"),
+        "peak_gib": float(f"{sample.peak_gib:.4g}"),
+        **dataclasses.asdict(sample.task.size),
+    }
+
+
+def _read(case: Case, rows: Sequence[Mapping[str, object]]) -> list[Sample]:
+    works = {cluster: workload.load(_fields(case, cluster)) for cluster in (*case.fitted, *case.predicted)}
+    samples = []
+    for row in rows:
+        cluster = Cluster(*row["cluster"])
+        samples.append(Sample(cluster, works[cluster].tasks[row["number"]], row["seconds"], row["peak_gib"]))
+    return samples
+
+
+if __name__ == "__main__":
+    main()
