@@ -133,10 +133,11 @@ class Executor:
 
     def _estimate(self, task: Task) -> Estimate:
         found = estimate(task, costs=self._plan.costs, manager=self._manager, machine=self._machine)
-        if self._policy.grant == "estimate" and found.grant_gib:
+        if self._policy.grant == "estimate" and found.grant_gib and found.memory_gib <= self._budget_gib:
             return found
-        # A program that manages its memory keeps to what it is told.
-        return replace(found, memory_gib=min(found.memory_gib, max(self._share_gib(1), LEAST_GRANT_GIB)))
+        # Its fastest algorithm does not fit or is not known; programs that manage memory keep to what they are told.
+        share_gib = max(self._share_gib(1), LEAST_GRANT_GIB)
+        return replace(found, grant_gib=0.0, memory_gib=min(found.memory_gib, share_gib))
 
     def _share_gib(self, width: int) -> float:
         policy = self._policy

@@ -232,5 +232,6 @@ def override(plan: Policy, options: Options, on: Machine) -> Policy:
             plan = replace(plan, workers=max(1, on.cores // options.threads), core_slots=max(on.cores, options.threads))
     if options.workers is not None:
         slots = options.workers * plan.width
-        plan = replace(plan, workers=options.workers, core_slots=slots, widest=min(plan.widest, slots))
+        most = options.workers
+        plan = replace(plan, workers=most, most_workers=most, core_slots=slots, widest=min(plan.widest, slots))
     return plan

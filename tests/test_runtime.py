@@ -238,6 +238,15 @@ def test_while_tasks_wait_and_cores_idle_workers_are_added(faulty, monkeypatch):
     assert record.machine.cores < overlapping(record.task_records) <= record.policy.most_workers
 
 
+def test_the_number_of_workers_that_the_user_gave_is_never_exceeded(faulty, monkeypatch):
+    from autotune_plugins import strategy_adaptive_workers
+
+    monkeypatch.setattr(strategy_adaptive_workers, "SETTLE_S", 0.5)
+    with Session(Options(workers=1)) as session:
+        session.run(faulty("water4", "sleep", seconds=0.2, max_nbody=3))
+        assert overlapping(session.record.task_records) == 1
+
+
 def test_busy_tasks_get_no_more_workers_than_cores(faulty, monkeypatch):
     from autotune_plugins import strategy_adaptive_workers
 

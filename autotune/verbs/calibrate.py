@@ -18,7 +18,11 @@ from autotune.verbs.tunings import verdict
 @click.option("--driver", type=click.Choice(["energy", "gradient", "hessian"]), help="Driver, instead of the study's.")
 @click.option("--keywords", metavar="LIST", default="", help="Program keywords: name=value,... or a JSON object.")
 @click.option("--budget", metavar="TIME", help="Time allowed: 90s, 2m, 1h. [default: the study's]")
-@click.option("--strategies", metavar="LIST", help="Strategies to search, with commas. [default: the five built in]")
+@click.option(
+    "--strategies",
+    metavar="LIST",
+    help="Strategies to search, with commas; others than the five built in are applied, too. [default: the five]",
+)
 @click.option("-o", "--output", metavar="FILE", help="Store the tuning here instead of the user's folder.")
 @click.option("--quiet", is_flag=True, help="Say only the outcome.")
 def calibrate(
@@ -40,13 +44,16 @@ def calibrate(
     keywords = inputs.parse_keywords(method.pop("keywords"))
     chosen = study.with_method(study.load(study_name), keywords=keywords or None, **method)
     manager = Manager()
+    searched = policy.choose(manager.strategies, strategies.split(",")) if strategies else None
+    applied = policy.choose(manager.strategies, None)
+    applied += [strategy for strategy in searched or () if strategy not in applied]
     store.check_writable(Path(output).parent if output else store.home())
     with Calibration(
         chosen,
         machine=machine.detect(),
         manager=manager,
-        strategies=policy.choose(manager.strategies, None),
-        searched=policy.choose(manager.strategies, strategies.split(",")) if strategies else None,
+        strategies=applied,
+        searched=searched,
         budget_s=study.parse_duration(budget) if budget else None,
         say=(lambda _: None) if quiet else (lambda line: click.echo(line, err=True)),
     ) as calibration:

@@ -21,9 +21,16 @@ if TYPE_CHECKING:
 @options.expansion_options
 @options.runtime_options
 @click.option("--replay", metavar="FILE", help="Take the tasks' times from this run record instead of predicting them.")
+@click.option(
+    "--contention",
+    type=click.FloatRange(min=1.0),
+    default=1.0,
+    metavar="FACTOR",
+    help="How much longer a task takes while all cores are busy than alone; as measured, such as 1.1.",
+)
 @click.option("--plot", metavar="FILE", help="Draw the schedule: a PNG, SVG or PDF file.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def simulate(source: str, replay: str | None, plot: str | None, as_json: bool, **given: Any) -> None:
+def simulate(source: str, replay: str | None, contention: float, plot: str | None, as_json: bool, **given: Any) -> None:
     """Show how a many-body expansion would run on another machine.
 
     Takes the same INPUT and options as `autotune run`; --cores and --memory describe the machine pretended. The
@@ -55,6 +62,7 @@ def simulate(source: str, replay: str | None, plot: str | None, as_json: bool, *
         machine=pretended,
         memory_budget_gib=plan.budget_gib,
         durations_s=_replayed(replay, work, estimates) if replay else None,
+        contention=lambda busy: 1.0 + (contention - 1.0) * min(1.0, busy),
     )
     if plot:
         from autotune import plots
