@@ -17,17 +17,14 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NamedTuple, Self
 
-from autotune import compare, planning, policy, store, study, workload
+from autotune import compare, policy, store, study, workload
 from autotune.api import library_versions
-from autotune.costs import Costs, fit
 from autotune.errors import AutotuneError, InputError, TaskError
-from autotune.execute import Executor
 from autotune.hookspecs import Strategy
-from autotune.machine import available_memory_gib
 from autotune.manager import Manager
-from autotune.pool import Pool
 from autotune.records import Evidence, Tuning
-from autotune.types import Context, Machine, Parameters, Policy, Task
+from autotune.timing import Timing
+from autotune.types import Context, Machine, Parameters, Policy
 
 if TYPE_CHECKING:
     import optuna
@@ -77,11 +74,7 @@ class Calibration:
         self._budget_s = budget_s or chosen.budget_s
         self._say = say
         self._started = time.monotonic()
-        self._pools: dict[frozenset[tuple[str, str]], Pool] = {}
-        self._costs = Costs()
-        self._samples: list[tuple[Task, float, int]] = []
-        self._largest = 0
-        self._versions: dict[str, str] = {}
+        self._timing = Timing(machine=machine, manager=manager)
         self._random = random.Random(chosen.seed)  # noqa: S311 - an order of runs, not a secret
         self.trials: list[Trial] = []
 
@@ -89,8 +82,7 @@ class Calibration:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for pool in self._pools.values():
-            pool.close()
+        self._timing.__exit__()
 
     def run(self) -> Tuning:
         """Climb, search, confirm; return the tuning, not yet stored.
@@ -132,14 +124,14 @@ class Calibration:
             search_workload=rung.name,
             budget_s=self._budget_s,
             spent_s=self._spent_s(),
-            largest_functions=self._largest,
+            largest_functions=self._timing.largest_functions,
         )
         method = work.methods[0]
-        law = fit(self._samples)[method]
+        law = self._timing.laws()[method]
         return Tuning(
             machine=self._machine,
             method=method,
-            program_version=self._versions.get(method.program, "unknown"),
+            program_version=self._timing.versions.get(method.program, "unknown"),
             strategies=tuple(strategy.name for strategy in self._strategies),
             parameters=parameters,
             law=law,
@@ -230,7 +222,7 @@ class Calibration:
 
     def _attempt(self, work: workload.Workload, plan: Policy) -> float | None:
         try:
-            return self._timed(work, plan, learn=plan.width == 1 and plan.workers <= self._machine.cores)
+            return self._timed(work, plan, learn=plan.workers <= self._machine.cores)
         except InputError:
             raise
         except AutotuneError as error:
@@ -238,45 +230,7 @@ class Calibration:
             return None
 
     def _timed(self, work: workload.Workload, plan: Policy, *, learn: bool) -> float:
-        """Run a workload in fresh workers of a loaded program and return the wall time in seconds."""
-        pool = self._pool(work, plan)
-        costs = self._costs if learn else Costs()
-        budget_gib = plan.memory_fraction * min(self._machine.memory_gib, available_memory_gib(self._machine))
-        started = time.monotonic()
-        executor = Executor(
-            work.tasks,
-            pool,
-            plan=planning.fixed(plan, costs=costs, budget_gib=budget_gib),
-            machine=self._machine,
-            manager=self._manager,
-            task_limit_s=max(1.0, self._left_s()),
-            started=started,
-        )
-        execution = executor.run()
-        wall_s = time.monotonic() - started
-        pool.retire_all()
-        if execution.failed:
-            raise TaskError(f"{execution.failed[0].label}: {execution.failed[0].error}")
-        if learn:
-            self._samples += [(work.tasks[r.number], r.wall_s, r.width) for r in execution.records]
-            self._largest = max(self._largest, *(task.size.functions for task in work.tasks))
-        return wall_s
-
-    def _pool(self, work: workload.Workload, plan: Policy) -> Pool:
-        environment = planning.environment(plan)
-        key = frozenset(environment.items())
-        pool = self._pools.get(key)
-        if pool is None:
-            pool = Pool(programs=list(work.recipe.programs.values()), environment=environment)
-            self._pools[key] = pool
-            pool.set_recipe(work.recipe.to_json())
-            checked = pool.check()
-            if checked.problems:
-                raise InputError("; ".join(checked.problems))
-            self._versions.update(checked.versions)
-            pool.retire_all()
-        pool.set_recipe(work.recipe.to_json())
-        return pool
+        return self._timing.run_s(work, plan, learn=learn, task_limit_s=max(1.0, self._left_s()))
 
     # --- small answers -----------------------------------------------------------------------------------------------
 
@@ -291,7 +245,7 @@ class Calibration:
         return Context(machine=self._machine, methods=work.methods, tasks=len(work.tasks))
 
     def _predicted_s(self, work: workload.Workload, plan: Policy) -> float:
-        alone_s = [self._costs.estimate(task).alone_s for task in work.tasks]
+        alone_s = [self._timing.costs.estimate(task).alone_s for task in work.tasks]
         return max(sum(alone_s) / min(plan.workers, self._machine.cores), *alone_s)
 
     def _spent_s(self) -> float:

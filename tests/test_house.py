@@ -42,7 +42,7 @@ LAYERS = (
     ("pool", "simulate", "planning"),
     ("monitor",),
     ("execute",),
-    ("api", "progress", "doctor", "plots"),
+    ("api", "progress", "doctor", "plots", "timing"),
     ("calibrate",),
     ("cli",),
     ("__main__", "__init__"),
