@@ -34,6 +34,10 @@ types: $(STAMP)
 bench: $(STAMP)  ## the measurements in results/; leave the machine alone meanwhile
 	$(BIN)/python tests/bench/against_upstream.py --pairs 5 --output results/against_upstream.json
 	$(BIN)/python tests/bench/overhead.py --output results/overhead.json
+	$(BIN)/python tests/bench/prediction.py --output results/prediction.json
+	$(BIN)/python tests/bench/efficiency.py --output results/efficiency.json
+	$(BIN)/python tests/bench/ablation.py --repeats 5 --output results/ablation.json
+	$(BIN)/python tests/bench/equality.py --output results/equality.json
 
 clean:
 	rm -rf $(VENV) build dist demo-out *.egg-info

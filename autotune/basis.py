@@ -1,4 +1,4 @@
-"""Exact counts of basis functions, from basis set names.
+"""Exact counts of basis functions, and what primitives they are made of, from basis set names.
 
 Rules: knows basis sets only, not programs; an unknown basis counts as 0 functions, because here a count only ranks
 costs - whether a basis exists is the program's own check before the first task.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from functools import cache
+from typing import Any
 
 _POLARISED = {"(d)": "*", "(d,p)": "**"}  # 6-31G(d) is 6-31G* under its other name
 
@@ -37,9 +38,26 @@ def atomic_number(symbol: str) -> int:
 
 
 @cache
+def primitives(basis: str, symbol: str) -> tuple[tuple[float, int], ...]:
+    """Return exponent (1/a0²) and number of functions of each primitive on one atom; empty where `functions` is 0."""
+    found = []
+    for shell in _shells(basis.strip().lower(), symbol.title()):
+        for momentum, row in _contractions(shell):
+            width = _width(shell, momentum)
+            pairs = zip(shell["exponents"], row, strict=True)
+            found += [(float(exponent), width) for exponent, coefficient in pairs if float(coefficient)]
+    return tuple(found)
+
+
+@cache
 def _count(basis: str, symbol: str) -> int:
+    return sum(_width(shell, momentum) for shell in _shells(basis, symbol) for momentum, _ in _contractions(shell))
+
+
+@cache
+def _shells(basis: str, symbol: str) -> tuple[dict[str, Any], ...]:
     if not basis:
-        return 0
+        return ()
     from basis_set_exchange import get_basis
 
     for name in _spellings(basis):
@@ -47,9 +65,8 @@ def _count(basis: str, symbol: str) -> int:
             data = get_basis(name, elements=[symbol])
         except KeyError:
             continue
-        shells = data["elements"][str(atomic_number(symbol))].get("electron_shells", [])
-        return sum(_shell_functions(shell) for shell in shells)
-    return 0
+        return tuple(data["elements"][str(atomic_number(symbol))].get("electron_shells", []))
+    return ()
 
 
 def _spellings(basis: str) -> Iterable[str]:
@@ -59,12 +76,15 @@ def _spellings(basis: str) -> Iterable[str]:
         yield basis[: ending.start()] + _POLARISED[ending.group()]
 
 
-def _shell_functions(shell: dict[str, object]) -> int:
-    momenta = shell["angular_momentum"]
-    coefficients = shell["coefficients"]
-    assert isinstance(momenta, list)
-    assert isinstance(coefficients, list)
+def _contractions(shell: dict[str, Any]) -> list[tuple[int, list[str]]]:
+    """Return momentum and coefficients of each contraction.
+
+    Several momenta (an sp shell) pair with one row each; one momentum may have many rows.
+    """
+    momenta, rows = shell["angular_momentum"], shell["coefficients"]
+    return list(zip(momenta if len(momenta) > 1 else momenta * len(rows), rows, strict=True))
+
+
+def _width(shell: dict[str, Any], momentum: int) -> int:
     spherical = shell["function_type"] == "gto_spherical"
-    # Several momenta (an sp shell) pair with one coefficient row each; one momentum may have many contractions.
-    contractions = momenta if len(momenta) > 1 else momenta * len(coefficients)
-    return sum(2 * m + 1 if spherical else (m + 1) * (m + 2) // 2 for m in contractions)
+    return 2 * momentum + 1 if spherical else (momentum + 1) * (momentum + 2) // 2

@@ -11,10 +11,11 @@ sizes say nothing about, but larger ones would, keeps its proportion instead of 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from autotune.memory import need
+from autotune.memory import Need, need
 from autotune.records import Law
 from autotune.terms import family, prior, terms
 from autotune.types import Estimate, Method, Task, TaskSize
@@ -43,9 +44,18 @@ class _Seen:
 
     count: int = 0
     sum_s: float = 0.0
+    sum_pairs: float = 0.0
     sum_square_log: float = 0.0
     sum_log: float = 0.0
     peak_gib: float = 0.0
+
+    def add(self, size: TaskSize, alone_s: float, peak_gib: float) -> None:
+        self.count += 1
+        self.sum_s += alone_s
+        self.sum_pairs += size.pairs
+        self.sum_log += math.log(alone_s)
+        self.sum_square_log += math.log(alone_s) ** 2
+        self.peak_gib = max(self.peak_gib, peak_gib)
 
     @property
     def mean_s(self) -> float:
@@ -55,6 +65,9 @@ class _Seen:
     def spread(self) -> float:
         variance = self.sum_square_log / self.count - (self.sum_log / self.count) ** 2
         return max(_LEAST_SPREAD, math.sqrt(max(0.0, variance)))
+
+    def typical(self, size: TaskSize) -> TaskSize:
+        return replace(size, pairs=self.sum_pairs / self.count)
 
 
 class Costs:
@@ -68,49 +81,42 @@ class Costs:
         self._given = dict(laws or {})
         self._laws: dict[Method, Law] = {}
         self._seen: dict[Method, dict[TaskSize, _Seen]] = {}
-        self._known: dict[tuple[Method, TaskSize], Estimate] = {}
+        self._needs: dict[tuple[Method, TaskSize], Need] = {}
 
     def estimate(self, task: Task) -> Estimate:
         """Return what a task is expected to cost."""
-        kind = (task.method, task.size)
-        found = self._known.get(kind)
-        if found is None:
-            found = self._known[kind] = self._fresh(*kind)
-        return found
+        method, size = task.method, task.size
+        seen = self._seen.get(method, {}).get(size)
+        law = self._law(method)
+        alone_s = law_s(law, method, size)
+        if seen:
+            # Right on average for tasks of this size; geometry still tells them apart.
+            alone_s *= seen.mean_s / law_s(law, method, seen.typical(size))
+        most, half_s = (law.parallel, law.half_s) if law else _PARALLEL[family(method)]
+        needed = self._needs.get((method, size))
+        if needed is None:
+            needed = self._needs[method, size] = need(method, size)
+        return Estimate(
+            alone_s=alone_s,
+            parallel=most * alone_s / (alone_s + half_s),
+            memory_gib=seen.peak_gib if seen and seen.peak_gib else needed.peak_gib,
+            grant_gib=needed.grant_gib,
+            spread=seen.spread if seen else law.spread if law else _UNMEASURED_SPREAD,
+        )
 
     def observe(self, task: Task, *, wall_s: float, width: int, peak_gib: float) -> None:
         """Learn from a finished task."""
         expected = self.estimate(task)
         alone_s = wall_s * expected.alone_s / expected.wall_s(width)
-        seen = self._seen.setdefault(task.method, {}).setdefault(task.size, _Seen())
-        seen.count += 1
-        seen.sum_s += alone_s
-        seen.sum_log += math.log(alone_s)
-        seen.sum_square_log += math.log(alone_s) ** 2
-        seen.peak_gib = max(seen.peak_gib, peak_gib)
+        self._seen.setdefault(task.method, {}).setdefault(task.size, _Seen()).add(task.size, alone_s, peak_gib)
         self._laws.pop(task.method, None)
-        self._known.clear()
-
-    def _fresh(self, method: Method, size: TaskSize) -> Estimate:
-        seen = self._seen.get(method, {}).get(size)
-        law = self._law(method)
-        alone_s = seen.mean_s if seen else law_s(law, method, size)
-        most, half_s = (law.parallel, law.half_s) if law else _PARALLEL[family(method)]
-        grant_gib, peak_gib = need(method, size)
-        return Estimate(
-            alone_s=alone_s,
-            parallel=most * alone_s / (alone_s + half_s),
-            memory_gib=seen.peak_gib if seen and seen.peak_gib else peak_gib,
-            grant_gib=grant_gib,
-            spread=seen.spread if seen else law.spread if law else _UNMEASURED_SPREAD,
-        )
 
     def _law(self, method: Method) -> Law | None:
         """Return the law of a method, fitted to what has finished; None while nothing is known."""
         if method not in self._seen:
             return self._given.get(method)
         if method not in self._laws:
-            samples = [(size, seen.mean_s, 1.0) for size, seen in self._seen[method].items()]
+            samples = [(seen.typical(size), seen.mean_s, 1.0) for size, seen in self._seen[method].items()]
             self._laws[method] = fit_law(method, samples, given=self._given.get(method))
         return self._laws[method]
 
@@ -128,21 +134,21 @@ def _contributions(law: Law | None, method: Method, size: TaskSize) -> dict[str,
 def fit(samples: Iterable[tuple[Task, float, int]]) -> dict[Method, Law]:
     """Return a law per method from (task, wall seconds, width) of tasks that ran.
 
-    Tasks of one size count as one sample of their mean, so that many small tasks do not outvote few large ones.
+    Tasks of one size have the weight of one task together, so that many small ones do not outvote few large ones.
     """
-    alone: dict[Method, dict[TaskSize, list[float]]] = {}
+    alone: dict[Method, list[tuple[TaskSize, float]]] = {}
     wide: dict[Method, list[tuple[TaskSize, float, int]]] = {}
     for task, wall_s, width in samples:
         if width == 1:
-            alone.setdefault(task.method, {}).setdefault(task.size, []).append(wall_s)
+            alone.setdefault(task.method, []).append((task.size, wall_s))
         else:
             wide.setdefault(task.method, []).append((task.size, wall_s, width))
     laws = {}
-    for method, sizes in alone.items():
-        law = fit_law(method, [(size, sum(walls) / len(walls), 1.0) for size, walls in sizes.items()])
-        logs = [math.log(wall / law_s(law, method, size)) for size, walls in sizes.items() for wall in walls]
+    for method, pairs in alone.items():
+        equal = Counter(size for size, _ in pairs)
+        law = fit_law(method, [(size, wall_s, 1.0 / equal[size]) for size, wall_s in pairs])
         most, half_s = _fit_parallel(law, method, wide.get(method, []))
-        laws[method] = Law(seconds=law.seconds, spread=_rms(logs), parallel=most, half_s=half_s)
+        laws[method] = replace(law, parallel=most, half_s=half_s)
     return laws
 
 
@@ -157,12 +163,12 @@ def fit_law(method: Method, samples: Sequence[tuple[TaskSize, float, float]], *,
     scale = math.exp(-sum(w * math.log(sum(row.values())) for row, w in rows) / sum(w for _, w in rows))
     scaled = [({term: scale * share for term, share in row.items()}, weight) for row, weight in rows]
     off = _nonnegative(scaled, RIDGE)
-    residuals = [math.log(sum(off[term] * share for term, share in row.items())) for row, _ in scaled]
+    squares = sum(w * math.log(sum(off[term] * share for term, share in row.items())) ** 2 for row, w in scaled)
     most, half_s = (given.parallel, given.half_s) if given else _PARALLEL[family(method)]
     before = given.seconds if given else prior(method)
     return Law(
         seconds={term: scale * off[term] * before[term] for term in off},
-        spread=_rms(residuals),
+        spread=max(_LEAST_SPREAD, math.sqrt(squares / sum(w for _, w in scaled))),
         parallel=most,
         half_s=half_s,
     )
@@ -208,7 +214,3 @@ def _fit_parallel(law: Law, method: Method, wide: Sequence[tuple[TaskSize, float
 
     grid = [(m / 20, half_s * 2.0**power) for m in range(21) for power in range(-6, 7)]
     return min(grid, key=lambda point: error(*point))
-
-
-def _rms(logs: Sequence[float]) -> float:
-    return max(_LEAST_SPREAD, math.sqrt(sum(log**2 for log in logs) / len(logs)))

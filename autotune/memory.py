@@ -15,12 +15,12 @@ from autotune.terms import density_fitted, family, orbitals
 from autotune.types import Method, TaskSize
 
 _KNOWN = frozenset({"pyscf"})  # programs whose thresholds these are
-BASE_GIB = 0.17  # a resident worker with its program loaded that has run larger tasks before
+BASE_GIB = 0.22  # a resident worker with its program loaded that has run larger tasks before
 _LIBRARIES_GIB = 0.14  # what a grant counts for program and libraries; see the PySCF harness
 _SLACK_GIB = 0.1  # growth of a resident worker between two looks of the program at its memory
 _FILL = 0.9  # share of what it is told that a program fills with arrays
 MARGIN = 1.1  # resident set over arrays, exceeded in one task of twenty
-_MARGINS = {"ccsd": 0.6, "ccsd(t)": 0.6}  # the harness's rule for CCSD is on the safe side
+_MARGINS = {"ccsd": 0.45, "ccsd(t)": 0.45}  # the harness's rule for CCSD is on the safe side
 _AUXILIARY = 5.0  # fitting functions for each basis function, largest of the usual sets
 _GRID_DOUBLES = 5.0e4  # per real atom and basis function: orbitals on a block of grid points
 _GRADIENT_FACTOR = 2.0  # derivatives of correlated methods hold densities of the size of the amplitudes

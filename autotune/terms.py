@@ -2,9 +2,10 @@
 
 Rules: pure arithmetic on sizes; knows methods by name, not programs. n basis functions, o occupied orbitals, v = n - o.
 Counts are the standard formal scalings (Helgaker, Jorgensen, Olsen: Molecular Electronic-Structure Theory, chapters 10,
-13, 14); the integrals are taken as n⁴ because programs keep them in memory for fragments. The prior seconds per
-operation were fitted to PySCF 2.14 on one core of an AMD EPYC (AVX2, 2026), see results/prediction.json; they set the
-proportions, a fit on other hardware scales all of them together first.
+13, 14). Integrals are counted as overlapping pairs of primitives × n² (`overlap.py`), which fits what was measured
+better than n⁴ or the square of the pairs. The prior seconds of an operation were fitted to PySCF 2.14 on one core of an
+AMD EPYC, to the clusters that results/prediction.json fits, not to those it predicts. They set the proportions; a fit
+on other hardware scales all of them together first.
 """
 
 from __future__ import annotations
@@ -17,21 +18,23 @@ from functools import cache
 from autotune.types import Method, TaskSize
 
 _FUNCTIONS_PER_ATOM = 8  # where the basis is unknown
+_PAIRS = 3.5  # overlapping pairs of primitives for each pair of functions, where the basis is unknown
 _COMPOSITE = re.compile(r"-?3c$")  # brings its basis set along
 
 # Seconds per operation of each term; see the module's docstring.
-_MEAN_FIELD = {"start": 0.012, "matrices": 3.0e-7, "integrals": 1.15e-8}
-_FITTED_FIELD = {"start": 0.013, "matrices": 2.8e-7, "exchange": 8.0e-9}
-_GRID = {"grid": 4.8e-5, "centres": 1.4e-3}
+_MEAN_FIELD = {"start": 0.01, "matrices": 2.7e-7, "integrals": 4.0e-9}
+_FITTED_FIELD = {"start": 0.013, "matrices": 3.2e-7, "exchange": 6.5e-9}
+_COUPLED = {"start": 0.013, "matrices": 2.1e-6, "integrals": 5.0e-9, "ladders": 9.0e-10, "rings": 4.3e-9}
+_GRID = {"grid": 2.9e-5, "centres": 2.0e-3}
 PRIORS: Mapping[str, Mapping[str, float]] = {
     "hf": _MEAN_FIELD,
     "hf df": _FITTED_FIELD,
-    "dft": {"start": 0.1, "matrices": 3.0e-7, "integrals": 3.0e-9, **_GRID},
+    "dft": {"start": 0.1, "matrices": 2.7e-7, "integrals": 2.0e-9, **_GRID},
     "dft df": {**_FITTED_FIELD, "start": 0.1, **_GRID},
-    "mp2": {**_MEAN_FIELD, "transformation": 2.0e-10},
-    "mp2 df": {**_FITTED_FIELD, "pairs": 2.0e-10},
-    "ccsd": {**_MEAN_FIELD, "matrices": 2.0e-6, "ladders": 1.2e-9, "rings": 5.0e-9},
-    "ccsd(t)": {**_MEAN_FIELD, "matrices": 2.0e-6, "ladders": 1.2e-9, "rings": 5.0e-9, "triples": 3.5e-10},
+    "mp2": {**_MEAN_FIELD, "transformation": 1.3e-10},
+    "mp2 df": {**_FITTED_FIELD, "pairs": 1.8e-10},
+    "ccsd": _COUPLED,
+    "ccsd(t)": {**_COUPLED, "triples": 2.1e-10},
     "semiempirical": {"start": 0.003, "matrices": 2.0e-8},
 }
 # A gradient or Hessian against an energy, before either was measured; a Hessian for each centre.
@@ -68,7 +71,7 @@ def terms(method: Method, size: TaskSize) -> dict[str, float]:
     counts = {
         "start": 1.0,
         "matrices": n**3,
-        "integrals": n**4,
+        "integrals": (size.pairs or _PAIRS * n**2) * n**2,
         "exchange": o * n**3,
         "grid": size.atoms * n**2,
         "centres": size.atoms * n,

@@ -6,7 +6,7 @@ in `store.py`, which is the only reader and writer of files.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 Parameter: TypeAlias = bool | int | float | str
@@ -76,12 +76,15 @@ class TaskSize:
         ghost_atoms: Ghost atoms (basis functions only).
         electrons: Electrons of the real atoms less the charge; core electrons included.
         functions: Basis functions on all centres, counted in the basis set's own convention; 0 where unknown.
+        pairs: Pairs of primitive functions that overlap, 0 where unknown. Sizes are equal without it: it differs a
+            little from one geometry to the next.
     """
 
     atoms: int
     ghost_atoms: int
     electrons: int
     functions: int
+    pairs: float = field(default=0.0, compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

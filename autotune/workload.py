@@ -15,6 +15,7 @@ from autotune import basis
 from autotune.component import Keys, Recipe
 from autotune.errors import InputError
 from autotune.fragments import check_distances, explicit_fragments
+from autotune.overlap import Overlaps
 from autotune.types import Method, Task, TaskSize
 
 if TYPE_CHECKING:
@@ -129,19 +130,24 @@ class _Sizes:
             basis.electrons(symbols, charge)
             for symbols, charge in zip(self._symbols, molecule.fragment_charges, strict=True)
         ]
+        positions = molecule.geometry.tolist()
+        self._positions = [[positions[atom] for atom in fragment] for fragment in molecule.fragments]
         self._functions: dict[str, list[int]] = {}
+        self._overlaps: dict[str, Overlaps] = {}
 
     def of(self, basis_name: str, real: Sequence[int], in_basis: Sequence[int]) -> TaskSize:
         functions = self._functions.get(basis_name)
         if functions is None:
             functions = [sum(basis.functions(basis_name, s) for s in symbols) for symbols in self._symbols]
             self._functions[basis_name] = functions
+            self._overlaps[basis_name] = Overlaps(self._symbols, self._positions, basis_name)
         atoms = sum(self._atoms[f - 1] for f in real)
         return TaskSize(
             atoms=atoms,
             ghost_atoms=sum(self._atoms[f - 1] for f in in_basis) - atoms,
             electrons=sum(self._electrons[f - 1] for f in real),
             functions=sum(functions[f - 1] for f in in_basis),
+            pairs=self._overlaps[basis_name].of([f - 1 for f in in_basis]),
         )
 
 

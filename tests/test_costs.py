@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from autotune import account, basis
 from autotune import costs as costs_module
 from autotune.costs import Costs, fit, law_s
 from autotune.memory import need
+from autotune.overlap import Overlaps
 from autotune.records import Law, TaskRecord
 from autotune.terms import PRIORS, family, prior, terms
 from autotune.types import Method, Task, TaskSize
@@ -174,6 +176,34 @@ def test_a_prediction_is_as_uncertain_as_what_it_comes_from():
     assert costs.estimate(unseen).spread < 0.5
 
 
+def test_primitives_of_a_basis_set_are_those_of_its_contractions():
+    assert len(basis.primitives("sto-3g", "H")) == 3
+    # 6-31G*, oxygen: 6 + 3 + 1 for each s, as many p less the core's, one Cartesian d.
+    assert sum(width for _, width in basis.primitives("6-31g*", "O")) == 10 + 3 * 4 + 6
+    assert basis.primitives("no-such-basis", "O") == ()
+
+
+@given(st.floats(0.0, 40.0), st.floats(0.0, 20.0))
+@settings(deadline=None, max_examples=30)
+def test_fewer_pairs_overlap_the_farther_two_fragments_are_apart(distance, more):
+    def pairs(z):
+        return Overlaps([["O"], ["H"]], [[[0.0, 0.0, 0.0]], [[0.0, 0.0, z]]], "6-31g*").of([0, 1])
+
+    apart = sum(Overlaps([[s]], [[[0.0] * 3]], "6-31g*").of([0]) for s in ("O", "H"))
+    assert apart <= pairs(distance + more) <= pairs(distance)
+    assert pairs(1e3) == apart
+
+
+def test_sizes_are_equal_whatever_overlaps_but_geometry_still_ranks_equal_sizes():
+    costs, loose, compact = Costs(), task(functions=38), task(functions=38)
+    loose = replace(loose, size=replace(loose.size, pairs=3000.0))
+    compact = replace(compact, size=replace(compact.size, pairs=5000.0))
+    assert loose.size == compact.size
+    costs.observe(loose, wall_s=1.0, width=1, peak_gib=0.1)
+    assert costs.estimate(loose).alone_s == pytest.approx(1.0)
+    assert costs.estimate(compact).alone_s > 1.2
+
+
 @pytest.mark.parametrize(
     ("method", "functions", "electrons", "measured_gib"),
     [
@@ -186,7 +216,7 @@ def test_a_prediction_is_as_uncertain_as_what_it_comes_from():
 def test_predicted_memory_lies_just_above_what_was_measured(method, functions, electrons, measured_gib):
     """Peaks of benzene and methanol-water clusters with PySCF 2.14."""
     of = task(method=method, functions=functions, electrons=electrons)
-    assert measured_gib < need(of.method, of.size).peak_gib < 1.3 * measured_gib
+    assert measured_gib < need(of.method, of.size).peak_gib < 1.15 * measured_gib + 0.1
 
 
 def test_amdahls_law_gives_the_time_at_a_width():

@@ -27,6 +27,7 @@ LAYERS = (
         "hookspecs",
         "inputs",
         "machine",
+        "overlap",
         "process",
         "store",
         "study",
@@ -181,3 +182,15 @@ def test_the_tables_in_the_readme_are_the_records_in_results():
         assert row in readme, row
     overhead = json.loads((ROOT / "results" / "overhead.json").read_text())["measured"]
     assert f"{overhead['ours_ms_per_task']:.1f} ms a task" in readme
+
+
+def test_the_table_of_predictions_in_the_docs_is_the_record_in_results():
+    document = (ROOT / "docs" / "scheduling.md").read_text()
+    for name, case in json.loads((ROOT / "results" / "prediction.json").read_text())["cases"].items():
+        row = (
+            f"| {name} | {case['tasks_fitted']} | {case['tasks_predicted']} |"
+            f" {100 * case['median_relative_error']:.1f} % | {100 * case['quantile_90_relative_error']:.1f} % |"
+            f" {case['rank_correlation']:.2f} | {case['rank_correlation_of_sizes']:.2f} |"
+        )
+        assert row in document, row
+        assert case["tasks_above_predicted_memory"] == 0.0

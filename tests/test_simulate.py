@@ -58,13 +58,21 @@ def test_oversubscribed_cores_are_no_free_lunch(waters):
     assert run(*waters, policy=crowded).makespan_s >= 0.95 * run(*waters).makespan_s
 
 
-def test_forty_thousand_tasks_on_64_cores_take_seconds_to_simulate(faulty):
+def test_a_hundred_thousand_tasks_on_64_cores_take_less_than_twenty_seconds_to_simulate(faulty):
     work = workload.load(faulty("water64", max_nbody=3))
+    tasks = [replace(work.tasks[number % len(work.tasks)], number=number) for number in range(100_000)]
     costs = Costs()
-    estimates = {task.number: costs.estimate(task) for task in work.tasks}
+    estimates = {task.number: costs.estimate(task) for task in tasks}
+    policy = replace(FULL, workers=64, core_slots=64, memory_admission=True)
+    here = replace(machine.detect(), cores=64)
     started = time.perf_counter()
-    run(work, estimates, cores=64, policy=replace(FULL, workers=64, core_slots=64, memory_admission=True))
-    assert (time.perf_counter() - started) / len(work.tasks) < 2e-4
+    simulate.simulate(tasks, estimates, policy=policy, machine=here, memory_budget_gib=256.0)
+    assert time.perf_counter() - started < 20
+
+
+def test_contention_makes_the_simulated_run_longer(waters):
+    free, crowded = run(*waters), run(*waters, contention=lambda busy: 1.0 + 0.2 * busy)
+    assert 1.1 < crowded.makespan_s / free.makespan_s <= 1.2
 
 
 def test_the_command_marks_its_answer_as_simulated_and_draws_it(tmp_path, faulty):

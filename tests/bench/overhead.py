@@ -1,7 +1,8 @@
 """Measure what autotune itself costs for each task: a thousand tasks that do nothing, through the whole runtime.
 
 QCEngine's own part is measured in the same run, in one process, and taken off: `qcengine.compute` of the same inputs
-with the same program, one after the other.
+with the same program, one after the other. Tasks that use the processor for 20 and 100 ms are run against plain
+processes, one for each core, that were given equal parts of the same inputs beforehand: what is more is infrastructure.
 
     python tests/bench/overhead.py --output results/overhead.json
 """
@@ -15,6 +16,7 @@ import os
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from datetime import UTC, datetime
 from importlib.resources import files
@@ -54,7 +56,7 @@ def main() -> None:
     wall_ms = 1e3 * statistics.median(runs) / tasks
     # QCEngine's part runs on all cores at once; what is left of the wall time per task is ours.
     ours_ms = wall_ms - 1e3 * qcengine_s / cores
-    shares = {f"{1e3 * seconds:.0f} ms": overhead_share(seconds, qcengine_s) for seconds in (0.02, 0.1)}
+    shares = {f"{1e3 * seconds:.0f} ms": overhead_share(seconds) for seconds in (0.02, 0.1)}
     imports = {command: best_of(command) for command in ("import autotune", "autotune --help")}
     measured = {
         "tasks": tasks,
@@ -62,7 +64,7 @@ def main() -> None:
         "qcengine_ms_per_task_one_core": 1e3 * qcengine_s,
         "ours_ms_per_task": ours_ms,
         "runs_s": runs,
-        "share_of_wall_time_at_tasks_of": shares,
+        "over_plain_processes_at_tasks_of": shares,
         "startup_s": imports,
     }
     print(json.dumps(measured, indent=1))
@@ -79,24 +81,72 @@ def main() -> None:
         arguments.output.write_text(json.dumps(record, indent=1) + "\n")
 
 
-def overhead_share(seconds: float, qcengine_s: float) -> float:
-    """Return which share of the cores' time goes neither into tasks of so many CPU seconds nor into QCEngine."""
+PLAIN = """
+import json, sys
+import qcengine
+from autotune import workload
+from autotune.component import atomic_input
+from autotune.manager import Manager
+Manager().register_programs()
+part, parts = int(sys.argv[2]), int(sys.argv[3])
+work = workload.load(json.load(open(sys.argv[1])))
+inputs = [atomic_input(work.recipe, t.level, t.real, t.basis) for t in work.tasks[part::parts]]
+config = {"ncores": 1, "memory": 1.0, "retries": 0}
+qcengine.compute(inputs[0], "faulty", task_config=config)
+print("ready", flush=True)
+sys.stdin.readline()
+for one in inputs:
+    qcengine.compute(one, "faulty", task_config=config, return_version=2)
+print("done", flush=True)
+"""
+
+
+def overhead_share(seconds: float) -> dict[str, object]:
+    """Return what autotune takes more than plain processes for tasks of so many CPU seconds, and the times."""
     from autotune.api import Session
     from autotune.inputs import Expansion, from_xyz
 
     text = (files("autotune.studies") / "workloads" / "water16.xyz").read_text()
     made = Expansion(program="faulty", method="spin", keywords={"seconds": seconds}, max_nbody=2)
     fields = from_xyz(text, name="water16", expansion=made)
-    shares = []
+    ours, plain = [], []
     with Session() as session:
         session.run(fields)
         for _ in range(REPEATS):
+            plain.append(plain_s(fields, session.machine.cores))
             session.run(fields)
             record = session.record
             assert record is not None
-            wall_s = record.wall_s - record.gap.startup
-            shares.append(1.0 - record.tasks * (seconds + qcengine_s) / session.machine.cores / wall_s)
-    return statistics.median(shares)
+            ours.append(record.wall_s - record.gap.startup)
+    return {"share": statistics.median(ours) / statistics.median(plain) - 1.0, "ours_s": ours, "plain_s": plain}
+
+
+def plain_s(fields: dict[str, object], cores: int) -> float:
+    """Return the seconds that plain processes take for all tasks, their start and the building of inputs left out."""
+    with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
+        json.dump(fields, file)
+        file.flush()
+        processes = [
+            subprocess.Popen(
+                [sys.executable, "-c", PLAIN, file.name, str(part), str(cores)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+            for part in range(cores)
+        ]
+        for process in processes:
+            process.stdout.readline()
+        started = time.perf_counter()
+        for process in processes:
+            process.stdin.write("go\n")
+            process.stdin.flush()
+        for process in processes:
+            process.stdout.readline()
+        seconds = time.perf_counter() - started
+        for process in processes:
+            process.communicate()
+    return seconds
 
 
 def qcengine_alone_s(fields: dict[str, object]) -> float:
