@@ -101,7 +101,7 @@ class Calibration:
         default_s: list[float] = []
         tuned_s: list[float] = []
         if winner_plan == default_plan:
-            self._say("the default was the best of the search; nothing to confirm")
+            self._say(f"the default was the best of {len(self.trials)} configurations; nothing to confirm")
         else:
             default_s, tuned_s = self._confirm(confirm_work, default_plan, winner_plan)
         verdict = compare.paired(default_s, tuned_s)

@@ -113,6 +113,10 @@ class Executor:
         while not scheduler.done:
             for start in scheduler.decide(time.monotonic()):
                 self._start(start)
+            if time.monotonic() - ticked >= TICK_S:
+                # Here, not after events: workers that just finished are at work again.
+                self._tick()
+                ticked = time.monotonic()
             was_bound = scheduler.memory_bound
             events = self._pool.wait(timeout_s=TICK_S, task_limit_s=self._task_limit_s)
             now = time.monotonic()
@@ -123,9 +127,6 @@ class Executor:
             for event in events:
                 self._take(event)
             self._pool.retire_after(self._policy.tasks_per_worker)
-            if now - ticked >= TICK_S:
-                self._tick()
-                ticked = now
         self._tick()
         return execution
 
