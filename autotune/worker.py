@@ -67,7 +67,7 @@ def work(pipe_fd: int, scratch: Path) -> None:
         process.become_subreaper()
         # Ctrl-C is the parent's to handle; programs that set their own handlers still can.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        scratch.mkdir(mode=0o700, parents=True, exist_ok=True)
+        scratch.mkdir(mode=0o700, exist_ok=True)
         os.chdir(scratch)
         _redirect_output(scratch / "output")
         with Connection(pipe_fd) as pipe:

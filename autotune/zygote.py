@@ -50,7 +50,7 @@ def serve(control_fd: int, programs: Sequence[str], scratch: str) -> None:
                         control.sendall(EXIT_REPORT.pack(workers.pop(pid), status))
             _kill_orphans(workers)
         if control.fileno() in readable:
-            request, fds, _, _ = socket.recv_fds(control, FORK_REQUEST.size, 1)
+            request, fds = _request(control)
             if not request:
                 break
             (number,) = FORK_REQUEST.unpack(request)
@@ -65,10 +65,25 @@ def serve(control_fd: int, programs: Sequence[str], scratch: str) -> None:
             workers[pid] = number
             os.close(fds[0])
     # The parent closed the socket, or is dead; in the second case nobody else cleans up.
-    for pid in workers:
-        process.kill_tree(pid)
-    _kill_orphans({})
+    _end_all()
     shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _request(control: socket.socket) -> tuple[bytes, list[int]]:
+    """Return a request and what came with it; an empty one when the parent is gone."""
+    try:
+        request, fds, _, _ = socket.recv_fds(control, FORK_REQUEST.size, 1)
+    except ConnectionResetError:  # it died with reports unread
+        return b"", []
+    return request, fds
+
+
+def _end_all() -> None:
+    """Kill all processes below and wait until none is left: one that is being killed may still write or start others."""
+    with contextlib.suppress(ChildProcessError):
+        while True:
+            _kill_orphans({})
+            os.wait()
 
 
 def _kill_orphans(workers: Mapping[int, int]) -> None:

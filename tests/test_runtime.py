@@ -173,8 +173,8 @@ def test_an_interrupted_or_killed_run_leaves_no_process_and_no_scratch(tmp_path,
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
-        # Under nohup the hang-up is ignored, and autotune leaves it so; here it must arrive.
-        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),  # noqa: PLW1509
+        # In the background or under nohup signals are ignored, and autotune leaves it so; here they must arrive.
+        preexec_fn=lambda: [signal.signal(s, signal.SIG_DFL) for s in (signal.SIGHUP, signal.SIGINT)],  # noqa: PLW1509
     )
     wait_until(lambda: len(list(scratch.glob("*/worker-*/output"))) == 2)
     below = processes_below(parent.pid)
