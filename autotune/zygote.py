@@ -79,7 +79,7 @@ def _request(control: socket.socket) -> tuple[bytes, list[int]]:
 
 
 def _end_all() -> None:
-    """Kill all processes below and wait until none is left: one that is being killed may still write or start others."""
+    """Kill all processes below and wait until none is left: one that is being killed may still write or fork."""
     with contextlib.suppress(ChildProcessError):
         while True:
             _kill_orphans({})
