@@ -194,3 +194,15 @@ def test_the_table_of_predictions_in_the_docs_is_the_record_in_results():
         )
         assert row in document, row
         assert case["tasks_above_predicted_memory"] == 0.0
+
+
+def test_the_table_of_equality_in_the_docs_is_the_record_in_results():
+    document, cases = (ROOT / "docs" / "accuracy.md").read_text(), {}
+    for case in json.loads((ROOT / "results" / "equality.json").read_text())["cases"]:
+        cases.setdefault((case["case"], case["driver"], case["tasks"]), []).append(case)
+    for (name, driver, tasks), runs in cases.items():
+        assert all(run["bit_equal_to_the_replay"] for run in runs)
+        versions = ", ".join(f"v{run['schema_version']}" for run in runs)
+        largest = max(run["largest_difference"] for run in runs)
+        assert largest < 1e-9
+        assert f"| {name} | {driver} | {tasks} | {versions} | yes | {largest:.0e} |" in document
