@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,9 +15,12 @@ if TYPE_CHECKING:
     from autotune.types import Estimate, Task
 
 
+NINE_OF_TEN = 1.645  # standard deviations to either side
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Row:
-    """Tasks of one class: one method, one n-body level, one size."""
+    """Tasks of one class: one method, one n-body level, one size; nine of ten take `task_s` within the factor."""
 
     method: str
     nbody: int
@@ -25,6 +29,7 @@ class _Row:
     ghost_atoms: int
     tasks: int
     task_s: float
+    within_factor: float
     memory_gib: float
     width: int
     total_s: float
@@ -38,7 +43,8 @@ class _Row:
 def estimate(source: str, as_json: bool, **given: Any) -> None:
     """Predict what a many-body expansion costs: tasks by class, time, memory, width, total.
 
-    Takes the same INPUT and options as `autotune run`, and starts nothing. Without a tuning of the method the times are
+    Takes the same INPUT and options as `autotune run`, and starts nothing. Nine of ten tasks are expected to take the
+    time shown within the factor beside it, up or down. Without a tuning of the method the times are
     an uncalibrated guess, good for proportions only.
     """
     from autotune import inputs, machine, planning, simulate, workload
@@ -86,6 +92,7 @@ def _rows(tasks: tuple[Task, ...], estimates: dict[int, Estimate], widths: dict[
                 ghost_atoms=size.ghost_atoms,
                 tasks=len(members),
                 task_s=sum(walls) / len(walls),
+                within_factor=math.exp(NINE_OF_TEN * estimates[first].spread),
                 memory_gib=estimates[first].memory_gib,
                 width=max(widths[task.number] for task in members),
                 total_s=sum(wall * widths[task.number] for wall, task in zip(walls, members, strict=True)),
@@ -98,10 +105,11 @@ def _table(answer: dict[str, Any], rows: list[_Row]) -> str:
     from autotune.progress import duration
 
     lines = [
-        "n-body   tasks   functions   electrons   ghosts   s/task      GiB   width   core-seconds   method",
+        "n-body   tasks   functions   electrons   ghosts   s/task   within      GiB   width   core-seconds   method",
         *(
             f"{row.nbody:6d} {row.tasks:7d} {row.functions:11d} {row.electrons:11d} {row.ghost_atoms:8d}"
-            f" {row.task_s:8.3f} {row.memory_gib:8.2f} {row.width:7d} {row.total_s:14.1f}   {row.method}"
+            f" {row.task_s:8.3f}   ×/{row.within_factor:5.2f} {row.memory_gib:8.2f} {row.width:7d} {row.total_s:14.1f}"
+            f"   {row.method}"
             for row in rows
         ),
         (
