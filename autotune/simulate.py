@@ -16,7 +16,7 @@ from autotune.records import TaskRecord
 from autotune.scheduler import Finished, Planned, Scheduler, Start
 from autotune.types import Estimate, Machine, Policy, Task
 
-DISPATCH_S = 1.1e-3  # measured cost of one task in the runtime beside its own work; results/overhead.json
+DISPATCH_S = 0.5e-3  # measured cost of one task in the runtime beside its own work; results/overhead.json
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
