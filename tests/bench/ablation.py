@@ -105,6 +105,7 @@ def ablated(name: str, load: Load, repeats: int) -> dict[str, object]:
             with circumstances(load) as options:
                 seconds, records[side] = timed(fields, options, SIDES[side])
             times[side].append(seconds)
+            print(f"  {repeat + 1}/{repeats} {side}: {seconds:.2f} s", flush=True)
     rows = {}
     print(f"{name}: {len(records[ALL].task_records)} tasks, all on {min(times[ALL]):.2f} s")
     simulated = simulation(fields, load, records[ALL])
