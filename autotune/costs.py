@@ -23,8 +23,8 @@ from autotune.types import Estimate, Method, Task, TaskSize
 RIDGE = 0.05  # weight of a term's prior against one measured size
 _SWEEPS = 500
 _LEAST_SPREAD, _UNMEASURED_SPREAD = 0.05, 0.5
-# Share of the time that divides over cores, at most, and the seconds of a task of which half of that does; measured
-# with PySCF on two cores in the environment that `method_tuning` sets (results/prediction.json).
+# Share of the time that divides over cores, at most, and the seconds of a task of which half of that does. Judged from
+# a few clusters on one and two cores with PySCF in the environment that `method_tuning` sets; a tuning fits its own.
 _PARALLEL: Mapping[str, tuple[float, float]] = {
     "hf": (0.97, 0.06),
     "hf df": (0.9, 0.5),

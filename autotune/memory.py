@@ -1,10 +1,10 @@
 """What a task holds in memory, and the grant at which its program takes its fastest algorithm.
 
 Rules: pure arithmetic. Programs switch algorithms silently where their arrays do not fit what they are told: PySCF's HF
-of a benzene molecule takes 2.0 s with its integrals in memory and 11.8 s without, B3LYP 8.8 s and 18.3 s (6-31G* and
-def2-SVP, one core). So a grant lies just above the last threshold, not at an even share of the machine. Formulas are
-the programs' own conditions: PySCF 2.14 `scf.hf._is_mem_enough`, `df.df`, `mp.mp2`, and the harness's own rule for CCSD
-(`pyscf_calculation._fits_in_memory`). They count arrays; resident sets were measured to be what `MARGIN` covers.
+then makes its integrals anew in each cycle, which takes several times as long. So a grant lies just above the last
+threshold, not at an even share of the machine. Formulas are the programs' own conditions: PySCF 2.14
+`scf.hf._is_mem_enough`, `df.df`, `mp.mp2`, and the harness's own rule for CCSD (`pyscf_calculation._fits_in_memory`).
+They count arrays; resident sets were measured to be what `MARGIN` covers (results/prediction.json).
 """
 
 from __future__ import annotations

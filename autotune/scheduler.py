@@ -216,7 +216,9 @@ class Scheduler:
             if fits and (hold is None or hold.lets_pass(now_s + estimate.wall_s(width), width, memory_gib)):
                 later = self._hold(wanted, memory_gib, now_s) if width < wanted else None
                 if later is None or now_s + estimate.wall_s(width) <= later.at_s + estimate.wall_s(wanted):
-                    chosen = Start((entry[2], *self._batch(queue, estimate, width)), width, memory_gib)
+                    # Behind a hold only this one was found to end in time.
+                    others = [] if hold else self._batch(queue, estimate, width)
+                    chosen = Start((entry[2], *others), width, memory_gib)
                     break
             hold = hold or self._hold(wanted, memory_gib, now_s)
             skipped.append(entry)

@@ -160,6 +160,15 @@ def test_no_slot_stays_idle_while_a_task_waits_that_fits(tasks, cores, admission
     machine.run()
 
 
+def test_a_batch_does_not_slip_past_a_task_that_waits_for_memory():
+    """The first of a batch would end in time, all of them together would not."""
+    big = [planned(0, 10.0, memory_gib=5.0), planned(1, 9.5, memory_gib=5.0)]
+    tiny = [planned(n, 6.0) for n in range(2, 42)]
+    policy = Policy(workers=2, core_slots=2, order="longest", level_barriers=False, memory_admission=True, batch_s=13.0)
+    scheduler = Scheduler([*big, *tiny], policy, cores=2, memory_budget_gib=5.1)
+    assert [start.numbers for start in scheduler.decide(0.0)] == [(0,), (2,)]
+
+
 @given(tasks_of, policies)
 @settings(max_examples=100, deadline=None)
 def test_what_passes_a_task_that_waits_for_memory_does_not_hold_it_up(tasks, policy):
