@@ -35,6 +35,17 @@ def test_the_result_goes_to_standard_output_and_everything_else_to_standard_erro
     assert lines[-1].startswith("10 tasks in ")
 
 
+def test_where_nothing_has_to_be_computed_the_missing_record_is_explained(tmp_path, faulty):
+    path, record = tmp_path / "input.json", tmp_path / "record.json"
+    fields = faulty("water4", max_nbody=1)
+    fields["specification"]["keywords"]["bsse_type"] = ["cp"]
+    path.write_text(json.dumps(fields))
+    status, output, errors = call("run", path, "--record", record)
+    assert (status, json.loads(output)["return_result"]) == (0, 0.0)
+    assert errors == "nothing had to be computed for this expansion, so there is no record of a run\n"
+    assert not record.exists()
+
+
 def test_standard_input_and_an_output_file_give_the_same_result_quietly(input_file, tmp_path):
     output = tmp_path / "result.json"
     status, out, errors = call("run", "-", "-o", output, "--quiet", stdin=input_file.read_text())

@@ -61,9 +61,13 @@ def run(source: str, output: str | None, record: str | None, quiet: bool, **give
         store.write_text(Path(output), answer + "\n")
     else:
         click.echo(answer)
-    if record and session.record:
+    if session.record is None:
+        if not quiet or record:
+            click.echo("nothing had to be computed for this expansion, so there is no record of a run", err=True)
+        return
+    if record:
         store.save_run(session.record, Path(record))
-    if not quiet and session.record:
+    if not quiet:
         click.echo(_summary(session.record), err=True)
 
 
