@@ -13,9 +13,12 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from autotune import account, machine, planning, workload
+from autotune import account, machine, planning, recall, workload
+from autotune.entries import Entry
 from autotune.errors import InputError, TaskError
-from autotune.execute import Execution, Executor
+from autotune.execute import Executor
+from autotune.execution import Care, Execution
+from autotune.journal import Journal
 from autotune.manager import Manager
 from autotune.monitor import Snapshot
 from autotune.planning import Options
@@ -44,13 +47,17 @@ class Session:
         *,
         on_progress: Callable[[Snapshot], None] | None = None,
         on_choice: Callable[[TuningChoice], None] | None = None,
+        on_notice: Callable[[str], None] | None = None,
     ) -> None:
         self._options = options or Options()
         self._on_progress, self._on_choice = on_progress, on_choice
+        self._say = on_notice or (lambda _: None)
         self._manager = Manager()
         self._pool: Pool | None = None
         self._programs: tuple[str, ...] = ()
         self._environment: dict[str, str] = {}
+        self._journal: Journal | None = None
+        self._journal_opened = False
         self.record: RunRecord | None = None
         # The whole machine's key: a tuning measured on all cores is still the nearest for fewer.
         limited = machine.detect(cores=self._options.cores, memory_gib=self._options.memory_gib)
@@ -63,10 +70,13 @@ class Session:
         self.close()
 
     def close(self) -> None:
-        """End the worker processes."""
+        """End the worker processes; write what is left to the journal and close it."""
         if self._pool is not None:
             self._pool.close()
             self._pool = None
+        if self._journal is not None:
+            self._journal.close()
+        self._journal, self._journal_opened = None, False
 
     def run(self, many_body_input: object) -> ManyBodyResult | ManyBodyResultV1:
         """Return the result of a many-body input, in the schema version it came in.
@@ -77,8 +87,11 @@ class Session:
         Raises:
             InputError: The input or an option cannot be used; nothing was computed.
             TaskError: A program failed on at least one fragment; the others were computed.
+            ResourceError: The journal cannot be written.
         """
         started = time.monotonic()
+        if not self._journal_opened:
+            self._journal, self._journal_opened = recall.opened(self._options, self._say), True
         methods = workload.methods_of(many_body_input)
         programs = sorted({method.program for method in methods})
         guess = planning.guess(methods, machine=self.machine, manager=self._manager, options=self._options)
@@ -93,7 +106,9 @@ class Session:
             self._on_choice(plan.chosen)
         pool = self._open_pool(programs, plan.policy)
         try:
-            pool.set_recipe(work.recipe.to_json())
+            pool.set_recipe(replace(work.recipe, rescue=self._options.rescue).to_json())
+            if self._options.enforce_memory:
+                pool.enforce(plan.budget_gib)
             pool.prepare(min(plan.policy.workers, len(work.tasks)))
             checked = pool.check()
         except BaseException:
@@ -101,36 +116,64 @@ class Session:
             raise
         if checked.problems:
             raise InputError("; ".join(checked.problems))
+        care = self._care(checked.versions)
+        known = recall.recalled(work, care, resume=self._options.resume)
+        if self._options.resume:
+            self._say(f"{len(known)} of {len(work.tasks)} tasks are in the journal and are not computed again")
+        execution = self._execute(work, known, plan=plan, care=care, started=started)
+        result = None if execution.failed else work.assemble(execution.values, execution.results)
+        self.record = _record(
+            execution,
+            plan=plan,
+            machine=self.machine,
+            work=work,
+            recalled=len(known),
+            wall_s=time.monotonic() - started,
+            versions=checked.versions,
+        )
+        self._manager.run_done(self.record)
+        if result is None:
+            error = _failure(execution, work)
+            error.add_note(recall.kept_note(care.journal, len(execution.values)))
+            raise error
+        return result
+
+    def _care(self, versions: Mapping[str, str]) -> Care:
+        options = self._options
+        return Care(
+            journal=self._journal,
+            versions=versions,
+            rescue=options.rescue,
+            fail_fast=options.fail_fast,
+            task_limit_s=options.task_limit_s,
+            scratch_gib=options.scratch_gib,
+        )
+
+    def _execute(
+        self, work: workload.Workload, known: Mapping[str, Entry], *, plan: planning.Plan, care: Care, started: float
+    ) -> Execution:
+        """Run the tasks that are not known and return what came out, the known ones among it."""
+        assert self._pool is not None
         executor = Executor(
-            work.tasks,
-            pool,
+            [task for task in work.tasks if task.key not in known],
+            self._pool,
             plan=plan,
             machine=self.machine,
             manager=self._manager,
-            task_limit_s=self._options.task_limit_s,
+            care=care,
             started=started,
             on_progress=self._on_progress,
         )
         self._manager.run_started(work.tasks, plan.policy, self.machine)
         try:
             execution = executor.run()
-        except BaseException:
+        except BaseException as error:
             self.close()
+            error.add_note(recall.kept_note(care.journal, len(executor.execution.values) + len(known)))
             raise
-        failed = execution.failed
-        result = None if failed else work.assemble(execution.values, execution.results)
-        self.record = _record(
-            execution,
-            plan=plan,
-            machine=self.machine,
-            work=work,
-            wall_s=time.monotonic() - started,
-            versions=checked.versions,
-        )
-        self._manager.run_done(self.record)
-        if result is None:
-            raise TaskError(_failure_message(execution))
-        return result
+        execution.values.update((key, entry.values) for key, entry in known.items())
+        execution.results.update((key, entry.result) for key, entry in known.items() if entry.result is not None)
+        return execution
 
     def _open_pool(self, programs: Sequence[str], plan: Policy) -> Pool:
         environment = planning.environment(plan)
@@ -164,6 +207,7 @@ def _record(
     plan: planning.Plan,
     machine: Machine,
     work: workload.Workload,
+    recalled: int,
     wall_s: float,
     versions: Mapping[str, str],
 ) -> RunRecord:
@@ -179,6 +223,7 @@ def _record(
     return RunRecord(
         wall_s=wall_s,
         tasks=len(work.tasks),
+        recalled=recalled,
         attempts=execution.attempts,
         lower_bound_s=bound_s,
         efficiency=bound_s / wall_s,
@@ -217,8 +262,21 @@ def library_versions() -> dict[str, str]:
     return found
 
 
-def _failure_message(execution: Execution) -> str:
+def _failure(execution: Execution, work: workload.Workload) -> TaskError:
+    """Return what to raise for a run with failed tasks: a line for people, everything by label for programs."""
     failed = execution.failed
-    named = [f"{record.label}: {' '.join(record.error.split())[-400:]}" for record in failed[:NAMED_FAILURES]]
+    named = [f"{r.label}: {r.error_type}: {' '.join(r.error.split())[-400:]}" for r in failed[:NAMED_FAILURES]]
     more = f"; and {len(failed) - NAMED_FAILURES} more" if len(failed) > NAMED_FAILURES else ""
-    return f"{len(failed)} of {len(execution.records)} fragments failed: {'; '.join(named)}{more}"
+    left = len(work.tasks) - len(execution.values) - len(failed)
+    stopped = f"; {left} were not started after that" if left else ""
+    errors = {record.number: (record.error_type, record.error) for record in failed}
+    return TaskError(
+        f"{len(failed)} of {len(work.tasks)} fragments failed{stopped}: {'; '.join(named)}{more}",
+        done={
+            label: execution.values[task.key]
+            for task in work.tasks
+            if task.key in execution.values
+            for label in task.labels
+        },
+        failed={label: errors[task.number] for task in work.tasks if task.number in errors for label in task.labels},
+    )

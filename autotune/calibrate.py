@@ -11,15 +11,16 @@ fails is told to Optuna as failed. Equal policies are measured once.
 
 from __future__ import annotations
 
+import contextlib
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NamedTuple, Self
 
 from autotune import compare, policy, store, study, workload
 from autotune.api import library_versions
-from autotune.errors import AutotuneError, InputError, TaskError
+from autotune.errors import AutotuneError, InputError, ResourceError, TaskError
 from autotune.hookspecs import Strategy
 from autotune.manager import Manager
 from autotune.records import Evidence, Tuning
@@ -93,7 +94,8 @@ class Calibration:
         """
         self._say(f"calibrating {self._method()} within {self._budget_s:.0f} s")
         rung, work = self._climb()
-        best = self._search(work)
+        with _storage_errors():
+            best = self._search(work)
         confirm_rung, confirm_work = self._pick_confirmation()
         context = self._context(confirm_work)
         default_plan = policy.compose(self._strategies, {}, context)
@@ -273,6 +275,22 @@ class Calibration:
             study_name=name,
             sampler=optuna.samplers.TPESampler(seed=self._study.seed, n_startup_trials=6),
         )
+
+
+@contextlib.contextmanager
+def _storage_errors() -> Iterator[None]:
+    """Say in one line that the search's database cannot be written."""
+    from optuna.exceptions import StorageInternalError
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        yield
+    except (SQLAlchemyError, StorageInternalError) as error:
+        reason = str(getattr(error, "orig", None) or error.__cause__ or error).splitlines()[0]
+        raise ResourceError(
+            f"the search in {store.home() / 'searches'} cannot be written ({reason}); free space or set"
+            f" {store.HOME_VARIABLE}"
+        ) from error
 
 
 def _failed_state() -> optuna.trial.TrialState:

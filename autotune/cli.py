@@ -32,18 +32,27 @@ def main() -> None:
         status = cli.main(standalone_mode=False)
     except AutotuneError as error:
         click.echo(f"autotune: {error}", err=True)
+        _echo_notes(error)
         status = error.exit_code
     except click.UsageError as error:
         error.show()
         status = 2
-    except (click.Abort, KeyboardInterrupt):
+    except (click.Abort, KeyboardInterrupt) as stop:
         click.echo("autotune: interrupted; no process was left running", err=True)
+        _echo_notes(stop.__cause__ if isinstance(stop, click.Abort) else stop)
         status = INTERRUPTED
     except BrokenPipeError:
         # The reader of our output went away, as `head` does.
         sys.stderr.close()
         status = 0
     sys.exit(status if isinstance(status, int) else 0)
+
+
+def _echo_notes(error: BaseException | None) -> None:
+    """Say what was added to an error on its way up: what is kept, and how to go on."""
+    for note in getattr(error, "__notes__", []):
+        if note:
+            click.echo(f"autotune: {note}", err=True)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

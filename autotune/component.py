@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
@@ -29,12 +29,14 @@ class Recipe:
         programs: QCEngine program of each model chemistry.
         specifications: AtomicSpecification fields of each model chemistry, as upstream passes them.
         keep_results: The user wants whole AtomicResults back, not only energies and derivatives.
+        rescue: Keywords laid over a component's own in a second attempt, where the first did not converge.
     """
 
     molecule: Molecule
     programs: Mapping[str, str]
     specifications: Mapping[str, Mapping[str, Any]]
     keep_results: bool
+    rescue: Mapping[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> str:
         """Return the recipe as text, for the workers."""
@@ -46,6 +48,7 @@ class Recipe:
                 "programs": dict(self.programs),
                 "specifications": {level: dict(fields) for level, fields in self.specifications.items()},
                 "keep_results": self.keep_results,
+                "rescue": dict(self.rescue),
             },
             default=str,
         )
@@ -101,12 +104,17 @@ def fragment_molecule(whole: Molecule, real: Sequence[int], basis: Sequence[int]
     return Molecule(validate=False, **fields)
 
 
-def atomic_input(recipe: Recipe, level: str, real: Sequence[int], basis: Sequence[int]) -> AtomicInput:
-    """Return the QCSchema v2 input of one component."""
+def atomic_input(
+    recipe: Recipe, level: str, real: Sequence[int], basis: Sequence[int], *, rescue: bool = False
+) -> AtomicInput:
+    """Return the QCSchema v2 input of one component; with the recipe's `rescue` keywords over its own where asked."""
     from qcelemental.models.v2 import AtomicInput
 
     molecule = fragment_molecule(recipe.molecule, real, basis)
-    return AtomicInput(molecule=molecule, specification=copy.deepcopy(dict(recipe.specifications[level])))
+    specification = copy.deepcopy(dict(recipe.specifications[level]))
+    if rescue:
+        specification["keywords"] = {**(specification.get("keywords") or {}), **recipe.rescue}
+    return AtomicInput(molecule=molecule, specification=specification)
 
 
 class Keys:

@@ -21,6 +21,7 @@ from autotune.terms import family, prior, terms
 from autotune.types import Estimate, Method, Task, TaskSize
 
 RIDGE = 0.05  # weight of a term's prior against one measured size
+CONTRADICTED = 0.5  # of its spread: so much better the prior must fit before a stored law is dropped
 _SWEEPS = 500
 _LEAST_SPREAD, _UNMEASURED_SPREAD = 0.05, 0.5
 # Share of the time that divides over cores, at most, and the seconds of a task of which half of that does. Judged from
@@ -117,7 +118,13 @@ class Costs:
             return self._given.get(method)
         if method not in self._laws:
             samples = [(seen.typical(size), seen.mean_s, 1.0) for size, seen in self._seen[method].items()]
-            self._laws[method] = fit_law(method, samples, given=self._given.get(method))
+            given = self._given.get(method)
+            law = fit_law(method, samples, given=given)
+            if given and len(samples) > 1:
+                # A stored law that measured times contradict makes way for the prior.
+                anew = fit_law(method, samples)
+                law = anew if anew.spread < CONTRADICTED * law.spread else law
+            self._laws[method] = law
         return self._laws[method]
 
 

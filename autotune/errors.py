@@ -6,6 +6,17 @@ is a defect of this project and keeps its traceback.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+MOST_QUOTED = 300
+
+
+def one_line(text: object) -> str:
+    """Return what a file or another library says as one printable line of at most `MOST_QUOTED` characters."""
+    line = " ".join(str(text).split())
+    shown = "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in line[:MOST_QUOTED])
+    return shown if len(line) <= MOST_QUOTED else f"{shown}…"
+
 
 class AutotuneError(Exception):
     """Base of all expected errors."""
@@ -26,6 +37,21 @@ class ResourceError(AutotuneError):
 
 
 class TaskError(AutotuneError):
-    """A program failed on one or more fragments."""
+    """A program failed on one or more fragments.
+
+    Attributes:
+        done: Values of the tasks that were computed, by QCManyBody label: `energy`, `gradient`, `hessian`.
+        failed: Kind and message of those that were not, by QCManyBody label.
+    """
 
     exit_code = 1
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        done: Mapping[str, Mapping[str, object]] | None = None,
+        failed: Mapping[str, tuple[str, str]] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.done, self.failed = dict(done or {}), dict(failed or {})

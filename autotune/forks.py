@@ -11,12 +11,12 @@ import shutil
 import socket
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
 
 from autotune.errors import AutotuneError, ResourceError
+from autotune.scratch import make, remove_orphans
 from autotune.zygote import EXIT_REPORT, FORK_REQUEST
 
 CLOSING_LIMIT_S = 5.0
@@ -34,6 +34,7 @@ class Forks:
     Attributes:
         control: Becomes readable when a worker ended or the zygote died; see `exits`.
         pid: Of the zygote.
+        scratch: The run's scratch folder; a worker's own is `worker-N` in it.
 
     Raises:
         ResourceError: This platform cannot fork, or the scratch folder cannot be written.
@@ -42,19 +43,20 @@ class Forks:
     def __init__(self, *, programs: Sequence[str], environment: Mapping[str, str], scratch: Path | None) -> None:
         if not hasattr(os, "fork"):
             raise ResourceError("worker processes need a platform with fork (Linux, macOS, or WSL on Windows)")
-        try:
-            self._scratch = Path(tempfile.mkdtemp(prefix="autotune-", dir=scratch))
-        except OSError as error:
-            raise ResourceError(
-                f"scratch folder {error.filename} cannot be written; set TMPDIR to one that can"
-            ) from error
+        remove_orphans(scratch)
+        self.scratch, self._owner_fd = make(scratch)
         self.control, theirs = socket.socketpair()
-        arguments = {"control_fd": theirs.fileno(), "programs": list(programs), "scratch": str(self._scratch)}
-        self._log = self._scratch / "zygote-output"
+        arguments = {
+            "control_fd": theirs.fileno(),
+            "owner_fd": self._owner_fd,
+            "programs": list(programs),
+            "scratch": str(self.scratch),
+        }
+        self._log = self.scratch / "zygote-output"
         with theirs, self._log.open("wb") as log:
             self._zygote = subprocess.Popen(
                 [sys.executable, "-P", "-m", "autotune.zygote", json.dumps(arguments)],
-                pass_fds=[theirs.fileno()],
+                pass_fds=[theirs.fileno(), self._owner_fd],
                 env=dict(environment),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -81,7 +83,7 @@ class Forks:
             except OSError as error:
                 ours.close()
                 raise self._gone() from error
-        return Connection(ours.detach()), self._scratch / f"worker-{number}" / "output"
+        return Connection(ours.detach()), self.scratch / f"worker-{number}" / "output"
 
     def exits(self) -> Iterator[tuple[int, int]]:
         """Yield number and wait status of workers that ended since the last call; never blocks.
@@ -119,7 +121,10 @@ class Forks:
         except subprocess.TimeoutExpired:
             self._zygote.kill()
             self._zygote.wait()
-        shutil.rmtree(self._scratch, ignore_errors=True)
+        shutil.rmtree(self.scratch, ignore_errors=True)
+        if self._owner_fd >= 0:
+            os.close(self._owner_fd)
+            self._owner_fd = -1
 
     def _gone(self) -> AutotuneError:
         return AutotuneError(f"the worker processes ended unexpectedly: {self.last_lines() or 'no output'}")

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from autotune import basis
-from autotune.errors import InputError
+from autotune.errors import InputError, one_line
 
 MIN_DISTANCE_BOHR = 0.75  # 0.4 Å: closer than any bond (H2 has 0.74 Å), so two atoms were given one place
 BOHR_IN_ANGSTROM = 0.529177
@@ -56,9 +56,7 @@ def explicit_fragments(molecule: Mapping[str, Any]) -> dict[str, Any]:
         except IndexError as error:
             raise InputError(f"field 'fragments' names an atom beyond the {len(symbols)} of the molecule") from error
         except Exception as error:
-            raise InputError(
-                f"field 'symbols' holds something that is no element: {' '.join(str(error).split())}"
-            ) from error
+            raise InputError(f"field 'symbols' holds something that is no element: {one_line(error)}") from error
     if len(multiplicities) != count:
         raise InputError(f"fragment_multiplicities has {len(multiplicities)} entries for {count} fragments")
     return {**fields, "fragment_charges": list(charges), "fragment_multiplicities": list(multiplicities)}
@@ -71,7 +69,7 @@ def check_distances(molecule: Mapping[str, Any]) -> None:
     symbols = molecule["symbols"]
     try:
         geometry = np.asarray(molecule.get("geometry"), dtype=float).reshape(-1, 3)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise InputError("field molecule.geometry is not a list of numbers, three for each atom, in bohr") from error
     if len(geometry) != len(symbols):
         raise InputError(f"the molecule has {len(symbols)} symbols but {len(geometry)} positions; mend one")
@@ -82,6 +80,6 @@ def check_distances(molecule: Mapping[str, Any]) -> None:
         other = int(distances.argmin())
         if distances[other] < MIN_DISTANCE_BOHR:
             raise InputError(
-                f"atoms {other + 1} ({symbols[other]}) and {atom + 1} ({symbols[atom]}) overlap:"
+                f"atoms {other + 1} ({one_line(symbols[other])}) and {atom + 1} ({one_line(symbols[atom])}) overlap:"
                 f" {distances[other] * BOHR_IN_ANGSTROM:.3f} Å apart; mend the geometry (here it is in bohr)"
             )

@@ -30,6 +30,7 @@ Fragments: TypeAlias = tuple[tuple[int, ...], ...]
 
 MAX_ATOMS = 200_000
 MAX_COORDINATE_ANGSTROM = 1.0e6
+MAX_STATED = 1_000_000
 OVERLAP_ANGSTROM = 0.4
 # The slack of a bond is that of an ordinary single bond at least: 1.2 times the radii alone would lose F2 and
 # stretched H2, and would make a lone proton of the one that two molecules share.
@@ -39,7 +40,7 @@ _CATIONS = {"Li": 1, "Na": 1, "K": 1, "Rb": 1, "Cs": 1, "Fr": 1, "Be": 2, "Mg": 
 _ION_CHARGES = _CATIONS | dict.fromkeys(("F", "Cl", "Br", "I", "At"), -1)
 _NEIGHBOURS = tuple(itertools.product((-1, 0, 1), repeat=3))
 _COUNT = re.compile(r"[0-9]{1,9}")
-_NUMBER = re.compile(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eEdD][-+]?[0-9]+)?")
+_NUMBER = re.compile(r"[-+]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eEdD][-+]?[0-9]+)?")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -291,8 +292,10 @@ def _atom_groups(groups: Sequence[str], natom: int, shown: str) -> Fragments:
 
 
 def _integers(values: object) -> tuple[int, ...] | None:
-    """Return a JSON list of whole numbers, or None if it is anything else."""
-    return tuple(values) if isinstance(values, list) and all(type(value) is int for value in values) else None
+    """Return a JSON list of whole numbers up to `MAX_STATED`, or None if it is anything else."""
+    if not isinstance(values, list) or not all(type(value) is int and abs(value) <= MAX_STATED for value in values):
+        return None
+    return tuple(values)
 
 
 def _electrons(geometry: Geometry, atoms: Sequence[int], charge: int) -> int:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from autotune import geometry
-from autotune.errors import InputError
+from autotune.errors import InputError, one_line
 from autotune.workload import MAX_INPUT_BYTES, parse_json
 
 
@@ -152,8 +152,16 @@ def _refuse_guessed_radicals(
             )
 
 
-def parse_keywords(text: str) -> dict[str, Any]:
-    """Return program keywords given as a JSON object, or as `name=value,name=value` with JSON values."""
+def parse_keywords(text: str, *, option: str = "--keywords") -> dict[str, Any]:
+    """Return program keywords given as a JSON object, or as `name=value,name=value` with JSON values.
+
+    Args:
+        text: What the user gave.
+        option: Where, for the message.
+
+    Raises:
+        InputError: It is neither.
+    """
     if not text:
         return {}
     try:
@@ -161,9 +169,9 @@ def parse_keywords(text: str) -> dict[str, Any]:
             return dict(json.loads(text))
         pairs = [part.split("=", 1) for part in text.split(",")]
         return {name.strip(): _value(value) for name, value in pairs}
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(
-            f"--keywords {text!r} is not understood; give name=value,name=value or a JSON object"
+            f"{option} {one_line(repr(text))} is not understood; give name=value,name=value or a JSON object"
         ) from error
 
 

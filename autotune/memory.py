@@ -15,7 +15,8 @@ from autotune.terms import density_fitted, family, orbitals
 from autotune.types import Method, TaskSize
 
 _KNOWN = frozenset({"pyscf"})  # programs whose thresholds these are
-BASE_GIB = 0.22  # a resident worker with its program loaded that has run larger tasks before
+BASE_GIB = 0.18  # a resident worker with its program loaded that has run larger tasks before
+_BASES_GIB = {"ccsd": 0.22, "ccsd(t)": 0.22}  # more of PySCF is loaded
 _LIBRARIES_GIB = 0.14  # what a grant counts for program and libraries; see the PySCF harness
 _SLACK_GIB = 0.1  # growth of a resident worker between two looks of the program at its memory
 _FILL = 0.9  # share of what it is told that a program fills with arrays
@@ -35,10 +36,11 @@ class Need(NamedTuple):
 
 def need(method: Method, size: TaskSize) -> Need:
     """Return what a task needs for the fastest algorithm of its program."""
+    kind = family(method)
     arrays_gib = _doubles(method, size) * 8 / 2**30
     return Need(
         grant_gib=_LIBRARIES_GIB + _SLACK_GIB + arrays_gib / _FILL if method.program in _KNOWN else 0.0,
-        peak_gib=BASE_GIB + _MARGINS.get(family(method), MARGIN) * arrays_gib,
+        peak_gib=_BASES_GIB.get(kind, BASE_GIB) + _MARGINS.get(kind, MARGIN) * arrays_gib,
     )
 
 

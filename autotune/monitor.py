@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from autotune.machine import usable_cpus
-from autotune.pool import Usage
+from autotune.outcome import Usage
 from autotune.types import Machine, Policy
 
 WINDOW_S = 3.0

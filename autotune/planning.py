@@ -5,8 +5,8 @@ Rules: one answer for `run`, `estimate` and `simulate` alike; nothing is started
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -35,6 +35,12 @@ class Options:
         without: Strategies to leave out.
         task_limit_s: A task that runs longer is killed, with everything it started.
         scratch: Folder for scratch files.
+        scratch_gib: What scratch files may take together; nine tenths of what is free by default.
+        journal: `auto` is this user's journal, `none` keeps finished tasks in memory only, anything else is a file.
+        resume: Take tasks that the journal has instead of computing them again.
+        fail_fast: Start nothing more once a task has failed for good.
+        enforce_memory: Let the kernel hold all workers to the memory budget, by a control group of their own.
+        rescue: Keywords laid over a task's own in a second attempt, where the first did not converge.
     """
 
     workers: int | None = None
@@ -46,13 +52,21 @@ class Options:
     without: tuple[str, ...] = ()
     task_limit_s: float | None = None
     scratch: str | None = None
+    scratch_gib: float | None = None
+    journal: str = "auto"
+    resume: bool = False
+    fail_fast: bool = False
+    enforce_memory: bool = False
+    rescue: Mapping[str, object] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Refuse values that cannot be meant."""
-        for name in ("workers", "threads", "cores", "memory_gib", "task_limit_s"):
+        for name in ("workers", "threads", "cores", "memory_gib", "task_limit_s", "scratch_gib"):
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise InputError(f"option {name} is {value}, but must be above 0")
+        if self.resume and self.journal == "none":
+            raise InputError("option resume needs a journal: leave out journal=none")
 
 
 MEMORY_CHANGE = 0.05  # of the limit; less is noise

@@ -17,42 +17,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
-from typing import NamedTuple, Self, TypeAlias
+from typing import Self
 
-from autotune import process
+from autotune import pressure, process
+from autotune.enclosure import Enclosure
 from autotune.errors import AutotuneError
 from autotune.forks import Forks, last_lines
+from autotune.outcome import Lost, Outcome, Returned, Usage
 from autotune.worker import Check, Checked, Order, Reply
 
 STARTUP_LIMIT_S = 120.0
-
-
-class Lost(NamedTuple):
-    """A worker ended with its task unfinished; `kind` is `crash` or `timeout`."""
-
-    number: int
-    kind: str
-    reason: str
-    lost_s: float
-
-
-class Returned(NamedTuple):
-    """A task that its worker did not come to, because it ended with an earlier one of the same batch."""
-
-    number: int
-
-
-class Usage(NamedTuple):
-    """What all workers and their children use together; shared pages count once per process.
-
-    `cpu_s` is the CPU time of the living ones since their start.
-    """
-
-    resident_gib: float
-    cpu_s: float
-
-
-Event: TypeAlias = Reply | Lost | Returned
 
 
 @dataclass(slots=True, kw_only=True)
@@ -64,7 +38,11 @@ class _Worker:
     recipe: str | None = None
     orders: deque[Order] = field(default_factory=deque)
     since: float = 0.0
+    born: float = field(default_factory=time.monotonic)
     tasks: int = 0
+    fresh_gib: float = 0.0
+    resident_gib: float = 0.0
+    peak_gib: float = 0.0
     exit_status: int | None = None
 
 
@@ -76,16 +54,22 @@ class Pool:
         environment: Environment of the workers, fixed for the life of the pool; see `process.worker_environment`.
         scratch: Folder for scratch files; a private folder is made in it and removed on `close`.
 
+    Attributes:
+        scratch: That private folder; a worker's files are in `worker-N`.
+
     Raises:
         ResourceError: This platform cannot fork, or the scratch folder cannot be written.
     """
 
     def __init__(self, *, programs: Sequence[str], environment: Mapping[str, str], scratch: Path | None = None) -> None:
         self._forks = Forks(programs=programs, environment=environment, scratch=scratch)
+        self.scratch = self._forks.scratch
         self._workers: dict[int, _Worker] = {}
         self._next_number = 0
         self._recipe: str | None = None
         self._serving = False
+        self._enclosure: Enclosure | None = None
+        self._memory_kills = pressure.memory_kills()
 
     def __enter__(self) -> Self:
         return self
@@ -96,6 +80,14 @@ class Pool:
     def set_recipe(self, recipe: str) -> None:
         """Give what the next orders are built from; see `component.Recipe.to_json`."""
         self._recipe = recipe
+
+    def enforce(self, limit_gib: float) -> None:
+        """Let the kernel hold all processes to a limit together; raises ResourceError where it cannot."""
+        if self._enclosure is None:
+            self._enclosure = Enclosure(limit_gib)
+            self._enclosure.take(process.tree(self._forks.pid))
+        else:
+            self._enclosure.limit(limit_gib)
 
     def prepare(self, workers: int) -> None:
         """Fork workers until there are as many, so that they start together."""
@@ -137,7 +129,7 @@ class Pool:
             # Already dead: `wait` finds the closed pipe and reports the task as lost.
             return
 
-    def wait(self, *, timeout_s: float, task_limit_s: float | None = None) -> list[Event]:
+    def wait(self, *, timeout_s: float, task_limit_s: float | None = None) -> list[Outcome]:
         """Return what happened, waiting up to `timeout_s` for something to happen.
 
         Args:
@@ -150,7 +142,7 @@ class Pool:
             ends = [worker.since + task_limit_s - now for worker in self._workers.values() if worker.orders]
             until = max(0.0, min([timeout_s, *ends]))
         pipes = {worker.pipe: worker for worker in self._workers.values()}
-        events: list[Event] = []
+        events: list[Outcome] = []
         for ready in wait([*pipes, self._forks.control], until):
             if ready is self._forks.control:
                 self._take_exit_reports()
@@ -163,14 +155,26 @@ class Pool:
             for worker in list(self._workers.values()):
                 running_s = time.monotonic() - worker.since
                 if worker.orders and running_s >= task_limit_s:
-                    reason = f"took longer than the limit of {task_limit_s:g} s"
-                    self._lose(worker, Lost(worker.orders[0].number, "timeout", reason, running_s), events)
+                    self._lose(worker, "timeout", f"took longer than the limit of {task_limit_s:g} s", events)
         return events
 
-    def retire_after(self, tasks: int) -> None:
-        """Replace idle workers that have run as many tasks; 0 keeps them."""
-        if tasks:
-            for worker in [w for w in self._workers.values() if not w.orders and w.tasks >= tasks]:
+    def stop(self, number: int, kind: str, reason: str) -> list[Outcome]:
+        """Kill the worker that is at a task, with its whole process tree; return what is lost and what comes back."""
+        events: list[Outcome] = []
+        for worker in [w for w in self._workers.values() if w.orders and w.orders[0].number == number]:
+            self._lose(worker, kind, reason, events)
+        return events
+
+    def retire(self, *, tasks: int, growth_gib: float, age_s: float) -> None:
+        """Replace idle workers that ran as many tasks, hold so much more than after their first, or are as old.
+
+        0 sets no limit.
+        """
+        now = time.monotonic()
+        for worker in [w for w in self._workers.values() if not w.orders and w.tasks]:
+            used_up = tasks and worker.tasks >= tasks
+            leaks = growth_gib and worker.resident_gib - worker.fresh_gib >= growth_gib
+            if used_up or leaks or (age_s and now - worker.born >= age_s):
                 self._retire(worker)
 
     def retire_all(self) -> None:
@@ -180,15 +184,21 @@ class Pool:
 
     def usage(self) -> Usage:
         """Return the memory and CPU time of the worker processes and everything below them."""
-        import psutil
+        resident_gib, total_s = 0.0, 0.0
+        by_task: dict[int, float] = {}
+        for worker in self._workers.values():
+            if not worker.pid:
+                continue
+            held_gib, cpu_s = process.usage(process.tree(worker.pid))
+            resident_gib, total_s = resident_gib + held_gib, total_s + cpu_s
+            if worker.orders:
+                by_task[worker.orders[0].number] = held_gib
+                worker.peak_gib = max(worker.peak_gib, held_gib)
+        return Usage(resident_gib, total_s, by_task)
 
-        resident, cpu_s = 0, 0.0
-        with contextlib.suppress(psutil.Error):
-            for child in psutil.Process(self._forks.pid).children(recursive=True):
-                with contextlib.suppress(psutil.Error), child.oneshot():
-                    resident += child.memory_info().rss
-                    cpu_s += sum(child.cpu_times()[:4])  # with what its own ended children took
-        return Usage(resident / 2**30, cpu_s)
+    def folders(self) -> dict[int, Path]:
+        """Return the scratch folder of each worker that is at work, by the task it is at."""
+        return {w.orders[0].number: w.output.parent for w in self._workers.values() if w.orders}
 
     def follow_affinity(self) -> None:
         """Let all processes run where this one may, after that has changed."""
@@ -211,6 +221,8 @@ class Pool:
             else:
                 self._forget(worker)
         self._forks.close(serving=self._serving)
+        if self._enclosure is not None:
+            self._enclosure.close()
 
     def _fork(self) -> _Worker:
         number, self._next_number = self._next_number, self._next_number + 1
@@ -228,7 +240,7 @@ class Pool:
             worker.pipe.send(self._recipe)
             worker.recipe = self._recipe
 
-    def _receive(self, worker: _Worker, events: list[Event]) -> None:
+    def _receive(self, worker: _Worker, events: list[Outcome]) -> None:
         try:
             message = worker.pipe.recv()
         except (EOFError, OSError):
@@ -241,6 +253,8 @@ class Pool:
             worker.orders.popleft()
             worker.tasks += 1
             worker.since = time.monotonic()
+            worker.resident_gib, worker.peak_gib = message.resident_gib, 0.0
+            worker.fresh_gib = worker.fresh_gib or message.resident_gib
             events.append(message)
         else:
             worker.pid = message
@@ -251,19 +265,23 @@ class Pool:
             if number in self._workers:
                 self._workers[number].exit_status = status
 
-    def _bury(self, worker: _Worker, events: list[Event]) -> None:
+    def _bury(self, worker: _Worker, events: list[Outcome]) -> None:
         if not worker.orders:
             self._kill(worker)
             return
-        reason = process.describe_exit(worker.exit_status)
         lines = last_lines(worker.output)
-        lost_s = time.monotonic() - worker.since
-        text = f"{reason}{'; last lines: ' if lines else ''}{lines}"
-        self._lose(worker, Lost(worker.orders[0].number, "crash", text, lost_s), events)
+        reason = f"{process.describe_exit(worker.exit_status)}{'; last lines: ' if lines else ''}{lines}"
+        self._lose(worker, "memory" if self._killed_for_memory(worker) else "crash", reason, events)
 
-    def _lose(self, worker: _Worker, lost: Lost, events: list[Event]) -> None:
-        events.append(lost)
-        events += [Returned(order.number) for order in list(worker.orders)[1:]]
+    def _killed_for_memory(self, worker: _Worker) -> bool:
+        """Return whether the system killed a worker because memory ran out."""
+        before, self._memory_kills = self._memory_kills, pressure.memory_kills()
+        return process.was_killed(worker.exit_status) and self._memory_kills > before
+
+    def _lose(self, worker: _Worker, kind: str, reason: str, events: list[Outcome]) -> None:
+        lost, *returned = list(worker.orders)
+        events.append(Lost(lost.number, kind, reason, time.monotonic() - worker.since, worker.peak_gib))
+        events += [Returned(order.number) for order in returned]
         self._kill(worker)
 
     def _kill(self, worker: _Worker) -> None:

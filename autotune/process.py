@@ -12,9 +12,11 @@ import os
 import resource
 import signal
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 KIB_PER_GIB = 2.0**20
+_PAGE_GIB = resource.getpagesize() / 2**30
 BLAS_THREADS_VARIABLE = "AUTOTUNE_BLAS_THREADS"  # read by harnesses that keep OpenMP and BLAS threads apart
 THREAD_VARIABLES = (
     "OMP_NUM_THREADS",
@@ -50,6 +52,46 @@ def peak_gib() -> float:
                 children = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
                 return max(int(line.split()[1]), children) / KIB_PER_GIB
     return 0.0
+
+
+def resident_gib() -> float:
+    """Return the resident set of this process, or 0 where the system does not tell."""
+    with contextlib.suppress(OSError):
+        return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * _PAGE_GIB
+    return 0.0
+
+
+def tree(pid: int) -> list[int]:
+    """Return a process and everything below it; empty where it has ended.
+
+    Linux tells each thread's children, which spares reading every process of the machine; elsewhere psutil does that.
+    """
+    import psutil
+
+    try:
+        found = [pid]
+        for parent in found:
+            for task in Path(f"/proc/{parent}/task").iterdir():
+                found += [int(child) for child in (task / "children").read_bytes().split()]
+    except (FileNotFoundError, ProcessLookupError, NotADirectoryError):
+        with contextlib.suppress(psutil.Error):
+            return [pid, *(child.pid for child in psutil.Process(pid).children(recursive=True))]
+        return []
+    return found
+
+
+def usage(pids: Iterable[int]) -> tuple[float, float]:
+    """Return the resident memory in GiB and the CPU seconds of processes, those of their ended children included."""
+    import psutil
+
+    resident, seconds = 0, 0.0
+    for pid in pids:
+        with contextlib.suppress(psutil.Error):
+            one = psutil.Process(pid)
+            with one.oneshot():
+                resident += one.memory_info().rss
+                seconds += sum(one.cpu_times()[:4])
+    return resident / 2**30, seconds
 
 
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36  # linux/prctl.h
@@ -99,6 +141,11 @@ def worker_environment(*, passive_wait: bool, one_blas_thread: bool, blas_kernel
     if blas_kernel:
         environment["OPENBLAS_CORETYPE"] = blas_kernel
     return environment
+
+
+def was_killed(status: int | None) -> bool:
+    """Return whether a process was ended by SIGKILL, which is how a system that runs out of memory does it."""
+    return status is not None and os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
 
 
 def describe_exit(status: int | None) -> str:

@@ -28,7 +28,7 @@ class TaskRecord:
         grant_gib: Memory the program was told.
         peak_gib: Peak resident memory of the worker while it ran; 0 where it cannot be read.
         predicted_s: Wall time predicted when it was last ranked, at its width.
-        error_type: QCEngine's error type, or `crash` or `timeout`; empty when done.
+        error_type: Kind of the failure, one of `failures.KINDS`; empty when done.
         error: Message of the program; empty when done.
     """
 
@@ -171,8 +171,9 @@ class RunRecord:
 
     Attributes:
         wall_s: From the call to the result.
-        tasks: Tasks computed.
-        attempts: Starts of tasks; more than `tasks` when some were repeated.
+        tasks: Distinct tasks of the input.
+        recalled: Tasks that were not computed, because the journal of an earlier run had them.
+        attempts: Starts of tasks; more than `tasks` less `recalled` when some were repeated.
         lower_bound_s: No schedule of these measured task times can be shorter; see `account.lower_bound_s`.
         efficiency: `lower_bound_s / wall_s`.
         gap: Where the rest went.
@@ -189,6 +190,7 @@ class RunRecord:
 
     wall_s: float
     tasks: int
+    recalled: int
     attempts: int
     lower_bound_s: float
     efficiency: float

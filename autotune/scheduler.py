@@ -6,17 +6,19 @@ decisions come out of `decide`; the real runtime and a simulator drive the same 
 Invariants, tested by property: widths running together never exceed the core slots; memory granted together never
 exceeds the budget, except that a task which exceeds it alone runs alone; every task is started exactly once per
 attempt; while a task is ready and fits, no core slot stays idle (work-conserving), except behind a barrier and where
-starting it would hold up a task that waits for cores or memory with more right (`_Hold`).
+starting it would hold up a task that waits for cores or memory with more right (`_Hold`). A task that is to run alone
+does, after all others that may start; in a pause nothing starts while something runs.
 """
 
 from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from autotune.events import Adapted, Dropped, Event, Failed, Finished, Learned, Paused, Planned, Start
 from autotune.types import Estimate, Policy
 from autotune.widths import widths
 
@@ -27,59 +29,6 @@ MOST_IN_A_BATCH = 64
 BATCHES_LEFT = 4  # for each worker at least; so many batches later the last ones are single tasks
 
 _Entry = tuple[float, int, int]  # priority, position in the input, number
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Planned:
-    """A task as the scheduler sees it.
-
-    Attributes:
-        number: Identifies the task.
-        level: n-body level, for policies with barriers.
-        estimate: Predicted cost.
-    """
-
-    number: int
-    level: int
-    estimate: Estimate
-
-
-class Finished(NamedTuple):
-    """Event: a task is done."""
-
-    number: int
-
-
-class Failed(NamedTuple):
-    """Event: an attempt failed, or never began; `again` asks for another one."""
-
-    number: int
-    again: bool
-
-
-class Learned(NamedTuple):
-    """Event: predictions changed; waiting tasks are ranked anew."""
-
-    estimates: Mapping[int, Estimate]
-
-
-class Adapted(NamedTuple):
-    """Event: the policy changed in the middle of the run, or the machine did."""
-
-    policy: Policy
-    cores: int
-    memory_budget_gib: float
-
-
-class Start(NamedTuple):
-    """Decision: give tasks, to be run one after another, to one worker now."""
-
-    numbers: tuple[int, ...]
-    width: int
-    memory_gib: float
-
-
-Event = Finished | Failed | Learned | Adapted
 
 
 @dataclass(slots=True)
@@ -132,6 +81,8 @@ class Scheduler:
             self._unfinished_at[task.level] = self._unfinished_at.get(task.level, 0) + 1
         self._rank(task.number for task in tasks)
         self._widths: dict[int, int] | None = None
+        self._alone: list[int] = []
+        self._paused = False
         self.memory_bound = False
 
     @property
@@ -154,6 +105,10 @@ class Scheduler:
         elif isinstance(event, Adapted):
             self._adapt(event)
             self._rank_again()
+        elif isinstance(event, Paused):
+            self._paused = event.on
+        elif isinstance(event, Dropped):
+            self._drop()
         else:
             self._end(event)
 
@@ -166,7 +121,9 @@ class Scheduler:
         starts: list[Start] = []
         self.memory_bound = False
         while len(self._batches) < self._policy.workers and self._used_slots < self._slots:
-            start = self._next(now_s)
+            if self._batches and (self._paused or self._used_gib == math.inf):
+                break
+            start = self._next(now_s) or self._next_alone()
             if start is None:
                 break
             wall_s = sum(self._tasks[number].estimate.wall_s(start.width) for number in start.numbers)
@@ -190,7 +147,10 @@ class Scheduler:
             self._used_slots -= batch.start.width
             self._used_gib = sum(other.start.memory_gib for other in self._batches.values())
         if isinstance(event, Failed) and event.again:
-            self._push(event.number)
+            if event.alone:
+                self._alone.append(event.number)
+            else:
+                self._push(event.number)
             return
         self._unfinished -= 1
         self._unfinished_at[self._tasks[event.number].level] -= 1
@@ -225,6 +185,18 @@ class Scheduler:
         for entry in skipped:
             heapq.heappush(queue, entry)
         return chosen
+
+    def _next_alone(self) -> Start | None:
+        """Return the next task that wants the whole machine for itself, once nothing else runs or waits."""
+        if self._batches or not self._alone:
+            return None
+        return Start((self._alone.pop(0),), min(self._policy.width, self._slots), math.inf)
+
+    def _drop(self) -> None:
+        for number in [entry[2] for queue in self._waiting.values() for entry in queue] + self._alone:
+            self._unfinished -= 1
+            self._unfinished_at[self._tasks[number].level] -= 1
+        self._waiting, self._alone = {}, []
 
     def _batch(self, queue: list[_Entry], first: Estimate, width: int) -> list[int]:
         """Take tasks from the queue that go along with a short one, so that its worker need not wait between them."""

@@ -12,8 +12,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from autotune import account
+from autotune.events import Finished, Planned, Start
 from autotune.records import TaskRecord
-from autotune.scheduler import Finished, Planned, Scheduler, Start
+from autotune.scheduler import Scheduler
 from autotune.types import Estimate, Machine, Policy, Task
 
 DISPATCH_S = 0.5e-3  # measured cost of one task in the runtime beside its own work; results/overhead.json

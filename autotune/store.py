@@ -8,6 +8,8 @@ Format history
     autotune.tuning/1, autotune.run/1 (2026-11)
     autotune.tuning/2: the law is seconds per operation of named terms; /1 is refused (2026-11)
     autotune.run/2: the policy has batches, learning, following the machine, most workers (2026-11)
+    autotune.partial/1: components of a run of which some failed; written only (2026-11)
+    autotune.run/3: tasks recalled from a journal, kinds of failures, growth and age of workers (2026-11)
 """
 
 from __future__ import annotations
@@ -17,13 +19,15 @@ import dataclasses
 import json
 import os
 import re
+import reprlib
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from autotune.errors import InputError, ResourceError
+from autotune.errors import InputError, ResourceError, one_line
 from autotune.records import RunRecord, Tuning
 from autotune.types import Machine, Method
 
@@ -31,7 +35,8 @@ if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
 TUNING_SCHEMA = "autotune.tuning/2"
-RUN_SCHEMA = "autotune.run/2"
+RUN_SCHEMA = "autotune.run/3"
+PARTIAL_SCHEMA = "autotune.partial/1"
 HOME_VARIABLE = "AUTOTUNE_HOME"
 MAX_FILE_BYTES = 64 * 2**20
 
@@ -96,7 +101,7 @@ def load_tuning(path: Path) -> Tuning:
         InputError: The file is missing, too large, not JSON, of another kind or version, or a field is wrong.
     """
     fields = _read(path, TUNING_SCHEMA)
-    tuning: Tuning = _validated(_tuning_adapter(), fields, path)
+    tuning: Tuning = _validated(_adapter(Tuning), fields, path)
     return tuning
 
 
@@ -105,11 +110,15 @@ def save_run(run: RunRecord, path: Path) -> None:
     write_json(path, {"schema": RUN_SCHEMA, **_fields(run)})
 
 
+def save_partial(done: Mapping[str, Mapping[str, object]], failed: Mapping[str, tuple[str, str]], path: Path) -> None:
+    """Write what a run with failed tasks has computed: values and failures by QCManyBody label."""
+    failures = {label: {"kind": kind, "message": message} for label, (kind, message) in failed.items()}
+    write_json(path, {"schema": PARTIAL_SCHEMA, "done": dict(done), "failed": failures})
+
+
 def load_run(path: Path) -> RunRecord:
     """Return the run record in a file; raises as `load_tuning`."""
-    from pydantic import TypeAdapter
-
-    record: RunRecord = _validated(TypeAdapter(RunRecord), _read(path, RUN_SCHEMA), path)
+    record: RunRecord = _validated(_adapter(RunRecord), _read(path, RUN_SCHEMA), path)
     return record
 
 
@@ -182,10 +191,11 @@ def _fields(record: Any) -> dict[str, Any]:
     return dataclasses.asdict(record)
 
 
-def _tuning_adapter() -> TypeAdapter[Tuning]:
+@cache
+def _adapter(kind: type) -> TypeAdapter[Any]:
     from pydantic import TypeAdapter
 
-    return TypeAdapter(Tuning)
+    return TypeAdapter(kind)
 
 
 def _read(path: Path, schema: str) -> dict[str, Any]:
@@ -200,7 +210,9 @@ def _read(path: Path, schema: str) -> dict[str, Any]:
         raise InputError(f"{path} is not valid JSON ({' '.join(str(error).split())}); restore or remove it") from error
     found = fields.get("schema") if isinstance(fields, dict) else None
     if found != schema:
-        raise InputError(f"{path} has schema {found!r}, expected {schema!r}; it is of another kind or a newer autotune")
+        raise InputError(
+            f"{path} has schema {reprlib.repr(found)}, expected {schema!r}; it is of another kind or a newer autotune"
+        )
     del fields["schema"]
     return dict(fields)
 
@@ -212,8 +224,8 @@ def _validated(adapter: Any, fields: dict[str, Any], path: Path) -> Any:
         return adapter.validate_python(fields)
     except ValidationError as error:
         fault = error.errors()[0]
-        where = ".".join(str(part) for part in fault["loc"])
-        raise InputError(f"{path}: field {where}: {fault['msg']}; restore or remove the file") from error
+        where = one_line(".".join(str(part) for part in fault["loc"]))
+        raise InputError(f"{path}: field {where}: {one_line(fault['msg'])}; restore or remove the file") from error
 
 
 def write_json(path: Path, fields: dict[str, Any]) -> None:

@@ -6,7 +6,10 @@ study file, and never leave that folder.
 
 from __future__ import annotations
 
+import contextlib
+import math
 import re
+import reprlib
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -14,10 +17,11 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal
 
-from autotune.errors import InputError
+from autotune.errors import InputError, one_line
 from autotune.inputs import Expansion, from_xyz, read_text
 
 STUDY_SCHEMA = "autotune.study/1"
+_PACKAGED = re.compile(r"[\w-]{1,60}")
 _DURATION = re.compile(r"(?P<number>\d+(\.\d+)?)\s*(?P<unit>s|m|min|h)?")
 _SECONDS = {"s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, None: 1.0}
 
@@ -100,7 +104,7 @@ def load(name: str) -> Study:
     from pydantic import TypeAdapter, ValidationError
 
     packaged = files("autotune.studies") / f"{name}.toml"
-    if re.fullmatch(r"[\w-]+", name) and packaged.is_file():
+    if _PACKAGED.fullmatch(name) and packaged.is_file():
         text, folder = packaged.read_text(encoding="utf-8"), None
     elif name.endswith(".toml"):
         text, folder = read_text(name)[0], Path(name).resolve().parent
@@ -109,13 +113,14 @@ def load(name: str) -> Study:
         raise InputError(f"there is no study {name!r}; packaged are {', '.join(known)}, or give a .toml file")
     try:
         fields = TypeAdapter(_File).validate_python(tomllib.loads(text))
-    except tomllib.TOMLDecodeError as error:
-        raise InputError(f"study {name} is not valid TOML: {error}") from error
     except ValidationError as error:
         fault = error.errors()[0]
-        raise InputError(f"study {name}: field {'.'.join(map(str, fault['loc']))}: {fault['msg']}") from error
+        where = one_line(".".join(map(str, fault["loc"])))
+        raise InputError(f"study {name}: field {where}: {one_line(fault['msg'])}") from error
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"study {name} is not valid TOML: {one_line(error)}") from error
     if fields.trials < 1:
-        raise InputError(f"study {name}: trials is {fields.trials}, but must be at least 1")
+        raise InputError(f"study {name}: trials is {reprlib.repr(fields.trials)}, but must be at least 1")
     if not fields.search or not fields.confirm:
         raise InputError(f"study {name} needs at least one [[search]] and one [[confirm]] workload")
     return Study(
@@ -153,14 +158,16 @@ def fields_of(study: Study, rung: Rung) -> dict[str, Any]:
 
 def _geometry_text(study: Study, rung: Rung) -> str:
     packaged = files("autotune.studies") / "workloads" / f"{rung.geometry}.xyz"
-    if re.fullmatch(r"[\w-]+", rung.geometry) and packaged.is_file():
+    if _PACKAGED.fullmatch(rung.geometry) and packaged.is_file():
         return packaged.read_text(encoding="utf-8")
     if study.folder is not None:
-        path = (study.folder / rung.geometry).resolve()
-        if path.is_relative_to(study.folder) and path.is_file():
-            return read_text(str(path))[0]
+        with contextlib.suppress(OSError, ValueError):  # a name that no file can have
+            path = (study.folder / rung.geometry).resolve()
+            if path.is_relative_to(study.folder) and path.is_file():
+                return read_text(str(path))[0]
     raise InputError(
-        f"study {study.name} names geometry {rung.geometry!r}, which is neither a packaged cluster nor a file beside it"
+        f"study {study.name} names geometry {reprlib.repr(rung.geometry)},"
+        " which is neither a packaged cluster nor a file beside it"
     )
 
 
@@ -168,6 +175,6 @@ def parse_duration(text: str) -> float:
     """Return seconds for `90`, `90s`, `2m` or `1.5h`."""
     match = _DURATION.fullmatch(text.strip().lower())
     seconds = float(match["number"]) * _SECONDS[match["unit"]] if match else 0.0
-    if not seconds:
-        raise InputError(f"{text!r} is not a duration; give for example 90s, 2m or 1h")
+    if not 0.0 < seconds < math.inf:
+        raise InputError(f"{reprlib.repr(text)} is not a duration; give for example 90s, 2m or 1h")
     return seconds

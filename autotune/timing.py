@@ -13,6 +13,7 @@ from autotune import planning, workload
 from autotune.costs import Costs, fit
 from autotune.errors import InputError, TaskError
 from autotune.execute import Executor
+from autotune.execution import Care
 from autotune.machine import available_memory_gib
 from autotune.manager import Manager
 from autotune.pool import Pool
@@ -68,7 +69,7 @@ class Timing:
             plan=planning.fixed(plan, costs=self.costs if learn else Costs(), budget_gib=budget_gib),
             machine=self._machine,
             manager=self._manager,
-            task_limit_s=task_limit_s,
+            care=Care(task_limit_s=task_limit_s, fail_fast=True),
             started=started,
         )
         execution = executor.run()

@@ -160,6 +160,8 @@ class Policy:
         memory_admission: Start a task only when its predicted memory fits the budget.
         grant: Memory a program is told: `share` (the budget over the workers) or `estimate` (predicted, with margin).
         tasks_per_worker: Tasks after which a worker process is replaced; 0 for never.
+        worker_growth_gib: A worker is replaced when it holds so much more than after its first task; 0 for never.
+        worker_age_s: A worker is replaced when it is as old; 0 for never.
         passive_wait: Idle OpenMP threads sleep instead of spinning.
         one_blas_thread: Programs that thread their own loops call BLAS with one thread, whatever their width.
         blas_kernel: What OpenBLAS is told about the processor (OPENBLAS_CORETYPE); empty lets it find out.
@@ -180,6 +182,8 @@ class Policy:
     memory_admission: bool = False
     grant: str = "share"
     tasks_per_worker: int = 1
+    worker_growth_gib: float = 0.0
+    worker_age_s: float = 0.0
     passive_wait: bool = False
     one_blas_thread: bool = False
     blas_kernel: str = ""

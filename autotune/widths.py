@@ -38,7 +38,9 @@ def widths(
     """
     if widest <= narrowest or not estimates:
         return {}
-    base = _by_memory(estimates, cores=cores, narrowest=narrowest, widest=widest, memory_gib=memory_gib)
+    base = {}
+    if memory_gib < math.inf:
+        base = _by_memory(estimates, cores=cores, narrowest=narrowest, widest=widest, memory_gib=memory_gib)
     narrow = {n: (base.get(n, narrowest), e) for n, e in estimates.items()}
     area = committed_core_s + sum(width * e.wall_s(width) for width, e in narrow.values())
     low = area / cores
@@ -58,12 +60,16 @@ def widths(
 def _by_memory(
     estimates: Mapping[int, Estimate], *, cores: int, narrowest: int, widest: int, memory_gib: float
 ) -> dict[int, int]:
-    """Return widths where memory is scarcer than cores: who holds a third of the memory gets a third of the cores."""
+    """Return widths where memory is scarcer than cores: where three such tasks fit, each gets a third of the cores.
+
+    Tasks that need more than half of the memory exclude each other, so each of them counts as all of it.
+    """
+    together = {n: max(1, int(memory_gib / max(e.memory_gib, 1e-9))) for n, e in estimates.items()}
     core_s = sum(narrowest * e.wall_s(narrowest) for e in estimates.values())
-    held_s = sum(min(1.0, e.memory_gib / memory_gib) * e.wall_s(narrowest) for e in estimates.values())
+    held_s = sum(e.wall_s(narrowest) / together[n] for n, e in estimates.items())
     if held_s <= core_s / cores:
         return {}
-    shares = {n: round(cores * min(1.0, e.memory_gib / memory_gib)) for n, e in estimates.items()}
+    shares = {n: round(cores / count) for n, count in together.items()}
     wider = {n: min(widest, share) for n, share in shares.items() if share > narrowest}
     return {n: width for n, width in wider.items() if _pays(estimates[n], narrowest, width)}
 

@@ -1,13 +1,15 @@
 """What runs in a worker process: one task after another, from one pipe.
 
 Rules: a program that fails is an answer, not an end; a program that takes the process with it is the pool's to report.
-A worker has its own session and its own scratch folder, in which it stands; its output goes to a file there.
+A worker has its own session and its own scratch folder: its output goes to a file there, its tasks stand in a folder
+`files` below, which is emptied after each of them.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import sys
 import time
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class Order(NamedTuple):
-    """One task for a worker."""
+    """One task for a worker; with `rescue`, the recipe's other keywords are laid over its own."""
 
     number: int
     level: str
@@ -31,10 +33,14 @@ class Order(NamedTuple):
     basis: tuple[int, ...]
     width: int
     grant_gib: float
+    rescue: bool = False
 
 
 class Reply(NamedTuple):
-    """What became of an `Order`; times are CLOCK_MONOTONIC seconds, comparable on one machine."""
+    """What became of an `Order`; times are CLOCK_MONOTONIC seconds, comparable on one machine.
+
+    `resident_gib` is what the worker holds after the task: it grows where a program leaks.
+    """
 
     number: int
     values: dict[str, Any] | None
@@ -45,6 +51,7 @@ class Reply(NamedTuple):
     wall_s: float
     cpu_s: float
     peak_gib: float
+    resident_gib: float
 
 
 class Check(NamedTuple):
@@ -67,12 +74,13 @@ def work(pipe_fd: int, scratch: Path) -> None:
         process.become_subreaper()
         # Ctrl-C is the parent's to handle; programs that set their own handlers still can.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        scratch.mkdir(mode=0o700, exist_ok=True)
-        os.chdir(scratch)
+        files = scratch / "files"
+        files.mkdir(mode=0o700, parents=True, exist_ok=True)
+        os.chdir(files)
         _redirect_output(scratch / "output")
         with Connection(pipe_fd) as pipe:
             pipe.send(os.getpid())
-            _loop(pipe, scratch)
+            _loop(pipe, files)
         status = 0
     except (EOFError, BrokenPipeError, ConnectionResetError):
         status = 0
@@ -84,7 +92,7 @@ def work(pipe_fd: int, scratch: Path) -> None:
         os._exit(status)
 
 
-def _loop(pipe: Connection, scratch: Path) -> None:
+def _loop(pipe: Connection, files: Path) -> None:
     from autotune.component import Recipe
 
     recipe: Recipe | None = None
@@ -103,7 +111,9 @@ def _loop(pipe: Connection, scratch: Path) -> None:
         if message.width != width:
             width = message.width
             _limit_threads(width)
-        pipe.send(compute(recipe, message, scratch))
+        reply = compute(recipe, message, files)
+        _empty(files)
+        pipe.send(reply)
 
 
 def compute(recipe: Recipe, order: Order, scratch: Path) -> Reply:
@@ -119,7 +129,7 @@ def compute(recipe: Recipe, order: Order, scratch: Path) -> Reply:
     error_type = error = ""
     try:
         result = qcengine.compute(
-            atomic_input(recipe, order.level, order.real, order.basis),
+            atomic_input(recipe, order.level, order.real, order.basis, rescue=order.rescue),
             recipe.programs[order.level],
             task_config={
                 "ncores": order.width,
@@ -130,8 +140,9 @@ def compute(recipe: Recipe, order: Order, scratch: Path) -> Reply:
             return_version=2,
         )
         if result.success:
-            values = _values(result)
-            text = result.model_dump_json() if recipe.keep_results else None
+            values, error = _values(result)
+            error_type = "unknown_error" if error else ""
+            text = result.model_dump_json() if recipe.keep_results and not error else None
         else:
             error_type, error = result.error.error_type, result.error.error_message
     except Exception as failure:  # noqa: BLE001 - the place where a crash of a program becomes a record
@@ -146,6 +157,7 @@ def compute(recipe: Recipe, order: Order, scratch: Path) -> Reply:
         wall_s=time.monotonic() - started,
         cpu_s=process.cpu_s() - cpu,
         peak_gib=process.peak_gib(),
+        resident_gib=process.resident_gib(),
     )
 
 
@@ -192,21 +204,44 @@ def check(recipe: Recipe) -> Checked:
         for number in kinds.values():
             try:
                 preflight(atomic_input(recipe, level, (number,), (number,)))
+                if recipe.rescue:
+                    preflight(atomic_input(recipe, level, (number,), (number,), rescue=True))
             except QCEngineException as error:
                 problems.append(f"model chemistry {level!r}, fragment {number}: {error.raw_message}")
                 break
     return Checked(tuple(dict.fromkeys(problems)), versions)
 
 
-def _values(result: Any) -> dict[str, Any]:
+def _values(result: Any) -> tuple[dict[str, Any] | None, str]:
+    """Return energy, gradient and Hessian as far as computed, or None and what is wrong with them."""
+    import numpy as np
+
     from autotune.component import PROPERTIES
 
     values = {}
     for name in PROPERTIES:
         value = getattr(result.properties, f"return_{name}", None)
-        if value is not None:
-            values[name] = value if name == "energy" else value.tolist()
-    return values
+        if value is None:
+            continue
+        if not np.all(np.isfinite(value)):
+            return None, f"the program reported success, but its {name} holds a number that is not finite"
+        values[name] = value if name == "energy" else value.tolist()
+    wanted = result.input_data.specification.driver.value
+    if wanted in PROPERTIES and wanted not in values:
+        return None, f"the program reported success, but gave no {wanted}"
+    return values, ""
+
+
+def _empty(folder: Path) -> None:
+    """Remove what a task left in its folder, and come back to it where the program went elsewhere."""
+    os.chdir(folder)
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                shutil.rmtree(entry.path, ignore_errors=True)
+            else:
+                with contextlib.suppress(OSError):
+                    Path(entry.path).unlink()
 
 
 def _limit_threads(width: int) -> None:

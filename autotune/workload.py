@@ -8,12 +8,14 @@ made explicit before a molecule is built: left to be guessed, QCElemental's sear
 from __future__ import annotations
 
 import json
+import math
+import reprlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from autotune import basis
 from autotune.component import Keys, Recipe
-from autotune.errors import InputError
+from autotune.errors import InputError, one_line
 from autotune.fragments import check_distances, explicit_fragments
 from autotune.overlap import Overlaps
 from autotune.types import Method, Task, TaskSize
@@ -24,6 +26,9 @@ if TYPE_CHECKING:
     from qcmanybody.models.v2 import ManyBodyInput, ManyBodyResult
 
 MAX_INPUT_BYTES = 256 * 2**20
+MOST_COMPONENTS = 1_000_000  # of one model chemistry: a thousand bytes each, and a tenth of a millisecond to plan
+# What upstream's validators let through, beside their own kinds, where a value is of the wrong kind or size.
+_REFUSALS = (ValueError, TypeError, LookupError, ArithmeticError, AttributeError, AssertionError, RecursionError)
 
 
 class Workload:
@@ -40,12 +45,15 @@ class Workload:
 
         if many_body_input.specification.keywords.embedding_charges:
             raise InputError("keyword embedding_charges is not supported yet; remove it or run upstream's qcmanybody")
+        _check_extent(many_body_input)
         try:
             self._computer = ManyBodyComputer.from_manybodyinput(many_body_input, build_tasks=False)
-        except ValueError as error:
-            raise InputError(f"the many-body input cannot be planned: {_one_line(error)}") from error
+            self.recipe = _recipe(many_body_input, self._computer)
+        except _REFUSALS as error:
+            raise InputError(
+                f"the many-body input cannot be planned: {one_line(error) or type(error).__name__}"
+            ) from error
         self.schema_version = schema_version
-        self.recipe = _recipe(many_body_input, self._computer)
         self._keys_by_label: dict[str, str] = {}
         self.tasks = self._plan()
 
@@ -170,9 +178,9 @@ def parse_json(text: str, *, name: str) -> dict[str, Any]:
         raise InputError(f"{name} is larger than {MAX_INPUT_BYTES // 2**20} MiB; this is not a many-body input")
     try:
         fields = json.loads(text)
-    except (json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         where = f" (line {error.lineno}, column {error.colno})" if isinstance(error, json.JSONDecodeError) else ""
-        raise InputError(f"{name} is not valid JSON{where}: {_one_line(error)}; give a ManyBodyInput file") from error
+        raise InputError(f"{name} is not valid JSON{where}: {one_line(error)}; give a ManyBodyInput file") from error
     if not isinstance(fields, dict):
         raise InputError(f"{name} holds a JSON {type(fields).__name__}, not a ManyBodyInput object")
     return fields
@@ -189,7 +197,7 @@ def methods_of(source: object) -> tuple[Method, ...]:
         inner = outer["specification"]
         chemistries = [inner] if "model" in inner else inner.values()
         found = [_method(str(c["program"]), {**c, "driver": outer["driver"]}) for c in chemistries]
-    except (AttributeError, KeyError, TypeError):
+    except _REFUSALS:
         return ()
     return tuple(dict.fromkeys(found))
 
@@ -210,28 +218,30 @@ def _as_v2(source: object) -> tuple[ManyBodyInput, int]:
         raise InputError("the many-body input has no molecule; give field 'molecule' with symbols, geometry, fragments")
     fields["molecule"] = _checked_molecule(fields["molecule"])
     try:
-        if version == 1:
-            return v1.ManyBodyInput(**fields).convert_v(2), 1
-        return v2.ManyBodyInput(**fields), 2
+        model = v1.ManyBodyInput(**fields).convert_v(2) if version == 1 else v2.ManyBodyInput(**fields)
+        # A molecule that says of itself that it is validated is believed until its masses are looked up.
+        _ = model.molecule.masses
     except ValidationError as error:
         raise InputError(f"the many-body input is not valid: {_first_fault(error)}") from error
-    except (ValueError, TypeError, KeyError) as error:
+    except _REFUSALS as error:
         # pydantic.v1's ValidationError is a ValueError; molparse raises its own kinds, all ValueErrors too.
         errors = error.errors() if hasattr(error, "errors") else None
-        fault = _fault_line(errors[0]["loc"], errors[0]["msg"]) if errors else _one_line(error)
+        fault = _fault_line(errors[0]["loc"], errors[0]["msg"]) if errors else one_line(error) or type(error).__name__
         raise InputError(f"the many-body input is not valid: {fault}") from error
     except Exception as error:
         if type(error).__module__.startswith("qcelemental"):
-            raise InputError(f"the many-body input is not valid: {_one_line(error)}") from error
+            fault = f"{type(error).__name__}: {one_line(error)}"
+            raise InputError(f"the many-body input is not valid: {fault}") from error
         raise
+    return model, version
 
 
 def _checked_molecule(fields: Mapping[str, Any]) -> dict[str, Any]:
     try:
         molecule = explicit_fragments(fields)
         check_distances(molecule)
-    except (TypeError, ValueError, AttributeError) as error:
-        raise InputError(f"field molecule holds something of the wrong kind: {_one_line(error)}") from error
+    except _REFUSALS as error:
+        raise InputError(f"field molecule holds something of the wrong kind: {one_line(error)}") from error
     return molecule
 
 
@@ -239,8 +249,31 @@ def _schema_version(fields: Mapping[str, Any]) -> int:
     name = str(fields.get("schema_name", ""))
     stated = fields.get("schema_version", {"qcschema_manybodyinput": 1, "qcschema_many_body_input": 2}.get(name, 2))
     if not isinstance(stated, int) or stated not in (1, 2):
-        raise InputError(f"schema_version {stated!r} is not known; many-body inputs have schema_version 1 or 2")
+        raise InputError(
+            f"schema_version {reprlib.repr(stated)} is not known; many-body inputs have schema_version 1 or 2"
+        )
     return int(stated)
+
+
+def _check_extent(many_body_input: ManyBodyInput) -> None:
+    """Raise `InputError` for an expansion too large to plan: upstream would fill the memory with it."""
+    keywords = many_body_input.specification.keywords
+    fragments = len(many_body_input.molecule.fragments)
+    bodies = [body for body in keywords.levels or () if body != "supersystem"]
+    if bodies and max(bodies) > fragments:
+        raise InputError(
+            f"levels name the {reprlib.repr(max(bodies))}-body level, but the molecule has {fragments} fragments"
+        )
+    highest = max(bodies, default=fragments) if keywords.max_nbody is None else keywords.max_nbody
+    subsystems = any(bsse.value == "vmfc" for bsse in keywords.bsse_type)
+    components = 0
+    for body in range(1, 1 if keywords.supersystem_ie_only else min(highest, fragments) + 1):
+        components += math.comb(fragments, body) * (2**body if subsystems else 1)
+        if components > MOST_COMPONENTS:
+            raise InputError(
+                f"up to {body}-body the expansion of {fragments} fragments has {components:.2g} components, more than"
+                f" the {MOST_COMPONENTS} that can be planned; give a smaller max_nbody"
+            )
 
 
 def _recipe(many_body_input: ManyBodyInput, computer: Any) -> Recipe:
@@ -256,12 +289,12 @@ def _recipe(many_body_input: ManyBodyInput, computer: Any) -> Recipe:
     missing = sorted(set(computer.levels.values()) - specifications.keys())
     if missing:
         raise InputError(
-            f"levels name {', '.join(map(repr, missing))}, which the specification does not define;"
-            f" it defines {', '.join(map(repr, specifications))}"
+            f"levels name {one_line(', '.join(map(repr, missing)))}, which the specification does not define;"
+            f" it defines {one_line(', '.join(map(repr, specifications)))}"
         )
     for level, program in programs.items():
         if not program:
-            raise InputError(f"model chemistry {level!r} names no program; give 'program', such as pyscf")
+            raise InputError(f"model chemistry {reprlib.repr(level)} names no program; give 'program', such as pyscf")
     keep = many_body_input.specification.protocols.cluster_results.value == "all"
     return Recipe(molecule=computer.molecule, programs=programs, specifications=specifications, keep_results=keep)
 
@@ -283,8 +316,4 @@ def _first_fault(error: Any) -> str:
 
 
 def _fault_line(location: Sequence[object], message: str) -> str:
-    return f"field {'.'.join(str(part) for part in location)}: {' '.join(str(message).split())}"
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
+    return f"field {one_line('.'.join(str(part) for part in location))}: {one_line(message)}"

@@ -30,8 +30,10 @@ FORK_REQUEST = struct.Struct("!I")  # worker number; the worker's end of its pip
 EXIT_REPORT = struct.Struct("!Ii")  # worker number, wait status
 
 
-def serve(control_fd: int, programs: Sequence[str], scratch: str) -> None:
+def serve(control_fd: int, owner_fd: int, programs: Sequence[str], scratch: str) -> None:
     """Run the zygote until the parent closes the control socket."""
+    for fd in (control_fd, owner_fd):
+        os.set_inheritable(fd, False)
     control = socket.socket(fileno=control_fd)
     process.become_subreaper()
     _prepare(programs)
@@ -58,7 +60,7 @@ def serve(control_fd: int, programs: Sequence[str], scratch: str) -> None:
             if pid == 0:
                 signal.set_wakeup_fd(-1)
                 signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-                for fd in (control_fd, wake_read, wake_write):
+                for fd in (control_fd, owner_fd, wake_read, wake_write):
                     os.close(fd)
                 control.detach()
                 worker.work(fds[0], Path(scratch) / f"worker-{number}")
@@ -151,4 +153,4 @@ def _reaped() -> Iterator[tuple[int, int]]:
 
 if __name__ == "__main__":
     arguments = json.loads(sys.argv[1])
-    serve(arguments["control_fd"], arguments["programs"], arguments["scratch"])
+    serve(**arguments)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
 
 
-SETTLE_S = 3.0  # between two changes, so that the first one shows
+SETTLE_S = 1.0  # between two changes, so that the first one shows: two samples of half a second
 MOST_PER_CORE = 2  # workers, while tasks wait
 IDLE_CORES = 0.75  # that count as a core to fill
 
@@ -51,7 +51,7 @@ class AdaptiveWorkers(Strategy):
         waiting = progress.running >= policy.workers and progress.idle_cores >= IDLE_CORES
         if not waiting or progress.settled_s < SETTLE_S or policy.workers >= policy.most_workers:
             return policy
-        workers = min(policy.most_workers, policy.workers + max(1, int(progress.idle_cores)))
+        workers = min(policy.most_workers, policy.workers + max(1, round(progress.idle_cores)))
         return replace(policy, workers=workers, core_slots=max(policy.core_slots, workers * policy.width))
 
 

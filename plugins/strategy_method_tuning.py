@@ -20,8 +20,12 @@ _OLD_OPENBLAS = frozenset({"pyscf"})
 _KERNELS = {"avx2": "Haswell", "avx512": "Haswell"}
 
 
+# Programs leak in long-lived processes (Psi4 #3207, PySCF #1513). A fresh fork costs some 10 ms, so it may be often.
+_RESIDENT_TASKS, _RESIDENT_GROWTH_GIB, _RESIDENT_AGE_S = 2000, 0.5, 3600.0
+
+
 class MethodTuning(Strategy):
-    """Owns `tasks_per_worker`, `passive_wait`, `one_blas_thread` and `blas_kernel`."""
+    """Owns how long a worker lives, `passive_wait`, `one_blas_thread` and `blas_kernel`."""
 
     name = "method_tuning"
 
@@ -42,7 +46,9 @@ class MethodTuning(Strategy):
         kernel = _KERNELS.get(context.machine.vector, "") if programs & _OLD_OPENBLAS else ""
         return replace(
             policy,
-            tasks_per_worker=0 if params["resident"] else 1,
+            tasks_per_worker=_RESIDENT_TASKS if params["resident"] else 1,
+            worker_growth_gib=_RESIDENT_GROWTH_GIB if params["resident"] else 0.0,
+            worker_age_s=_RESIDENT_AGE_S if params["resident"] else 0.0,
             passive_wait=bool(params["passive_wait"]),
             one_blas_thread=bool(params["one_blas_thread"]),
             blas_kernel=kernel if params["newest_blas_kernel"] else "",

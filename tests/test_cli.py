@@ -87,7 +87,7 @@ def test_an_xyz_file_with_options_is_computed(tmp_path):
     molecule = json.loads(output)["molecule"]
     assert molecule["fragment_charges"] == [1.0, -1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]
     fields = json.loads(record.read_text())
-    assert fields["schema"] == "autotune.run/2"
+    assert fields["schema"] == "autotune.run/3"
     expected = "wall_s tasks attempts lower_bound_s efficiency gap cpu_utilisation peak_memory_gib memory_budget_gib "
     expected += "policy tuning versions machine methods task_records schema"
     assert fields.keys() == set(expected.split())
@@ -159,7 +159,10 @@ def test_a_failing_task_exits_1_and_still_writes_the_record(tmp_path, faulty):
     path.write_text(json.dumps(faulty("water4", "diverge", at=[6])))
     status, output, errors = call("run", path, "--record", record)
     assert (status, output) == (1, "")
-    assert errors.splitlines()[-1].startswith("autotune: 6 of 10 fragments failed: ")
+    failed, kept = errors.splitlines()[-2:]
+    assert failed.startswith("autotune: 6 of 10 fragments failed: ")
+    assert "convergence: did not converge" in failed
+    assert kept.startswith("autotune: 4 finished tasks are kept in ")
     statuses = [task["status"] for task in json.loads(record.read_text())["task_records"]]
     assert (statuses.count("done"), statuses.count("failed")) == (4, 6)
 

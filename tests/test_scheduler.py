@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import heapq
+import math
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autotune.scheduler import Adapted, Failed, Finished, Learned, Planned, Scheduler
+from autotune.events import Adapted, Dropped, Failed, Finished, Learned, Paused, Planned
+from autotune.scheduler import Scheduler
 from autotune.types import Estimate, Policy
 from autotune.widths import widths
 
@@ -45,20 +47,37 @@ policies = st.builds(
     batch_s=st.sampled_from([0.0, 1.0, 50.0]),
 )
 
+randoms = st.randoms(use_true_random=False)
+
 
 class Machine:
     """A virtual clock around a scheduler, which checks every promise at every step.
 
     `stretch` makes tasks take longer or shorter than predicted; `fail` lists tasks whose first attempt fails, which
-    also ends the rest of its batch before it began; `adapt` is drawn from at each step.
+    also ends the rest of its batch before it began, and `alone` those of them that ask for the whole machine then;
+    `adapt` and `pause` are drawn from at each step; after `drop_after` finished tasks what waits is dropped.
     """
 
-    def __init__(self, tasks, policy, *, cores=4, budget_gib=8.0, stretch=lambda _: 1.0, fail=(), adapt=lambda: None):
+    def __init__(
+        self,
+        tasks,
+        policy,
+        *,
+        cores=4,
+        budget_gib=8.0,
+        stretch=lambda _: 1.0,
+        fail=(),
+        alone=(),
+        adapt=lambda: None,
+        pause=lambda: False,
+        drop_after=math.inf,
+    ):
         self.scheduler = Scheduler(tasks, policy, cores=cores, memory_budget_gib=budget_gib)
         self.policy, self.cores, self.budget_gib = policy, cores, budget_gib
         self.estimates = {task.number: task.estimate for task in tasks}
-        self.stretch, self.to_fail, self.adapt = stretch, set(fail), adapt
-        self.clock, self.starts, self.ends = 0.0, [], []
+        self.stretch, self.to_fail, self.adapt, self.pause = stretch, {*fail, *alone}, adapt, pause
+        self.alone, self.drop_after, self.dropped = frozenset(alone), drop_after, False
+        self.clock, self.starts, self.ends, self.finished = 0.0, [], [], []
         self.counts = {}
 
     def run(self):
@@ -67,7 +86,16 @@ class Machine:
             if policy is not None:
                 self.policy = policy
                 self.scheduler.handle(Adapted(policy, self.cores, self.budget_gib))
-            for start in self.scheduler.decide(self.clock):
+            if len(self.finished) >= self.drop_after and not self.dropped:
+                self.dropped = True
+                self.scheduler.handle(Dropped())
+                continue
+            paused, busy = self.pause(), bool(self.scheduler.running)
+            self.scheduler.handle(Paused(paused))
+            starts = self.scheduler.decide(self.clock)
+            assert not (starts and self.dropped), "started what was dropped"
+            assert not paused or len(starts) + busy <= 1, "started beside what runs in a pause"
+            for start in starts:
                 self._begin(start)
             assert self.ends, "tasks are left, none runs, and the scheduler starts none"
             self._check()
@@ -85,16 +113,18 @@ class Machine:
 
     def _end(self, number, start):
         if number not in self.to_fail:
+            self.finished.append(number)
             self.scheduler.handle(Finished(number))
             return
         self.to_fail.discard(number)
-        self.scheduler.handle(Failed(number, again=True))
+        again = not self.dropped
+        self.scheduler.handle(Failed(number, again=again, alone=again and number in self.alone))
         rest = [end for end in self.ends if end[2] == start]
         self.ends = [end for end in self.ends if end[2] != start]
         heapq.heapify(self.ends)
         for _, other, _ in rest:
             self.counts[other] -= 1
-            self.scheduler.handle(Failed(other, again=True))
+            self.scheduler.handle(Failed(other, again=again))
 
     def _check(self):
         now = self.scheduler.running
@@ -104,6 +134,10 @@ class Machine:
             assert sum(start.width for start in now) <= max(self.policy.core_slots, self.policy.width)
             granted = sum(start.memory_gib for start in now)
             assert granted <= self.budget_gib + 1e-9 or len(now) == 1
+        for start in now:
+            if any(number in self.alone and self.counts[number] > 1 for number in start.numbers):
+                assert now == [start], "something runs beside a task that is to run alone"
+                assert len(start.numbers) == 1
 
 
 @given(tasks_of, policies, st.lists(st.floats(0.2, 5.0), min_size=40, max_size=40))
@@ -121,6 +155,59 @@ def test_a_failed_attempt_is_started_once_more_and_the_others_are_not(tasks, pol
     machine = Machine(tasks, policy, fail=failing)
     machine.run()
     assert machine.counts == {task.number: 1 + (task.number in failing) for task in tasks}
+
+
+@given(tasks_of, policies, st.sets(st.integers(0, 9)), st.sets(st.integers(0, 9)))
+@settings(max_examples=150, deadline=None)
+def test_a_task_that_is_to_run_alone_does_after_all_others(tasks, policy, alone, failing):
+    """Behind barriers, after all others of its level."""
+    alone, failing = ({task.number for task in tasks} & numbers for numbers in (alone, failing))
+    machine = Machine(tasks, policy, fail=failing, alone=alone)
+    machine.run()
+    assert machine.counts == {task.number: 1 + (task.number in failing | alone) for task in tasks}
+    level = {task.number: task.level if policy.level_barriers else 0 for task in tasks}
+    order = [(level[number], number in alone) for number in machine.finished]
+    assert order == sorted(order)
+
+
+@given(tasks_of, st.lists(policies, min_size=2, max_size=4), st.sets(st.integers(0, 9)), randoms)
+@settings(max_examples=80, deadline=None)
+def test_a_policy_that_changes_keeps_nobody_from_running_alone_once(tasks, choice, alone, random):
+    alone &= {task.number for task in tasks}
+    machine = Machine(tasks, choice[0], alone=alone, adapt=lambda: random.choice(choice))
+    machine.run()
+    assert machine.counts == {task.number: 1 + (task.number in alone) for task in tasks}
+
+
+@given(tasks_of, policies, st.sets(st.integers(0, 9)), randoms)
+@settings(max_examples=150, deadline=None)
+def test_in_a_pause_nothing_starts_while_something_runs_and_every_task_runs_all_the_same(tasks, policy, alone, random):
+    alone &= {task.number for task in tasks}
+    machine = Machine(tasks, policy, alone=alone, pause=lambda: random.random() < 0.7)
+    machine.run()
+    assert machine.counts == {task.number: 1 + (task.number in alone) for task in tasks}
+
+
+@given(
+    tasks_of,
+    st.lists(policies, min_size=1, max_size=3),
+    st.sets(st.integers(0, 9)),
+    st.sets(st.integers(0, 9)),
+    st.integers(0, 10),
+    randoms,
+)
+@settings(max_examples=150, deadline=None)
+def test_after_a_drop_nothing_starts_and_the_run_is_done_when_what_runs_has_ended(
+    tasks, choice, failing, alone, after, random
+):
+    failing, alone = ({task.number for task in tasks} & numbers for numbers in (failing, alone))
+    adapt = (lambda: random.choice(choice)) if len(choice) > 1 else (lambda: None)
+    machine = Machine(tasks, choice[0], fail=failing, alone=alone, drop_after=after, adapt=adapt)
+    machine.run()
+    assert len(machine.finished) >= min(after, len(tasks))
+    assert machine.scheduler.done
+    assert machine.scheduler.running == []
+    assert machine.scheduler.decide(machine.clock) == []
 
 
 @given(tasks_of, st.lists(policies, min_size=2, max_size=4), st.randoms(use_true_random=False))

@@ -118,7 +118,7 @@ def test_zero_configuration_uses_every_core_with_one_thread_longest_first_reside
         8,
         1,
         "longest",
-        0,
+        2000,
         False,
     )
 
@@ -162,7 +162,7 @@ def test_idle_cores_are_filled_with_workers_only_while_all_workers_are_busy_and_
     waiting = progress(busy_cores=1.0, idle_cores=3.0)
     assert workers.adapt(composed, waiting).workers == 7
     assert workers.adapt(composed, progress(busy_cores=1.0, idle_cores=3.0, running=3)) == composed
-    assert workers.adapt(composed, progress(busy_cores=1.0, idle_cores=3.0, settled_s=1.0)) == composed
+    assert workers.adapt(composed, progress(busy_cores=1.0, idle_cores=3.0, settled_s=0.5)) == composed
     full = dataclasses.replace(composed, workers=8, core_slots=8)
     assert workers.adapt(full, progress(busy_cores=1.0, idle_cores=3.0, running=8)) == full
 

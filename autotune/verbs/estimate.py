@@ -38,7 +38,7 @@ class _Row:
 @click.command()
 @click.argument("source", metavar="INPUT")
 @options.expansion_options
-@options.runtime_options
+@options.planning_options
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def estimate(source: str, as_json: bool, **given: Any) -> None:
     """Predict what a many-body expansion costs: tasks by class, time, memory, width, total.

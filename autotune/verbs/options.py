@@ -40,7 +40,7 @@ expansion_options = _together(
     click.option("--multiplicities", metavar="LIST", default="", help="Fragment multiplicities: 1:2 or one for each."),
 )
 
-runtime_options = _together(
+planning_options = _together(
     click.option("--workers", type=int, metavar="N", help="Tasks that run at once."),
     click.option("--threads", type=int, metavar="N", help="Cores of each task."),
     click.option("--cores", type=int, metavar="N", help="Cores to use of those usable."),
@@ -48,8 +48,19 @@ runtime_options = _together(
     click.option("--tuning", default="auto", metavar="FILE|none", help="A tuning file, or none for the defaults."),
     click.option("--strategies", metavar="LIST", help="Strategies to apply, in order, with commas."),
     click.option("--no-strategy", multiple=True, metavar="NAME", help="Leave a strategy out; may be repeated."),
+)
+
+fault_options = _together(
     click.option("--timeout", type=float, metavar="SECONDS", help="Kill a task that runs longer."),
     click.option("--scratch", metavar="DIR", help="Folder for scratch files. [default: the system's]"),
+    click.option("--scratch-gib", type=float, metavar="GIB", help="Scratch of all tasks. [default: 90 % of free]"),
+    click.option("--resume", is_flag=True, help="Take tasks that the journal has instead of computing them again."),
+    click.option("--journal", default="auto", metavar="FILE|none", help="Where finished tasks are kept."),
+    click.option("--fail-fast", is_flag=True, help="Start nothing more once a fragment has failed for good."),
+    click.option("--enforce-memory", is_flag=True, help="Let a control group hold all workers to the memory budget."),
+    click.option(
+        "--rescue", default="", metavar="LIST", help="Keywords of a second attempt where the first did not converge."
+    ),
 )
 
 
@@ -79,7 +90,8 @@ def expansion(given: dict[str, Any]) -> Expansion | None:
 
 
 def session_options(given: dict[str, Any]) -> Options:
-    """Return what the runtime options say."""
+    """Return what the planning options say, and the fault options where a verb has them."""
+    from autotune.inputs import parse_keywords
     from autotune.planning import Options
 
     return Options(
@@ -90,6 +102,12 @@ def session_options(given: dict[str, Any]) -> Options:
         tuning=given["tuning"],
         strategies=None if given["strategies"] is None else tuple(filter(None, given["strategies"].split(","))),
         without=given["no_strategy"],
-        task_limit_s=given["timeout"],
-        scratch=given["scratch"],
+        task_limit_s=given.get("timeout"),
+        scratch=given.get("scratch"),
+        scratch_gib=given.get("scratch_gib"),
+        journal=given.get("journal", "none"),
+        resume=given.get("resume", False),
+        fail_fast=given.get("fail_fast", False),
+        enforce_memory=given.get("enforce_memory", False),
+        rescue=parse_keywords(given.get("rescue", ""), option="--rescue"),
     )

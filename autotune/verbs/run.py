@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("source", metavar="INPUT")
 @options.expansion_options
-@options.runtime_options
+@options.planning_options
+@options.fault_options
 @click.option("-o", "--output", metavar="FILE", help="Write the ManyBodyResult here instead of standard output.")
 @click.option("--record", metavar="FILE", help="Write what happened here: times, memory, bound, efficiency.")
 @click.option("--quiet", is_flag=True, help="Say nothing but errors.")
@@ -38,27 +39,32 @@ def run(source: str, output: str | None, record: str | None, quiet: bool, **give
 
     text, name = inputs.read_text(source)
     fields = inputs.many_body_fields(text, name=name, expansion=options.expansion(given))
-    for path in (output, record):
-        if path:
-            _check_target(Path(path))
+    for path in filter(None, (output, record)):
+        _check_target(Path(path))
+    partial = Path(f"{output}.partial")
     with (
         Progress() as progress,
         Session(
             options.session_options(given),
             on_progress=None if quiet else progress.show,
             on_choice=None if quiet else _say_choice,
+            on_notice=None if quiet else _say,
         ) as session,
     ):
         try:
             result = session.run(fields)
-        except TaskError:
+        except TaskError as error:
             if session.record and record:
                 store.save_run(session.record, Path(record))
+            if output:
+                store.save_partial(error.done, error.failed, partial)
+                error.add_note(f"the {len(error.done)} components that were computed are in {partial}")
             raise
     # QCSchema v1 models are pydantic v1.
     answer = result.json() if getattr(result, "schema_version", 2) == 1 else result.model_dump_json()
     if output:
         store.write_text(Path(output), answer + "\n")
+        partial.unlink(missing_ok=True)
     else:
         click.echo(answer)
     if session.record is None:
@@ -68,7 +74,7 @@ def run(source: str, output: str | None, record: str | None, quiet: bool, **give
     if record:
         store.save_run(session.record, Path(record))
     if not quiet:
-        click.echo(_summary(session.record), err=True)
+        _say(_summary(session.record))
 
 
 def _check_target(path: Path) -> None:
@@ -77,6 +83,10 @@ def _check_target(path: Path) -> None:
         raise InputError(f"{path} cannot be written: there is no folder {path.parent}")
     if path.is_dir() or not os.access(path.parent, os.W_OK):
         raise InputError(f"{path} cannot be written: it is a folder, or its folder is not yours to write")
+
+
+def _say(line: str) -> None:
+    click.echo(line, err=True)
 
 
 def _say_choice(chosen: TuningChoice) -> None:

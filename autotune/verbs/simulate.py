@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("source", metavar="INPUT")
 @options.expansion_options
-@options.runtime_options
+@options.planning_options
 @click.option("--replay", metavar="FILE", help="Take the tasks' times from this run record instead of predicting them.")
 @click.option(
     "--contention",

@@ -65,6 +65,7 @@ LOADS = {
     "few, large: benzene3 MP2/6-31G 2-body": Load("benzene3", _pyscf("mp2", "6-31g", 2)),
     "one dominates: water8 HF/6-31G* 1-body and whole": Load("water8", _pyscf("hf", "6-31g*", 8), whole=True),
     "memory-bound (1 GiB): benzene3 HF/6-31G 2-body": Load("benzene3", _pyscf("hf", "6-31g", 2), memory_gib=1.0),
+    "memory-bound (0.7 GiB): benzene3 HF/6-31G 2-body": Load("benzene3", _pyscf("hf", "6-31g", 2), memory_gib=0.7),
     "wrong costs: methanol_water6 HF/6-31G* 2-body": Load(
         "methanol_water6", _pyscf("hf", "6-31g*", 2), wrong_costs=True
     ),
@@ -83,14 +84,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--load", action="append", metavar="TEXT", help="only loads whose name contains this")
-    parser.add_argument("--output", type=Path, help="write the record here")
+    parser.add_argument("--output", type=Path, help="write the record here, beside the loads that are there already")
     arguments = parser.parse_args()
     chosen = {n: load for n, load in LOADS.items() if any(part in n for part in arguments.load or [""])}
-    measured = []
+    before = arguments.output and arguments.output.exists() and json.loads(arguments.output.read_text())["loads"]
+    measured = {row["name"]: row for row in before or []}
     for name, load in chosen.items():
-        measured.append(ablated(name, load, arguments.repeats))
+        measured[name] = ablated(name, load, arguments.repeats)
         if arguments.output:
-            write(arguments.output, measured)
+            write(arguments.output, [measured[each] for each in LOADS if each in measured])
 
 
 def ablated(name: str, load: Load, repeats: int) -> dict[str, object]:
@@ -130,6 +132,7 @@ def ablated(name: str, load: Load, repeats: int) -> dict[str, object]:
         )
     return {
         "name": name,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "tasks": len(records[ALL].task_records),
         "memory_gib": load.memory_gib,
         "sides": rows,

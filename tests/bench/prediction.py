@@ -74,7 +74,7 @@ CASES = {
         {},
         1,
         [Cluster("water4", "nocp", 3), AMMONIA],
-        [MIXED, Cluster("water2", "cp", 2)],
+        [MIXED, Cluster("water4", "cp", 2)],
     ),
 }
 
@@ -90,7 +90,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--case", action="append", choices=CASES, help="may be repeated; all by default")
     parser.add_argument("--from", dest="source", type=Path, help="take the measurements from this record")
-    parser.add_argument("--output", type=Path, help="write the record here")
+    parser.add_argument("--output", type=Path, help="write the record here, beside other cases")
     arguments = parser.parse_args()
     before = json.loads(arguments.source.read_text()) if arguments.source else None
     results = []
@@ -100,6 +100,8 @@ def main() -> None:
         results.append((name, judged(case, samples), samples))
         print(name, json.dumps(results[-1][1]), flush=True)
     if arguments.output:
+        kept = json.loads(arguments.output.read_text())["cases"] if arguments.output.exists() else {}
+        fresh = {n: {**judgement, "tasks": [_row(s) for s in samples]} for n, judgement, samples in results}
         record = {
             "schema": "autotune.benchmark/1",
             "what": "time and memory of tasks of clusters that the fit did not see, predicted against measured alone",
@@ -107,10 +109,7 @@ def main() -> None:
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
             "machine": before["machine"] if before else dataclasses.asdict(machine.detect()),
             "versions": before["versions"] if before else library_versions(),
-            "cases": {
-                name: {**judgement, "tasks": [_row(sample) for sample in samples]}
-                for name, judgement, samples in results
-            },
+            "cases": {name: {**kept, **fresh}[name] for name in CASES if name in kept or name in fresh},
         }
         arguments.output.write_text(
             json.dumps(record, indent=None, separators=(",", ":")).replace('{"c', '\n{"c') + "\n"

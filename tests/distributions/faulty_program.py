@@ -2,11 +2,16 @@
 
 Installed as a distribution of its own (the dist-info beside it), so it enters by the same door as other plugins.
 The energy is minus the number of electrons, so sums are exact. Methods: `nothing`; `sleep` and `spin` for `seconds`; or
-a fault. All strike fragments listed in the keyword `at` (numbers of real atoms); keyword `once` names a file: the fault
-strikes only until it exists.
+a fault. All strike fragments listed in the keyword `at` (numbers of real atoms), with `share` only that share of them,
+chosen by `seed`. Keyword `once` names a file: the fault strikes until it exists; `first` names a folder: it strikes
+only the first attempt at each component. `allocate` holds `gib` for `seconds`, or stops with an error where it was
+granted less; `allocate-anyway` does not look; `leak` keeps `gib` for each task. `log` names a file to which each task
+that has computed adds a line.
 """
 
 import os
+import random
+import re
 import signal
 import subprocess
 import sys
@@ -18,7 +23,7 @@ from autotune.hookspecs import hookimpl
 
 def harness():  # noqa: C901 - one fault after another
     from qcelemental.models.v2 import AtomicResult, Provenance
-    from qcengine.exceptions import ConvergenceError, InputError
+    from qcengine.exceptions import ConvergenceError, InputError, RandomError
     from qcengine.programs.model import ProgramHarness
 
     faults = {
@@ -27,9 +32,15 @@ def harness():  # noqa: C901 - one fault after another
         "exit": lambda: os._exit(7),
         "hang": lambda: time.sleep(3600),
         "hang-in-grandchild": _hang_in_grandchild,
+        "stubborn": _stubborn,
         "raise": _raise,
+        "garbage": lambda: None,
+        "shout": _shout,
+        "fill": lambda: None,
     }
     timed = {"sleep": time.sleep, "spin": _spin}
+    held = ("allocate", "allocate-anyway", "leak")
+    errors = {"diverge": ConvergenceError("did not converge"), "random": RandomError("a node was lost")}
 
     class Faulty(ProgramHarness):
         _defaults = {  # noqa: RUF012 - QCEngine's way
@@ -50,28 +61,31 @@ def harness():  # noqa: C901 - one fault after another
 
         def preflight(self, input_data):
             method = input_data.specification.model.method
-            if method not in (*faults, *timed, "diverge"):
+            if method not in (*faults, *timed, *held, *errors):
                 raise InputError(f"method {method!r} is not known; known are {', '.join(faults)}")
 
         def compute(self, input_data, config):
             self.preflight(input_data)
             specification, molecule = input_data.specification, input_data.molecule
-            keywords = specification.keywords
+            keywords, method = specification.keywords, specification.model.method
             real = int(sum(molecule.real))
-            strikes = real in keywords.get("at", [real])
-            once = keywords.get("once")
-            if strikes and once:
-                try:
-                    Path(once).touch(exist_ok=False)
-                except FileExistsError:
-                    strikes = False
-            if strikes and specification.model.method == "diverge":
-                raise ConvergenceError("did not converge")
-            if strikes and specification.model.method in timed:
-                timed[specification.model.method](keywords["seconds"])
+            strikes = real in keywords.get("at", [real]) and _strikes(keywords, molecule.name)
+            if strikes and method in errors:
+                raise errors[method]
+            if strikes and method in timed:
+                timed[method](keywords["seconds"])
+            elif strikes and method in held:
+                _hold(method, keywords, config)
+            elif strikes and method == "fill":
+                _fill(Path(config.scratch_directory) / "big", keywords["gib"])
             elif strikes:
-                faults[specification.model.method]()
+                faults[method]()
             electrons = float(sum(z for z, r in zip(molecule.atomic_numbers, molecule.real, strict=True) if r))
+            if keywords.get("log"):
+                with Path(keywords["log"]).open("a") as log:
+                    log.write(f"{molecule.name}\n")
+            if strikes and method == "garbage":
+                electrons = float("nan")
             return AtomicResult(
                 input_data=input_data,
                 molecule=molecule,
@@ -83,6 +97,51 @@ def harness():  # noqa: C901 - one fault after another
             )
 
     return Faulty()
+
+
+def _strikes(keywords, name):
+    if random.Random(f"{keywords.get('seed')} {name}").random() >= keywords.get("share", 1.0):
+        return False
+    mark = keywords.get("once")
+    if "first" in keywords:
+        mark = Path(keywords["first"]) / re.sub(r"\W+", "-", name)
+    try:
+        if mark:
+            Path(mark).touch(exist_ok=False)
+    except FileExistsError:
+        return False
+    return True
+
+
+_KEPT = []
+
+
+def _hold(method, keywords, config):
+    wanted_gib = keywords["gib"]
+    if method == "allocate" and config.memory < wanted_gib:
+        raise MemoryError(f"{wanted_gib} GiB wanted, {config.memory} GiB granted")
+    block = bytearray()
+    until = time.monotonic() + keywords.get("seconds", 0.0)
+    while len(block) < wanted_gib * 2**30:
+        # 2 GiB a second, so that whoever looks has a chance to see it.
+        block += b"x" * 2**24
+        time.sleep(0.008)
+    time.sleep(max(0.0, until - time.monotonic()))
+    if method == "leak":
+        _KEPT.append(block)
+
+
+def _fill(path, gib):
+    """Write a scratch file; a full disk ends that with an OSError."""
+    with path.open("wb") as file:
+        for _ in range(int(gib * 2**10)):
+            file.write(b"x" * 2**20)
+
+
+def _shout():
+    """Write what is no result to all that is open for output."""
+    for stream in (1, 2):
+        os.write(stream, bytes(range(256)) * 64 + b"\nno result\n")
 
 
 def _spin(seconds):
@@ -108,3 +167,16 @@ def autotune_register_programs():
 
     if "faulty" not in qcengine.list_all_programs():
         qcengine.register_program(harness())
+
+
+def _stubborn():
+    """Leave behind a process that ignores SIGTERM and has a session of its own, then die."""
+    code = (
+        "import os, signal, time\n"
+        "signal.signal(signal.SIGTERM, signal.SIG_IGN); signal.signal(signal.SIGHUP, signal.SIG_IGN)\n"
+        "os.setsid() if os.fork() == 0 else os._exit(0)\n"
+        "print('ready', flush=True); time.sleep(3600)\n"
+    )
+    child = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
+    child.stdout.readline()
+    os.kill(os.getpid(), signal.SIGABRT)

@@ -1,0 +1,72 @@
+"""What a run is told about faults, and what comes out of it.
+
+Rules: records for `execute.py` and those who start it; no behaviour beyond restating the fields.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from autotune.journal import Journal
+from autotune.records import TaskRecord
+
+
+@dataclass(slots=True, kw_only=True)
+class Execution:
+    """What came out of a run, in the order of completion.
+
+    Attributes:
+        values: Energy, gradient and Hessian by task key.
+        results: AtomicResult JSON by task key, where the input keeps component results.
+        records: What happened to each task that ended; with fail-fast some were never started.
+        attempts: Starts of tasks.
+        peak_gib: Largest sampled resident memory of all workers together.
+        memory_idle_core_s: Core-seconds idle while a ready task waited for memory.
+        lost_core_s: Core-seconds of attempts that failed.
+    """
+
+    values: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    results: dict[str, str] = field(default_factory=dict)
+    records: list[TaskRecord] = field(default_factory=list)
+    attempts: int = 0
+    peak_gib: float = 0.0
+    memory_idle_core_s: float = 0.0
+    lost_core_s: float = 0.0
+
+    @property
+    def failed(self) -> list[TaskRecord]:
+        """Tasks that failed for good."""
+        return [record for record in self.records if record.status == "failed"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Care:
+    """What a run does about faults.
+
+    Attributes:
+        journal: Where finished tasks are kept; None keeps them in memory only.
+        versions: Of the programs, as the journal tells results of one from those of another.
+        rescue: Keywords of a second attempt where the first did not converge; empty for no such attempt.
+        fail_fast: Start nothing more once a task has failed for good.
+        task_limit_s: Time limit of one task, None for no limit.
+        scratch_gib: What scratch files may take together; None for nine tenths of what is free at the start.
+    """
+
+    journal: Journal | None = None
+    versions: Mapping[str, str] = field(default_factory=dict)
+    rescue: Mapping[str, Any] = field(default_factory=dict)
+    fail_fast: bool = False
+    task_limit_s: float | None = None
+    scratch_gib: float | None = None
+
+    @property
+    def rescue_text(self) -> str:
+        """The rescue keywords as the journal names them; empty without any."""
+        return json.dumps(dict(self.rescue), sort_keys=True) if self.rescue else ""
+
+    def version(self, program: str) -> str:
+        """Return a program with its version, as the journal names it."""
+        return f"{program} {self.versions.get(program, 'unknown')}"

@@ -1,0 +1,106 @@
+"""What each task of a run is expected to cost and what its program is granted; learns while tasks finish.
+
+Rules: the meeting place of the cost model, plugins' estimates, the policy's rule for grants and what failed attempts
+have shown; the executor asks, nothing is started here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from autotune.manager import Manager
+from autotune.planning import Plan, estimate
+from autotune.types import Estimate, Machine, Policy, Task
+
+LEAST_GRANT_GIB = 0.5
+MORE = 2.0  # memory of a next attempt over that of the one that ran out of it
+_OVER_PEAK = 1.25  # and over what that one was seen to hold
+
+
+class Expectations:
+    """Estimates and grants of one run.
+
+    Args:
+        tasks: Of the run.
+        plan: Its costs learn.
+        manager: Plugins may know better.
+        machine: For them.
+
+    Attributes:
+        of: Estimate of each task, by number, as it was last ranked.
+        total_s: Predicted core-seconds of all tasks.
+        done_s: Of the finished ones.
+    """
+
+    def __init__(self, tasks: Sequence[Task], *, plan: Plan, manager: Manager, machine: Machine) -> None:
+        self._tasks = {task.number: task for task in tasks}
+        self._plan, self._manager, self._machine = plan, manager, machine
+        self._policy, self._budget_gib = plan.policy, plan.budget_gib
+        self._least_grant_gib: dict[int, float] = {}
+        self._least_gib: dict[int, float] = {}
+        self._unfinished = dict.fromkeys(self._tasks)
+        self._next_rank = 1
+        self.of = {task.number: self._estimate(task) for task in tasks}
+        self.total_s = sum(each.alone_s for each in self.of.values())
+        self.done_s = 0.0
+
+    def adapt(self, policy: Policy, budget_gib: float) -> None:
+        """Follow a policy or a budget that changed."""
+        self._policy, self._budget_gib = policy, budget_gib
+
+    def grant_gib(self, number: int, width: int, *, alone: bool) -> float:
+        """Return the memory to tell the program of a task that starts now."""
+        if alone:
+            return round(self._budget_gib, 3)
+        wanted = self.of[number].grant_gib
+        if self._policy.grant == "estimate" and wanted:
+            granted = max(LEAST_GRANT_GIB, wanted)
+        else:
+            granted = self._share_gib(width)
+        return round(min(max(granted, self._least_grant_gib.get(number, 0.0)), self._budget_gib), 3)
+
+    def more_memory(self, number: int, peak_gib: float) -> Estimate:
+        """Return the estimate of a task's next attempt, after one that ran out of memory and held `peak_gib`."""
+        before = self.of[number]
+        grant_gib = min(MORE * self.grant_gib(number, 1, alone=False), self._budget_gib)
+        self._least_grant_gib[number] = grant_gib
+        # It may need all that it will be told it can have.
+        self._least_gib[number] = max(_OVER_PEAK * peak_gib, MORE * before.memory_gib, grant_gib)
+        self.of[number] = self._estimate(self._tasks[number])
+        self.total_s += self.of[number].alone_s - before.alone_s
+        return self.of[number]
+
+    def finish(self, number: int) -> None:
+        """Count a task as finished, well or not."""
+        self.done_s += self.of[number].alone_s
+        del self._unfinished[number]
+
+    def learn(self, number: int, *, wall_s: float, width: int, peak_gib: float) -> Mapping[int, Estimate]:
+        """Take in a finished task; return fresh estimates of those that are left, where it is time to rank them anew.
+
+        That is when the number of finished ones has doubled: often early, rarely later.
+        """
+        self._plan.costs.observe(self._tasks[number], wall_s=wall_s, width=width, peak_gib=peak_gib)
+        if len(self._tasks) - len(self._unfinished) < self._next_rank:
+            return {}
+        self._next_rank *= 2
+        fresh = {number: self._estimate(self._tasks[number]) for number in self._unfinished}
+        self.total_s += sum(each.alone_s - self.of[number].alone_s for number, each in fresh.items())
+        self.of.update(fresh)
+        return fresh
+
+    def _estimate(self, task: Task) -> Estimate:
+        found = estimate(task, costs=self._plan.costs, manager=self._manager, machine=self._machine)
+        least_gib = self._least_gib.get(task.number, 0.0)
+        memory_gib = max(found.memory_gib, least_gib)
+        if self._policy.grant == "estimate" and found.grant_gib and memory_gib <= self._budget_gib:
+            return replace(found, memory_gib=memory_gib)
+        # Its fastest algorithm does not fit or is not known; programs that manage memory keep to what they are told.
+        share_gib = max(self._share_gib(1), LEAST_GRANT_GIB, least_gib)
+        return replace(found, grant_gib=0.0, memory_gib=min(memory_gib, share_gib))
+
+    def _share_gib(self, width: int) -> float:
+        policy = self._policy
+        slots = max(min(policy.core_slots, policy.workers * policy.width), width)
+        return self._budget_gib * max(width, policy.width) / slots

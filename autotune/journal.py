@@ -1,0 +1,165 @@
+"""The journal: every finished task, durable, found again by its content.
+
+Rules: one file for all runs of a user, keyed by what a result depends on, the program's version included, so a second
+input that shares tasks finds them, too. Several processes may use one file. Writing is done by one thread, many entries
+to a commit, because a commit waits for the disk (some milliseconds) and the loop that feeds the workers must not;
+`flush` returns when all is durable. `journal_file.py` knows the file, `entries.py` its rows.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Self
+
+from autotune.entries import COLUMNS, Entry, from_row
+from autotune.errors import AutotuneError
+from autotune.journal_file import FAULTS, JournalFile, insert, is_damage
+
+ENTRIES_A_COMMIT = 256
+KEYS_A_QUERY = 500
+DAY_S = 86400.0
+
+
+class Journal:
+    """One journal file, open; a context manager.
+
+    Args:
+        path: The file; it and its folder are made where they are missing.
+        say: Called with one line where something of note happened to the file.
+
+    Raises:
+        InputError: The file is not a journal, or one of a newer autotune.
+        ResourceError: It cannot be written.
+    """
+
+    def __init__(self, path: Path, *, say: Callable[[str], None] = lambda _: None) -> None:
+        self.path = path
+        self._pending: queue.SimpleQueue[Entry | threading.Event | None] = queue.SimpleQueue()
+        self._failure: Exception | None = None
+        self._writer: threading.Thread | None = None
+        self._connection: sqlite3.Connection | None = None  # the writer's own
+        self._using = threading.Lock()  # the file: whoever finds it damaged mends it
+        self._file = JournalFile(path, say)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def recall(self, keys: Sequence[str], *, results: bool, rescue: str = "") -> dict[tuple[str, str], Entry]:
+        """Return what is known of these keys, by key and version.
+
+        Args:
+            keys: Of tasks.
+            results: Only entries that keep a whole AtomicResult will do.
+            rescue: Keywords with which a second attempt may have been made; entries with others are left out.
+
+        Raises:
+            ResourceError: The file cannot be read.
+        """
+        with self._using:
+            try:
+                found = self._read(keys, rescue)
+            except FAULTS as error:
+                if not is_damage(error):
+                    raise self._file.unwritable(error) from error
+                self._disconnect()
+                self._file.mend(error)
+                found = self._read(keys, rescue)
+        return {(e.key, e.version): e for e in found if e.result is not None or not results}
+
+    def record(self, entry: Entry) -> None:
+        """Take an entry to be written soon; see `flush`.
+
+        Raises:
+            ResourceError: An earlier one could not be written.
+        """
+        self._check()
+        if self._writer is None:
+            self._writer = threading.Thread(target=self._write_all, name="autotune-journal", daemon=True)
+            self._writer.start()
+        self._pending.put(entry)
+
+    def flush(self) -> None:
+        """Return when all that was recorded is durable; raises as `record`."""
+        if self._writer is not None:
+            written = threading.Event()
+            self._pending.put(written)
+            written.wait()
+        self._check()
+
+    def close(self) -> None:
+        """Write what is left and close; safe to call twice, raises nothing."""
+        if self._writer is not None:
+            self._pending.put(None)
+            self._writer.join()
+            self._writer = None
+        self._file.close()
+
+    def _check(self) -> None:
+        if isinstance(self._failure, AutotuneError):
+            raise self._failure
+        if self._failure is not None:
+            raise self._file.unwritable(self._failure) from self._failure
+
+    def _write_all(self) -> None:
+        """Write entries until told to stop; what arrives during a commit goes into the next one."""
+        stop = False
+        while not stop:
+            taken = [self._pending.get()]
+            with contextlib.suppress(queue.Empty):
+                while len(taken) < ENTRIES_A_COMMIT:
+                    taken.append(self._pending.get_nowait())
+            entries = [item for item in taken if isinstance(item, Entry)]
+            try:
+                if entries and self._failure is None:
+                    with self._using:
+                        self._insert(entries)
+            except Exception as error:  # noqa: BLE001 - whoever records or flushes next is told
+                self._failure = error
+            for item in taken:
+                if isinstance(item, threading.Event):
+                    item.set()
+            stop = None in taken
+        self._disconnect()
+
+    def _insert(self, entries: Sequence[Entry]) -> None:
+        try:
+            self._connection = self._connection or self._file.connect()
+            insert(self._connection, entries)
+        except FAULTS as error:
+            if not is_damage(error):
+                raise
+            self._disconnect()
+            self._file.mend(error)
+            self._connection = self._file.connect()
+            insert(self._connection, entries)
+
+    def _disconnect(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _read(self, keys: Sequence[str], rescue: str) -> list[Entry]:
+        now, found = time.time(), []
+        for start in range(0, len(keys), KEYS_A_QUERY):
+            part = keys[start : start + KEYS_A_QUERY]
+            marks = ",".join("?" * len(part))
+            # A task's own result comes last, so that it is the one that counts.
+            question = f"SELECT {COLUMNS} FROM tasks WHERE key IN ({marks}) AND rescue IN ('', ?) ORDER BY rescue DESC"  # noqa: S608
+            rows = self._file.connection.execute(question, [*part, rescue]).fetchall()
+            entries = [entry for row in rows if (entry := from_row(row)) is not None]
+            with contextlib.suppress(sqlite3.OperationalError):  # full or read-only: only the date is lost
+                self._file.connection.executemany(
+                    "UPDATE tasks SET used = ? WHERE key = ? AND used < ?",
+                    [(now, entry.key, now - DAY_S) for entry in entries],
+                )
+            found += entries
+        return found

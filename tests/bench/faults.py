@@ -1,0 +1,278 @@
+"""Let every kind of fault strike runs at random, and count what is lost, wrong, or left behind.
+
+Each run is a process of its own: a many-body expansion of which, by the run's seed, some components meet the fault.
+Checked are: every component that can be computed is there, with its exact value; no process lives on; the scratch
+folder is empty. Recovery is what the run took longer than runs without a fault. Faults of real PySCF are: its worker
+killed at a random moment, too little memory granted, an SCF that does not converge in the cycles allowed.
+
+    python tests/bench/faults.py --seeds 20 --output results/faults.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import os
+import random
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from datetime import UTC, datetime
+from importlib.resources import files
+from pathlib import Path
+from typing import NamedTuple
+
+import psutil
+
+DISTRIBUTIONS = Path(__file__).parents[1] / "distributions"
+sys.path.insert(0, str(DISTRIBUTIONS))
+os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(DISTRIBUTIONS), os.environ.get("PYTHONPATH", "")]))
+
+import faulty_program  # noqa: E402
+import qcengine  # noqa: E402
+
+from autotune import component, journal_file, machine, workload  # noqa: E402
+from autotune.api import Session, library_versions  # noqa: E402
+from autotune.errors import TaskError  # noqa: E402
+from autotune.execution import Care  # noqa: E402
+from autotune.inputs import Expansion, from_xyz  # noqa: E402
+from autotune.journal import Journal  # noqa: E402
+from autotune.manager import Manager  # noqa: E402
+from autotune.planning import Options  # noqa: E402
+from autotune.types import Task  # noqa: E402
+
+ELECTRONS = 10  # of one water
+
+
+class Fault(NamedTuple):
+    """A way to fail: in what, how often a struck component meets it, under which options, and whether it passes."""
+
+    method: str
+    passes: bool
+    keywords: dict[str, object] = {}  # noqa: RUF012 - never changed
+    options: dict[str, object] = {}  # noqa: RUF012
+    program: str = "faulty"
+    basis: str = ""
+
+
+FAULTS = {
+    "none": Fault("nothing", passes=True),
+    "crash (SIGSEGV)": Fault("crash", passes=True),
+    "exit without a word": Fault("exit", passes=True),
+    "crash, leaving a process that ignores SIGTERM": Fault("stubborn", passes=True),
+    "random error of the program": Fault("random", passes=True),
+    "noise on the output channels": Fault("shout", passes=True),
+    "too little memory granted": Fault("allocate", passes=True, keywords={"gib": 1.5}, options={"memory_gib": 2.5}),
+    "takes more memory than predicted": Fault(
+        "allocate-anyway", passes=True, keywords={"gib": 0.7, "seconds": 0.2}, options={"memory_gib": 1.3}
+    ),
+    "leaks memory": Fault("leak", passes=True, keywords={"gib": 0.3}, options={"memory_gib": 2.5}),
+    "slow": Fault("sleep", passes=True, keywords={"seconds": 0.5}),
+    "crash at every attempt": Fault("crash", passes=False),
+    "hangs": Fault("hang", passes=False, options={"task_limit_s": 1.0}),
+    "hangs in a grandchild that left the session": Fault(
+        "hang-in-grandchild", passes=False, options={"task_limit_s": 1.0}
+    ),
+    "does not converge": Fault("diverge", passes=False),
+    "raises an exception": Fault("raise", passes=False),
+    "returns a number that is not finite": Fault("garbage", passes=False),
+    "fills the scratch space": Fault("fill", passes=False, keywords={"gib": 30.0}, options={"scratch_gib": 0.3}),
+    "PySCF: none": Fault("hf", passes=True, program="pyscf", basis="6-31g*"),
+    "PySCF: worker killed at a random moment": Fault("hf", passes=True, program="pyscf", basis="6-31g*"),
+    "PySCF: does not converge in 3 cycles, rescued": Fault(
+        "hf",
+        passes=True,
+        program="pyscf",
+        basis="6-31g*",
+        keywords={"max_cycle": 3},
+        options={"rescue": {"max_cycle": 100}},
+    ),
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, default=20)
+    parser.add_argument("--fault", default="", metavar="TEXT", help="only faults whose name contains this")
+    parser.add_argument("--output", type=Path, help="write the record here")
+    parser.add_argument("--one", nargs=3, metavar=("FAULT", "SEED", "FOLDER"), help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.one:
+        name, seed, folder = arguments.one
+        print(json.dumps(struck(name, int(seed), Path(folder))))
+        return
+    rows = []
+    references: dict[str, float] = {}
+    for name, fault in FAULTS.items():
+        if arguments.fault not in name and "none" not in name:
+            continue
+        runs = [one(name, seed) for seed in range(arguments.seeds)]
+        wall_s = statistics.median(run["wall_s"] for run in runs)
+        reference_s = references.setdefault(fault.program, wall_s)
+        rows.append(
+            {
+                "fault": name,
+                "runs": len(runs),
+                "tasks": sum(run["tasks"] for run in runs),
+                "tasks_struck": sum(run["struck"] for run in runs),
+                "attempts_beyond_the_first": sum(run["attempts"] - run["tasks"] for run in runs),
+                "tasks_lost": sum(run["lost"] for run in runs),
+                "wrong_results": sum(run["wrong"] for run in runs),
+                "processes_left": sum(run["processes_left"] for run in runs),
+                "scratch_left": sum(run["scratch_left"] for run in runs),
+                "recovery_median_s": round(wall_s - reference_s, 2),
+                "recovery_worst_s": round(max(run["wall_s"] for run in runs) - reference_s, 2),
+            }
+        )
+        print(json.dumps(rows[-1]), flush=True)
+        if arguments.output:
+            write(arguments.output, rows)
+    if any(row[count] for row in rows for count in ("tasks_lost", "wrong_results", "processes_left", "scratch_left")):
+        sys.exit(1)
+
+
+def one(name: str, seed: int) -> dict[str, float]:
+    """Run once in a process of its own, and look at what it left."""
+    with tempfile.TemporaryDirectory(prefix="fault-") as folder:
+        scratch = Path(folder) / "scratch"
+        scratch.mkdir()
+        environment = {**os.environ, "AUTOTUNE_HOME": f"{folder}/home", "TMPDIR": str(scratch), "FAULT_RUN": folder}
+        done = subprocess.run(
+            [sys.executable, __file__, "--one", name, str(seed), folder],
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+        if done.returncode:
+            raise SystemExit(f"{name}, seed {seed}: {done.stderr}")
+        found = json.loads(done.stdout)
+        found["processes_left"] = len(left_behind(folder))
+        found["scratch_left"] = len(list(scratch.iterdir()))
+        return found
+
+
+def left_behind(folder: str) -> list[int]:
+    """Return the processes that still carry a run's mark in their environment, after a moment to end."""
+    deadline = time.monotonic() + 3.0
+    while True:
+        found = []
+        for process in psutil.process_iter():
+            try:
+                if process.environ().get("FAULT_RUN") == folder and process.status() != psutil.STATUS_ZOMBIE:
+                    found.append(process.pid)
+            except psutil.Error:
+                continue
+        if not found or time.monotonic() > deadline:
+            return found
+        time.sleep(0.05)
+
+
+def struck(name: str, seed: int, folder: Path) -> dict[str, float]:
+    """Run an expansion whose components meet the fault; return what came out of it."""
+    fault = FAULTS[name]
+    fields = fields_of(fault, seed, folder)
+    work = workload.load(fields)
+    must_fail = set() if fault.passes else {task.key for task in work.tasks if meets(work, task)}
+    killer = Killer(seed) if "killed" in name else None
+    failed: dict[str, object] = {}
+    with Session(Options(workers=2, **fault.options), on_progress=killer) as session:
+        if killer:
+            killer.session = session
+        started = time.perf_counter()
+        try:
+            session.run(fields)
+        except TaskError as error:
+            failed = error.failed
+        wall_s = time.perf_counter() - started
+        record = session.record
+    with Journal(journal_file.default_path()) as journal:
+        found = journal.recall([t.key for t in work.tasks], results=False, rescue=Care(**rescue_of(fault)).rescue_text)
+    values = {entry.key: entry.values["energy"] for entry in found.values()}
+    right = expected_energies(work, fault)
+    return {
+        "wall_s": wall_s,
+        "tasks": record.tasks,
+        "struck": killer.killed if killer else sum(t.attempts > 1 or t.status == "failed" for t in record.task_records),
+        "attempts": record.attempts,
+        "lost": sum(task.key not in values and task.key not in must_fail for task in work.tasks)
+        + sum(label not in failed for task in work.tasks if task.key in must_fail for label in task.labels),
+        "wrong": sum(values[key] != right[key] for key in values) + sum(key in values for key in must_fail),
+    }
+
+
+def fields_of(fault: Fault, seed: int, folder: Path) -> dict[str, object]:
+    keywords = dict(fault.keywords)
+    if fault.program == "faulty":
+        keywords |= {"share": 0.3, "seed": seed}
+        if fault.passes and fault.method not in ("sleep", "leak"):
+            first = folder / "first"
+            first.mkdir()
+            keywords["first"] = str(first)
+    text = (files("autotune.studies") / "workloads" / "water4.xyz").read_text()
+    expansion = Expansion(program=fault.program, method=fault.method, basis=fault.basis, max_nbody=2, keywords=keywords)
+    return from_xyz(text, name="water4", expansion=expansion)
+
+
+def meets(work: workload.Workload, task: Task) -> bool:
+    """Return whether a component is one that the fault strikes, by its name and the seed."""
+    given = component.atomic_input(work.recipe, task.level, task.real, task.basis)
+    keywords = {k: v for k, v in given.specification.keywords.items() if k in ("share", "seed")}
+    return bool(faulty_program._strikes(keywords, given.molecule.name))
+
+
+def rescue_of(fault: Fault) -> dict[str, object]:
+    return {name: value for name, value in fault.options.items() if name == "rescue"}
+
+
+def expected_energies(work: workload.Workload, fault: Fault) -> dict[str, float]:
+    """Return the right energy of each component: known exactly, or computed here by PySCF on one core."""
+    if fault.program == "faulty":
+        return {task.key: -float(ELECTRONS * task.nbody) for task in work.tasks}
+    Manager().register_programs()
+    found = {}
+    for task in work.tasks:
+        given = component.atomic_input(work.recipe, task.level, task.real, task.basis).model_dump()
+        given["specification"]["keywords"] = {}
+        config = {"ncores": 1, "memory": 4.0}
+        result = qcengine.compute(given, fault.program, task_config=config, raise_error=True, return_version=2)
+        found[task.key] = result.properties.return_energy
+    return found
+
+
+class Killer:
+    """Kills one worker that is at work, at a random moment."""
+
+    def __init__(self, seed: int) -> None:
+        self.random, self.killed = random.Random(seed), 0
+        self.at_s = time.perf_counter() + 1.0 + 2.0 * self.random.random()
+        self.session: Session | None = None
+
+    def __call__(self, _: object) -> None:
+        assert self.session is not None
+        workers = [w for w in self.session._pool._workers.values() if w.orders and w.pid]
+        if workers and not self.killed and time.perf_counter() > self.at_s:
+            os.kill(self.random.choice(workers).pid, signal.SIGKILL)
+            self.killed = 1
+
+
+def write(output: Path, rows: list[dict[str, object]]) -> None:
+    record = {
+        "schema": "autotune.benchmark/1",
+        "what": "faults that strike components at random: what is lost, wrong or left behind, and the time to recover",
+        "command": "python tests/bench/faults.py " + " ".join(sys.argv[1:]),
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "machine": dataclasses.asdict(machine.detect()),
+        "versions": library_versions(),
+        "faults": rows,
+    }
+    output.write_text(json.dumps(record, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
