@@ -29,7 +29,8 @@ from autotune.types import Machine, Policy, Task
 from autotune.worker import Order, Reply
 
 TICK_S = 0.5
-LOOK_AROUND_S = 5.0  # between looks at whether the machine has changed, and at scratch space
+LOOK_AROUND_S = 5.0  # between looks at whether the machine has changed
+SCRATCH_LOOK_S = 1.0  # between looks at scratch space
 
 
 class Executor:
@@ -81,7 +82,7 @@ class Executor:
         self._rescued: set[int] = set()
         self._usage = Usage(0.0, 0.0, {})
         self._paused = self._dropped = False
-        self._first = self._settled = self._looked = time.monotonic()
+        self._first = self._settled = self._looked = self._scratch_looked = time.monotonic()
         self.execution = Execution()
 
     def run(self) -> Execution:
@@ -239,14 +240,15 @@ class Executor:
                 self._take(Returned(event.number) if blameless else event)
 
     def _tick(self) -> None:
-        if time.monotonic() - self._looked >= LOOK_AROUND_S:
-            self._looked = time.monotonic()
-            folders = self._pool.folders()
-            held_gib = {number: scratch.held_gib(folder) for number, folder in folders.items()}
+        now = time.monotonic()
+        if now - self._scratch_looked >= SCRATCH_LOOK_S:
+            self._scratch_looked = now
+            held_gib = {number: scratch.held_gib(folder) for number, folder in self._pool.folders().items()}
             free_gib = scratch.free_gib(self._pool.scratch)
             self._obey(guard.heaviest(held_gib, budget_gib=self._scratch_gib, free_gib=free_gib), "disk")
-            if self._policy.follow_machine:
-                self._follow_machine()
+        if self._policy.follow_machine and now - self._looked >= LOOK_AROUND_S:
+            self._looked = now
+            self._follow_machine()
         if self._on_progress is None and not self._plan.strategies:
             return
         snapshot = self._snapshot(*self._meter.take(self._usage))

@@ -250,7 +250,7 @@ class Killer:
 
     def __init__(self, seed: int) -> None:
         self.random, self.killed = random.Random(seed), 0
-        self.at_s = time.perf_counter() + 1.0 + 2.0 * self.random.random()
+        self.at_s = time.perf_counter() + 0.8 + 1.2 * self.random.random()
         self.session: Session | None = None
 
     def __call__(self, _: object) -> None:

@@ -241,7 +241,7 @@ def test_a_leaking_program_is_replaced_before_it_holds_much(faulty):
 def test_a_task_that_takes_more_scratch_than_allowed_is_stopped_and_the_others_are_done(faulty, monkeypatch):
     from autotune import execute
 
-    monkeypatch.setattr(execute, "LOOK_AROUND_S", 0.2)
+    monkeypatch.setattr(execute, "SCRATCH_LOOK_S", 0.2)
     with Session(Options(scratch_gib=0.2, workers=2)) as session:
         with pytest.raises(TaskError, match=r"1 of 3 .*disk: no space left on device: held"):
             session.run(faulty("water2", "fill", at=[DIMER], gib=20.0))
