@@ -36,12 +36,14 @@ class Finished(NamedTuple):
 class Failed(NamedTuple):
     """Event: an attempt failed, or never began.
 
-    `again` asks for another attempt, `alone` for one with the whole machine, after all others that may start.
+    `again` asks for another attempt, `alone` for one with the whole machine, after all others that may start. A
+    `suspect` may have taken its worker with it: it is not put into a batch with others any more.
     """
 
     number: int
     again: bool
     alone: bool = False
+    suspect: bool = False
 
 
 class Learned(NamedTuple):

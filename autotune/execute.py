@@ -181,7 +181,7 @@ class Executor:
             self._alone.add(number)
         if again and answer.rescue:
             self._rescued.add(number)
-        self._scheduler.handle(Failed(number, again, alone=again and answer.alone))
+        self._scheduler.handle(Failed(number, again, alone=again and answer.alone, suspect=True))
         if again:
             return
         self._finish(reply, kind)

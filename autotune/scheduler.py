@@ -82,6 +82,7 @@ class Scheduler:
         self._rank(task.number for task in tasks)
         self._widths: dict[int, int] | None = None
         self._alone: list[int] = []
+        self._suspects: set[int] = set()
         self._paused = False
         self.memory_bound = False
 
@@ -147,6 +148,8 @@ class Scheduler:
             self._used_slots -= batch.start.width
             self._used_gib = sum(other.start.memory_gib for other in self._batches.values())
         if isinstance(event, Failed) and event.again:
+            if event.suspect:
+                self._suspects.add(event.number)
             if event.alone:
                 self._alone.append(event.number)
             else:
@@ -177,7 +180,7 @@ class Scheduler:
                 later = self._hold(wanted, memory_gib, now_s) if width < wanted else None
                 if later is None or now_s + estimate.wall_s(width) <= later.at_s + estimate.wall_s(wanted):
                     # Behind a hold only this one was found to end in time.
-                    others = [] if hold else self._batch(queue, estimate, width)
+                    others = [] if hold or entry[2] in self._suspects else self._batch(queue, estimate, width)
                     chosen = Start((entry[2], *others), width, memory_gib)
                     break
             hold = hold or self._hold(wanted, memory_gib, now_s)
@@ -206,7 +209,8 @@ class Scheduler:
         while len(batch) < limit:
             estimate = self._tasks[queue[0][2]].estimate
             spent_s += estimate.wall_s(width)
-            if spent_s > self._policy.batch_s or estimate.memory_gib > first.memory_gib:
+            too_much = spent_s > self._policy.batch_s or estimate.memory_gib > first.memory_gib
+            if too_much or queue[0][2] in self._suspects:
                 break
             batch.append(heapq.heappop(queue)[2])
         return batch

@@ -216,3 +216,76 @@ def test_the_table_of_equality_in_the_docs_is_the_record_in_results():
         largest = max(run["largest_difference"] for run in runs)
         assert largest < 1e-9
         assert f"| {name} | {driver} | {tasks} | {versions} | yes | {largest:.0e} |" in document
+
+
+def record_of(name):
+    return json.loads((ROOT / "results" / f"{name}.json").read_text())
+
+
+def test_the_tables_of_the_ablation_in_the_docs_are_the_record_in_results():
+    document = (ROOT / "docs" / "scheduling.md").read_text()
+    for load in record_of("ablation")["loads"]:
+        sides = dict(load["sides"])
+        on = sides.pop("all on")["simulated_s"]
+        measured = [
+            f"{side['gain_of_all_on']:.2f} ({side['interval'][0]:.2f} to {side['interval'][1]:.2f})"
+            for side in sides.values()
+        ]
+        simulated = [
+            " / ".join(f"{side['simulated_s'][cores] / on[cores]:.2f}" for cores in ("16", "64"))
+            for side in sides.values()
+        ]
+        assert f"| {load['name']} | {load['tasks']} | {' | '.join(measured)} |" in document
+        assert f"| {load['name']} | {' | '.join(simulated)} |" in document
+
+
+def test_the_table_of_efficiency_in_the_docs_is_the_record_in_results():
+    document = (ROOT / "docs" / "scheduling.md").read_text()
+    for load in record_of("efficiency")["loads"]:
+        row = (
+            f"| {load['name']} | {load['tasks']} | {load['wall_s']:.1f} s | {max(load['bounds_s'].values()):.1f} s |"
+            f" {load['efficiency']:.2f} | {load['cpu_utilisation']:.2f} |"
+            f" {load['peak_memory_gib']:.2f} of {load['memory_budget_gib']:.2f} GiB |"
+        )
+        assert row in document, row
+
+
+def test_the_table_of_faults_in_the_docs_is_the_record_in_results_and_nothing_is_lost_or_left():
+    document, faults = (ROOT / "docs" / "faults.md").read_text(), record_of("faults")["faults"]
+    for row in faults:
+        counts = ("tasks_lost", "wrong_results", "processes_left", "scratch_left")
+        assert [row[count] for count in counts] == [0, 0, 0, 0]
+        line = (
+            f"| {row['fault']} | {row['runs']} | {row['tasks']} | {row['tasks_struck']} | 0 | 0 | 0 | 0 |"
+            f" {row['recovery_median_s']:.1f} s | {row['recovery_worst_s']:.1f} s |"
+        )
+        assert line in document, line
+    assert sum(row["runs"] for row in faults) >= 300
+
+
+def test_the_table_of_memory_limits_in_the_docs_is_the_record_in_results():
+    document = (ROOT / "docs" / "faults.md").read_text()
+    for run in record_of("memory")["runs"]:
+        line = (
+            f"| {run['case']} | {run['predicted_over_true']:g} | {'yes' if run['kernel_enforces'] else 'no'} |"
+            f" {run['tasks']} | {run['attempts']} | {run['budget_gib']:.1f} GiB | {run['peak_gib']:.2f} GiB |"
+        )
+        assert line in document, line
+        assert run["peak_gib"] <= run["budget_gib"]
+
+
+def test_what_the_docs_say_of_killed_runs_is_the_record_in_results():
+    record = record_of("killed")
+    said = (ROOT / "docs" / "faults.md").read_text()
+    assert f"{record['kills']} times" in said
+    assert f"{record['kills_in_the_middle_of_computing']} of them" in said
+    faults = ("results_not_bit_equal", "tasks_run_twice_though_recorded", "processes_left", "scratch_left")
+    assert [record[fault] for fault in faults] == [0, 0, 0, 0]
+
+
+def test_what_the_docs_say_of_fuzzing_is_the_record_in_results():
+    document = (ROOT / "docs" / "faults.md").read_text()
+    for reader in record_of("fuzz")["readers"]:
+        assert reader["inputs"] >= 100_000
+        assert reader["exceptions"] == reader["files_written_outside"] == 0
+        assert f"| {reader['reader']} | {reader['inputs']:,} | {reader['slowest_input_s']:.2f} s |" in document

@@ -390,3 +390,23 @@ def test_the_last_task_is_widened_only_where_its_program_gains_from_it(parallel,
     policy = Policy(workers=4, core_slots=4, widest=4, widen_tail=True, level_barriers=False)
     scheduler = Scheduler([planned(0, 10.0, parallel=parallel)], policy, cores=4, memory_budget_gib=8.0)
     assert [start.width for start in scheduler.decide(0.0)] == [width]
+
+
+def test_a_suspect_is_never_put_into_a_batch_again():
+    tasks = [planned(number, seconds=0.01) for number in range(200)]
+    policy = Policy(workers=1, core_slots=1, level_barriers=False, batch_s=1.0)
+    scheduler = Scheduler(tasks, policy, cores=1, memory_budget_gib=8.0)
+    (first,) = scheduler.decide(0.0)
+    suspect, *others = first.numbers
+    assert others
+    scheduler.handle(Failed(suspect, again=True, suspect=True))
+    for number in others:
+        scheduler.handle(Failed(number, again=True))
+    seen = []
+    while not scheduler.done:
+        (start,) = scheduler.decide(0.0)
+        seen.append(start.numbers)
+        for number in start.numbers:
+            scheduler.handle(Finished(number))
+    assert (suspect,) in seen
+    assert any(len(numbers) > 1 for numbers in seen)
