@@ -21,8 +21,8 @@ TABLE = (
     " body TEXT NOT NULL, result TEXT, digest BLOB NOT NULL, PRIMARY KEY (key, version, rescue))"
 )
 COLUMNS = "key, version, rescue, body, result, digest"
-MOST_MISSED = 10_000  # rows that are not there, one after another, where the last one's number is unknown
-MOST_PROBED = 1_000_000  # rows asked for one by one between the bad pages of a damaged file
+LAST_ROW = 2**63 - 1
+FAULTS = (sqlite3.Error, MemoryError, UnicodeError)  # what SQLite's Python side raises on a bad file
 
 
 class Entry(NamedTuple):
@@ -69,7 +69,7 @@ def lossy(text: bytes) -> str:
 
 
 def salvaged(path: Path) -> Iterator[Entry]:
-    """Yield what can be read of a damaged file: from both ends up to the first bad page, then row by row between."""
+    """Yield what can be read of a damaged file: the rows up to one that cannot be read, and on behind it."""
     try:
         connection = sqlite3.connect(path, isolation_level=None)
         connection.text_factory = lossy
@@ -81,34 +81,56 @@ def salvaged(path: Path) -> Iterator[Entry]:
             connection.execute("PRAGMA writable_schema = ON")
         if not _is_ours(connection):
             return
-        first = last = 0
-        for number, row in _rows(connection, "ORDER BY rowid ASC"):
-            first = number
-            yield from filter(None, [from_row(row)])
-        for number, row in _rows(connection, f"WHERE rowid > {first} ORDER BY rowid DESC"):
-            last = number
-            yield from filter(None, [from_row(row)])
-        missed = 0
-        for number in range(first + 1, min(last or first + MOST_PROBED, first + MOST_PROBED)):
-            found = [from_row(row) for _, row in _rows(connection, f"WHERE rowid = {number}")]
-            yield from filter(None, found)
-            missed = 0 if found else missed + 1
-            if not last and missed > MOST_MISSED:
-                return
+        start: int | None = 1
+        while start is not None:
+            bad = start
+            try:
+                for number, *row in _rows(connection, start):
+                    if number < bad:
+                        break  # a page that is there twice: without this, a few pages could hold rows without end
+                    bad = number + 1
+                    yield from filter(None, [from_row(row)])
+                else:
+                    return
+            except FAULTS:
+                pass
+            start = _behind(connection, bad)
+
+
+def _behind(connection: sqlite3.Connection, bad: int) -> int | None:
+    """Return the number of a row close behind those that cannot be read from `bad` on, or None; some 200 look-ups."""
+    step = 0
+    while not _is_readable(connection, min(bad + step, LAST_ROW)):
+        if bad + step >= LAST_ROW:
+            return None
+        step += 1 + step // 4  # in smaller steps than these: what lies between two bad pages is found, too
+    low, high = bad, min(bad + step, LAST_ROW)
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if _is_readable(connection, middle) else (middle, high)
+    return high
+
+
+def _is_readable(connection: sqlite3.Connection, start: int) -> bool:
+    """Return whether the first row from a number on can be read, and is one of those asked for."""
+    try:
+        row = next(_rows(connection, start), None)
+    except FAULTS:
+        return False
+    return row is None or row[0] >= start
 
 
 def _is_ours(connection: sqlite3.Connection) -> bool:
     """Return whether `tasks` is our table: reading from a view or a virtual table may run anything."""
-    with contextlib.suppress(sqlite3.Error, UnicodeError):
+    with contextlib.suppress(*FAULTS):
         return connection.execute("SELECT sql FROM sqlite_master WHERE name = 'tasks'").fetchall() == [(TABLE,)]
     return False
 
 
-def _rows(connection: sqlite3.Connection, which: str) -> Iterator[tuple[int, Sequence[Any]]]:
-    """Yield row numbers and rows until one cannot be read."""
-    with contextlib.suppress(sqlite3.Error, UnicodeError):
-        for number, *row in connection.execute(f"SELECT rowid, {COLUMNS} FROM tasks {which}"):  # noqa: S608 - ours
-            yield number, row
+def _rows(connection: sqlite3.Connection, start: int) -> Iterator[Sequence[Any]]:
+    """Yield number and columns of the rows from a number on; raises one of `FAULTS` where one cannot be read."""
+    with contextlib.closing(connection.cursor()) as cursor:
+        yield from cursor.execute(f"SELECT rowid, {COLUMNS} FROM tasks WHERE rowid >= {start} ORDER BY rowid")  # noqa: S608
 
 
 def _digest(key: str, version: str, rescue: str, body: str, result: str | None) -> bytes:

@@ -6,6 +6,7 @@ is a defect of this project and keeps its traceback.
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Mapping
 
 MOST_QUOTED = 300
@@ -16,6 +17,11 @@ def one_line(text: object) -> str:
     line = " ".join(str(text).split())
     shown = "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in line[:MOST_QUOTED])
     return shown if len(line) <= MOST_QUOTED else f"{shown}…"
+
+
+def quoted(value: object) -> str:
+    """Return a value that a file holds as one short line."""
+    return one_line(reprlib.repr(value))
 
 
 class AutotuneError(Exception):

@@ -17,9 +17,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Self
 
-from autotune.entries import COLUMNS, Entry, from_row
+from autotune.entries import COLUMNS, FAULTS, Entry, from_row
 from autotune.errors import AutotuneError
-from autotune.journal_file import FAULTS, JournalFile, insert, is_damage
+from autotune.journal_file import JournalFile, insert, is_damage
 
 ENTRIES_A_COMMIT = 256
 KEYS_A_QUERY = 500

@@ -25,7 +25,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from autotune import machine, store
-from autotune.entries import COLUMNS, TABLE, Entry, lossy, salvaged
+from autotune.entries import COLUMNS, FAULTS, TABLE, Entry, lossy, salvaged
 from autotune.errors import InputError, ResourceError
 
 APPLICATION_ID = 0x61747430
@@ -38,7 +38,6 @@ MOST_ROW_BYTES = 2**30
 _HEADER_BYTES, _MAGIC, _FORMAT_AT, _MARK_AT = 100, b"SQLite format 3\0", slice(60, 64), slice(68, 72)
 _NETWORK = frozenset({"nfs", "nfs4", "cifs", "smb3", "lustre", "gpfs", "beegfs", "ceph", "fuse.sshfs", "afs", "9p"})
 _SCHEMA = {"tasks": TABLE, "by_use": "CREATE INDEX by_use ON tasks (used)"}
-FAULTS = (sqlite3.Error, MemoryError, UnicodeError)  # what SQLite's Python side raises on a bad file
 # SQLITE_ERROR (a table is not as it should be), _CORRUPT, _TOOBIG, _FORMAT, _NOTADB
 _DAMAGE = frozenset({1, 11, 18, 24, 26})
 

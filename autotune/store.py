@@ -19,7 +19,6 @@ import dataclasses
 import json
 import os
 import re
-import reprlib
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
@@ -27,7 +26,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from autotune.errors import InputError, ResourceError, one_line
+from autotune.errors import InputError, ResourceError, one_line, quoted
 from autotune.records import RunRecord, Tuning
 from autotune.types import Machine, Method
 
@@ -211,7 +210,7 @@ def _read(path: Path, schema: str) -> dict[str, Any]:
     found = fields.get("schema") if isinstance(fields, dict) else None
     if found != schema:
         raise InputError(
-            f"{path} has schema {reprlib.repr(found)}, expected {schema!r}; it is of another kind or a newer autotune"
+            f"{path} has schema {quoted(found)}, expected {schema!r}; it is of another kind or a newer autotune"
         )
     del fields["schema"]
     return dict(fields)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import math
 import re
-import reprlib
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -17,7 +16,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal
 
-from autotune.errors import InputError, one_line
+from autotune.errors import InputError, one_line, quoted
 from autotune.inputs import Expansion, from_xyz, read_text
 
 STUDY_SCHEMA = "autotune.study/1"
@@ -120,7 +119,7 @@ def load(name: str) -> Study:
     except (ValueError, RecursionError) as error:
         raise InputError(f"study {name} is not valid TOML: {one_line(error)}") from error
     if fields.trials < 1:
-        raise InputError(f"study {name}: trials is {reprlib.repr(fields.trials)}, but must be at least 1")
+        raise InputError(f"study {name}: trials is {quoted(fields.trials)}, but must be at least 1")
     if not fields.search or not fields.confirm:
         raise InputError(f"study {name} needs at least one [[search]] and one [[confirm]] workload")
     return Study(
@@ -166,7 +165,7 @@ def _geometry_text(study: Study, rung: Rung) -> str:
             if path.is_relative_to(study.folder) and path.is_file():
                 return read_text(str(path))[0]
     raise InputError(
-        f"study {study.name} names geometry {reprlib.repr(rung.geometry)},"
+        f"study {study.name} names geometry {quoted(rung.geometry)},"
         " which is neither a packaged cluster nor a file beside it"
     )
 
@@ -176,5 +175,5 @@ def parse_duration(text: str) -> float:
     match = _DURATION.fullmatch(text.strip().lower())
     seconds = float(match["number"]) * _SECONDS[match["unit"]] if match else 0.0
     if not 0.0 < seconds < math.inf:
-        raise InputError(f"{reprlib.repr(text)} is not a duration; give for example 90s, 2m or 1h")
+        raise InputError(f"{quoted(text)} is not a duration; give for example 90s, 2m or 1h")
     return seconds

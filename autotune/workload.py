@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import json
 import math
-import reprlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from autotune import basis
 from autotune.component import Keys, Recipe
-from autotune.errors import InputError, one_line
+from autotune.errors import InputError, one_line, quoted
 from autotune.fragments import check_distances, explicit_fragments
 from autotune.overlap import Overlaps
 from autotune.types import Method, Task, TaskSize
@@ -249,9 +248,7 @@ def _schema_version(fields: Mapping[str, Any]) -> int:
     name = str(fields.get("schema_name", ""))
     stated = fields.get("schema_version", {"qcschema_manybodyinput": 1, "qcschema_many_body_input": 2}.get(name, 2))
     if not isinstance(stated, int) or stated not in (1, 2):
-        raise InputError(
-            f"schema_version {reprlib.repr(stated)} is not known; many-body inputs have schema_version 1 or 2"
-        )
+        raise InputError(f"schema_version {quoted(stated)} is not known; many-body inputs have schema_version 1 or 2")
     return int(stated)
 
 
@@ -262,7 +259,7 @@ def _check_extent(many_body_input: ManyBodyInput) -> None:
     bodies = [body for body in keywords.levels or () if body != "supersystem"]
     if bodies and max(bodies) > fragments:
         raise InputError(
-            f"levels name the {reprlib.repr(max(bodies))}-body level, but the molecule has {fragments} fragments"
+            f"levels name the {quoted(max(bodies))}-body level, but the molecule has {fragments} fragments"
         )
     highest = max(bodies, default=fragments) if keywords.max_nbody is None else keywords.max_nbody
     subsystems = any(bsse.value == "vmfc" for bsse in keywords.bsse_type)
@@ -294,7 +291,7 @@ def _recipe(many_body_input: ManyBodyInput, computer: Any) -> Recipe:
         )
     for level, program in programs.items():
         if not program:
-            raise InputError(f"model chemistry {reprlib.repr(level)} names no program; give 'program', such as pyscf")
+            raise InputError(f"model chemistry {quoted(level)} names no program; give 'program', such as pyscf")
     keep = many_body_input.specification.protocols.cluster_results.value == "all"
     return Recipe(molecule=computer.molecule, programs=programs, specifications=specifications, keep_results=keep)
 

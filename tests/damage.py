@@ -177,7 +177,7 @@ def _structured(parse, dump):
     """Return a function that damages a text's structure, or its bytes where it has none."""
 
     def damage(content, random):
-        if random.random() < 0.25:
+        if random.random() < 0.1:
             return damaged_bytes(content, random)
         try:
             tree = damaged_tree(parse(content.decode()), random)

@@ -34,7 +34,7 @@ class Load(NamedTuple):
 
 
 LOADS = {
-    "water6 B3LYP/def2-SVP 3-body": Load("water6", "b3lyp", "def2-svp", 3),
+    "water8 B3LYP/def2-SVP 3-body": Load("water8", "b3lyp", "def2-svp", 3),
     "water4 CCSD(T)/cc-pVDZ 3-body": Load("water4", "ccsd(t)", "cc-pvdz", 3),
     "benzene3 HF/6-31G* 2-body within 2 GiB": Load("benzene3", "hf", "6-31g*", 2, 2.0),
 }

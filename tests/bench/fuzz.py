@@ -198,9 +198,9 @@ def fuzz(name: str, inputs: int, work: Path) -> None:
 
     def mutated(content: bytes, most: int, seed: int) -> bytes:
         random = Random(seed)
-        if not content or random.random() < 0.3:  # damage adds up: a file that nothing is left of finds nothing
+        if not content or random.random() < 0.5:  # damage adds up: a file that nothing is left of finds nothing
             content = random.choice(reader.seeds)
-        if random.random() < 0.2:
+        if random.random() < 0.1:
             return atheris.Mutate(content, most)
         for _ in range(random.choice((1, 1, 1, 2))):
             content = reader.damaged(content, random)[:most]
