@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DEMO_HOME := $(CURDIR)/demo-out
 
-.PHONY: demo test lint types bench clean
+.PHONY: demo test lint types bench faults clean
 
 $(STAMP): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -38,6 +38,13 @@ bench: $(STAMP)  ## the measurements in results/; leave the machine alone meanwh
 	$(BIN)/python tests/bench/efficiency.py --output results/efficiency.json
 	$(BIN)/python tests/bench/ablation.py --repeats 5 --output results/ablation.json
 	$(BIN)/python tests/bench/equality.py --output results/equality.json
+
+faults: $(STAMP)  ## the records of faults in results/; about an hour
+	$(BIN)/python tests/bench/faults.py --seeds 15 --output results/faults.json
+	$(BIN)/python tests/bench/killed.py --kills 50 --output results/killed.json
+	$(BIN)/python tests/bench/memory.py --output results/memory.json
+	$(BIN)/pip install --quiet --editable '.[fuzz]'
+	$(BIN)/python tests/bench/fuzz.py --inputs 100000 --output results/fuzz.json
 
 clean:
 	rm -rf $(VENV) build dist demo-out *.egg-info

@@ -71,9 +71,7 @@ class Session:
 
     def close(self) -> None:
         """End the worker processes; write what is left to the journal and close it."""
-        if self._pool is not None:
-            self._pool.close()
-            self._pool = None
+        self._close_pool()
         if self._journal is not None:
             self._journal.close()
         self._journal, self._journal_opened = None, False
@@ -175,10 +173,15 @@ class Session:
         execution.results.update((key, entry.result) for key, entry in known.items() if entry.result is not None)
         return execution
 
+    def _close_pool(self) -> None:
+        if self._pool is not None:
+            self._pool.close()
+            self._pool = None
+
     def _open_pool(self, programs: Sequence[str], plan: Policy) -> Pool:
         environment = planning.environment(plan)
         if self._pool is not None and (self._environment != environment or not set(programs) <= set(self._programs)):
-            self.close()
+            self._close_pool()
         if self._pool is None:
             scratch = Path(self._options.scratch) if self._options.scratch else None
             self._pool = Pool(programs=programs, environment=environment, scratch=scratch)

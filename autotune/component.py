@@ -126,6 +126,7 @@ class Keys:
 
     def __init__(self, recipe: Recipe) -> None:
         whole = recipe.molecule
+        masses = whole.masses  # looked up anew, atom by atom, each time it is asked for
         self._levels = {
             level: _digest(recipe.programs[level], json.dumps(fields, sort_keys=True, default=str), whole.fix_symmetry)
             for level, fields in recipe.specifications.items()
@@ -135,7 +136,7 @@ class Keys:
         for index, fragment in enumerate(whole.fragments):
             atoms = list(fragment)
             symbols = ",".join(whole.symbols[atoms])
-            ghost = _digest(symbols, whole.masses[atoms].tobytes(), whole.geometry[atoms].tobytes())
+            ghost = _digest(symbols, masses[atoms].tobytes(), whole.geometry[atoms].tobytes())
             state = f"{whole.fragment_charges[index]!r} {whole.fragment_multiplicities[index]!r}"
             self._ghost.append(ghost)
             self._real.append(_digest(ghost, state))

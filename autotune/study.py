@@ -20,6 +20,7 @@ from autotune.errors import InputError, one_line, quoted
 from autotune.inputs import Expansion, from_xyz, read_text
 
 STUDY_SCHEMA = "autotune.study/1"
+MAX_STUDY_BYTES = 2**15  # tomllib's time grows with the square of the parts of a dotted key
 _PACKAGED = re.compile(r"[\w-]{1,60}")
 _DURATION = re.compile(r"(?P<number>\d+(\.\d+)?)\s*(?P<unit>s|m|min|h)?")
 _SECONDS = {"s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, None: 1.0}
@@ -110,6 +111,8 @@ def load(name: str) -> Study:
     else:
         known = sorted(p.name.removesuffix(".toml") for p in files("autotune.studies").iterdir() if ".toml" in p.name)
         raise InputError(f"there is no study {name!r}; packaged are {', '.join(known)}, or give a .toml file")
+    if len(text) > MAX_STUDY_BYTES:
+        raise InputError(f"{name} is larger than {MAX_STUDY_BYTES // 2**10} KiB; this is not a study")
     try:
         fields = TypeAdapter(_File).validate_python(tomllib.loads(text))
     except ValidationError as error:

@@ -35,7 +35,7 @@ EXPANSION = ("--program", "pyscf", "--method", "hf", "--basis", "6-31g*", "--max
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=50)
-    parser.add_argument("--geometry", default="water4")
+    parser.add_argument("--geometry", default="water6")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--output", type=Path, help="write the record here")
     arguments = parser.parse_args()

@@ -60,6 +60,18 @@ def test_a_second_run_with_resume_computes_nothing_again(faulty, tmp_path):
     assert first.properties == second.properties
 
 
+def test_a_session_that_changes_programs_keeps_its_journal(faulty, cluster, tmp_path):
+    log = tmp_path / "log"
+    with Session(Options(resume=True)) as session:
+        session.run(faulty("water4", log=str(log)))
+        session.run(cluster("water2", max_nbody=1))
+        session.run(cluster("water2", max_nbody=2))
+        assert session.record.recalled == 2
+        session.run(faulty("water4", log=str(log)))
+        assert session.record.recalled == 10
+    assert computed(log) == 10
+
+
 def test_without_resume_a_second_run_computes_afresh(faulty, tmp_path):
     log = tmp_path / "log"
     with Session() as session:
