@@ -1,9 +1,9 @@
 """The loop between the scheduler, which decides, and the pool, which acts.
 
-Rules: one pass of the loop takes what happened, tells the scheduler, starts what it decides. What finished is in the
-journal before the run returns. A task that fails is repeated or given up as `failures.py` says and does not stop the
-others; a worker that holds too much is stopped as `guard.py` says. Interruption (Ctrl-C) leaves as an exception;
-whoever owns the pool closes it.
+Rules: one pass of the loop takes what happened, tells the scheduler, starts what it decides. What finished goes to the
+journal, which is flushed before the run counts. A task that fails is repeated or given up as `failures.py` says and
+does not stop the others; a worker that holds too much is stopped as `guard.py` says. Interruption (Ctrl-C) leaves as an
+exception; whoever owns the pool closes it.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ class Executor:
         self.execution = Execution()
 
     def run(self) -> Execution:
-        """Run all tasks and return what came out, once all of it is durable.
+        """Run all tasks and return what came out; it counts when the journal is flushed.
 
         Raises:
             ResourceError: The journal cannot be written.
@@ -122,8 +122,6 @@ class Executor:
             )
         self._watch()
         self._tick()
-        if self._care.journal is not None:
-            self._care.journal.flush()
         return execution
 
     # --- tasks -------------------------------------------------------------------------------------------------------

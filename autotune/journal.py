@@ -1,9 +1,10 @@
 """The journal: every finished task, durable, found again by its content.
 
 Rules: one file for all runs of a user, keyed by what a result depends on, the program's version included, so a second
-input that shares tasks finds them, too. Several processes may use one file. Writing is done by one thread, many entries
-to a commit, because a commit waits for the disk (some milliseconds) and the loop that feeds the workers must not;
-`flush` returns when all is durable. `journal_file.py` knows the file, `entries.py` its rows.
+input that shares tasks finds them, too. Several processes may use one file. Writing is done by one thread, what
+finished within a tenth of a second in one commit, because a commit waits for the disk (some milliseconds) and the
+loop that feeds the workers must not; `flush` returns when all is durable. `journal_file.py` knows the file,
+`entries.py` its rows.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from autotune.errors import AutotuneError
 from autotune.journal_file import JournalFile, insert, is_damage
 
 ENTRIES_A_COMMIT = 256
+GATHER_S = 0.1  # a commit costs as much processor time as a tiny task, so several share one
 KEYS_A_QUERY = 500
 DAY_S = 86400.0
 
@@ -110,13 +112,10 @@ class Journal:
             raise self._file.unwritable(self._failure) from self._failure
 
     def _write_all(self) -> None:
-        """Write entries until told to stop; what arrives during a commit goes into the next one."""
+        """Write entries until told to stop."""
         stop = False
         while not stop:
-            taken = [self._pending.get()]
-            with contextlib.suppress(queue.Empty):
-                while len(taken) < ENTRIES_A_COMMIT:
-                    taken.append(self._pending.get_nowait())
+            taken = self._gathered()
             entries = [item for item in taken if isinstance(item, Entry)]
             try:
                 if entries and self._failure is None:
@@ -129,6 +128,15 @@ class Journal:
                     item.set()
             stop = None in taken
         self._disconnect()
+
+    def _gathered(self) -> list[Entry | threading.Event | None]:
+        """Return what came in, a moment after its first, or at once where somebody waits for it."""
+        taken = [self._pending.get()]
+        deadline = time.monotonic() + GATHER_S
+        with contextlib.suppress(queue.Empty):
+            while isinstance(taken[-1], Entry) and len(taken) < ENTRIES_A_COMMIT:
+                taken.append(self._pending.get(timeout=max(0.0, deadline - time.monotonic())))
+        return taken
 
     def _insert(self, entries: Sequence[Entry]) -> None:
         try:
