@@ -13,6 +13,7 @@ A worker dies with its zygote, the zygote ends its workers when the parent's end
 from __future__ import annotations
 
 import contextlib
+import gc
 import json
 import os
 import select
@@ -114,6 +115,10 @@ def _prepare(programs: Sequence[str]) -> None:
             warm_up = getattr(qcengine.get_program(program), "warm_up", None)
             if warm_up is not None:
                 warm_up()
+    # What was imported lives as long as the process: collections in the workers need not look at it again, nor touch
+    # (and so copy) its pages.
+    gc.collect()
+    gc.freeze()
 
 
 def _prime_qcengine() -> None:
