@@ -1,7 +1,7 @@
 """Kill whole runs of real PySCF at random moments, then resume: equal to the last bit, and nothing computed twice.
 
-Each run is `autotune run --resume` on its own journal, ended by SIGKILL at a random moment between its first second and
-its end, then started again. Compared are every number of the ManyBodyResult's properties with those of a run that was
+Each run is `autotune run --resume` on its own journal, ended by SIGKILL at a random moment from its first recorded task
+on, one in ten before that, then started again. Compared are every number of the ManyBodyResult's properties with those of a run that was
 not interrupted, and the component results that the second run computed with those that the journal held before.
 
     python tests/bench/killed.py --kills 50 --output results/killed.json
@@ -43,9 +43,13 @@ def main() -> None:
     rows = []
     with tempfile.TemporaryDirectory(prefix="killed-") as name:
         folder = Path(name)
-        whole, whole_s = finished(folder / "whole", arguments.geometry)
+        whole = finished(folder / "whole", arguments.geometry)
+        record = json.loads((folder / "whole" / "record.json").read_text())
+        computing_s = record["wall_s"] - record["gap"]["startup"]
         for kill in range(arguments.kills):
-            rows.append(killed(folder / str(kill), arguments.geometry, whole, after_s=chance.uniform(0.5, whole_s)))
+            early = kill % 10 == 0
+            after_s = chance.uniform(0.0, record["gap"]["startup"] if early else computing_s)
+            rows.append(killed(folder / str(kill), arguments.geometry, whole, early=early, after_s=after_s))
             print(json.dumps(rows[-1]), flush=True)
     record = {
         "schema": "autotune.benchmark/1",
@@ -81,20 +85,21 @@ def command(folder: Path, geometry: str) -> tuple[list[str], dict[str, str]]:
     return line, environment
 
 
-def finished(folder: Path, geometry: str) -> tuple[dict[str, object], float]:
+def finished(folder: Path, geometry: str) -> dict[str, object]:
     line, environment = command(folder, geometry)
-    started = time.perf_counter()
     subprocess.run(line, env=environment, check=True)
-    return properties(folder), time.perf_counter() - started
+    return properties(folder)
 
 
 def properties(folder: Path) -> dict[str, object]:
     return dict(json.loads((folder / "result.json").read_text())["properties"])
 
 
-def killed(folder: Path, geometry: str, whole: dict[str, object], *, after_s: float) -> dict[str, object]:
+def killed(folder: Path, geometry: str, whole: dict[str, object], *, early: bool, after_s: float) -> dict[str, object]:
     line, environment = command(folder, geometry)
     run = subprocess.Popen(line, env=environment)
+    while not early and not journalled(folder) and run.poll() is None:
+        time.sleep(0.01)
     time.sleep(after_s)
     below = []
     with contextlib.suppress(psutil.Error):
@@ -111,6 +116,7 @@ def killed(folder: Path, geometry: str, whole: dict[str, object], *, after_s: fl
     after = journalled(folder)
     record = json.loads((folder / "record.json").read_text())
     return {
+        "killed_before_the_first_task": early,
         "killed_after_s": round(after_s, 2),
         "tasks": record["tasks"],
         "in_journal": len(before),
