@@ -1,8 +1,9 @@
 """Kill whole runs of real PySCF at random moments, then resume: equal to the last bit, and nothing computed twice.
 
 Each run is `autotune run --resume` on its own journal, ended by SIGKILL at a random moment from its first recorded task
-on, one in ten before that, then started again. Compared are every number of the ManyBodyResult's properties with those of a run that was
-not interrupted, and the component results that the second run computed with those that the journal held before.
+on, one in ten before that, then started again. Compared are every number of the ManyBodyResult's properties with those
+of a run that was not interrupted, and the component results that the second run computed with those that the journal
+held before.
 
     python tests/bench/killed.py --kills 50 --output results/killed.json
 """

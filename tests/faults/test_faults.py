@@ -274,10 +274,10 @@ def small_disk(tmp_path):
 def test_a_full_disk_under_the_journal_ends_the_run_clearly_and_a_resume_goes_on(faulty, small_disk, tmp_path):
     log = tmp_path / "log"
     journal = small_disk / "journal.sqlite3"
-    given = faulty("water10", max_nbody=3, log=str(log))
+    given = faulty("water10", "sleep", seconds=0.02, max_nbody=3, log=str(log))
     given["specification"]["protocols"] = {"cluster_results": "all"}
     ballast = small_disk / "ballast"
-    ballast.write_bytes(b"x" * 2**20)
+    ballast.write_bytes(b"x" * 3 * 2**19)
     full = pytest.raises(ResourceError, match=r"journal .* cannot be written \(.*full\).*--resume")
     with full as caught, Session(Options(journal=str(journal), resume=True)) as session:
         session.run(given)
