@@ -81,7 +81,7 @@ FAULTS = {
     "does not converge": Fault("diverge", passes=False),
     "raises an exception": Fault("raise", passes=False),
     "returns a number that is not finite": Fault("garbage", passes=False),
-    "fills the scratch space": Fault("fill", passes=False, keywords={"gib": 30.0}, options={"scratch_gib": 0.3}),
+    "fills the scratch space": Fault("fill", passes=False, keywords={"gib": 30.0}, options={"scratch_gib": 0.1}),
     "PySCF: none": Fault("hf", passes=True, program="pyscf", basis="6-31g*"),
     "PySCF: worker killed at a random moment": Fault("hf", passes=True, program="pyscf", basis="6-31g*"),
     "PySCF: does not converge in 3 cycles, rescued": Fault(

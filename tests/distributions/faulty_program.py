@@ -136,6 +136,7 @@ def _fill(path, gib):
     with path.open("wb") as file:
         for _ in range(int(gib * 2**10)):
             file.write(b"x" * 2**20)
+            time.sleep(0.005)  # what else uses the disk is not the subject
 
 
 def _shout():
