@@ -40,7 +40,8 @@ bench: $(STAMP)  ## the measurements in results/; leave the machine alone meanwh
 	$(BIN)/python tests/bench/equality.py --output results/equality.json
 
 faults: $(STAMP)  ## the records of faults in results/; about an hour
-	$(BIN)/python tests/bench/faults.py --seeds 15 --output results/faults.json
+	$(BIN)/python tests/bench/faults.py --seeds 18 --output results/faults.json
+	$(BIN)/python tests/bench/faults.py --seeds 5 --output results/recovery.json
 	$(BIN)/python tests/bench/killed.py --kills 50 --output results/killed.json
 	$(BIN)/python tests/bench/memory.py --output results/memory.json
 	$(BIN)/pip install --quiet --editable '.[fuzz]'

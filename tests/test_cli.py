@@ -88,7 +88,9 @@ def test_an_xyz_file_with_options_is_computed(tmp_path):
     assert molecule["fragment_charges"] == [1.0, -1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]
     fields = json.loads(record.read_text())
     assert fields["schema"] == "autotune.run/3"
-    expected = "wall_s tasks attempts lower_bound_s efficiency gap cpu_utilisation peak_memory_gib memory_budget_gib "
+    expected = (
+        "wall_s tasks recalled attempts lower_bound_s efficiency gap cpu_utilisation peak_memory_gib memory_budget_gib "
+    )
     expected += "policy tuning versions machine methods task_records schema"
     assert fields.keys() == set(expected.split())
     assert fields["gap"].keys() == {"startup", "tail", "memory", "retries", "scheduler", "assembly"}
@@ -161,7 +163,7 @@ def test_a_failing_task_exits_1_and_still_writes_the_record(tmp_path, faulty):
     assert (status, output) == (1, "")
     failed, kept = errors.splitlines()[-2:]
     assert failed.startswith("autotune: 6 of 10 fragments failed: ")
-    assert "convergence: did not converge" in failed
+    assert "convergence: QCEngine Convergence Error: did not converge" in failed
     assert kept.startswith("autotune: 4 finished tasks are kept in ")
     statuses = [task["status"] for task in json.loads(record.read_text())["task_records"]]
     assert (statuses.count("done"), statuses.count("failed")) == (4, 6)
