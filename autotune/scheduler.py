@@ -71,6 +71,7 @@ class Scheduler:
         self._adapt(Adapted(policy, cores, memory_budget_gib))
         self._batches: dict[int, _Running] = {}
         self._batch_of: dict[int, int] = {}
+        self._begun = 0
         self._used_slots = 0
         self._used_gib = 0.0
         self._unfinished = len(tasks)
@@ -128,8 +129,10 @@ class Scheduler:
             if start is None:
                 break
             wall_s = sum(self._tasks[number].estimate.wall_s(start.width) for number in start.numbers)
-            self._batches[start.numbers[0]] = _Running(start, set(start.numbers), now_s, now_s + wall_s)
-            self._batch_of.update(dict.fromkeys(start.numbers, start.numbers[0]))
+            # Not by its first task: that may fail and start again while the rest of the batch still runs.
+            self._begun += 1
+            self._batches[self._begun] = _Running(start, set(start.numbers), now_s, now_s + wall_s)
+            self._batch_of.update(dict.fromkeys(start.numbers, self._begun))
             self._used_slots += start.width
             self._used_gib += start.memory_gib
             starts.append(start)
@@ -140,11 +143,11 @@ class Scheduler:
         self._slots = max(self._policy.core_slots, self._policy.width)
 
     def _end(self, event: Finished | Failed) -> None:
-        leader = self._batch_of.pop(event.number)
-        batch = self._batches[leader]
+        begun = self._batch_of.pop(event.number)
+        batch = self._batches[begun]
         batch.left.remove(event.number)
         if not batch.left:
-            del self._batches[leader]
+            del self._batches[begun]
             self._used_slots -= batch.start.width
             self._used_gib = sum(other.start.memory_gib for other in self._batches.values())
         if isinstance(event, Failed) and event.again:

@@ -410,3 +410,23 @@ def test_a_suspect_is_never_put_into_a_batch_again():
             scheduler.handle(Finished(number))
     assert (suspect,) in seen
     assert any(len(numbers) > 1 for numbers in seen)
+
+
+def test_the_first_of_a_batch_may_fail_and_start_again_while_the_rest_still_runs():
+    tasks = [planned(number, seconds=0.01) for number in range(200)]
+    policy = Policy(workers=2, core_slots=2, level_barriers=False, batch_s=1.0)
+    scheduler = Scheduler(tasks, policy, cores=2, memory_budget_gib=8.0)
+    first, second = scheduler.decide(0.0)
+    scheduler.handle(Failed(first.numbers[0], again=True, suspect=True))
+    for number in second.numbers:
+        scheduler.handle(Finished(number))
+    running = {first: set(first.numbers[1:])}
+    while not scheduler.done:
+        running |= {start: set(start.numbers) for start in scheduler.decide(0.0)}
+        assert sum(start.width for start in running) <= 2
+        start = max(running, key=lambda start: start.numbers)
+        number = running[start].pop()
+        scheduler.handle(Finished(number))
+        if not running[start]:
+            del running[start]
+    assert not any(running.values())
