@@ -213,6 +213,7 @@ class Executor:
 
     def _watch(self) -> None:
         """Look at memory; stop a task or pause where the guard says so."""
+        began = time.monotonic()
         usage = self._usage = self._pool.usage()
         self.execution.peak_gib = max(self.execution.peak_gib, usage.resident_gib)
         verdict = self._guard.judge(
@@ -220,6 +221,7 @@ class Executor:
             resident_gib=usage.resident_gib,
             by_task=usage.by_task,
             expected_gib={number: self._expected.of[number].memory_gib for number in usage.by_task},
+            look_s=time.monotonic() - began,
             stalled=pressure.stalled_share(),
             limit_events=pressure.limit_events(),
         )

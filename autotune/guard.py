@@ -12,11 +12,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-SLOW_S, FAST_S = 0.5, 0.05  # between looks
+SLOW_S, FAST_S = 0.5, 0.04  # between looks
+LOOK_SHARE = 0.01  # of a core's time that looks may take while memory is not short
 FAST_FROM = 0.5  # share of the budget in use from which looks are fast
+FULL = 0.97  # share of the budget at which a task is stopped: looks come late on busy cores
 NEARLY = 0.92  # share of the budget in use from which nothing more starts
 STALLED = 0.1  # share of the time in which tasks waited for memory, from which nothing more starts
-LOOKS_AHEAD = 1.5
+LOOKS_AHEAD = 2.0
 LEAST_SCRATCH_GIB = 0.01  # stopping a task that holds less would free nothing
 
 
@@ -52,6 +54,7 @@ class Guard:
         resident_gib: float,
         by_task: Mapping[int, float],
         expected_gib: Mapping[int, float],
+        look_s: float = SLOW_S * LOOK_SHARE,
         stalled: float = 0.0,
         limit_events: float = 0.0,
     ) -> Verdict:
@@ -62,6 +65,7 @@ class Guard:
             resident_gib: Of all workers.
             by_task: Of the worker and its children at each running task.
             expected_gib: Predicted for each running task.
+            look_s: What the look itself took.
             stalled: Share of the time, 0 to 1, in which tasks wait for memory; see `pressure.py`.
             limit_events: How often a control group has met its limit since it exists.
         """
@@ -70,11 +74,11 @@ class Guard:
             growth = max(0.0, resident_gib - self._last[1]) / (now_s - self._last[0])
         self._last = (now_s, resident_gib)
         fast = resident_gib + growth * SLOW_S > FAST_FROM * self.budget_gib
-        self.interval_s = FAST_S if fast else SLOW_S
+        self.interval_s = FAST_S if fast else min(SLOW_S, max(FAST_S, look_s / LOOK_SHARE))
         met, self._events = self._events is not None and limit_events > self._events, limit_events
-        if by_task and resident_gib + LOOKS_AHEAD * growth * self.interval_s > self.budget_gib:
+        if by_task and resident_gib + LOOKS_AHEAD * growth * self.interval_s > FULL * self.budget_gib:
             worst = max(by_task, key=lambda number: by_task[number] - expected_gib.get(number, 0.0))
-            self._last = None  # the next growth is of those that stay
+            self._last = (now_s, resident_gib - by_task[worst])  # the next growth is of those that stay
             over = by_task[worst] > expected_gib.get(worst, 0.0)
             return Verdict(
                 pause=True,

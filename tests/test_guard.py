@@ -83,7 +83,7 @@ def test_after_a_stop_those_that_stay_are_judged_by_their_own_growth():
 
 def test_memory_that_shrinks_is_no_growth():
     guard = Guard(10.0)
-    look(guard, 0.0, {1: 9.9})
+    look(guard, 0.0, {1: 9.6})
     assert look(guard, 0.05, {1: 6.0}) == NOTHING
 
 
