@@ -14,6 +14,7 @@ from autotune import basis
 from autotune.errors import InputError, one_line
 
 MIN_DISTANCE_BOHR = 0.75  # 0.4 Å: closer than any bond (H2 has 0.74 Å), so two atoms were given one place
+MAX_COORDINATE_BOHR = 1.0e7
 BOHR_IN_ANGSTROM = 0.529177
 
 
@@ -73,8 +74,10 @@ def check_distances(molecule: Mapping[str, Any]) -> None:
         raise InputError("field molecule.geometry is not a list of numbers, three for each atom, in bohr") from error
     if len(geometry) != len(symbols):
         raise InputError(f"the molecule has {len(symbols)} symbols but {len(geometry)} positions; mend one")
-    if not np.isfinite(geometry).all():
-        raise InputError("field molecule.geometry holds a number that is not finite; mend the geometry")
+    if not (np.abs(geometry) <= MAX_COORDINATE_BOHR).all():
+        raise InputError(
+            f"field molecule.geometry holds a number that is not finite or above {MAX_COORDINATE_BOHR:g} bohr; mend it"
+        )
     for atom in range(1, len(geometry)):
         distances = np.linalg.norm(geometry[:atom] - geometry[atom], axis=1)
         other = int(distances.argmin())

@@ -110,6 +110,7 @@ ONCE_WRONG = {
     "all bodies of many fragments": ("workload", crowd, "up to 6-body the expansion of 40 fragments has"),
     "huge charge": ("workload", lambda: in_input(["molecule", "molecular_charge"], HUGE), "wrong kind"),
     "huge position": ("workload", lambda: in_input(["molecule", "geometry", 0], HUGE), "not a list of numbers"),
+    "position beyond squares": ("workload", lambda: in_input(["molecule", "geometry", 0], 1e200), "above 1e+07 bohr"),
     "validated by its own account": (
         *(
             "workload",
