@@ -109,7 +109,10 @@ class JournalFile:
             raise self.unwritable(error) from error
 
     def _is_replaced(self) -> bool:
-        return self._inode != self.path.stat().st_ino
+        try:
+            return self._inode != self.path.stat().st_ino
+        except FileNotFoundError:  # another run is at it
+            return False
 
     def close(self) -> None:
         """Close and unlock; safe to call twice."""
@@ -181,9 +184,11 @@ class JournalFile:
                 connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
                 connection.execute(f"PRAGMA user_version = {FORMAT}")
                 insert(connection, entries)
+                # Here, because two who set it on one file at the same time lock each other out, without waiting.
+                connection.execute(f"PRAGMA journal_mode = {_log_mode(self.path)}")
             Path(name).replace(self.path)
         except BaseException:
-            for suffix in ("-journal", ""):
+            for suffix in ("-wal", "-shm", "-journal", ""):
                 Path(f"{name}{suffix}").unlink(missing_ok=True)
             raise
 
@@ -231,12 +236,16 @@ def _connected(path: Path) -> sqlite3.Connection:
         connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MOST_ROW_BYTES)
         connection.text_factory = lossy
         connection.execute("PRAGMA trusted_schema = OFF")
-        connection.execute(f"PRAGMA journal_mode = {'TRUNCATE' if _on_network(path) else 'WAL'}")
+        connection.execute(f"PRAGMA journal_mode = {_log_mode(path)}")
         connection.execute("PRAGMA synchronous = FULL")
     except BaseException:
         connection.close()
         raise
     return connection
+
+
+def _log_mode(path: Path) -> str:
+    return "TRUNCATE" if _on_network(path) else "WAL"
 
 
 def _on_network(path: Path) -> bool:
