@@ -81,6 +81,7 @@ class Executor:
         self._alone: set[int] = set()
         self._rescued: set[int] = set()
         self._usage = Usage(0.0, 0.0, {})
+        self._stalled = self._limit_events = self._pressed = 0.0
         self._paused = self._dropped = False
         self._first = self._settled = self._looked = self._scratch_looked = time.monotonic()
         self.execution = Execution()
@@ -215,15 +216,20 @@ class Executor:
         """Look at memory; stop a task or pause where the guard says so."""
         began = time.monotonic()
         usage = self._usage = self._pool.usage()
+        looked_s = time.monotonic() - began
         self.execution.peak_gib = max(self.execution.peak_gib, usage.resident_gib)
+        if began - self._pressed >= TICK_S:
+            # The kernel's means are of ten seconds; several files are read for them.
+            self._pressed = began
+            self._stalled, self._limit_events = pressure.stalled_share(), pressure.limit_events()
         verdict = self._guard.judge(
             time.monotonic(),
             resident_gib=usage.resident_gib,
             by_task=usage.by_task,
             expected_gib={number: self._expected.of[number].memory_gib for number in usage.by_task},
-            look_s=time.monotonic() - began,
-            stalled=pressure.stalled_share(),
-            limit_events=pressure.limit_events(),
+            look_s=looked_s,
+            stalled=self._stalled,
+            limit_events=self._limit_events,
         )
         self._obey(verdict, "memory")
         if verdict.pause != self._paused:
