@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from autotune.memory import Need, need
 from autotune.records import Law
@@ -71,6 +71,30 @@ class _Seen:
         return replace(size, pairs=self.sum_pairs / self.count)
 
 
+@dataclass(slots=True)
+class _MethodCosts:
+    """What is known of one method: the law it came with, what has finished, the law that fits both."""
+
+    given: Law | None
+    seen: dict[TaskSize, _Seen] = field(default_factory=dict)
+    needs: dict[TaskSize, Need] = field(default_factory=dict)
+    law: Law | None = None
+
+    def current(self, method: Method) -> Law | None:
+        """Return the law fitted to what has finished; None while nothing is known."""
+        if not self.seen:
+            return self.given
+        if self.law is None:
+            samples = [(seen.typical(size), seen.mean_s, 1.0) for size, seen in self.seen.items()]
+            law = fit_law(method, samples, given=self.given)
+            if self.given and len(samples) > 1:
+                # A stored law that measured times contradict makes way for the prior.
+                anew = fit_law(method, samples)
+                law = anew if anew.spread < CONTRADICTED * law.spread else law
+            self.law = law
+        return self.law
+
+
 class Costs:
     """The cost model of one run or calibration.
 
@@ -79,24 +103,22 @@ class Costs:
     """
 
     def __init__(self, laws: Mapping[Method, Law] | None = None) -> None:
-        self._given = dict(laws or {})
-        self._laws: dict[Method, Law] = {}
-        self._seen: dict[Method, dict[TaskSize, _Seen]] = {}
-        self._needs: dict[tuple[Method, TaskSize], Need] = {}
+        self._of = {method: _MethodCosts(given=law) for method, law in (laws or {}).items()}
 
     def estimate(self, task: Task) -> Estimate:
         """Return what a task is expected to cost."""
         method, size = task.method, task.size
-        seen = self._seen.get(method, {}).get(size)
-        law = self._law(method)
+        known = self._known(method)
+        law = known.current(method)
+        seen = known.seen.get(size)
         alone_s = law_s(law, method, size)
         if seen:
             # Right on average for tasks of this size; geometry still tells them apart.
             alone_s *= seen.mean_s / law_s(law, method, seen.typical(size))
         most, half_s = (law.parallel, law.half_s) if law else _PARALLEL[family(method)]
-        needed = self._needs.get((method, size))
+        needed = known.needs.get(size)
         if needed is None:
-            needed = self._needs[method, size] = need(method, size)
+            needed = known.needs[size] = need(method, size)
         return Estimate(
             alone_s=alone_s,
             parallel=most * alone_s / (alone_s + half_s),
@@ -107,25 +129,19 @@ class Costs:
 
     def observe(self, task: Task, *, wall_s: float, width: int, peak_gib: float) -> None:
         """Learn from a finished task."""
-        expected = self.estimate(task)
-        alone_s = wall_s * expected.alone_s / expected.wall_s(width)
-        self._seen.setdefault(task.method, {}).setdefault(task.size, _Seen()).add(task.size, alone_s, peak_gib)
-        self._laws.pop(task.method, None)
+        alone_s = wall_s
+        if width > 1:
+            expected = self.estimate(task)
+            alone_s = wall_s * expected.alone_s / expected.wall_s(width)
+        known = self._known(task.method)
+        known.seen.setdefault(task.size, _Seen()).add(task.size, alone_s, peak_gib)
+        known.law = None
 
-    def _law(self, method: Method) -> Law | None:
-        """Return the law of a method, fitted to what has finished; None while nothing is known."""
-        if method not in self._seen:
-            return self._given.get(method)
-        if method not in self._laws:
-            samples = [(seen.typical(size), seen.mean_s, 1.0) for size, seen in self._seen[method].items()]
-            given = self._given.get(method)
-            law = fit_law(method, samples, given=given)
-            if given and len(samples) > 1:
-                # A stored law that measured times contradict makes way for the prior.
-                anew = fit_law(method, samples)
-                law = anew if anew.spread < CONTRADICTED * law.spread else law
-            self._laws[method] = law
-        return self._laws[method]
+    def _known(self, method: Method) -> _MethodCosts:
+        known = self._of.get(method)
+        if known is None:
+            known = self._of[method] = _MethodCosts(given=None)
+        return known
 
 
 def law_s(law: Law | None, method: Method, size: TaskSize) -> float:
@@ -134,8 +150,8 @@ def law_s(law: Law | None, method: Method, size: TaskSize) -> float:
 
 
 def _contributions(law: Law | None, method: Method, size: TaskSize) -> dict[str, float]:
-    seconds = {**prior(method), **law.seconds} if law else prior(method)
-    return {term: seconds[term] * count for term, count in terms(method, size).items()}
+    seconds, before = law.seconds if law else {}, prior(method)
+    return {term: seconds.get(term, before[term]) * count for term, count in terms(method, size).items()}
 
 
 def fit(samples: Iterable[tuple[Task, float, int]]) -> dict[Method, Law]:

@@ -67,7 +67,7 @@ class Executor:
         self._on_progress = on_progress
         self._meter = LoadMeter(machine)
         self._expected = Expectations(tasks, plan=plan, manager=manager, machine=machine)
-        self._guard = guard.Guard(plan.budget_gib)
+        self._guard = guard.Guard(plan.budget_gib, cores=machine.cores)
         self._scheduler = Scheduler(
             [Planned(number=t.number, level=t.nbody, estimate=self._expected.of[t.number]) for t in tasks],
             plan.policy,

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 SLOW_S, FAST_S = 0.5, 0.04  # between looks
 LOOK_SHARE = 0.01  # of a core's time that looks may take while memory is not short
+FILL_GIB_S = 4.0  # of memory that a core can fill while it computes: no program was seen to take it faster
 FAST_FROM = 0.5  # share of the budget in use from which looks are fast
 FULL = 0.97  # share of the budget at which a task is stopped: looks come late on busy cores
 NEARLY = 0.92  # share of the budget in use from which nothing more starts
@@ -36,13 +37,15 @@ class Guard:
 
     Args:
         budget_gib: What all workers may hold together.
+        cores: On which they run: so fast they can fill memory.
 
     Attributes:
         interval_s: Seconds to the next look.
     """
 
-    def __init__(self, budget_gib: float) -> None:
+    def __init__(self, budget_gib: float, *, cores: int = 1) -> None:
         self.budget_gib = budget_gib
+        self._fill_gib_s = FILL_GIB_S * cores
         self.interval_s = SLOW_S
         self._last: tuple[float, float] | None = None
         self._events: float | None = None
@@ -74,7 +77,9 @@ class Guard:
             growth = max(0.0, resident_gib - self._last[1]) / (now_s - self._last[0])
         self._last = (now_s, resident_gib)
         fast = resident_gib + growth * SLOW_S > FAST_FROM * self.budget_gib
-        self.interval_s = FAST_S if fast else min(SLOW_S, max(FAST_S, look_s / LOOK_SHARE))
+        # While far more is left than could be filled before the next look, none is needed.
+        safe_s = (self.budget_gib - resident_gib) / self._fill_gib_s / LOOKS_AHEAD
+        self.interval_s = FAST_S if fast else min(SLOW_S, max(FAST_S, safe_s, look_s / LOOK_SHARE))
         met, self._events = self._events is not None and limit_events > self._events, limit_events
         if by_task and resident_gib + LOOKS_AHEAD * growth * self.interval_s > FULL * self.budget_gib:
             worst = max(by_task, key=lambda number: by_task[number] - expected_gib.get(number, 0.0))

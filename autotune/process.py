@@ -16,6 +16,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 KIB_PER_GIB = 2.0**20
+_PROC = Path("/proc/self/stat").exists()
+_TICKS_A_SECOND = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
 _PAGE_GIB = resource.getpagesize() / 2**30
 BLAS_THREADS_VARIABLE = "AUTOTUNE_BLAS_THREADS"  # read by harnesses that keep OpenMP and BLAS threads apart
 THREAD_VARIABLES = (
@@ -81,11 +83,21 @@ def tree(pid: int) -> list[int]:
 
 
 def usage(pids: Iterable[int]) -> tuple[float, float]:
-    """Return the resident memory in GiB and the CPU seconds of processes, those of their ended children included."""
-    import psutil
+    """Return the resident memory in GiB and the CPU seconds of processes, those of their ended children included.
 
+    Linux tells both in one line; psutil, which reads three files for them, is for the other systems.
+    """
     resident, seconds = 0, 0.0
     for pid in pids:
+        if _PROC:
+            with contextlib.suppress(OSError):
+                # proc(5): utime, stime, cutime, cstime are fields 14 to 17, rss is field 24; the name may hold spaces.
+                fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b") ")[2].split()
+                resident += int(fields[21]) * resource.getpagesize()
+                seconds += sum(map(int, fields[11:15])) / _TICKS_A_SECOND
+            continue
+        import psutil
+
         with contextlib.suppress(psutil.Error):
             one = psutil.Process(pid)
             with one.oneshot():

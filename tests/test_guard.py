@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autotune.failures import kind_of
-from autotune.guard import FAST_S, NEARLY, SLOW_S, STALLED, Guard, Verdict, heaviest
+from autotune.guard import FAST_S, FILL_GIB_S, LOOK_SHARE, NEARLY, SLOW_S, STALLED, Guard, Verdict, heaviest
 
 NOTHING = Verdict(pause=False)
 
@@ -35,6 +35,18 @@ def test_from_half_the_budget_on_looks_are_fast_and_slow_again_below():
     assert guard.interval_s == FAST_S
     look(guard, 1.0, {1: 1.0})
     assert guard.interval_s == SLOW_S
+
+
+def test_the_next_look_comes_before_the_cores_could_fill_half_of_what_is_left():
+    guard = Guard(16.0, cores=64)
+    look(guard, 0.0, {1: 1.0}, look_s=0.0)
+    assert guard.interval_s == pytest.approx(15.0 / (64 * FILL_GIB_S) / 2)
+
+
+def test_looks_that_cost_much_are_rarer_where_memory_is_not_short():
+    guard = Guard(16.0, cores=64)
+    look(guard, 0.0, {1: 1.0}, look_s=0.002)
+    assert guard.interval_s == pytest.approx(0.002 / LOOK_SHARE)
 
 
 def test_growth_that_would_pass_half_the_budget_until_the_next_slow_look_makes_looks_fast():
@@ -126,7 +138,7 @@ def test_whatever_tasks_do_who_is_stopped_is_furthest_over_its_prediction_and_ov
         assert verdict.stop is None or over[verdict.stop] == max(over.values())
         assert verdict.stop is not None or not held or sum(held.values()) <= guard.budget_gib
         assert verdict.pause or (verdict.stop is None and sum(held.values()) <= NEARLY * guard.budget_gib)
-        assert guard.interval_s in (FAST_S, SLOW_S)
+        assert FAST_S <= guard.interval_s <= SLOW_S
 
 
 # --- scratch space ---------------------------------------------------------------------------------------------------
