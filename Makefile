@@ -16,7 +16,7 @@ $(STAMP): pyproject.toml
 demo: $(STAMP)  ## calibrate for two minutes, then the main job beside upstream's serial run
 	mkdir -p $(DEMO_HOME)
 	$(BIN)/autotune doctor
-	AUTOTUNE_HOME=$(DEMO_HOME) $(BIN)/autotune calibrate --budget 2m
+	AUTOTUNE_HOME=$(DEMO_HOME) $(BIN)/autotune calibrate --budget 2m --force
 	AUTOTUNE_HOME=$(DEMO_HOME) $(BIN)/autotune run studies/workloads/water6.xyz --program pyscf --method hf \
 		--basis '6-31g*' --max-nbody 3 -o $(DEMO_HOME)/water6.json --record $(DEMO_HOME)/water6-record.json
 	AUTOTUNE_HOME=$(DEMO_HOME) $(BIN)/python tests/bench/against_upstream.py --pairs 3 --workload 'water6 HF/6-31G*'

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from autotune.api import Session, run
-    from autotune.planning import Options
+    from autotune.options import Options
 
 __all__ = ["Options", "Session", "run"]
 

@@ -13,7 +13,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from autotune import account, machine, planning, recall, workload
+from autotune import account, drift, machine, planning, recall, tunings, workload
 from autotune.entries import Entry
 from autotune.errors import InputError, TaskError
 from autotune.execute import Executor
@@ -21,7 +21,7 @@ from autotune.execution import Care, Execution
 from autotune.journal import Journal
 from autotune.manager import Manager
 from autotune.monitor import Snapshot
-from autotune.planning import Options
+from autotune.options import Options
 from autotune.pool import Pool
 from autotune.records import RunRecord, TaskRecord, TuningChoice
 from autotune.types import Estimate, Machine, Policy
@@ -132,11 +132,21 @@ class Session:
             versions=checked.versions,
         )
         self._manager.run_done(self.record)
+        self._doubt(plan, work, self.record)
         if result is None:
             error = _failure(execution, work)
             error.add_note(recall.kept_note(care.journal, len(execution.values)))
             raise error
         return result
+
+    def _doubt(self, plan: planning.Plan, work: workload.Workload, record: RunRecord) -> None:
+        """Say where the tuning that was used is of another version of the program, or its times are not met."""
+        if plan.tuning is None:
+            return
+        version_now, workers = record.versions.get(plan.tuning.method.program, ""), plan.policy.workers
+        of_times = drift.note(plan.tuning, work.tasks, record.task_records, workers=workers, cores=self.machine.cores)
+        for note in filter(None, (tunings.version_note(plan.tuning, version_now), of_times)):
+            self._say(note)
 
     def _care(self, versions: Mapping[str, str]) -> Care:
         options = self._options

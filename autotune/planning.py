@@ -5,69 +5,21 @@ Rules: one answer for `run`, `estimate` and `simulate` alike; nothing is started
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
-from autotune import policy, process, store
+from autotune import policy, process, tunings
 from autotune.costs import Costs
 from autotune.errors import InputError
 from autotune.hookspecs import Strategy
 from autotune.machine import available_memory_gib, detect
 from autotune.manager import Manager
-from autotune.records import TuningChoice
+from autotune.options import Options
+from autotune.records import Tuning, TuningChoice
 from autotune.types import Context, Estimate, Machine, Method, Parameters, Policy, Task
 from autotune.workload import Workload
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Options:
-    """What a user can decide instead of autotune. Everything may be left out.
-
-    Attributes:
-        workers: Tasks that run at once.
-        threads: Cores of each task.
-        cores: Cores to use of those usable.
-        memory_gib: Memory all tasks may use together; 80 % of what is usable by default.
-        tuning: `auto` finds the best stored one, `none` takes the defaults, anything else is a tuning file.
-        strategies: Strategies to apply, in order, instead of the standard ones (or the tuning's).
-        without: Strategies to leave out.
-        task_limit_s: A task that runs longer is killed, with everything it started.
-        scratch: Folder for scratch files.
-        scratch_gib: What scratch files may take together; nine tenths of what is free by default.
-        journal: `auto` is this user's journal, `none` keeps finished tasks in memory only, anything else is a file.
-        resume: Take tasks that the journal has instead of computing them again.
-        fail_fast: Start nothing more once a task has failed for good.
-        enforce_memory: Let the kernel hold all workers to the memory budget, by a control group of their own.
-        rescue: Keywords laid over a task's own in a second attempt, where the first did not converge.
-    """
-
-    workers: int | None = None
-    threads: int | None = None
-    cores: int | None = None
-    memory_gib: float | None = None
-    tuning: str = "auto"
-    strategies: tuple[str, ...] | None = None
-    without: tuple[str, ...] = ()
-    task_limit_s: float | None = None
-    scratch: str | None = None
-    scratch_gib: float | None = None
-    journal: str = "auto"
-    resume: bool = False
-    fail_fast: bool = False
-    enforce_memory: bool = False
-    rescue: Mapping[str, object] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        """Refuse values that cannot be meant."""
-        for name in ("workers", "threads", "cores", "memory_gib", "task_limit_s", "scratch_gib"):
-            value = getattr(self, name)
-            if value is not None and not value > 0:
-                raise InputError(f"option {name} is {value}, but must be above 0")
-        if self.resume and self.journal == "none":
-            raise InputError("option resume needs a journal: leave out journal=none")
-
 
 MEMORY_CHANGE = 0.05  # of the limit; less is noise
 
@@ -86,6 +38,7 @@ class Plan:
 
     Attributes:
         chosen: Which tuning, and why.
+        tuning: Where the fitted times come from; None for the prior's. `chosen` says what else of it is used.
         policy: The policy.
         costs: The cost model, with the tuning's fitted times.
         budget_gib: What tasks may be granted together.
@@ -94,6 +47,7 @@ class Plan:
     """
 
     chosen: TuningChoice
+    tuning: Tuning | None
     policy: Policy
     costs: Costs
     budget_gib: float
@@ -115,8 +69,7 @@ def make(work: Workload, *, machine: Machine, manager: Manager, options: Options
         load_s[task.method] = load_s.get(task.method, 0.0) + costs.estimate(task).alone_s
     # The most expensive method decides which tuning is used.
     methods = tuple(sorted(load_s, key=lambda method: -load_s[method]))
-    largest = max(task.size.functions for task in work.tasks)
-    found = _find(machine, methods, options, largest_functions=largest)
+    found = _find(machine, methods, options, tasks=work.tasks)
     context = Context(machine=machine, methods=methods, tasks=len(work.tasks))
     composition = _compose(found, context, manager=manager, options=options)
     budget_gib = options.memory_gib
@@ -126,6 +79,7 @@ def make(work: Workload, *, machine: Machine, manager: Manager, options: Options
     laws = {found.tuning.method: found.tuning.law} if found.tuning else {}
     return Plan(
         chosen=composition.chosen,
+        tuning=found.tuning,
         policy=composition.policy(machine),
         costs=Costs(laws),
         budget_gib=budget_gib,
@@ -137,12 +91,20 @@ def make(work: Workload, *, machine: Machine, manager: Manager, options: Options
 def fixed(plan: Policy, *, costs: Costs, budget_gib: float) -> Plan:
     """Return a plan of one policy that nothing changes, for measurements."""
     chosen = TuningChoice(match="given", reason="a policy to be measured", source="", strategies=(), parameters={})
-    return Plan(chosen=chosen, policy=plan, costs=costs, budget_gib=budget_gib, strategies=(), remake=lambda: None)
+    return Plan(
+        chosen=chosen,
+        tuning=None,
+        policy=plan,
+        costs=costs,
+        budget_gib=budget_gib,
+        strategies=(),
+        remake=lambda: None,
+    )
 
 
 def guess(methods: tuple[Method, ...], *, machine: Machine, manager: Manager, options: Options) -> Policy:
     """Return the policy before the workload is planned; enough to know the workers' environment."""
-    found = _find(machine, methods, options, largest_functions=0) if methods else store.NOTHING
+    found = _find(machine, methods, options, tasks=()) if methods else tunings.NOTHING
     context = Context(machine=machine, methods=methods, tasks=0)
     return _compose(found, context, manager=manager, options=options).policy(machine)
 
@@ -162,9 +124,9 @@ class _Composition:
         return override(made, self.options, machine)
 
 
-def _compose(found: store.Found, context: Context, *, manager: Manager, options: Options) -> _Composition:
+def _compose(found: tunings.Found, context: Context, *, manager: Manager, options: Options) -> _Composition:
     names = options.strategies
-    if names is None and found.tuning:
+    if names is None and found.tuning and found.match != "model":
         names = tuple(name for name in found.tuning.strategies if name in manager.strategies)
     strategies = policy.choose(manager.strategies, names, options.without)
     parameters: Parameters = {}
@@ -177,7 +139,7 @@ def _compose(found: store.Found, context: Context, *, manager: Manager, options:
         if found.match == "given":
             raise
         reason = f"the stored tuning does not fit here ({error}); the defaults are used"
-        found, parameters = store.Found(None, "default", reason, found.source), {}
+        found, parameters = tunings.Found(None, "default", reason, found.source), {}
     chosen = TuningChoice(
         match=found.match,
         reason=found.reason,
@@ -230,12 +192,16 @@ def estimate(task: Task, *, costs: Costs, manager: Manager, machine: Machine) ->
     return manager.estimate(task, machine) or costs.estimate(task)
 
 
-def _find(machine: Machine, methods: tuple[Method, ...], options: Options, *, largest_functions: int) -> store.Found:
+def _find(machine: Machine, methods: tuple[Method, ...], options: Options, *, tasks: Sequence[Task]) -> tunings.Found:
     if options.tuning == "none":
-        return store.Found(None, "none", "asked for no tuning; the defaults are used", "")
+        return tunings.Found(None, "none", "asked for no tuning; the defaults are used", "")
     if options.tuning != "auto":
-        return store.Found(store.load_tuning(Path(options.tuning)), "given", "given by the user", options.tuning)
-    return store.find(machine, methods, largest_functions=largest_functions)
+        return tunings.pick(tunings.load(Path(options.tuning)), methods, machine, source=options.tuning)
+    sizes = [task.size.functions for task in tasks]
+    known = sizes if all(sizes) else []
+    return tunings.find(
+        machine, methods, smallest_functions=min(known, default=0), largest_functions=max(known, default=0)
+    )
 
 
 def override(plan: Policy, options: Options, on: Machine) -> Policy:

@@ -13,7 +13,7 @@ from autotune.errors import ResourceError
 from autotune.execution import Care
 from autotune.journal import Journal
 from autotune.journal_file import default_path
-from autotune.planning import Options
+from autotune.options import Options
 from autotune.workload import Workload
 
 

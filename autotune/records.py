@@ -57,12 +57,52 @@ class Law:
         spread: Standard deviation of the logarithm of single tasks around the law.
         parallel: Share of the time that divides over cores, of a task long enough.
         half_s: Seconds alone of a task of which half that share divides.
+        contention: Time of a task while all cores work over its time alone; `seconds` are while all work. 1 if unknown.
     """
 
     seconds: Mapping[str, float]
     spread: float
     parallel: float
     half_s: float
+    contention: float = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trial:
+    """One configuration of a search.
+
+    Attributes:
+        parameters: As `strategy.parameter`.
+        source: Where it comes from: `default`, `transferred` (another tuning), `simulated` or `search`.
+        state: `done`, `pruned` (given up early, because others were clearly faster) or `failed`.
+        workers: Tasks that its policy runs at once.
+        width: Cores its policy gives to an ordinary task.
+        wall_s: Wall times, one for each search workload in their order, as far as it was run.
+        speed_up: Geometric mean of the default's wall times over these; 0 where it failed.
+    """
+
+    parameters: Mapping[str, Parameter]
+    source: str
+    state: str
+    workers: int
+    width: int
+    wall_s: tuple[float, ...]
+    speed_up: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pair:
+    """One run each of default and winner, one right after the other, in random order.
+
+    Attributes:
+        workload: What was run.
+        default_s: Wall time with the default.
+        tuned_s: Wall time with the winner.
+    """
+
+    workload: str
+    default_s: float
+    tuned_s: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,31 +110,37 @@ class Evidence:
     """Why a tuning may be believed: the winner of the search re-measured, paired, against the default.
 
     Attributes:
-        workload: What was run to confirm.
-        tasks: Its tasks.
-        default_s: Wall times of the default, one for each pair.
-        tuned_s: Wall times of the winner, one for each pair.
+        study: Name of the study.
+        search_workloads: What was run in the search.
+        pairs: The confirmation, on workloads that the search did not see; empty where the default won the search.
         speed_up: Geometric mean of default over winner.
         interval: 95 % confidence interval of the speed-up; None where there are too few pairs.
-        verdict: `faster`, `same`, `slower` or `cannot tell`.
-        trials: Configurations tried in the search.
-        search_workload: What was run in the search.
+        verdict: `faster`, `same`, `slower` or `cannot tell`; the winner is stored only where it is `faster`.
+        noise: Run-to-run coefficient of variation of the default on this machine.
+        noise_s: Wall times of the default, one after the other, that say so.
+        trials: Configurations of the search, in order.
+        importances: Share of the differences between trials that each parameter explains; empty if too few trials.
+        stopped: Why the search ended.
         budget_s: Time allowed.
         spent_s: Time used.
-        largest_functions: Most basis functions of a task seen; predictions beyond are extrapolations.
+        smallest_functions: Fewest basis functions of a task seen.
+        largest_functions: Most of them; predictions beyond are extrapolations.
     """
 
-    workload: str
-    tasks: int
-    default_s: tuple[float, ...]
-    tuned_s: tuple[float, ...]
+    study: str
+    search_workloads: tuple[str, ...]
+    pairs: tuple[Pair, ...]
     speed_up: float
     interval: tuple[float, float] | None
     verdict: str
-    trials: int
-    search_workload: str
+    noise: float
+    noise_s: tuple[float, ...]
+    trials: tuple[Trial, ...]
+    importances: Mapping[str, float]
+    stopped: str
     budget_s: float
     spent_s: float
+    smallest_functions: int
     largest_functions: int
 
 
@@ -109,9 +155,10 @@ class Tuning:
         strategies: In the order they are applied.
         parameters: As `strategy.parameter`; none means the defaults.
         law: Fitted times of the method.
-        evidence: The confirmation.
+        evidence: The search and the confirmation.
         versions: Of the libraries.
         created: UTC time, ISO 8601.
+        verified: UTC time of the last `autotune tunings verify` that it passed; empty for never.
     """
 
     machine: Machine
@@ -123,6 +170,7 @@ class Tuning:
     evidence: Evidence
     versions: Mapping[str, str]
     created: str
+    verified: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,7 +178,7 @@ class TuningChoice:
     """Which tuning a run used and why.
 
     Attributes:
-        match: `exact`, `near`, `default` or `none` (asked for no tuning).
+        match: `exact`, `near`, `model` (times only), `default`, `given` (a file) or `none` (asked for no tuning).
         reason: One sentence for the user.
         source: File the tuning came from; empty for the default.
         strategies: Names of the strategies, in the order they were applied.

@@ -1,7 +1,8 @@
 """Studies: what a calibration runs, read from TOML files.
 
 Rules: a study is data, validated on reading; geometries are named from the packaged clusters or by a path beside the
-study file, and never leave that folder.
+study file, and never leave that folder. Workloads have a kind: the search and the confirmation take one of each kind
+that the budget allows, the most expensive of that kind that fits.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from autotune.errors import InputError, one_line, quoted
 from autotune.inputs import Expansion, from_xyz, read_text
 
 STUDY_SCHEMA = "autotune.study/1"
+LEAST_REPEATS = 3
 MAX_STUDY_BYTES = 2**15  # tomllib's time grows with the square of the parts of a dotted key
 _PACKAGED = re.compile(r"[\w-]{1,60}")
 _DURATION = re.compile(r"(?P<number>\d+(\.\d+)?)\s*(?P<unit>s|m|min|h)?")
@@ -34,11 +36,13 @@ class Rung:
         geometry: A packaged cluster such as `water4`, or an XYZ file beside the study.
         bsse: As in `Expansion`.
         max_nbody: As in `Expansion`.
+        kind: What it stands for, such as `even`, `uneven` or `counterpoise`.
     """
 
     geometry: str
     bsse: tuple[str, ...] = ("nocp",)
     max_nbody: int = 2
+    kind: str = "even"
 
     @property
     def name(self) -> str:
@@ -56,6 +60,10 @@ class MethodChoice:
     driver: Literal["energy", "gradient", "hessian"] = "energy"
     keywords: Mapping[str, Any] | None = None
 
+    def __str__(self) -> str:
+        """Return `PROGRAM METHOD/BASIS driver`."""
+        return f"{self.program} {self.method}{'/' + self.basis if self.basis else ''} {self.driver}"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Study:
@@ -64,21 +72,25 @@ class Study:
     Attributes:
         name: File name without ending.
         folder: Where its own geometries are.
-        method: What is calibrated.
-        search: Workloads for the search, cheapest first.
-        confirm: Workloads for the confirmation, cheapest first.
-        budget_s: Wall time allowed.
+        methods: What is calibrated, one after the other.
+        search: Workloads for the search, cheapest first within a kind.
+        confirm: Workloads for the confirmation, cheapest first within a kind; none of the search's.
+        budget_s: Wall time allowed for each method.
         trials: Most configurations to try.
+        repeats: Runs of the default that tell the noise.
+        strategies: Whose parameters are searched; none means the five built in.
         seed: Of every random choice.
     """
 
     name: str
     folder: Path | None
-    method: MethodChoice
+    methods: tuple[MethodChoice, ...]
     search: tuple[Rung, ...]
     confirm: tuple[Rung, ...]
     budget_s: float
     trials: int
+    repeats: int
+    strategies: tuple[str, ...]
     seed: int
 
 
@@ -87,11 +99,13 @@ class _File:
     """The TOML file, field by field."""
 
     schema: Literal["autotune.study/1"]
-    method: MethodChoice
+    method: MethodChoice | tuple[MethodChoice, ...]
     search: tuple[Rung, ...]
     confirm: tuple[Rung, ...]
     budget: str = "2m"
     trials: int = 40
+    repeats: int = 5
+    strategies: tuple[str, ...] = ()
     seed: int = 0
 
 
@@ -121,31 +135,45 @@ def load(name: str) -> Study:
         raise InputError(f"study {name}: field {where}: {one_line(fault['msg'])}") from error
     except (ValueError, RecursionError) as error:
         raise InputError(f"study {name} is not valid TOML: {one_line(error)}") from error
-    if fields.trials < 1:
-        raise InputError(f"study {name}: trials is {quoted(fields.trials)}, but must be at least 1")
-    if not fields.search or not fields.confirm:
-        raise InputError(f"study {name} needs at least one [[search]] and one [[confirm]] workload")
+    _check(fields, name)
     return Study(
         name=Path(name).stem,
         folder=folder,
-        method=fields.method,
+        methods=(fields.method,) if isinstance(fields.method, MethodChoice) else fields.method,
         search=fields.search,
         confirm=fields.confirm,
         budget_s=parse_duration(fields.budget),
         trials=fields.trials,
+        repeats=fields.repeats,
+        strategies=fields.strategies,
         seed=fields.seed,
     )
 
 
+def _check(fields: _File, name: str) -> None:
+    for field, least in (("trials", 1), ("repeats", LEAST_REPEATS)):
+        if getattr(fields, field) < least:
+            raise InputError(f"study {name}: {field} is {quoted(getattr(fields, field))}, but must be at least {least}")
+    if not fields.method:
+        raise InputError(f"study {name} needs at least one [[method]]")
+    if not fields.search or not fields.confirm:
+        raise InputError(f"study {name} needs at least one [[search]] and one [[confirm]] workload")
+    shared = {rung.name for rung in fields.search} & {rung.name for rung in fields.confirm}
+    if shared:
+        raise InputError(f"study {name} confirms with {quoted(min(shared))}, which its search has seen; take another")
+
+
 def with_method(study: Study, **changes: Any) -> Study:
-    """Return the study with fields of its method replaced; None leaves a field as it is."""
+    """Return the study for one method: its first with these fields replaced; None leaves a field as it is.
+
+    Without any change all its methods stay.
+    """
     given = {name: value for name, value in changes.items() if value is not None}
-    return replace(study, method=replace(study.method, **given))
+    return replace(study, methods=(replace(study.methods[0], **given),)) if given else study
 
 
-def fields_of(study: Study, rung: Rung) -> dict[str, Any]:
+def fields_of(study: Study, rung: Rung, method: MethodChoice) -> dict[str, Any]:
     """Return the ManyBodyInput fields of one workload of a study."""
-    method = study.method
     expansion = Expansion(
         program=method.program,
         method=method.method,

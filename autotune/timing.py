@@ -1,4 +1,4 @@
-"""Times whole runs of a workload under a policy, and learns what tasks cost on the way.
+"""Times whole runs of a set of tasks under a policy, and learns what tasks cost on the way.
 
 Rules: one run at a time; workers are fresh for each run, programs stay loaded. Calibration searches and confirms with
 what is measured here.
@@ -7,18 +7,67 @@ what is measured here.
 from __future__ import annotations
 
 import time
-from typing import Self
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import NamedTuple, Self
 
-from autotune import planning, workload
+from autotune import planning, policy
 from autotune.costs import Costs, fit
-from autotune.errors import InputError, TaskError
+from autotune.errors import AutotuneError, InputError, TaskError
 from autotune.execute import Executor
 from autotune.execution import Care
+from autotune.hookspecs import Strategy
+from autotune.instances import Instance, part
 from autotune.machine import available_memory_gib
 from autotune.manager import Manager
+from autotune.monitor import Snapshot
 from autotune.pool import Pool
-from autotune.records import Law
-from autotune.types import Machine, Method, Policy, Task
+from autotune.records import Law, TaskRecord
+from autotune.types import Context, Machine, Method, Parameter, Policy, Task
+
+RESERVE_S = 1.5  # for storing and closing
+
+
+class Timed(NamedTuple):
+    """One run: its wall time, the most memory its workers held, what they might hold, and every task."""
+
+    wall_s: float
+    peak_gib: float
+    budget_gib: float
+    records: Sequence[TaskRecord]
+
+
+class Budget:
+    """Wall time that is allowed, from now; time spent before an interruption counts.
+
+    Args:
+        total_s: Allowed.
+
+    Attributes:
+        before_s: Spent before an interruption.
+    """
+
+    def __init__(self, total_s: float) -> None:
+        self.total_s, self.before_s = total_s, 0.0
+        self._started = time.monotonic()
+
+    @property
+    def spent_s(self) -> float:
+        """What was spent."""
+        return self.before_s + time.monotonic() - self._started
+
+    @property
+    def left_s(self) -> float:
+        """What is left, storing and closing taken off."""
+        return self.total_s - RESERVE_S - self.spent_s
+
+    def beyond(self, share: float, seconds: float = 0.0) -> bool:
+        """Return whether so many seconds more would be beyond a share of the whole."""
+        return self.spent_s + seconds > share * self.total_s
+
+
+class TooSlowError(AutotuneError):
+    """A run was stopped at its limit."""
 
 
 class Timing:
@@ -27,20 +76,35 @@ class Timing:
     Args:
         machine: The machine.
         manager: Told about every task.
+        strategies: They adapt the policy in the middle of a run, as they will later.
+        budget: No task may run longer than is left of it.
+        laws: Fitted before.
 
     Attributes:
+        machine: As given.
+        strategies: As given.
         costs: What is known of the costs so far.
         versions: Of the programs that ran.
-        largest_functions: Most basis functions of a task that was learned from.
+        smallest_functions: Fewest basis functions of a task that was learned from; 0 before any.
+        largest_functions: Most of them.
     """
 
-    def __init__(self, *, machine: Machine, manager: Manager) -> None:
-        self._machine, self._manager = machine, manager
+    def __init__(
+        self,
+        *,
+        machine: Machine,
+        manager: Manager,
+        strategies: Sequence[Strategy],
+        budget: Budget,
+        laws: Mapping[Method, Law] | None = None,
+    ) -> None:
+        self.machine, self.strategies = machine, tuple(strategies)
+        self._manager, self._budget = manager, budget
         self._pools: dict[frozenset[tuple[str, str]], Pool] = {}
         self._samples: list[tuple[Task, float, int]] = []
-        self.costs = Costs()
+        self.costs = Costs(laws)
         self.versions: dict[str, str] = {}
-        self.largest_functions = 0
+        self.smallest_functions = self.largest_functions = 0
 
     def __enter__(self) -> Self:
         return self
@@ -53,47 +117,93 @@ class Timing:
         """Return what the times of all learned tasks fit."""
         return fit(self._samples)
 
-    def run_s(self, work: workload.Workload, plan: Policy, *, learn: bool, task_limit_s: float) -> float:
-        """Run a workload and return the wall time in seconds.
+    def learn(self, tasks: Sequence[Task], records: Sequence[TaskRecord]) -> None:
+        """Take times of tasks into the law."""
+        if not tasks:
+            return
+        by_number = {task.number: task for task in tasks}
+        self._samples += [(by_number[r.number], r.wall_s, r.width) for r in records]
+        for functions in {task.size.functions for task in tasks}:
+            self.smallest_functions = min(self.smallest_functions or functions, functions)
+            self.largest_functions = max(self.largest_functions, functions)
+
+    def context(self, instances: Sequence[Instance]) -> Context:
+        """Return what strategies may look at, for one policy that is to fit all of these instances."""
+        tasks = min(len(instance.tasks) for instance in instances)
+        return Context(machine=self.machine, methods=instances[0].methods, tasks=tasks)
+
+    def policy(self, parameters: Mapping[str, Parameter], instances: Sequence[Instance]) -> Policy:
+        """Return what the strategies make of parameters; none are the defaults."""
+        return policy.compose(self.strategies, parameters, self.context(instances))
+
+    def predicted_s(self, instance: Instance) -> float:
+        """Return the wall time to expect of the default."""
+        alone_s = [self.costs.estimate(task).alone_s for task in instance.tasks]
+        return max(sum(alone_s) / self.machine.cores, *alone_s)
+
+    def part(self, instance: Instance, allowed_s: float) -> Instance:
+        """Return as much of an instance as is expected to take so long."""
+        cost = self.costs
+        return part(instance, cost_s=lambda task: cost.estimate(task).alone_s, most_s=allowed_s * self.machine.cores)
+
+    def run(self, instance: Instance, plan: Policy, *, learn: bool, limit_s: float | None = None) -> Timed:
+        """Run an instance.
+
+        Args:
+            instance: What is run.
+            plan: How.
+            learn: Its times go into the costs and the law.
+            limit_s: The run may not take longer.
 
         Raises:
             InputError: A program, method or basis set cannot be used.
             TaskError: A task failed.
+            TooSlowError: The run reached its limit.
         """
-        pool = self._pool(work, plan)
-        budget_gib = plan.memory_fraction * min(self._machine.memory_gib, available_memory_gib(self._machine))
+        pool = self._pool(instance, plan)
+        budget_gib = plan.memory_fraction * min(self.machine.memory_gib, available_memory_gib(self.machine))
+        fixed = planning.fixed(plan, costs=self.costs if learn else Costs(), budget_gib=budget_gib)
         started = time.monotonic()
+
+        def within_limit(seen: Snapshot) -> None:
+            if limit_s is not None and seen.elapsed_s > limit_s:
+                raise TooSlowError(f"more than {limit_s:.1f} s")
+
         executor = Executor(
-            work.tasks,
+            instance.tasks,
             pool,
-            plan=planning.fixed(plan, costs=self.costs if learn else Costs(), budget_gib=budget_gib),
-            machine=self._machine,
+            plan=replace(fixed, strategies=self.strategies),
+            machine=self.machine,
             manager=self._manager,
-            care=Care(task_limit_s=task_limit_s, fail_fast=True),
+            care=Care(task_limit_s=max(1.0, self._budget.left_s), fail_fast=True),
             started=started,
+            on_progress=within_limit,
         )
-        execution = executor.run()
-        wall_s = time.monotonic() - started
-        pool.retire_all()
+        try:
+            execution = executor.run()
+            wall_s = time.monotonic() - started
+        finally:
+            for number in pool.folders():
+                pool.stop(number, "timeout", "the run was stopped")
+            pool.retire_all()
         if execution.failed:
             raise TaskError(f"{execution.failed[0].label}: {execution.failed[0].error}")
         if learn:
-            self._samples += [(work.tasks[r.number], r.wall_s, r.width) for r in execution.records]
-            self.largest_functions = max(self.largest_functions, *(task.size.functions for task in work.tasks))
-        return wall_s
+            self.learn(instance.tasks, execution.records)
+        return Timed(wall_s, execution.peak_gib, budget_gib, execution.records)
 
-    def _pool(self, work: workload.Workload, plan: Policy) -> Pool:
+    def _pool(self, instance: Instance, plan: Policy) -> Pool:
         environment = planning.environment(plan)
         key = frozenset(environment.items())
         pool = self._pools.get(key)
         if pool is None:
-            pool = Pool(programs=list(work.recipe.programs.values()), environment=environment)
+            pool = Pool(programs=list(instance.recipe.programs.values()), environment=environment)
             self._pools[key] = pool
-            pool.set_recipe(work.recipe.to_json())
+            pool.set_recipe(instance.recipe.to_json())
             checked = pool.check()
             if checked.problems:
                 raise InputError("; ".join(checked.problems))
             self.versions.update(checked.versions)
             pool.retire_all()
-        pool.set_recipe(work.recipe.to_json())
+        pool.set_recipe(instance.recipe.to_json())
         return pool

@@ -33,11 +33,11 @@ class AdaptiveWorkers(Strategy):
         return {"per_core": 1.0}
 
     def space(self, context: Context) -> Mapping[str, BaseDistribution]:
-        """Half a worker to two workers a core."""
+        """Half a worker to three workers a core."""
         from optuna.distributions import CategoricalDistribution
 
         del context
-        return {"per_core": CategoricalDistribution((0.5, 1.0, 1.5, 2.0))}
+        return {"per_core": CategoricalDistribution((0.5, 1.0, 1.5, 2.0, 3.0))}
 
     def apply(self, policy: Policy, params: Mapping[str, Parameter], context: Context) -> Policy:
         """Set the number of workers, at least one and never more than there are tasks."""

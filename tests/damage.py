@@ -14,6 +14,7 @@ import math
 import os
 import re
 import sqlite3
+import sys
 import tempfile
 import time
 import tomllib
@@ -23,11 +24,14 @@ from importlib.resources import files
 from pathlib import Path
 from typing import NamedTuple
 
-from autotune import entries, geometry, inputs, journal, machine, store, study, workload
+from autotune import costs, entries, geometry, inputs, journal, store, study, tuning_file, tunings, workload
 from autotune.entries import Entry
 from autotune.errors import AutotuneError
-from autotune.records import Evidence, Gap, Law, RunRecord, TaskRecord, Tuning, TuningChoice
-from autotune.types import Method, Policy
+from autotune.records import Gap, RunRecord, TaskRecord, TuningChoice
+from autotune.types import Policy, Task, TaskSize
+
+sys.path.insert(0, str(Path(__file__).parent))
+from tuning_factory import make_tuning
 
 MOST_MESSAGE = 1000  # characters; more is no line that anybody reads
 PARSERS_ERRORS = (json.JSONDecodeError, tomllib.TOMLDecodeError, UnicodeError, RecursionError)
@@ -431,6 +435,31 @@ def read_xyz(content, folder):
     return inputs.many_body_fields(text, name=name, expansion=inputs.Expansion(program="pyscf", method="hf"))
 
 
+def read_run(content, folder):
+    return store.load_run(written(folder, "record.json", content))
+
+
+def read_tunings(content, folder):
+    """Load tunings, do with them what a run does, and check that they are read again as they are written."""
+    found = tunings.load(written(folder, "record.json", content))
+    for one in found:
+        estimate = costs.Costs({one.method: one.law}).estimate(task_of(one.method))
+        assert estimate.alone_s >= 0.0
+        assert math.isfinite(estimate.wall_s(2))
+    kept = list(tuning_file.newest(found).values())
+    tunings.export(kept, folder / "again.json")
+    assert {(one.method, *one.parameters) for one in tunings.load(folder / "again.json")} == {
+        (one.method, *one.parameters) for one in kept
+    }
+    return found
+
+
+def task_of(method):
+    """Return a task of ordinary size."""
+    size = TaskSize(atoms=6, ghost_atoms=0, electrons=20, functions=38)
+    return Task(number=0, key="k", level="l", real=(1,), basis=(1,), labels=("a",), method=method, size=size)
+
+
 def read_study(content, folder):
     if not (folder / "own.xyz").exists():
         written(folder, "own.xyz", helium_xyz(2).encode())
@@ -478,32 +507,10 @@ def many_body_inputs():
     )
 
 
-def tuning():
+def tuning(**changes):
     """Return a tuning with something in every field."""
-    return Tuning(
-        machine=machine.detect(),
-        method=Method(program="pyscf", method="hf", basis="6-31g*", driver="energy"),
-        program_version="2.14.0",
-        strategies=("adaptive-workers", "hybrid"),
-        parameters={"hybrid.share": 0.5, "adaptive-workers.workers": 2, "hybrid.on": True, "hybrid.name": "a"},
-        law=Law(seconds={"integrals": 1e-9, "start": 0.01}, spread=0.1, parallel=0.8, half_s=0.2),
-        evidence=Evidence(
-            workload="water8 nocp 3-body",
-            tasks=92,
-            default_s=(10.0, 11.0),
-            tuned_s=(8.0, 8.5),
-            speed_up=1.27,
-            interval=(1.1, 1.4),
-            verdict="faster",
-            trials=12,
-            search_workload="water6 nocp 3-body",
-            budget_s=120.0,
-            spent_s=100.0,
-            largest_functions=57,
-        ),
-        versions={"qcengine": "0.52.0"},
-        created="2026-11-24T12:00:00+00:00",
-    )
+    given = {"hybrid.share": 0.5, "adaptive-workers.workers": 2, "hybrid.on": True, "hybrid.name": "a"}
+    return make_tuning(strategies=("adaptive-workers", "hybrid"), parameters=given, **changes)
 
 
 def run_record():
@@ -534,13 +541,16 @@ def run_record():
 
 
 def records():
-    """Return the files that are written for a tuning and for a run."""
+    """Return the files that are written for tunings, those of a family and a bundle, and for a run."""
+    of_family = (tuning(), tuning(basis="sto-3g", verdict="same", verified="2026-11-26T00:00:00+00:00"))
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "record.json"
-        store.save_tuning(tuning(), path)
-        of_tuning = path.read_bytes()
+        written_ = []
+        for held in (of_family, (*of_family, tuning(method="ccsd(t)", keywords={"conv_tol": 1e-9}))):
+            tunings.export(held, path)
+            written_.append(path.read_bytes())
         store.save_run(run_record(), path)
-        return of_tuning, path.read_bytes()
+        return {"tuning": tuple(written_), "run": (path.read_bytes(),)}
 
 
 OWN_STUDY = """schema = "autotune.study/1"
@@ -556,9 +566,8 @@ NAMES = ("tuning", "run", "study", "many-body JSON", "workload", "xyz", "keyword
 def reader(name):
     """Return the reader of one of `NAMES`."""
     if name in ("tuning", "run"):
-        load = store.load_tuning if name == "tuning" else store.load_run
-        seed = records()[name == "run"]
-        return Reader(name, (seed,), damaged_json, lambda content, into: load(written(into, "record.json", content)))
+        read = read_tunings if name == "tuning" else read_run
+        return Reader(name, records()[name], damaged_json, read)
     if name == "study":
         packaged = (files("autotune.studies") / "quick.toml").read_bytes()
         return Reader(name, (OWN_STUDY.encode(), packaged), damaged_toml, read_study)

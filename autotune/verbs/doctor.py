@@ -21,12 +21,13 @@ def doctor(as_json: bool) -> None:
     import dataclasses
 
     from autotune import doctor as examination
-    from autotune import machine, store
+    from autotune import machine
+    from autotune import tunings as library
     from autotune.manager import Manager
 
     here = machine.detect()
     Manager().register_programs()
-    findings, programs, tunings = examination.examine(here), examination.programs(), list(store.tunings())
+    findings, programs, tunings = examination.examine(here), examination.programs(), list(library.everything())
     if as_json:
         click.echo(
             json.dumps(

@@ -11,7 +11,7 @@ from autotune.errors import InputError
 
 if TYPE_CHECKING:
     from autotune.inputs import Expansion
-    from autotune.planning import Options
+    from autotune.options import Options
 
 Decorator = Callable[[Callable[..., None]], Callable[..., None]]
 
@@ -92,7 +92,7 @@ def expansion(given: dict[str, Any]) -> Expansion | None:
 def session_options(given: dict[str, Any]) -> Options:
     """Return what the planning options say, and the fault options where a verb has them."""
     from autotune.inputs import parse_keywords
-    from autotune.planning import Options
+    from autotune.options import Options
 
     return Options(
         workers=given["workers"],

@@ -12,7 +12,11 @@ from autotune.errors import InputError, TaskError
 from autotune.verbs import options
 
 if TYPE_CHECKING:
+    from autotune.options import Options
     from autotune.records import RunRecord, TuningChoice
+    from autotune.types import Machine
+
+FORECAST_TASKS = 20_000  # a virtual run of more takes seconds
 
 
 @click.command()
@@ -22,8 +26,9 @@ if TYPE_CHECKING:
 @options.fault_options
 @click.option("-o", "--output", metavar="FILE", help="Write the ManyBodyResult here instead of standard output.")
 @click.option("--record", metavar="FILE", help="Write what happened here: times, memory, bound, efficiency.")
+@click.option("--explain", is_flag=True, help="Say first, in words, what will be done and why, and what it may take.")
 @click.option("--quiet", is_flag=True, help="Say nothing but errors.")
-def run(source: str, output: str | None, record: str | None, quiet: bool, **given: Any) -> None:
+def run(source: str, output: str | None, record: str | None, explain: bool, quiet: bool, **given: Any) -> None:
     """Compute a many-body expansion.
 
     INPUT is a QCManyBody ManyBodyInput (JSON, schema v1 or v2), an XYZ file together with --program, --method and
@@ -41,16 +46,18 @@ def run(source: str, output: str | None, record: str | None, quiet: bool, **give
     fields = inputs.many_body_fields(text, name=name, expansion=options.expansion(given))
     for path in filter(None, (output, record)):
         _check_target(Path(path))
-    partial = Path(f"{output}.partial")
+    partial, chosen = Path(f"{output}.partial"), options.session_options(given)
     with (
         Progress() as progress,
         Session(
-            options.session_options(given),
+            chosen,
             on_progress=None if quiet else progress.show,
             on_choice=None if quiet else _say_choice,
             on_notice=None if quiet else _say,
         ) as session,
     ):
+        if explain:
+            _say(_explained(fields, chosen, session.machine))
         try:
             result = session.run(fields)
         except TaskError as error:
@@ -67,14 +74,21 @@ def run(source: str, output: str | None, record: str | None, quiet: bool, **give
         partial.unlink(missing_ok=True)
     else:
         click.echo(answer)
-    if session.record is None:
-        if not quiet or record:
+    _tell(session.record, record, quiet=quiet)
+
+
+def _tell(done: RunRecord | None, path: str | None, *, quiet: bool) -> None:
+    """Store and sum up what happened in a run that ended well."""
+    from autotune import store
+
+    if done is None:
+        if not quiet or path:
             click.echo("nothing had to be computed for this expansion, so there is no record of a run", err=True)
         return
-    if record:
-        store.save_run(session.record, Path(record))
+    if path:
+        store.save_run(done, Path(path))
     if not quiet:
-        _say(_summary(session.record))
+        _say(_summary(done))
 
 
 def _check_target(path: Path) -> None:
@@ -83,6 +97,27 @@ def _check_target(path: Path) -> None:
         raise InputError(f"{path} cannot be written: there is no folder {path.parent}")
     if path.is_dir() or not os.access(path.parent, os.W_OK):
         raise InputError(f"{path} cannot be written: it is a folder, or its folder is not yours to write")
+
+
+def _explained(fields: dict[str, Any], chosen: Options, here: Machine) -> str:
+    """Return what the run will do and why, planned as the run itself will plan it."""
+    from autotune import planning, simulate, workload
+    from autotune.explain import choice_words
+    from autotune.manager import Manager
+
+    work, manager = workload.load(fields), Manager()
+    if not work.tasks:
+        return "nothing has to be computed for this expansion"
+    plan = planning.make(work, machine=here, manager=manager, options=chosen)
+    forecast = None
+    if len(work.tasks) <= FORECAST_TASKS:
+        estimates = {
+            task.number: planning.estimate(task, costs=plan.costs, manager=manager, machine=here) for task in work.tasks
+        }
+        forecast = simulate.simulate(
+            work.tasks, estimates, policy=plan.policy, machine=here, memory_budget_gib=plan.budget_gib
+        )
+    return choice_words(plan, work=work, machine=here, forecast=forecast)
 
 
 def _say(line: str) -> None:

@@ -24,11 +24,11 @@ from importlib.resources import files
 from pathlib import Path
 from typing import NamedTuple
 
-from autotune import compare, costs, machine, planning, simulate, store, workload
+from autotune import compare, costs, machine, planning, simulate, store, tunings, workload
 from autotune.api import Session, library_versions
 from autotune.inputs import Expansion, from_xyz
 from autotune.manager import Manager
-from autotune.planning import Options
+from autotune.options import Options
 from autotune.policy import STANDARD
 from autotune.records import Evidence, Law, RunRecord, Tuning
 
@@ -146,7 +146,7 @@ def circumstances(load: Load) -> Iterator[dict[str, object]]:
     competitor = None
     if load.wrong_costs:
         path = store.home() / "wrong.json"
-        store.save_tuning(wrong_tuning(load), path)
+        tunings.save(wrong_tuning(load), path)
         options["tuning"] = str(path)
     if load.competitor:
         competitor = subprocess.Popen([sys.executable, "-c", "while True: pass"])
@@ -210,17 +210,20 @@ def wrong_tuning(load: Load) -> Tuning:
         parameters={},
         law=Law(seconds={"start": 1.0, "matrices": 0.0, "integrals": 0.0}, spread=0.1, parallel=0.0, half_s=1.0),
         evidence=Evidence(
-            workload="none",
-            tasks=0,
-            default_s=(),
-            tuned_s=(),
+            study="none",
+            search_workloads=(),
+            pairs=(),
             speed_up=1.0,
             interval=None,
             verdict="cannot tell",
-            trials=0,
-            search_workload="none",
+            noise=0.0,
+            noise_s=(),
+            trials=(),
+            importances={},
+            stopped="nothing was measured",
             budget_s=0.0,
             spent_s=0.0,
+            smallest_functions=0,
             largest_functions=1000,
         ),
         versions={},

@@ -85,6 +85,7 @@ def crowd(**keywords):
     return json.dumps(fields).encode()
 
 
+OF_METHOD = ("tunings", 0, "method")
 KEYWORDS = ("specification", "keywords")
 HUGE = b"1" * 400
 ONCE_WRONG = {
@@ -95,7 +96,32 @@ ONCE_WRONG = {
     "name no file may have": ("study", lambda: in_study("own.xyz", "y" * 300), "names geometry 'yyy"),
     "endless budget": ("study", lambda: in_study("1.5m", "9" * 400 + "h"), "is not a duration"),
     "trials": ("study", lambda: b"trials = -" + b"9" * 4000 + b"\n" + damage.OWN_STUDY.encode(), "trials is -999"),
-    "two lines in a key": ("tuning", lambda: in_tuning(["parameters", "a\nb"], None), "field parameters.a b"),
+    "two lines in a key": (
+        "tuning",
+        lambda: in_tuning(["tunings", 0, "parameters", "a\nb"], None),
+        "0.parameters: has a name",
+    ),
+    "endless number of cores": ("tuning", lambda: in_tuning(["machine", "cores"], HUGE), "machine.cores: is too large"),
+    "keywords of no method": (
+        "tuning",
+        lambda: in_tuning([*OF_METHOD, "keywords"], "[["),
+        "method.keywords: is not the",
+    ),
+    "nested keywords of a method": (
+        *(
+            "tuning",
+            lambda: in_tuning([*OF_METHOD, "keywords"], '{"a":' + 900 * "[" + 900 * "]" + "}"),
+            "is not the text",
+        ),
+    ),
+    "times of nothing": (
+        *(
+            "tuning",
+            lambda: in_tuning(["tunings", 0, "law", "seconds"], {"start": 0.0}),
+            "says that tasks take no time",
+        ),
+    ),
+    "tuning of many levels": ("tuning", lambda: in_tuning(["machine"], b"[" * 900 + b"]" * 900), "nested too deeply"),
     "long schema": ("tuning", lambda: in_tuning(["schema"], ["x" * 999] * 999), "has schema"),
     "long number": ("many-body JSON", lambda: in_input(["molecule", "id"], b"1" * 5000), "is not valid JSON"),
     "nested keywords": ("keywords", lambda: b"a=" + b"[" * 3000, "is not understood"),

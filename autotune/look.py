@@ -1,0 +1,135 @@
+"""The first look of a calibration: which workloads fit the budget, how noisy the machine is, what tasks cost.
+
+Rules: only the default is run, and single tasks at other widths. The runs repeat, one workload after the other, so that
+their scatter is that of runs minutes apart.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+from autotune.errors import InputError, TaskError
+from autotune.instances import Instance
+from autotune.probe import probe
+from autotune.timing import Budget, Timed, Timing
+
+LOOK_SHARE = 0.25  # of the budget
+LEAST_NOISE = 0.005  # no machine repeats its times better than that for long
+
+
+class Looked(NamedTuple):
+    """What was seen.
+
+    Attributes:
+        instances: What every trial of the search runs: one of each kind.
+        default_s: Wall times of the default, for each instance.
+        noise: Run-to-run coefficient of variation of these.
+        contention: Time of a task while all cores work over its time alone.
+    """
+
+    instances: tuple[Instance, ...]
+    default_s: tuple[tuple[float, ...], ...]
+    noise: float
+    contention: float
+
+
+def look(
+    ladders: Mapping[str, Iterator[Instance]],
+    *,
+    timing: Timing,
+    budget: Budget,
+    allowed_s: float,
+    repeats: int,
+    say: Callable[[str], None],
+) -> Looked:
+    """Look at the machine.
+
+    Args:
+        ladders: Workloads by kind, cheapest first; the most expensive that is allowed is taken of each.
+        timing: Runs them, and learns.
+        budget: Of which `LOOK_SHARE` may be used.
+        allowed_s: For one run of all instances.
+        repeats: Runs of the default.
+        say: Called with one line for each run.
+    """
+    instances: list[Instance] = []
+    firsts: list[Timed] = []
+    for kind, ladder in ladders.items():
+        taken = _climbed(ladder, timing=timing, allowed_s=allowed_s / len(ladders), must=not instances, say=say)
+        if taken is None:
+            say(f"  no workload of kind {kind} is small enough for this budget")
+        else:
+            instances.append(taken[0])
+            firsts.append(taken[1])
+    default = timing.policy({}, instances)
+    times = [[first.wall_s] for first in firsts]
+    for _ in range(1, repeats):
+        if budget.beyond(LOOK_SHARE, sum(first.wall_s for first in firsts)):
+            break
+        for instance, of_instance in zip(instances, times, strict=True):
+            of_instance.append(timing.run(instance, default, learn=True).wall_s)
+    probed = probe(
+        instances,
+        firsts[0].records,
+        plan=default,
+        machine=timing.machine,
+        run=lambda instance, plan: timing.run(instance, plan, learn=False),
+        enough=lambda: budget.beyond(LOOK_SHARE),
+    )
+    timing.learn([task for task, _ in probed.wide], [record for _, record in probed.wide])
+    return Looked(
+        instances=tuple(instances),
+        default_s=tuple(tuple(of_instance) for of_instance in times),
+        noise=max(LEAST_NOISE, pooled_noise(times)),
+        contention=probed.contention,
+    )
+
+
+def affordable(ladders: Mapping[str, Iterator[Instance]], *, timing: Timing, allowed_s: float) -> tuple[Instance, ...]:
+    """Return the most expensive instance of each kind that is predicted to fit, at least the cheapest of the first."""
+    chosen: dict[str, Instance] = {}
+    for kind, ladder in ladders.items():
+        for offered in ladder:
+            rung = timing.part(offered, allowed_s) if kind == "own" else offered
+            fits = timing.predicted_s(rung) <= allowed_s
+            if fits or not chosen:
+                chosen[kind] = rung
+            if not fits:
+                break
+    return tuple(chosen.values())
+
+
+def pooled_noise(times_s: Sequence[Sequence[float]]) -> float:
+    """Return the run-to-run coefficient of variation, pooled over instances: the deviation of the logarithms."""
+    squares, freedom = 0.0, 0
+    for of_instance in times_s:
+        logs = [math.log(seconds) for seconds in of_instance]
+        squares += sum((log - statistics.fmean(logs)) ** 2 for log in logs)
+        freedom += len(logs) - 1
+    return math.sqrt(squares / freedom) if freedom else 0.0
+
+
+def _climbed(
+    ladder: Iterator[Instance], *, timing: Timing, allowed_s: float, must: bool, say: Callable[[str], None]
+) -> tuple[Instance, Timed] | None:
+    """Return the largest workload of a kind that may be run so long, and its first run; one at least where it must."""
+    taken: tuple[Instance, Timed] | None = None
+    for offered in ladder:
+        rung = timing.part(offered, allowed_s) if offered.kind == "own" else offered
+        if not (must and taken is None) and timing.predicted_s(rung) > allowed_s:
+            break
+        try:
+            timed = timing.run(rung, timing.policy({}, [rung]), learn=True)
+        except (InputError, TaskError) as error:
+            if must and taken is None:
+                raise
+            say(f"  {rung.name} cannot be run: {error}")
+            break
+        say(f"  {rung.name}: {len(rung.tasks)} tasks in {timed.wall_s:.2f} s with the default")
+        taken = (rung, timed)
+        if timed.wall_s > allowed_s:
+            break
+    return taken

@@ -1,0 +1,59 @@
+"""What a user can decide instead of autotune.
+
+Rules: values that cannot be meant are refused when they are made; everything may be left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from autotune.errors import InputError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What a user can decide instead of autotune. Everything may be left out.
+
+    Attributes:
+        workers: Tasks that run at once.
+        threads: Cores of each task.
+        cores: Cores to use of those usable.
+        memory_gib: Memory all tasks may use together; 80 % of what is usable by default.
+        tuning: `auto` finds the best stored one, `none` takes the defaults, anything else is a tuning file.
+        strategies: Strategies to apply, in order, instead of the standard ones (or the tuning's).
+        without: Strategies to leave out.
+        task_limit_s: A task that runs longer is killed, with everything it started.
+        scratch: Folder for scratch files.
+        scratch_gib: What scratch files may take together; nine tenths of what is free by default.
+        journal: `auto` is this user's journal, `none` keeps finished tasks in memory only, anything else is a file.
+        resume: Take tasks that the journal has instead of computing them again.
+        fail_fast: Start nothing more once a task has failed for good.
+        enforce_memory: Let the kernel hold all workers to the memory budget, by a control group of their own.
+        rescue: Keywords laid over a task's own in a second attempt, where the first did not converge.
+    """
+
+    workers: int | None = None
+    threads: int | None = None
+    cores: int | None = None
+    memory_gib: float | None = None
+    tuning: str = "auto"
+    strategies: tuple[str, ...] | None = None
+    without: tuple[str, ...] = ()
+    task_limit_s: float | None = None
+    scratch: str | None = None
+    scratch_gib: float | None = None
+    journal: str = "auto"
+    resume: bool = False
+    fail_fast: bool = False
+    enforce_memory: bool = False
+    rescue: Mapping[str, object] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Refuse values that cannot be meant."""
+        for name in ("workers", "threads", "cores", "memory_gib", "task_limit_s", "scratch_gib"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise InputError(f"option {name} is {value}, but must be above 0")
+        if self.resume and self.journal == "none":
+            raise InputError("option resume needs a journal: leave out journal=none")

@@ -1,0 +1,139 @@
+"""What is worth trying first: what the simulator finds fast with the measured costs, and what other tunings found.
+
+Rules: the simulator knows workers, widths, order, the tail and memory; what it cannot tell apart stays at the default.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import random
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from autotune import policy
+from autotune.costs import Costs
+from autotune.hookspecs import Strategy
+from autotune.instances import Instance
+from autotune.records import Tuning
+from autotune.search import Proposal, space
+from autotune.simulate import simulate
+from autotune.types import Context, Machine, Method, Parameters, Policy
+
+MOST_SIMULATED = 300  # policies
+SIMULATED = 4  # of them tried for real
+TRANSFERRED = 2
+
+
+def simulated(
+    *,
+    strategies: Sequence[Strategy],
+    searched: Sequence[Strategy],
+    context: Context,
+    instances: Sequence[Instance],
+    costs: Costs,
+    contention: float,
+    seed: int,
+) -> list[Proposal]:
+    """Return the policies with the shortest simulated time over all instances, other than the default's, best first.
+
+    For each number of workers and width only the best: what differs otherwise is mostly within the simulator's error.
+
+    Args:
+        strategies: All that are applied.
+        searched: Those whose parameters may vary.
+        context: For them.
+        instances: What is simulated.
+        costs: Of tasks while all cores work.
+        contention: Time of a task while all cores work over its time alone.
+        seed: Of the choice, where there are too many policies.
+    """
+    machine = context.machine
+    defaults = policy.default_parameters(searched, context)
+    default = policy.compose(strategies, defaults, context)
+    found: dict[tuple[object, ...], tuple[Policy, Parameters]] = {}
+    for parameters in _combinations(searched, context, defaults, seed):
+        plan = policy.compose(strategies, parameters, context)
+        # The one with the fewest changes stands for all that the simulator cannot tell apart.
+        found.setdefault(_seen_by_the_simulator(plan), (plan, parameters))
+    estimates = [{task.number: costs.estimate(task) for task in instance.tasks} for instance in instances]
+
+    def predicted(plan: Policy) -> float:
+        total = 0.0
+        for instance, of_tasks in zip(instances, estimates, strict=True):
+            run = simulate(
+                instance.tasks,
+                of_tasks,
+                policy=plan,
+                machine=machine,
+                memory_budget_gib=plan.memory_fraction * machine.memory_gib,
+                # The costs are of busy cores: with fewer at work, tasks take less.
+                contention=lambda busy: contention ** (min(1.0, busy) - 1.0),
+            )
+            total += math.log(run.makespan_s)
+        return total
+
+    best: dict[tuple[int, int], tuple[float, int, Parameters]] = {}
+    for number, (plan, parameters) in enumerate(found.values()):
+        if plan != default:
+            offered = (predicted(plan), number, parameters)
+            cell = (plan.workers, plan.width)
+            best[cell] = min(best.get(cell, offered), offered, key=lambda one: one[:2])
+    ranked = sorted(best.values(), key=lambda one: one[:2])
+    return [Proposal(parameters, "simulated") for _, _, parameters in ranked[:SIMULATED]]
+
+
+def transferred(
+    known: Iterable[Tuning], *, machine: Machine, method: Method, searched: Sequence[Strategy], context: Context
+) -> list[Proposal]:
+    """Return the parameters of the nearest tunings that differ from the default: same method first, then machine.
+
+    A parameter that is not in the search space here keeps its default.
+    """
+    near = [t for t in known if t.method.program == method.program and t.parameters]
+    near.sort(key=lambda t: (t.method != method, t.machine.key != machine.key, t.method.method != method.method))
+    choices = {name: getattr(distribution, "choices", ()) for name, distribution in space(searched, context).items()}
+    defaults = policy.default_parameters(searched, context)
+    proposals = []
+    for tuning in near[:TRANSFERRED]:
+        fitting = {name: value for name, value in tuning.parameters.items() if value in choices.get(name, ())}
+        proposals.append(Proposal(defaults | fitting, "transferred"))
+    return proposals
+
+
+def _combinations(
+    searched: Sequence[Strategy], context: Context, defaults: Mapping[str, Any], seed: int
+) -> list[Parameters]:
+    """Return combinations of all choices, fewest changes from the default first; a random part where there are many."""
+    choices = {name: getattr(distribution, "choices", ()) for name, distribution in space(searched, context).items()}
+    choices = {name: values or (defaults[name],) for name, values in choices.items()}
+    count = math.prod(len(values) for values in choices.values())
+    draw = random.Random(seed)  # noqa: S311 - a choice of configurations, not a secret
+    if count <= MOST_SIMULATED:
+        made = [dict(zip(choices, values, strict=True)) for values in itertools.product(*choices.values())]
+    else:
+        # Whatever the simulator cannot see would only dilute a random part: few changes at a time.
+        made = [dict(defaults)]
+        pairs = [
+            {a: x, b: y}
+            for (a, xs), (b, ys) in itertools.combinations(choices.items(), 2)
+            for x, y in itertools.product(xs, ys)
+        ]
+        made += [{**defaults, **pair} for pair in draw.sample(pairs, min(len(pairs), MOST_SIMULATED))]
+    return sorted(made, key=lambda parameters: sum(parameters[name] != defaults[name] for name in parameters))
+
+
+def _seen_by_the_simulator(plan: Policy) -> tuple[object, ...]:
+    return (
+        plan.workers,
+        plan.core_slots,
+        plan.width,
+        plan.widest,
+        plan.order,
+        plan.level_barriers,
+        plan.widen_tail,
+        plan.batch_s,
+        plan.memory_fraction,
+        plan.memory_admission,
+        plan.grant,
+    )
