@@ -119,9 +119,10 @@ class Session:
         if self._options.resume:
             self._say(f"{len(known)} of {len(work.tasks)} tasks are in the journal and are not computed again")
         execution = self._execute(work, known, plan=plan, care=care, started=started)
-        result = None if execution.failed else work.assemble(execution.values, execution.results)
-        if care.journal is not None:
-            care.journal.flush()
+        with recall.noting_what_is_kept(care.journal, len(execution.values)):
+            result = None if execution.failed else work.assemble(execution.values, execution.results)
+            if care.journal is not None:
+                care.journal.flush()
         self.record = _record(
             execution,
             plan=plan,

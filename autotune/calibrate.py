@@ -17,7 +17,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Self
 
-from autotune import confirm, policy, searches, shortlist, study, workload
+from autotune import confirm, gains, policy, searches, shortlist, study, workload
 from autotune.api import library_versions
 from autotune.final import final
 from autotune.hookspecs import Strategy
@@ -77,6 +77,7 @@ class Calibration:
         self._timing = Timing(machine=machine, manager=manager, strategies=strategies, budget=self._budget)
         self._random = random.Random(chosen.seed)  # noqa: S311 - an order of runs, not a secret
         self._own = own[1] if own else ""
+        self._workloads = own[0].recipe.to_json() if own else study.geometries(chosen)
         if own is None:
             self._search_ladders = ladders(chosen, chosen.search, method)
             self._confirm_ladders = ladders(chosen, chosen.confirm, method)
@@ -100,7 +101,7 @@ class Calibration:
             ResourceError: The search's database cannot be written.
         """
         self._say(f"calibrating {self._own or self._method} within {self._budget.total_s:.0f} s")
-        with searches.storage_errors():
+        with searches.alone(), searches.storage_errors():
             recalled = self._opened()
             looked = look(
                 self._search_ladders,
@@ -142,7 +143,7 @@ class Calibration:
         question = {
             "study": self._study,
             "method": self._method,
-            "own": self._own,
+            "workloads": self._workloads,
             "strategies": [s.name for s in self._strategies],
             "searched": [s.name for s in self._searched],
             "versions": library_versions(),
@@ -239,7 +240,7 @@ class Calibration:
             noise=looked.noise,
             noise_s=looked.default_s[0],
             trials=tuple(search.trials),
-            importances=search.importances(),
+            importances=gains.importances(search.trials, search.defaults),
             stopped=search.stopped or "it was complete before an interruption",
             budget_s=self._budget.total_s,
             spent_s=self._budget.spent_s,

@@ -39,13 +39,12 @@ _FINDINGS = {
 }
 _MATCHES = {
     "exact": "measured on this machine for this very method",
-    "near": "measured on this machine for a related method: the best that is known, but not measured for this one",
-    "model": "no parameters were measured for this, so they are the defaults; only predicted times are taken over",
-    "default": "nothing that was measured fits, so the defaults are used and the times are guesses",
+    "near": "measured on this machine for a related method, whose parameters are the best that are known for this one",
+    "model": "measured on this machine for other sizes or methods, so the parameters are the defaults",
+    "default": "nothing that was measured fits, so the defaults are used",
     "given": "the file that you named, whether or not it was measured on this machine",
-    "none": "you asked for no tuning, so the defaults are used and the times are guesses",
+    "none": "you asked for no tuning, so the defaults are used",
 }
-_GUESSED = ("default", "none")
 
 
 # --- a tuning ---------------------------------------------------------------------------------------------------------
@@ -191,7 +190,7 @@ def choice_words(plan: Plan, *, work: Workload, machine: Machine, forecast: Simu
     defaults = policies.default_parameters(plan.strategies, context)
     changed = {k: v for k, v in plan.chosen.parameters.items() if k not in defaults or defaults[k] != v}
     composed = policies.compose(plan.strategies, changed, context)
-    does = [*policy_words(plan.policy, machine, budget_gib=plan.budget_gib), *_forecast(plan, forecast)]
+    does = [*policy_words(plan.policy, machine, budget_gib=plan.budget_gib), *_forecast(plan, work, forecast)]
     blocks = {
         "machine": [_machine(machine)],
         "tuning": _match(plan),
@@ -233,10 +232,11 @@ def _overridden(policy: Policy, composed: Policy) -> list[str]:
     return _wrapped(f"your own numbers come last: {listed(changed)}") if changed else []
 
 
-def _forecast(plan: Plan, forecast: Simulation | None) -> list[str]:
+def _forecast(plan: Plan, work: Workload, forecast: Simulation | None) -> list[str]:
     if forecast is None:
         return []
-    guessed = ", by times that are guesses: good for proportions only" if plan.chosen.match in _GUESSED else ""
+    measured = plan.tuning is not None and plan.tuning.method in work.methods
+    guessed = "" if measured else ", by times that are guesses: good for proportions only"
     predicted = f"Predicted: {_seconds(forecast.makespan_s)}, start-up not counted{guessed}."
     bound = f"No schedule of tasks that take so long ends before {_seconds(forecast.lower_bound_s)}."
     return [f"{predicted} {bound}"]

@@ -40,7 +40,9 @@ class Instance:
 
 
 def whole(work: workload.Workload, *, name: str, kind: str = "even") -> Instance:
-    """Return all tasks of a workload as one instance."""
+    """Return all tasks of a workload as one instance; raises InputError where there are none."""
+    if not work.tasks:
+        raise InputError(f"{name} has nothing to compute; choose another BSSE treatment or n-body level")
     return Instance(name=name, kind=kind, recipe=work.recipe, tasks=work.tasks)
 
 

@@ -17,6 +17,7 @@ from autotune.probe import probe
 from autotune.timing import Budget, Timed, Timing
 
 LOOK_SHARE = 0.25  # of the budget
+TOO_LONG = 1.5  # times what is allowed: then the rung before is taken
 LEAST_NOISE = 0.005  # no machine repeats its times better than that for long
 
 
@@ -129,7 +130,8 @@ def _climbed(
             say(f"  {rung.name} cannot be run: {error}")
             break
         say(f"  {rung.name}: {len(rung.tasks)} tasks in {timed.wall_s:.2f} s with the default")
-        taken = (rung, timed)
+        if taken is None or timed.wall_s <= TOO_LONG * allowed_s:
+            taken = (rung, timed)
         if timed.wall_s > allowed_s:
             break
     return taken

@@ -24,6 +24,7 @@ _SOURCES = {
     "transferred": ("^", "#b279a2"),
     "simulated": ("s", "#f58518"),
     "search": ("o", "#4c78a8"),
+    "final": ("*", "#54a24b"),
 }
 _FAILED, _BAND, _GREY = "#d62728", "#d9d9d9", "#777777"
 _MOST_BARS = 10

@@ -5,7 +5,8 @@ Rules: `journal.py` knows files and rows, this room knows options and workloads.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from autotune.entries import Entry
@@ -59,3 +60,15 @@ def kept_note(journal: Journal | None, finished: int) -> str:
         return ""
     tasks = "1 finished task is" if finished == 1 else f"{finished} finished tasks are"
     return f"{tasks} kept in {journal.path}; the same command with --resume goes on from there"
+
+
+@contextlib.contextmanager
+def noting_what_is_kept(kept: Journal | None, count: int) -> Iterator[None]:
+    """Add `kept_note` to whatever ends the block, Ctrl-C included; not where the journal itself is at fault."""
+    try:
+        yield
+    except ResourceError:
+        raise
+    except BaseException as error:
+        error.add_note(kept_note(kept, count))
+        raise

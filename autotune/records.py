@@ -73,11 +73,12 @@ class Trial:
 
     Attributes:
         parameters: As `strategy.parameter`.
-        source: Where it comes from: `default`, `transferred` (another tuning), `simulated` or `search`.
+        source: Where it comes from: `default`, `transferred` (another tuning), `simulated`, `search`, or `final` (a
+            winner with only the changes that matter).
         state: `done`, `pruned` (given up early, because others were clearly faster) or `failed`.
         workers: Tasks that its policy runs at once.
         width: Cores its policy gives to an ordinary task.
-        wall_s: Wall times, one for each search workload in their order, as far as it was run.
+        wall_s: Wall times, one for each search workload in their order, as far as it was run; none for `final`.
         speed_up: Geometric mean of the default's wall times over these; 0 where it failed.
     """
 

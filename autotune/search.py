@@ -9,25 +9,23 @@ was killed goes on where it was, and `optuna-dashboard` can look at it.
 
 from __future__ import annotations
 
-import contextlib
 import math
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from autotune import policy
+from autotune import gains, policy
 from autotune.errors import AutotuneError, InputError
 from autotune.hookspecs import Strategy
 from autotune.instances import Instance
 from autotune.records import Trial
 from autotune.timing import Timed, TooSlowError
-from autotune.types import Context, Parameters, Policy
+from autotune.types import Context, Parameter, Parameters, Policy
 
 if TYPE_CHECKING:
     import optuna
     from optuna.distributions import BaseDistribution
 
-LEAST_TRIALS = 8  # before the expected gain is believed
 REPEATS_OF_DUPLICATES = 20  # proposals in a row that were measured before
 CLEARLY_SLOWER = 0.1  # of the logarithm of the time, besides the noise
 REFERENCE_EVERY = 5  # trials between two runs of the default
@@ -60,6 +58,7 @@ class Search:
     Attributes:
         instances: As given.
         noise: As given.
+        defaults: Parameters of the default.
         trials: What was tried, in order.
         stopped: Why the search ended.
     """
@@ -83,7 +82,7 @@ class Search:
         self._since_reference = 0
         self._run, self._say = run, say
         self._space = space(searched, context)
-        self._defaults = policy.default_parameters(searched, context)
+        self.defaults = policy.default_parameters(searched, context)
         self._measured: dict[Policy, Trial] = {}
         self.trials: list[Trial] = []
         self.stopped = ""
@@ -110,7 +109,11 @@ class Search:
                 self.stopped = "its share of the budget was used"
             elif repeats >= REPEATS_OF_DUPLICATES:
                 self.stopped = "only configurations that were measured before came up"
-            elif not queued and len(self.trials) >= LEAST_TRIALS and self.expected_gain() < self.noise / 2:
+            elif (
+                not queued
+                and len(self.trials) >= gains.LEAST_TRIALS
+                and gains.expected_gain(self.trials) < self.noise / 2
+            ):
                 self.stopped = "trying as many again would gain less than the noise"
             else:
                 if self._since_reference >= REFERENCE_EVERY:
@@ -122,67 +125,35 @@ class Search:
         """Wall time of the default on each instance, as measured lately."""
         return [statistics.median(times[-LAST_REFERENCES:]) for times in self._references]
 
-    def expected_gain(self) -> float:
-        """Return what the second half of the trials gained over the first, on average over all their orders.
-
-        As a logarithm of time. It is also what to expect of as many more, if they are no worse than those before.
-        """
-        logs = sorted(-math.log(trial.speed_up) for trial in self.trials if trial.speed_up > 0)
-        n, half = len(logs), len(logs) // 2
-        if half < 1:
-            return math.inf
-        # The best of a random half is the k-th of all when k - 1 better ones are in the other half.
-        ways = math.comb(n, half)
-        return sum((logs[k] - logs[0]) * (math.comb(n - k - 1, half - 1) / ways) for k in range(n - half + 1))
-
     def best(self, count: int) -> list[Trial]:
         """Return the fastest trials that ran to their end, fastest first; equal policies once."""
         done = [trial for trial in self._measured.values() if trial.state == "done"]
         return sorted(done, key=lambda trial: -trial.speed_up)[:count]
 
-    def parsimonious(self, parameters: Mapping[str, Any]) -> Parameters:
-        """Return the parameters with those set back to the default that the trials give no reason to change.
+    def add(self, parameters: Parameters, plan: Policy, *, speed_up: float) -> None:
+        """Add a configuration that was measured in the final only; one that is known stays as it is."""
+        if plan not in self._measured:
+            self._keep(
+                Trial(
+                    parameters=parameters,
+                    source="final",
+                    state="done",
+                    workers=plan.workers,
+                    width=plan.width,
+                    wall_s=(),
+                    speed_up=speed_up,
+                ),
+                plan,
+            )
 
-        The reason is the parameter's own effect on the logarithm of the time, in a sum of effects fitted to all
-        trials (ridge regression), being a gain above half the noise.
-        """
-        import numpy as np
-
-        used = [trial for trial in self.trials if trial.speed_up > 0]
-        columns = sorted(
-            {(n, v) for t in used for n, v in t.parameters.items() if v != self._defaults.get(n)}, key=repr
-        )
-        effects = {}
-        if columns:
-            rows = np.array([[float(t.parameters.get(n) == v) for n, v in columns] for t in used])
-            logs = np.array([-math.log(t.speed_up) for t in used])
-            ridge = 0.1 * np.eye(len(columns))
-            effects = dict(zip(columns, np.linalg.solve(rows.T @ rows + ridge, rows.T @ logs), strict=True))
-        kept = dict(parameters)
-        for name, value in parameters.items():
-            if value != self._defaults.get(name) and effects.get((name, value), 0.0) > -self.noise / 2:
-                kept[name] = self._defaults[name]
-        return kept
-
-    def importances(self) -> dict[str, float]:
-        """Return the share of the differences between trials that each parameter explains; empty if too few trials.
-
-        By PED-ANOVA (Watanabe, Bansal, Hutter 2023), as Optuna has it.
-        """
-        from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
-
-        done = [trial for trial in self.trials if trial.state == "done"]
-        if len(done) < LEAST_TRIALS:
-            return {}
-        with contextlib.suppress(ValueError, RuntimeError):  # all equal, or one value each
-            found = get_param_importances(self._study, evaluator=PedAnovaImportanceEvaluator())
-            return {name: round(float(share), 4) for name, share in found.items() if math.isfinite(share)}
-        return {}
+    def sparing(self, parameters: Mapping[str, Parameter]) -> Parameters:
+        """Return the parameters with only those changes that the trials give a reason for; see `gains.sparing`."""
+        return gains.sparing(parameters, self.trials, self.defaults, self.noise)
 
     def _refer(self) -> None:
         """Run the default once more."""
         self._since_reference = 0
-        default = self._policy(self._defaults)
+        default = self._policy(self.defaults)
         for instance, times in zip(self.instances, self._references, strict=True):
             times.append(self._run(instance, default, math.inf).wall_s)
 
@@ -198,10 +169,9 @@ class Search:
         plan = self._policy(parameters)
         known = self._measured.get(plan)
         trial = known or self._tried(asked, parameters, plan, source)
-        for name, value in (("wall_s", list(trial.wall_s)), ("speed_up", trial.speed_up), ("state", trial.state)):
-            asked.set_user_attr(name, value)
-        if known is not None:
-            asked.set_user_attr("repeated", value=True)
+        # One attribute: each is a write to the disk.
+        kept = {"wall_s": list(trial.wall_s), "speed_up": trial.speed_up, "state": trial.state}
+        asked.set_user_attr("measured", {**kept, "repeated": known is not None})
         state = optuna.trial.TrialState[_STATES[trial.state]]
         self._study.tell(asked, -math.log(trial.speed_up) if trial.state == "done" else None, state=state)
         if known is None:
@@ -270,22 +240,23 @@ class Search:
                     # Else `run` would take a proposal that was interrupted for one that was tried.
                     source = found.user_attrs.get("source", "search")
                     self._study.enqueue_trial(found.params, user_attrs={"source": source})
-            elif "state" in found.user_attrs and not found.user_attrs.get("repeated"):
+            elif not found.user_attrs.get("measured", {"repeated": True})["repeated"]:
+                measured = found.user_attrs["measured"]
                 plan = self._policy(found.params)
                 trial = Trial(
                     parameters=dict(found.params),
                     source=found.user_attrs.get("source", "search"),
-                    state=found.user_attrs["state"],
+                    state=measured["state"],
                     workers=plan.workers,
                     width=plan.width,
-                    wall_s=tuple(found.user_attrs["wall_s"]),
-                    speed_up=found.user_attrs["speed_up"],
+                    wall_s=tuple(measured["wall_s"]),
+                    speed_up=measured["speed_up"],
                 )
                 self._keep(trial, plan)
 
     def line(self, trial: Trial) -> str:
         """Return a trial in a few words."""
-        changed = [f"{k.partition('.')[2]}={v}" for k, v in trial.parameters.items() if v != self._defaults.get(k)]
+        changed = [f"{k.partition('.')[2]}={v}" for k, v in trial.parameters.items() if v != self.defaults.get(k)]
         took = {"failed": "failed      ", "pruned": "given up    "}.get(trial.state, f"{trial.speed_up:5.2f}× speed")
         return f"{took}  {' '.join(changed) or 'the default'}"
 

@@ -14,7 +14,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from autotune import store
-from autotune.errors import ResourceError
+from autotune.errors import ResourceError, one_line
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -44,9 +44,12 @@ def opened(question: Mapping[str, Any], *, title: str, seed: int) -> optuna.Stud
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     digest = sha256(json.dumps(question, sort_keys=True, default=str).encode()).hexdigest()[:8]
+    store.check_writable(database().parent)
     with storage_errors():
-        database().parent.mkdir(parents=True, exist_ok=True)
-        storage = optuna.storages.RDBStorage(f"sqlite:///{database()}")
+        try:
+            storage = optuna.storages.RDBStorage(f"sqlite:///{database()}")
+        except RuntimeError as error:  # of another version of Optuna
+            raise ResourceError(f"{database()} cannot be used ({one_line(error)}); move it away") from error
         stem, now = f"{title} {digest}", time.time()
         known = [name.rpartition(" ") for name in optuna.get_all_study_names(storage)]
         begun_s = sorted(int(begun) for of, _, begun in known if of == stem and begun.isdigit())
@@ -66,6 +69,37 @@ def opened(question: Mapping[str, Any], *, title: str, seed: int) -> optuna.Stud
 
 
 @contextlib.contextmanager
+def alone() -> Iterator[None]:
+    """Hold the right to calibrate with this folder: two at once would measure each other.
+
+    Raises:
+        ResourceError: Another process has it, or the folder cannot be written.
+    """
+    store.check_writable(database().parent)
+    with (database().parent / "calibrating.lock").open("w") as lock:
+        try:
+            _lock(lock.fileno())
+        except BlockingIOError as error:
+            raise ResourceError(
+                f"another calibration is running with {database().parent}; wait until it has ended"
+            ) from error
+        yield
+
+
+def _lock(handle: int) -> None:
+    try:
+        import fcntl
+    except ImportError:  # not a POSIX system
+        return
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise
+    except OSError:  # a file system without locks
+        return
+
+
+@contextlib.contextmanager
 def storage_errors() -> Iterator[None]:
     """Say in one line that the search's database cannot be written."""
     from optuna.exceptions import StorageInternalError
@@ -73,7 +107,7 @@ def storage_errors() -> Iterator[None]:
 
     try:
         yield
-    except (SQLAlchemyError, StorageInternalError, OSError) as error:
+    except (SQLAlchemyError, StorageInternalError) as error:
         reason = str(getattr(error, "orig", None) or error.__cause__ or error).splitlines()[0]
         raise ResourceError(
             f"the search in {database().parent} cannot be written ({reason}); free space or set {store.HOME_VARIABLE}"

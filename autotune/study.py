@@ -109,6 +109,11 @@ class _File:
     seed: int = 0
 
 
+def packaged() -> list[str]:
+    """Return the names of the packaged studies."""
+    return sorted(p.name.removesuffix(".toml") for p in files("autotune.studies").iterdir() if ".toml" in p.name)
+
+
 def load(name: str) -> Study:
     """Return a packaged study by name, or the study in a file.
 
@@ -117,14 +122,13 @@ def load(name: str) -> Study:
     """
     from pydantic import TypeAdapter, ValidationError
 
-    packaged = files("autotune.studies") / f"{name}.toml"
-    if _PACKAGED.fullmatch(name) and packaged.is_file():
-        text, folder = packaged.read_text(encoding="utf-8"), None
+    known = files("autotune.studies") / f"{name}.toml"
+    if _PACKAGED.fullmatch(name) and known.is_file():
+        text, folder = known.read_text(encoding="utf-8"), None
     elif name.endswith(".toml"):
         text, folder = read_text(name)[0], Path(name).resolve().parent
     else:
-        known = sorted(p.name.removesuffix(".toml") for p in files("autotune.studies").iterdir() if ".toml" in p.name)
-        raise InputError(f"there is no study {name!r}; packaged are {', '.join(known)}, or give a .toml file")
+        raise InputError(f"there is no study {name!r}; packaged are {', '.join(packaged())}, or give a .toml file")
     if len(text) > MAX_STUDY_BYTES:
         raise InputError(f"{name} is larger than {MAX_STUDY_BYTES // 2**10} KiB; this is not a study")
     try:
@@ -184,6 +188,15 @@ def fields_of(study: Study, rung: Rung, method: MethodChoice) -> dict[str, Any]:
         keywords=dict(method.keywords or {}),
     )
     return from_xyz(_geometry_text(study, rung), name=rung.geometry, expansion=expansion)
+
+
+def geometries(study: Study) -> dict[str, str]:
+    """Return the texts of all geometries of a study, by name.
+
+    Raises:
+        InputError: One is neither a packaged cluster nor a file beside the study.
+    """
+    return {rung.geometry: _geometry_text(study, rung) for rung in (*study.search, *study.confirm)}
 
 
 def _geometry_text(study: Study, rung: Rung) -> str:

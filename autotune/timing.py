@@ -198,10 +198,11 @@ class Timing:
         pool = self._pools.get(key)
         if pool is None:
             pool = Pool(programs=list(instance.recipe.programs.values()), environment=environment)
-            self._pools[key] = pool
             pool.set_recipe(instance.recipe.to_json())
+            self._pools[key] = pool
             checked = pool.check()
             if checked.problems:
+                self._pools.pop(key).close()
                 raise InputError("; ".join(checked.problems))
             self.versions.update(checked.versions)
             pool.retire_all()

@@ -111,7 +111,6 @@ def _judged(tuning: Tuning, pairs: Sequence[Pair], seen: Drift | None, version: 
 
 
 def _study(tuning: Tuning) -> study.Study:
-    try:
-        return study.load(tuning.evidence.study)
-    except InputError:  # the user's own study or input, which is not there any more
-        return study.load("quick")
+    """Return the packaged study it was made with, else the quick one: a tuning file does not name files to read."""
+    name = tuning.evidence.study
+    return study.load(name if name in study.packaged() else "quick")

@@ -464,7 +464,11 @@ def read_study(content, folder):
     if not (folder / "own.xyz").exists():
         written(folder, "own.xyz", helium_xyz(2).encode())
     found = study.load(str(written(folder, "study.toml", content)))
-    return [study.fields_of(found, rung) for rung in (found.search[0], found.confirm[-1])]
+    return [
+        study.fields_of(found, rung, method)
+        for rung in (found.search[0], found.confirm[-1])
+        for method in found.methods[:2]
+    ]
 
 
 def text_of(content):

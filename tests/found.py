@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 import random
-from dataclasses import replace
 
-from autotune.records import Evidence, Law, Pair, Trial, Tuning
+from tuning_factory import make_tuning
+
+from autotune.records import Law, Pair, Trial
 from autotune.types import Machine, Method
 
 DEFAULTS = {
@@ -76,18 +77,17 @@ def pairs():
     )
 
 
-def evidence(**changed):
-    made = Evidence(
-        study="standard",
-        search_workloads=("water6", "methanol4"),
-        pairs=pairs(),
-        speed_up=1.304,
-        interval=(1.281, 1.328),
-        verdict="faster",
-        noise=0.021,
-        noise_s=(10.1, 9.9, 10.3, 10.0),
-        trials=search(),
-        importances={
+def tuning(**changed):
+    """Return a calibration that found something; `changed` are fields of the evidence."""
+    told = {
+        "search_workloads": ("water6", "methanol4"),
+        "pairs": pairs(),
+        "speed_up": 1.304,
+        "interval": (1.281, 1.328),
+        "noise": 0.021,
+        "noise_s": (10.1, 9.9, 10.3, 10.0),
+        "trials": search(),
+        "importances": {
             "hybrid.width": 0.62,
             "adaptive_workers.per_core": 0.21,
             "dynamic_balancing.order": 0.1,
@@ -95,25 +95,12 @@ def evidence(**changed):
             "method_tuning.newest_blas_kernel": 0.02,
             "hybrid.widen": 0.01,
         },
-        stopped="10 trials in a row brought less than the noise",
-        budget_s=600.0,
-        spent_s=431.0,
-        smallest_functions=24,
-        largest_functions=228,
-    )
-    return replace(made, **changed)
-
-
-def tuning(**changed):
-    """Return a calibration that found something; `changed` are fields of the evidence."""
-    return Tuning(
-        machine=MACHINE,
-        method=METHOD,
-        program_version="2.9.0",
-        strategies=("adaptive_workers", "hybrid"),
-        parameters={"hybrid.width": 2},
-        law=LAW,
-        evidence=evidence(**changed),
-        versions={"qcengine": "0.50.0", "qcmanybody": "0.7.1"},
-        created="2026-11-25T00:12:03+00:00",
+        "stopped": "10 trials in a row brought less than the noise",
+        "budget_s": 600.0,
+        "spent_s": 431.0,
+        "smallest_functions": 24,
+        "largest_functions": 228,
+    }
+    return make_tuning(
+        "pyscf", "mp2", "cc-pvdz", machine=MACHINE, parameters={"hybrid.width": 2}, law=LAW, **{**told, **changed}
     )

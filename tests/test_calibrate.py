@@ -129,6 +129,23 @@ def test_a_run_finds_the_stored_tuning_and_says_why(waiting, faulty):
     assert chosen[1].match == "none"
 
 
+def test_a_run_says_when_its_times_or_its_programs_version_are_not_those_of_the_tuning(waiting, faulty):
+    _, tuning, _ = waiting
+    slow = {term: 5.0 * seconds for term, seconds in tuning.law.seconds.items()}
+    law = dataclasses.replace(tuning.law, seconds=slow, spread=0.05)
+    tunings.save(dataclasses.replace(tuning, law=law, program_version="0.9.1", parameters={}))
+    said = []
+    with Session(on_notice=said.append) as session:
+        session.run(faulty("water4", "sleep", seconds=0.1))
+    assert any("the tuning was measured with faulty 0.9.1" in line for line in said)
+    assert any("times what the tuning of" in line and "autotune tunings verify" in line for line in said)
+    tunings.save(dataclasses.replace(tuning, parameters={}))
+    said.clear()
+    with Session(on_notice=said.append) as session:
+        session.run(faulty("water4", "sleep", seconds=0.1))
+    assert not said
+
+
 def test_the_budget_is_kept(tmp_path):
     started = time.monotonic()
     _, tuning, _ = calibrated(tmp_path, 0.2, budget_s=14.0)

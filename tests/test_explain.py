@@ -17,6 +17,7 @@ from autotune import planning, policy, simulate, workload
 from autotune.events import Planned
 from autotune.explain import changes_words, choice_words, policy_words, tuning_words
 from autotune.manager import Manager
+from autotune.options import Options
 from autotune.records import Evidence, Law, Pair, Trial, Tuning
 from autotune.scheduler import Scheduler
 from autotune.types import Context, Estimate, Policy
@@ -130,7 +131,7 @@ def test_a_tuning_is_told_with_its_numbers():
     text = " ".join(tuning_words(found.tuning()).split())
     for claim in (
         "pyscf mp2/cc-pvdz energy on AMD EPYC 7763 64-Core Processor, 16 cores, 62.8 GiB",
-        "measured 2026-11-25T00:12:03+00:00 with pyscf 2.9.0 libraries: qcengine 0.50.0 and qcmanybody 0.7.1",
+        "measured 2026-11-25T00:00:00+00:00 with pyscf 2.14.0 libraries: qc-autotune 0.1.0 and qcengine 0.52.0",
         "1.30× the speed of the default (95 % interval 1.28 to 1.33), from 12 pairs of runs: 4 on water8, 4",
         "takes 2.1 % more or less from one time to the next, from 4 runs",
         "a single trial within 4.2 % of the default says nothing",
@@ -247,7 +248,7 @@ def test_any_policy_can_be_told(plan, cores):
 
 def explained(cluster, forecast=False, **options):
     work, manager = workload.load(cluster("water4", max_nbody=2)), Manager()
-    options = planning.Options(tuning="none", memory_gib=8.0, **options)
+    options = Options(tuning="none", memory_gib=8.0, **options)
     plan = planning.make(work, machine=found.MACHINE, manager=manager, options=options)
     run = None
     if forecast:
@@ -264,7 +265,7 @@ def test_a_run_says_machine_tuning_parameters_and_what_it_will_do(cluster):
         "machine",
         "  AMD EPYC 7763 64-Core Processor, 16 cores, 62.8 GiB (limited: cores by cgroup v2)",
         "tuning",
-        "  none: you asked for no tuning, so the defaults are used and the times are guesses",
+        "  none: you asked for no tuning, so the defaults are used",
         "  asked for no tuning; the defaults are used",
     ]
     assert lines[5:8] == ["parameters", "  all parameters are at their defaults", "10 tasks"]
@@ -289,6 +290,16 @@ def test_a_forecast_is_called_a_guess_where_nothing_was_measured(cluster):
     text = " ".join(text.split())
     assert f"Predicted: {run.makespan_s:.2g} s, start-up not counted, by times that are guesses" in text
     assert f"ends before {run.lower_bound_s:.2g} s." in text
+
+
+def test_a_forecast_is_no_guess_where_this_method_was_measured(cluster):
+    work, manager = workload.load(cluster("water4", max_nbody=2)), Manager()
+    plan = planning.make(work, machine=found.MACHINE, manager=manager, options=Options(tuning="none"))
+    measured = replace(plan, tuning=replace(found.tuning(), method=work.methods[0]))
+    forecast = simulate.Simulation(makespan_s=200.0, lower_bound_s=190.0, records=())
+    for its_plan, words in ((plan, "that are guesses"), (measured, "Predicted: 3 min 20 s, start-up not counted. No")):
+        text = choice_words(its_plan, work=work, machine=found.MACHINE, forecast=forecast)
+        assert words in " ".join(text.split())
 
 
 def test_the_command_explains_on_standard_error_and_then_runs(tmp_path, faulty):

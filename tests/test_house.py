@@ -58,7 +58,7 @@ LAYERS = (
         "tuning_folders",
         "tunings",
     ),
-    ("costs", "drift", "policy"),
+    ("costs", "drift", "gains", "policy"),
     ("worker",),
     ("zygote", "outcome"),
     ("forks",),

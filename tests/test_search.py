@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import itertools
 import math
-import random
-import statistics
 import sys
 from pathlib import Path
 from types import SimpleNamespace
 
 import optuna
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from autotune import searches
 from autotune.errors import InputError, ResourceError, TaskError
+from autotune.gains import LEAST_TRIALS
 from autotune.records import Trial
-from autotune.search import CLEARLY_SLOWER, LEAST_TRIALS, PATIENCE, REFERENCE_EVERY, Proposal, Search, space
+from autotune.search import CLEARLY_SLOWER, PATIENCE, REFERENCE_EVERY, Proposal, Search, space
 from autotune.timing import Timed, TooSlowError
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -44,8 +40,8 @@ class Farm:
         self.runs = []
 
     def __call__(self, instance, plan, limit_s):
-        factor = self._slower(instance, plan, len(self.runs))
         self.runs.append((instance.name, plan, limit_s))
+        factor = self._slower(instance, plan, len(self.runs) - 1)
         wall_s = BASE_S[instance.name] * factor * (4 / plan.workers) ** 0.5 * ORDERS[plan.order]
         if wall_s > limit_s:
             raise TooSlowError(f"more than {limit_s:.1f} s")
@@ -130,7 +126,7 @@ def test_policies_that_are_equal_are_measured_once():
     assert search.trials[1].source == "search"
     first, second, *_ = search._study.trials
     assert (first.value, second.value) == (pytest.approx(0.0), pytest.approx(0.0))
-    assert second.user_attrs["repeated"]
+    assert second.user_attrs["measured"]["repeated"]
     assert len(said) == 2
 
 
@@ -150,19 +146,18 @@ def test_a_run_that_fails_is_told_as_failed_and_the_search_goes_on():
     assert failed not in search.best(9)
 
 
-def test_a_repetition_of_what_failed_is_not_run_again():
+def test_a_repetition_of_what_failed_is_told_as_failed_and_not_run_again():
     def slower(_, plan, __):
         if plan.workers == 8:
-            raise TaskError("lost")
+            raise TaskError("label 0: lost")
         return 1.0
 
     farm = Farm(slower)
-    proposals = [*FIRST, *(Proposal(of(workers=8, colour=colour), "simulated") for colour in ("red", "green"))]
-    search = tried(farm, proposals, most=3)
-    assert [trial.state.name for trial in search._study.trials[:3]] == ["COMPLETE", "FAIL", "FAIL"]
-    assert [trial.state for trial in search.trials].count("failed") == len(
-        {trial.parameters["crew.order"] for trial in search.trials if trial.parameters["crew.workers"] == 8}
-    )
+    proposals = [Proposal(of(workers=8, colour=colour), "simulated") for colour in ("red", "green")]
+    search = tried(farm, [*proposals, *FIRST], most=2)
+    assert [trial.state.name for trial in search._study.trials] == ["FAIL", "FAIL", "COMPLETE"]
+    assert [trial.state for trial in search.trials] == ["failed", "done"]
+    assert [plan.workers for _, plan, _ in farm.runs] == [8, 4, 4]
 
 
 def test_what_cannot_be_used_at_all_ends_the_search():
@@ -219,8 +214,7 @@ def test_the_default_is_run_again_every_few_trials():
 
 
 def test_trials_are_held_against_what_the_default_takes_lately():
-    farm = Farm(lambda *args: 2.0 if args[-1] > 14 else 1.0)
-    search = tried(farm, most=12)
+    search = tried(Farm(lambda *args: 2.0 if args[-1] >= len(INSTANCES) else 1.0), most=11)
     assert search.default_s == pytest.approx([2.0, 8.0])
     last = search.trials[-1]
     assert last.wall_s[0] == pytest.approx(2.0 / last.speed_up)
@@ -257,31 +251,6 @@ def test_the_search_ends_when_as_many_trials_again_would_gain_less_than_the_nois
     assert len(search.trials) == LEAST_TRIALS
 
 
-speed_ups = st.lists(st.floats(0.1, 10.0), min_size=2, max_size=7)
-
-
-@given(speed_ups)
-def test_the_expected_gain_is_that_of_the_second_half_over_the_first_in_all_orders(found):
-    logs = [-math.log(speed_up) for speed_up in found]
-    halves = list(itertools.combinations(logs, len(logs) // 2))
-    gained = statistics.fmean(min(half) - min(logs) for half in halves)
-    assert made(found).expected_gain() == pytest.approx(gained, abs=1e-12)
-
-
-@given(st.lists(st.floats(1e-6, 1e6), min_size=2, max_size=60), st.integers(0, 3))
-def test_the_expected_gain_is_never_negative_whatever_failed(found, failed):
-    assert made([*found, *failed * [0.0]]).expected_gain() >= 0.0
-
-
-def test_with_less_than_two_trials_that_ran_anything_may_be_expected():
-    assert made([]).expected_gain() == made([1.0]).expected_gain() == made([2.0, 0.0]).expected_gain() == math.inf
-
-
-def test_the_expected_gain_of_thousands_of_trials_can_be_told():
-    draw = random.Random(1)
-    assert 0.0 < made([draw.lognormvariate(0.0, 0.1) for _ in range(3000)]).expected_gain() < 0.1
-
-
 # --- what was found --------------------------------------------------------------------------------------------------
 
 
@@ -289,31 +258,6 @@ def test_the_best_are_the_fastest_that_ran_to_their_end_fastest_first():
     search = tried(Farm(), most=12)
     done = [trial for trial in search.trials if trial.state == "done"]
     assert search.best(3) == sorted(done, key=lambda trial: -trial.speed_up)[:3]
-
-
-def test_parameters_without_an_effect_of_their_own_go_back_to_the_default():
-    # Noise of a per cent must not make the order or the colour look worth a change.
-    draw = random.Random(3)
-    farm = Farm(lambda _, plan, __: draw.lognormvariate(0.0, NOISE / 10) / ORDERS[plan.order])
-    search = tried(farm, [*FIRST, Proposal(of(workers=8, order="shortest"), "simulated")], most=10)
-    assert search.parsimonious(of(workers=8, order="shortest", colour="green")) == of(workers=8)
-
-
-def test_parameters_that_never_differed_from_the_default_go_back_to_it():
-    search = tried(Farm(), most=1)
-    assert search.parsimonious(FASTEST) == DEFAULT
-
-
-def test_importances_are_shares_and_name_what_matters():
-    search = tried(Farm(), most=12)
-    found = search.importances()
-    if sum(trial.state == "done" for trial in search.trials) >= LEAST_TRIALS:
-        assert sum(found.values()) == pytest.approx(1.0, abs=0.01)
-        assert max(found, key=found.get) == "crew.workers"
-
-
-def test_too_few_trials_have_no_importances():
-    assert tried(Farm(), most=LEAST_TRIALS - 1).importances() == {}
 
 
 def test_a_trial_in_a_few_words_names_what_was_changed_and_what_came_of_it():
@@ -370,32 +314,25 @@ def killed(study, *, after):
     search = searched(farm, study=study)
     proposals = [*FIRST, Proposal(of(workers=1), "transferred"), Proposal(of(workers=8), "simulated")]
     with pytest.raises(KilledError):
-        search.run(proposals, most=8, enough=lambda _: False)
+        search.run(proposals, most=4, enough=lambda _: False)
     return farm.runs, search.trials, proposals
 
 
-@pytest.mark.parametrize("after", [0, 1, 4, 8])
-def test_a_killed_search_goes_on_without_running_again_what_was_measured(after):
+@pytest.mark.parametrize("after", [0, 3, 4])
+def test_a_killed_search_goes_on_with_what_it_was_at_and_runs_nothing_again_that_was_measured(after):
     before, trials, proposals = killed(opened(), after=after)
     assert [trial.state.name for trial in opened().trials].count("RUNNING") == 1
-    farm = Farm()
-    search = searched(farm, study=opened())
+    farm, study = Farm(), opened()
+    search = searched(farm, study=study)
     assert search.trials == trials
-    search.run(proposals, most=8, enough=lambda _: False)
+    search.run(proposals, most=4, enough=lambda _: False)
     finished = {(trial.workers, trial.parameters["crew.order"]) for trial in trials}
-    again = {(plan.workers, plan.order) for _, plan, _ in farm.runs} & finished
-    assert again <= {(4, "input")}, "only the reference may run again"
-    assert len(before) + len(farm.runs) <= 8 * len(INSTANCES) + 2 * len(INSTANCES)
-    assert [trial.state.name for trial in opened().trials].count("RUNNING") == 0
-    assert len(search.trials) == 8
-
-
-@pytest.mark.parametrize("after", [0, 1, 3])
-def test_a_proposal_in_the_middle_of_which_a_search_was_killed_is_tried_after_all(after):
-    *_, proposals = killed(opened(), after=after)
-    search = tried(Farm(), proposals, study=opened(), most=8)
-    sources = [(trial.source, trial.parameters) for trial in search.trials]
-    assert all((source, parameters) in sources for parameters, source in proposals)
+    assert finished.isdisjoint((plan.workers, plan.order) for _, plan, _ in farm.runs)
+    assert len(before) + len(farm.runs) <= 4 * len(INSTANCES) + 1
+    found = [(trial.source, trial.parameters) for trial in search.trials]
+    assert all((source, parameters) in found for parameters, source in proposals)
+    assert len(found) == 4
+    assert all(trial.state.is_finished() for trial in study.trials)
 
 
 def test_every_trial_is_in_the_database_as_soon_as_it_ended_for_whoever_reads_it_with_optuna():
@@ -403,14 +340,15 @@ def test_every_trial_is_in_the_database_as_soon_as_it_ended_for_whoever_reads_it
 
     def look(_):
         storage = optuna.storages.RDBStorage(f"sqlite:///{searches.database()}")
-        seen.append([t for t in optuna.load_study(study_name=study.study_name, storage=storage).trials if t.params])
+        read = optuna.load_study(study_name=study.study_name, storage=storage).trials
+        seen.append([trial for trial in read if not trial.user_attrs["measured"]["repeated"]])
 
-    search = tried(Farm(), study=study, most=4, say=look)
-    assert [len(trials) for trials in seen] == [1, 2, 3, 4]
+    search = tried(Farm(), study=study, most=3, say=look)
+    assert [len(trials) for trials in seen] == [1, 2, 3]
     for read, trial in zip(seen[-1], search.trials, strict=True):
         assert read.params == trial.parameters
-        assert tuple(read.user_attrs["wall_s"]) == trial.wall_s
-        assert read.user_attrs["state"] == trial.state
+        assert tuple(read.user_attrs["measured"]["wall_s"]) == trial.wall_s
+        assert read.user_attrs["measured"]["state"] == trial.state
         assert read.values is None or read.value == pytest.approx(-math.log(trial.speed_up))
 
 
@@ -443,8 +381,8 @@ def test_a_search_that_is_older_than_a_day_is_not_taken_up_again(monkeypatch):
 
 
 def test_equal_seeds_propose_the_same():
-    once = [tried(Farm(), study=opened({"time": time}, seed=7), most=6).trials for time in range(2)]
-    assert once[0] == once[1]
+    once, again = (tried(Farm(), [], study=opened({"number": number}, seed=7), most=3).trials for number in range(2))
+    assert once == again
 
 
 def blocked_by_a_file(home):
@@ -467,9 +405,17 @@ def test_a_database_that_cannot_be_written_is_said_in_one_line(tmp_path, monkeyp
     block(home)
     with pytest.raises(ResourceError) as caught:
         opened()
-    assert str(caught.value).startswith(f"the search in {home / 'searches'} cannot be written (")
-    assert str(caught.value).endswith("; free space or set AUTOTUNE_HOME")
+    assert str(home / "searches") in str(caught.value)
+    assert " cannot be written" in str(caught.value)
+    assert str(caught.value).endswith("set AUTOTUNE_HOME")
     assert "\n" not in str(caught.value)
+
+
+def test_only_one_calibration_runs_with_a_folder_at_a_time():
+    with searches.alone(), pytest.raises(ResourceError, match=r"another calibration is running with .*; wait until"):
+        searches.alone().__enter__()
+    with searches.alone():
+        pass
 
 
 def test_a_database_that_becomes_unwritable_in_the_middle_is_said_in_one_line():
@@ -481,9 +427,8 @@ def test_a_database_that_becomes_unwritable_in_the_middle_is_said_in_one_line():
             searches.database().mkdir()
         return 1.0
 
-    with pytest.raises(ResourceError, match=r"^the search in .* cannot be written \(.*AUTOTUNE_HOME$"), (
-        searches.storage_errors()
-    ):
-        study._storage.remove_session()
-        study._storage._backend.engine.dispose()
-        tried(Farm(vanish), study=study)
+    study._storage.remove_session()
+    study._storage._backend.engine.dispose()
+    with pytest.raises(ResourceError, match=r"^the search in .* cannot be written \(.*AUTOTUNE_HOME$"):  # noqa: SIM117
+        with searches.storage_errors():
+            tried(Farm(vanish), study=study)

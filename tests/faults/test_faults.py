@@ -308,6 +308,7 @@ def test_a_full_disk_during_calibration_is_said_clearly_and_leaves_no_half_file(
             "--budget",
             "8s",
             "--quiet",
+            "--force",
         ],
         env={**os.environ, "AUTOTUNE_HOME": str(small_disk / "home")},
         capture_output=True,

@@ -1,0 +1,261 @@
+"""Whole runs are timed with fresh workers, stopped at their limit, and teach what tasks cost.
+
+Real pools, because stopping them is the subject; the tasks sleep instead of computing.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import psutil
+import pytest
+
+from autotune import machine, policy, workload
+from autotune.costs import law_s
+from autotune.errors import InputError, TaskError
+from autotune.instances import whole
+from autotune.manager import Manager
+from autotune.records import Law
+from autotune.terms import prior
+from autotune.timing import RESERVE_S, Budget, Timing, TooSlowError
+
+sys.path.insert(0, str(Path(__file__).parent))
+from pretended import MACHINE, METHOD, Clock, Crew, Pretended, instance, record
+
+HERE = machine.detect()
+
+
+# --- the budget ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    return Clock(monkeypatch)
+
+
+def test_a_budget_counts_from_when_it_was_made(clock):
+    clock.wait(5.0)
+    budget = Budget(60.0)
+    clock.wait(10.0)
+    assert budget.spent_s == pytest.approx(10.0)
+    assert budget.left_s == pytest.approx(50.0 - RESERVE_S)
+
+
+def test_time_spent_before_an_interruption_counts(clock):
+    budget = Budget(60.0)
+    budget.before_s = 20.0
+    clock.wait(10.0)
+    assert budget.spent_s == pytest.approx(30.0)
+    assert budget.left_s == pytest.approx(30.0 - RESERVE_S)
+
+
+def test_beyond_a_share_counts_what_was_spent_and_what_is_to_come(clock):
+    budget = Budget(100.0)
+    clock.wait(20.0)
+    assert not budget.beyond(0.25)
+    assert budget.beyond(0.1)
+    assert not budget.beyond(0.5, 30.0)
+    assert budget.beyond(0.5, 30.1)
+
+
+# --- real runs -------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def timing():
+    with Timing(
+        machine=HERE,
+        manager=Manager(),
+        strategies=policy.choose(Manager().strategies, None),
+        budget=Budget(300.0),
+    ) as made:
+        yield made
+
+
+@pytest.fixture
+def sleepers(faulty):
+    """Return a function that makes instances of 10 tasks that sleep."""
+    return lambda seconds: whole(workload.load(faulty("water4", "sleep", seconds=seconds)), name="sleepers")
+
+
+def run(timing, instance, *, learn=False, **options):
+    return timing.run(instance, timing.policy({}, [instance]), learn=learn, **options)
+
+
+def pools(timing):
+    return list(timing._pools.values())
+
+
+def children():
+    """Return the processes below the workers' parents."""
+    tree = psutil.Process().children(recursive=True)
+    return {child.pid for child in tree if child.status() != psutil.STATUS_ZOMBIE}
+
+
+def test_a_run_is_timed_with_its_memory_and_every_task(timing, sleepers):
+    instance = sleepers(0.05)
+    started = time.monotonic()
+    timed = run(timing, instance)
+    took_s = time.monotonic() - started
+    assert 0.05 * 10 / HERE.cores <= timed.wall_s <= took_s
+    assert sorted(done.number for done in timed.records) == [task.number for task in instance.tasks]
+    assert all(done.status == "done" and done.wall_s >= 0.05 for done in timed.records)
+    assert 0.0 < timed.peak_gib < timed.budget_gib <= HERE.memory_gib
+
+
+def test_the_programs_versions_are_known_after_a_run(timing, sleepers):
+    run(timing, sleepers(0.01))
+    assert timing.versions == {"faulty": "1.0"}
+
+
+def test_a_run_that_reaches_its_limit_is_stopped_and_the_next_one_works(timing, sleepers):
+    run(timing, sleepers(0.01))
+    started = time.monotonic()
+    with pytest.raises(TooSlowError, match=r"^more than 0\.3 s$"):
+        run(timing, sleepers(30.0), limit_s=0.3)
+    assert time.monotonic() - started < 5.0
+    assert [pool.folders() for pool in pools(timing)] == [{}] * len(pools(timing))
+    after = run(timing, sleepers(0.02))
+    assert len(after.records) == 10
+    assert after.wall_s < 5.0
+
+
+def test_a_run_that_is_stopped_leaves_no_process_behind(timing, sleepers):
+    run(timing, sleepers(0.01))
+    before = children()
+    with pytest.raises(TooSlowError):
+        run(timing, sleepers(30.0), limit_s=0.3)
+    until = time.monotonic() + 5.0
+    while (left := children() - before) and time.monotonic() < until:
+        time.sleep(0.05)
+    assert left == set()
+
+
+def test_a_limit_that_is_not_reached_changes_nothing(timing, sleepers):
+    assert len(run(timing, sleepers(0.01), limit_s=60.0).records) == 10
+
+
+def test_a_task_that_fails_ends_the_run_and_the_next_one_works(timing, faulty, sleepers):
+    broken = whole(workload.load(faulty("water4", "raise", at=[3])), name="broken")
+    with pytest.raises(TaskError, match="planted"):
+        run(timing, broken)
+    assert [pool.folders() for pool in pools(timing)] == [{}] * len(pools(timing))
+    assert len(run(timing, sleepers(0.01)).records) == 10
+
+
+def test_workers_are_fresh_for_each_run_and_programs_stay_loaded(timing, faulty):
+    instance = whole(workload.load(faulty("water4", "leak", gib=0.05)), name="leaks")
+    first, second = run(timing, instance), run(timing, instance)
+    assert second.peak_gib < 1.4 * first.peak_gib
+    assert all(pool.folders() == {} for pool in pools(timing))
+
+
+def test_there_is_one_pool_for_each_environment(faulty):
+    instance = whole(workload.load(faulty("water2", "nothing")), name="small")
+    with Timing(
+        machine=HERE, manager=Manager(), strategies=policy.choose(Manager().strategies, None), budget=Budget(60.0)
+    ) as timing:
+        default = timing.policy({}, [instance])
+        for plan in (default, replace(default, order="input"), replace(default, passive_wait=False), default):
+            timing.run(instance, plan, learn=False)
+        assert len(pools(timing)) == 2
+    assert children().isdisjoint(pool._forks.pid for pool in pools(timing))
+
+
+def test_a_method_that_does_not_exist_is_refused(faulty):
+    instance = whole(workload.load(faulty("water2", "none")), name="none")
+    with (
+        Timing(machine=HERE, manager=Manager(), strategies=[], budget=Budget(60.0)) as timing,
+        pytest.raises(InputError, match="method 'none' is not known"),
+    ):
+        run(timing, instance)
+
+
+def test_no_task_may_run_longer_than_is_left_of_the_budget(faulty):
+    instance = whole(workload.load(faulty("water2", "sleep", seconds=30.0)), name="long")
+    with (
+        Timing(machine=HERE, manager=Manager(), strategies=[], budget=Budget(2.0)) as timing,
+        pytest.raises(TaskError, match=r"took longer than the limit of 1 s"),
+    ):
+        run(timing, instance)
+
+
+# --- what is learned -------------------------------------------------------------------------------------------------
+
+
+def pretended(monkeypatch, **options):
+    return Pretended(lambda *_: 1.0, clock=Clock(monkeypatch), budget=Budget(100.0), **options)
+
+
+def test_only_runs_that_are_to_teach_teach(timing, faulty):
+    instance = whole(workload.load(faulty("water4", "sleep", seconds=0.05)), name="once")
+    fresh = Timing(machine=HERE, manager=Manager(), strategies=timing.strategies, budget=Budget(60.0))
+    with fresh:
+        before_s = fresh.predicted_s(instance)
+        run(fresh, instance, learn=False)
+        assert fresh.predicted_s(instance) == before_s
+        assert fresh.laws() == {}
+        timed = run(fresh, instance, learn=True)
+        assert fresh.predicted_s(instance) == pytest.approx(0.05 * 10 / HERE.cores, rel=0.5)
+        assert fresh.predicted_s(instance) == pytest.approx(timed.wall_s, rel=0.5)
+        assert fresh.laws().keys() == set(instance.methods)
+
+
+def test_the_range_of_sizes_that_were_seen_is_kept(monkeypatch):
+    timing = pretended(monkeypatch)
+    assert (timing.smallest_functions, timing.largest_functions) == (0, 0)
+    for functions in ([50, 60], [40], [90, 55]):
+        of = instance(functions=functions)
+        timing.learn(of.tasks, [record(task.number) for task in of.tasks])
+    assert (timing.smallest_functions, timing.largest_functions) == (40, 90)
+
+
+def test_learning_from_nothing_changes_nothing(monkeypatch):
+    timing = pretended(monkeypatch)
+    timing.learn([], [])
+    assert (timing.smallest_functions, timing.largest_functions, timing.laws()) == (0, 0, {})
+
+
+def test_the_law_fits_what_was_learned(monkeypatch):
+    timing, of = pretended(monkeypatch), instance(functions=[40, 50, 60])
+    times_s = [3.0 * timing.costs.estimate(task).alone_s for task in of.tasks]
+    timing.learn(of.tasks, [record(number, wall_s=wall_s) for number, wall_s in enumerate(times_s)])
+    law = timing.laws()[METHOD]
+    assert [law_s(law, METHOD, task.size) for task in of.tasks] == pytest.approx(times_s, rel=0.01)
+
+
+def test_what_was_fitted_before_is_the_first_prediction(monkeypatch):
+    of = instance(functions=16 * [50])
+    slow = Law(seconds={term: 100 * s for term, s in prior(METHOD).items()}, spread=0.1, parallel=0.8, half_s=0.2)
+    plain, told = pretended(monkeypatch), pretended(monkeypatch, laws={METHOD: slow})
+    assert told.predicted_s(of) == pytest.approx(100 * plain.predicted_s(of), rel=1e-6)
+
+
+def test_the_default_takes_what_the_cores_share_but_never_less_than_the_longest_task(monkeypatch):
+    timing = pretended(monkeypatch)
+    many, one = instance(functions=80 * [50]), instance(functions=[50])
+    alone_s = timing.costs.estimate(many.tasks[0]).alone_s
+    assert timing.predicted_s(many) == pytest.approx(alone_s * 80 / MACHINE.cores)
+    assert timing.predicted_s(one) == pytest.approx(alone_s)
+
+
+def test_a_part_is_expected_to_take_so_long_on_all_cores(monkeypatch):
+    timing, of = pretended(monkeypatch), instance(functions=80 * [50])
+    kept = timing.part(of, timing.predicted_s(of) / 4)
+    assert len(kept.tasks) == 20
+    assert timing.part(of, 2 * timing.predicted_s(of)) is of
+
+
+def test_one_policy_is_to_fit_all_instances_so_the_fewest_tasks_count(monkeypatch):
+    timing = pretended(monkeypatch)
+    context = timing.context([instance(functions=5 * [50]), instance(functions=3 * [50])])
+    assert (context.tasks, context.machine, context.methods) == (3, MACHINE, (METHOD,))
+
+
+def test_without_parameters_the_policy_is_the_default(monkeypatch):
+    timing, of = pretended(monkeypatch), [instance()]
+    assert timing.policy({}, of) == Crew().apply(policy.Policy(), Crew().defaults(None), None)
+    assert timing.policy({"crew.workers": 8}, of).workers == 8
