@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -54,7 +54,8 @@ def estimate(source: str, as_json: bool, **given: Any) -> None:
     fields = inputs.many_body_fields(text, name=name, expansion=options.expansion(given))
     work = workload.load(fields)
     chosen = options.session_options(given)
-    here, manager = machine.detect(cores=chosen.cores), Manager()
+    # A tuning of the whole machine is still the nearest for fewer cores, as in a run.
+    here, manager = replace(machine.detect(cores=chosen.cores), key=machine.detect().key), Manager()
     plan = planning.make(work, machine=here, manager=manager, options=chosen)
     estimates = {
         task.number: planning.estimate(task, costs=plan.costs, manager=manager, machine=here) for task in work.tasks
