@@ -37,11 +37,15 @@ from autotune.types import Policy
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=120, help="of the default, for the noise")
+    parser.add_argument("--noise", type=Path, metavar="RECORD", help="take the runs of an earlier record")
     parser.add_argument("--calibrations", type=int, default=200)
     parser.add_argument("--study", default="standard")
     parser.add_argument("--output", type=Path, help="write the record here")
     arguments = parser.parse_args()
-    walls = real_walls(arguments.runs)
+    if arguments.noise:
+        walls = json.loads(arguments.noise.read_text())["walls_s"]
+    else:
+        walls = real_walls(arguments.runs)
     logs = [math.log(wall) for wall in walls]
     mean = statistics.fmean(logs)
     noise = [log - mean for log in logs]
