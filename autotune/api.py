@@ -114,6 +114,7 @@ class Session:
             raise
         if checked.problems:
             raise InputError("; ".join(checked.problems))
+        self._doubt_version(plan, checked.versions)
         care = self._care(checked.versions)
         known = recall.recalled(work, care, resume=self._options.resume)
         if self._options.resume:
@@ -133,21 +134,24 @@ class Session:
             versions=checked.versions,
         )
         self._manager.run_done(self.record)
-        self._doubt(plan, work, self.record)
+        self._doubt_times(plan, work, execution)
         if result is None:
             error = _failure(execution, work)
             error.add_note(recall.kept_note(care.journal, len(execution.values)))
             raise error
         return result
 
-    def _doubt(self, plan: planning.Plan, work: workload.Workload, record: RunRecord) -> None:
-        """Say where the tuning that was used is of another version of the program, or its times are not met."""
-        if plan.tuning is None:
-            return
-        version_now, workers = record.versions.get(plan.tuning.method.program, ""), plan.policy.workers
-        of_times = drift.note(plan.tuning, work.tasks, record.task_records, workers=workers, cores=self.machine.cores)
-        for note in filter(None, (tunings.version_note(plan.tuning, version_now), of_times)):
+    def _doubt_version(self, plan: planning.Plan, versions: Mapping[str, str]) -> None:
+        of = plan.tuning
+        if of is not None and (note := tunings.version_note(of, versions.get(of.method.program, ""))):
             self._say(note)
+
+    def _doubt_times(self, plan: planning.Plan, work: workload.Workload, execution: Execution) -> None:
+        of, records = plan.tuning, execution.records
+        if of is not None and plan.chosen.match == "exact":
+            note = drift.note(of, work.tasks, records, workers=plan.policy.workers, cores=self.machine.cores)
+            if note:
+                self._say(note)
 
     def _care(self, versions: Mapping[str, str]) -> Care:
         options = self._options

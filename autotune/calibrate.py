@@ -17,17 +17,18 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Self
 
-from autotune import confirm, gains, policy, searches, shortlist, study, workload
+from autotune import confirm, gains, look, planning, policy, searches, shortlist, study, workload
 from autotune.api import library_versions
+from autotune.errors import InputError
 from autotune.final import final
 from autotune.hookspecs import Strategy
 from autotune.instances import Instance, halves, ladders
-from autotune.look import Looked, affordable, look
+from autotune.look import Looked
 from autotune.manager import Manager
-from autotune.pairs import measure
+from autotune.pairs import LostError, measure
 from autotune.records import Evidence, Pair, Tuning
 from autotune.search import Proposal, Search
-from autotune.timing import Budget, Timed, Timing
+from autotune.timing import Budget, OutOfTimeError, Timed, Timing
 from autotune.types import Machine, Parameters, Policy
 
 if TYPE_CHECKING:
@@ -35,6 +36,9 @@ if TYPE_CHECKING:
 
 SEARCH_SHARE = 0.6  # of the budget, the look included
 TRIALS_WANTED = 14  # a workload is small enough when so many trials fit into the search
+LONG_ENOUGH_S = 6.0  # a trial on one workload of each kind, together; longer ones tell little more
+FEWEST_PAIRS = 6  # for which a confirmation leaves room, before it takes smaller workloads
+OWN_RUNGS = 3
 
 
 class Calibration:
@@ -83,7 +87,8 @@ class Calibration:
             self._confirm_ladders = ladders(chosen, chosen.confirm, method)
         else:
             one, other = halves(own[0], name=own[1], seed=chosen.seed)
-            self._search_ladders, self._confirm_ladders = {"own": iter([one])}, {"own": iter([other])}
+            # Offered again, because how much of it fits is known better after each run.
+            self._search_ladders, self._confirm_ladders = {"own": iter([one] * OWN_RUNGS)}, {"own": iter([other])}
         self.search: Search | None = None
 
     def __enter__(self) -> Self:
@@ -93,49 +98,68 @@ class Calibration:
         self._timing.__exit__()
 
     def run(self) -> Tuning:
-        """Look, search, confirm; return the tuning, not yet stored.
+        """Look, search, confirm; return the tuning, not yet stored: see `stored`.
 
         Raises:
-            InputError: The method cannot run here.
+            InputError: The method cannot run here, or not within the budget.
             TaskError: The default configuration itself fails.
             ResourceError: The search's database cannot be written.
         """
         self._say(f"calibrating {self._own or self._method} within {self._budget.total_s:.0f} s")
         with searches.alone(), searches.storage_errors():
             recalled = self._opened()
-            looked = look(
-                self._search_ladders,
-                timing=self._timing,
-                budget=self._budget,
-                allowed_s=SEARCH_SHARE * self._budget.total_s / TRIALS_WANTED,
-                repeats=self._study.repeats,
-                say=self._say,
-            )
-            self._say(
-                f"  noise: {looked.noise:.1%} from run to run; a gain of {confirm.WORTH_SHOWING:.0%} takes"
-                f" {confirm.pairs_wanted(looked.noise)} pairs to show"
-            )
-            search = self.search = self._searched_for(recalled, looked)
-            parameters = recalled.user_attrs.get("winner")
-            if parameters is None:
-                search.run(
-                    self._proposals(looked),
-                    most=self._study.trials,
-                    enough=lambda seconds: self._budget.beyond(SEARCH_SHARE, seconds),
-                )
-                self._note("spent_s", self._budget.spent_s)
-                self._say(f"  the search ended: {search.stopped}")
-                parameters = final(
-                    search, searched=self._searched, timing=self._timing, budget=self._budget, order=self._random
-                )
-                self._note("winner", parameters)
-            pairs = [Pair(workload=w, default_s=d, tuned_s=t) for w, d, t in recalled.user_attrs.get("pairs", [])]
-            if self._is_default(parameters, looked.instances):
-                self._say("  nothing was faster than the default; nothing to confirm")
-            else:
-                self._confirm(looked.noise, parameters, pairs)
+            try:
+                return self._found(recalled)
+            except OutOfTimeError as error:
+                what = self._own or self._method
+                raise InputError(f"{self._budget.total_s:.0f} s are too short for {what}; allow more") from error
+
+    def stored(self) -> None:
+        """Mark the search as ended, once its tuning is safe: until then it can be taken up again."""
+        with searches.storage_errors():
             self._note("ended", True)
-        return self._tuning(search, looked, parameters, pairs)
+
+    def _found(self, recalled: optuna.Study) -> Tuning:
+        looked = self._looked(recalled)
+        needed = confirm.pairs_needed(looked.noise)
+        self._say(
+            f"  noise: {looked.noise:.1%} from run to run; a gain of {confirm.WORTH_SHOWING:.0%} takes {needed} pairs"
+            f" to show{f', more than the {confirm.MOST_PAIRS} that are run' if needed > confirm.MOST_PAIRS else ''}"
+        )
+        search = self.search = self._searched_for(recalled, looked)
+        parameters = recalled.user_attrs.get("winner")
+        if parameters is None:
+            search.run(
+                self._proposals(looked),
+                most=self._study.trials,
+                enough=lambda seconds: self._budget.beyond(SEARCH_SHARE, seconds),
+            )
+            self._say(f"  the search ended: {search.stopped}")
+            parameters = final(search, timing=self._timing, budget=self._budget, order=self._random)
+            self._note("winner", parameters)
+        pairs = [Pair(workload=w, default_s=d, tuned_s=t) for w, d, t in recalled.user_attrs.get("pairs", [])]
+        lost = ""
+        if self._is_default(parameters, looked.instances):
+            self._say("  nothing was faster than the default; nothing to confirm")
+        else:
+            lost = self._confirm(looked.noise, parameters, pairs)
+        return self._tuning(search, looked, parameters, pairs, lost)
+
+    def _looked(self, recalled: optuna.Study) -> Looked:
+        noted = recalled.user_attrs.get("looked")
+        if noted:
+            return look.recalled(noted, self._search_ladders, self._timing)
+        share_s = SEARCH_SHARE * self._budget.total_s / TRIALS_WANTED
+        found = look.look(
+            self._search_ladders,
+            timing=self._timing,
+            budget=self._budget,
+            allowed_s=min(share_s, LONG_ENOUGH_S),
+            repeats=self._study.repeats,
+            say=self._say,
+        )
+        self._note("looked", look.note(found, self._timing))
+        return found
 
     # --- search ------------------------------------------------------------------------------------------------------
 
@@ -148,18 +172,23 @@ class Calibration:
             "searched": [s.name for s in self._searched],
             "versions": library_versions(),
         }
-        opened = searches.opened(question, title=f"{self._machine.key} {self._method}", seed=self._study.seed)
+        title = f"{self._machine.key} {self._own or self._method}"
+        opened = searches.opened(question, title=title, seed=self._study.seed)
         self._note = opened.set_user_attr
+        self._timing.on_run = lambda: self._note("spent_s", self._budget.spent_s)
         self._budget.before_s = float(opened.user_attrs.get("spent_s", 0.0))
-        if opened.trials:
+        if self._budget.before_s:
             self._say(f"  going on with a calibration that was interrupted after {self._budget.before_s:.0f} s")
         return opened
 
     def _searched_for(self, recalled: optuna.Study, looked: Looked) -> Search:
+        usual = self._timing.policy({}, looked.instances[0])
+
         def attempt(instance: Instance, plan: Policy, limit_s: float) -> Timed:
-            self._note("spent_s", self._budget.spent_s)
-            # Tasks of an oversubscribed run tell nothing about costs.
-            learn = plan.workers * plan.width <= self._machine.cores
+            # Tasks of an oversubscribed run tell nothing about costs, nor do those in another environment.
+            alike = planning.environment(plan) == planning.environment(usual)
+            alike = alike and (plan.grant, plan.tasks_per_worker) == (usual.grant, usual.tasks_per_worker)
+            learn = alike and plan.workers * plan.width <= self._machine.cores
             return self._timing.run(instance, plan, learn=learn, limit_s=limit_s)
 
         return Search(
@@ -167,6 +196,7 @@ class Calibration:
             strategies=self._strategies,
             searched=self._searched,
             context=self._timing.context(looked.instances),
+            policy_of=self._timing.policy,
             instances=looked.instances,
             default_s=looked.default_s,
             noise=looked.noise,
@@ -198,50 +228,55 @@ class Calibration:
 
     # --- confirm -----------------------------------------------------------------------------------------------------
 
-    def _confirm(self, noise: float, parameters: Parameters, pairs: list[Pair]) -> None:
-        """Run pairs until the answer is clear; keep them in the search's database."""
-        allowed_s = self._budget.left_s / (2 * confirm.pairs_wanted(noise))
-        instances = affordable(self._confirm_ladders, timing=self._timing, allowed_s=allowed_s)
-
-        def keep(found: Sequence[Pair]) -> None:
-            self._note("pairs", [[p.workload, p.default_s, p.tuned_s] for p in found])
-            self._note("spent_s", self._budget.spent_s)
-
-        measure(
-            pairs,
-            instances,
-            parameters,
-            timing=self._timing,
-            budget=self._budget,
-            order=self._random,
-            say=self._say,
-            on_pair=keep,
-        )
+    def _confirm(self, noise: float, parameters: Parameters, pairs: list[Pair]) -> str:
+        """Run pairs until the answer is clear, kept in the search's database; return why the winner lost, if it did."""
+        left_s = self._budget.left_s
+        allowed_s = max(left_s / (2 * confirm.pairs_wanted(noise)), min(left_s / (2 * FEWEST_PAIRS), LONG_ENOUGH_S))
+        instances = look.affordable(self._confirm_ladders, timing=self._timing, allowed_s=allowed_s)
+        try:
+            measure(
+                pairs,
+                instances,
+                parameters,
+                timing=self._timing,
+                budget=self._budget,
+                order=self._random,
+                say=self._say,
+                on_pair=lambda all_: self._note("pairs", [[p.workload, p.default_s, p.tuned_s] for p in all_]),
+            )
+        except LostError as error:
+            self._say(f"  the winner lost: {error}")
+            return str(error)
+        return ""
 
     # --- the answer --------------------------------------------------------------------------------------------------
 
     def _is_default(self, parameters: Parameters, instances: Sequence[Instance]) -> bool:
-        return self._timing.policy(parameters, instances) == self._timing.policy({}, instances)
+        of = self._timing.policy
+        return all(of(parameters, instance) == of({}, instance) for instance in instances)
 
-    def _changes(self, parameters: Parameters, instances: Sequence[Instance]) -> Parameters:
-        defaults = policy.default_parameters(self._searched, self._timing.context(instances))
-        return {name: value for name, value in parameters.items() if value != defaults.get(name)}
-
-    def _tuning(self, search: Search, looked: Looked, parameters: Parameters, pairs: Sequence[Pair]) -> Tuning:
+    def _tuning(
+        self, search: Search, looked: Looked, parameters: Parameters, pairs: Sequence[Pair], lost: str
+    ) -> Tuning:
         found, timing, method = confirm.concluded(pairs), self._timing, looked.instances[0].methods[0]
-        verdict = "same" if self._is_default(parameters, looked.instances) else found.verdict
+        changes = {name: value for name, value in parameters.items() if value != search.defaults.get(name)}
+        verdict = "slower" if lost else found.verdict
+        if self._is_default(parameters, looked.instances):
+            changes, verdict = {}, "same"
         evidence = Evidence(
             study=self._own or self._study.name,
             search_workloads=tuple(instance.name for instance in looked.instances),
+            search_tasks=tuple(len(instance.tasks) for instance in looked.instances),
+            candidate=changes,
             pairs=tuple(pairs),
             speed_up=found.speed_up,
             interval=found.interval,
             verdict=verdict,
             noise=looked.noise,
-            noise_s=looked.default_s[0],
+            noise_s=tuple(map(tuple, search.references)),
             trials=tuple(search.trials),
             importances=gains.importances(search.trials, search.defaults),
-            stopped=search.stopped or "it was complete before an interruption",
+            stopped="; ".join(filter(None, (search.stopped or "it ended before an interruption", lost))),
             budget_s=self._budget.total_s,
             spent_s=self._budget.spent_s,
             smallest_functions=timing.smallest_functions,
@@ -252,7 +287,7 @@ class Calibration:
             method=method,
             program_version=timing.versions.get(method.program, "unknown"),
             strategies=tuple(strategy.name for strategy in self._strategies),
-            parameters=self._changes(parameters, looked.instances) if verdict == "faster" else {},
+            parameters=changes if verdict == "faster" else {},
             law=replace(timing.laws()[method], contention=looked.contention),
             evidence=evidence,
             versions=library_versions(),

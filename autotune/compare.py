@@ -84,6 +84,35 @@ def paired(
     return _judge(centre, error, max(n - 1, 1), n=n, confidence=confidence, threshold=threshold)
 
 
+def stratified(
+    baseline_s: Sequence[Sequence[float]],
+    candidate_s: Sequence[Sequence[float]],
+    *,
+    confidence: float = 0.95,
+    threshold: float = 0.0,
+) -> Comparison:
+    """Compare times in seconds that were measured in interleaved pairs on several workloads, each with equal weight.
+
+    The speed-up is the geometric mean of the workloads' speed-ups. Its error comes from the scatter within workloads
+    alone, pooled over them: that they gain differently is no noise. Raises `InputError` as `paired`.
+    """
+    groups = []
+    for baseline, candidate in zip(baseline_s, candidate_s, strict=True):
+        if len(baseline) != len(candidate):
+            counts = f"{len(baseline)} baseline and {len(candidate)} candidate times"
+            raise InputError(f"{counts} are no pairs; measure them alternately, or compare them unpaired")
+        both = zip(_logs(baseline, "baseline"), _logs(candidate, "candidate"), strict=True)
+        if baseline:
+            groups.append([one - other for one, other in both])
+    n, freedom = sum(map(len, groups)), sum(len(group) - 1 for group in groups)
+    centre = math.fsum(math.fsum(group) / len(group) for group in groups) / len(groups) if groups else 0.0
+    error = math.inf
+    if freedom:
+        squares = math.fsum(statistics.variance(group) * (len(group) - 1) for group in groups if len(group) > 1)
+        error = math.sqrt(squares / freedom * math.fsum(1.0 / len(group) for group in groups)) / len(groups)
+    return _judge(centre, error, max(freedom, 1), n=n, confidence=confidence, threshold=threshold)
+
+
 def unpaired(
     baseline_s: Sequence[float], candidate_s: Sequence[float], *, confidence: float = 0.95, threshold: float = 0.0
 ) -> Comparison:

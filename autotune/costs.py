@@ -137,6 +137,11 @@ class Costs:
         known.seen.setdefault(task.size, _Seen()).add(task.size, alone_s, peak_gib)
         known.law = None
 
+    def laws(self) -> dict[Method, Law]:
+        """Return the law of each method of which something is known."""
+        current = {method: known.current(method) for method, known in self._of.items()}
+        return {method: law for method, law in current.items() if law is not None}
+
     def _known(self, method: Method) -> _MethodCosts:
         known = self._of.get(method)
         if known is None:
@@ -157,7 +162,8 @@ def _contributions(law: Law | None, method: Method, size: TaskSize) -> dict[str,
 def fit(samples: Iterable[tuple[Task, float, int]]) -> dict[Method, Law]:
     """Return a law per method from (task, wall seconds, width) of tasks that ran.
 
-    Tasks of one size have the weight of one task together, so that many small ones do not outvote few large ones.
+    Tasks of one size have the weight of one task together, so that many small ones do not outvote few large ones. Where
+    no task of a method ran on one core, times alone are made of the wider ones by the prior.
     """
     alone: dict[Method, list[tuple[TaskSize, float]]] = {}
     wide: dict[Method, list[tuple[TaskSize, float, int]]] = {}
@@ -166,6 +172,9 @@ def fit(samples: Iterable[tuple[Task, float, int]]) -> dict[Method, Law]:
             alone.setdefault(task.method, []).append((task.size, wall_s))
         else:
             wide.setdefault(task.method, []).append((task.size, wall_s, width))
+    for method in wide.keys() - alone.keys():
+        most, _ = _PARALLEL[family(method)]
+        alone[method] = [(size, wall_s / (1.0 - most + most / width)) for size, wall_s, width in wide[method]]
     laws = {}
     for method, pairs in alone.items():
         equal = Counter(size for size, _ in pairs)

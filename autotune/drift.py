@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 import statistics
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -44,12 +45,14 @@ def drift(tasks: Sequence[Task], records: Sequence[TaskRecord], laws: Mapping[Me
 def note(tuning: Tuning, tasks: Sequence[Task], records: Sequence[TaskRecord], *, workers: int, cores: int) -> str:
     """Return one sentence where the times of a run are not what its tuning predicts; else an empty text.
 
-    A run with more workers than cores says nothing: its tasks wait for each other.
+    A run with more workers than cores says nothing: its tasks wait for each other. Nor does one with fewer: its tasks
+    have the machine to themselves.
     """
-    seen = drift(tasks, records, {tuning.method: tuning.law}) if workers <= cores else None
+    usual = min(cores, len(tasks))
+    seen = drift(tasks, records, {tuning.method: tuning.law}) if workers == usual else None
     if seen is None or not seen.notable:
         return ""
     return (
-        f"tasks took {seen.factor:.2g} times what the tuning of {tuning.created[:10]} predicts;"
-        f" check it with `autotune tunings verify '{tuning.method.method}'`"
+        f"tasks took {seen.factor:.2g} times what the tuning of {tuning.created[:10]} predicts; check it with"
+        f" `autotune tunings verify {shlex.quote(str(tuning.method))}`"
     )

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import TYPE_CHECKING
 
-from autotune import compare
+from autotune import confirm
 from autotune import policy as policies
 from autotune.planning import Plan
 from autotune.progress import duration
@@ -37,6 +37,7 @@ _FINDINGS = {
     "slower": "the winner of the search turned out slower than the default, which is used",
     "cannot tell": "the winner of the search was not shown to be faster than the default, which is used",
 }
+_MOST_SHARES = 3  # of importances, where only the largest are said
 _MATCHES = {
     "exact": "measured on this machine for this very method",
     "near": "measured on this machine for a related method, whose parameters are the best that are known for this one",
@@ -99,7 +100,7 @@ def _verdict(evidence: Evidence) -> list[str]:
 
 def _detectable(evidence: Evidence) -> str:
     timed = [pair for pair in evidence.pairs if finite(pair.default_s) and finite(pair.tuned_s)]
-    least = compare.paired([pair.default_s for pair in timed], [pair.tuned_s for pair in timed]).detectable
+    least = confirm.compared(timed, confirm.CONFIDENCE).detectable
     if not math.isfinite(least):
         return "so few pairs cannot show any difference"
     return f"a speed-up of {1.0 + least:.3g} or more would have shown in such pairs, four times out of five"
@@ -108,7 +109,8 @@ def _detectable(evidence: Evidence) -> str:
 def _noise(evidence: Evidence) -> list[str]:
     if not finite(evidence.noise):
         return ["noise: it was not measured"]
-    runs = f", from {count(len(evidence.noise_s), 'run')}" if evidence.noise_s else ""
+    total = sum(map(len, evidence.noise_s))
+    runs = f", from {count(total, 'run')} of the default" if total else ""
     return _wrapped(
         f"noise: the same run takes {100 * evidence.noise:.1f} % more or less from one time to the next{runs}; a single"
         f" trial within {200 * evidence.noise:.1f} % of the default says nothing"
@@ -194,10 +196,11 @@ def choice_words(plan: Plan, *, work: Workload, machine: Machine, forecast: Simu
     blocks = {
         "machine": [_machine(machine)],
         "tuning": _match(plan),
+        "what its calibration found": _found(plan),
         "parameters": [*_given(plan, defaults), *_overridden(plan.policy, composed)],
         count(len(work.tasks), "task"): [line for sentence in does for line in _wrapped(sentence)],
     }
-    return "\n".join(line for title, lines in blocks.items() for line in _block(title, lines))
+    return "\n".join(line for title, lines in blocks.items() if lines for line in _block(title, lines))
 
 
 def _machine(machine: Machine) -> str:
@@ -216,6 +219,15 @@ def _match(plan: Plan) -> list[str]:
     source = [f"from {chosen.source}"] if chosen.source else []
     # A command to copy, a path: not to be broken over lines.
     return [*_wrapped(meaning), chosen.reason, *source]
+
+
+def _found(plan: Plan) -> list[str]:
+    if plan.tuning is None or plan.chosen.match not in ("exact", "near", "given"):
+        return []
+    evidence = plan.tuning.evidence
+    shares = [f"{name} {100 * share:.0f} %" for name, share in list(evidence.importances.items())[:_MOST_SHARES]]
+    mattered = f"of the differences between trials came from {listed(shares)}" if shares else ""
+    return [*_verdict(evidence), *_wrapped(mattered)]
 
 
 def _given(plan: Plan, defaults: Mapping[str, Parameter]) -> list[str]:

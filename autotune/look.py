@@ -1,7 +1,7 @@
 """The first look of a calibration: which workloads fit the budget, how noisy the machine is, what tasks cost.
 
 Rules: only the default is run, and single tasks at other widths. The runs repeat, one workload after the other, so that
-their scatter is that of runs minutes apart.
+their scatter is that of runs some time apart.
 """
 
 from __future__ import annotations
@@ -9,7 +9,8 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import NamedTuple
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 from autotune.errors import InputError, TaskError
 from autotune.instances import Instance
@@ -19,6 +20,7 @@ from autotune.timing import Budget, Timed, Timing
 LOOK_SHARE = 0.25  # of the budget
 TOO_LONG = 1.5  # times what is allowed: then the rung before is taken
 LEAST_NOISE = 0.005  # no machine repeats its times better than that for long
+UNKNOWN_NOISE = 0.05
 
 
 class Looked(NamedTuple):
@@ -27,7 +29,7 @@ class Looked(NamedTuple):
     Attributes:
         instances: What every trial of the search runs: one of each kind.
         default_s: Wall times of the default, for each instance.
-        noise: Run-to-run coefficient of variation of these.
+        noise: Run-to-run coefficient of variation of these; `UNKNOWN_NOISE` where nothing could be repeated.
         contention: Time of a task while all cores work over its time alone.
     """
 
@@ -65,27 +67,67 @@ def look(
         else:
             instances.append(taken[0])
             firsts.append(taken[1])
-    default = timing.policy({}, instances)
     times = [[first.wall_s] for first in firsts]
     for _ in range(1, repeats):
         if budget.beyond(LOOK_SHARE, sum(first.wall_s for first in firsts)):
             break
         for instance, of_instance in zip(instances, times, strict=True):
-            of_instance.append(timing.run(instance, default, learn=True).wall_s)
+            of_instance.append(timing.run(instance, timing.policy({}, instance), learn=True).wall_s)
     probed = probe(
-        instances,
+        instances[0],
         firsts[0].records,
-        plan=default,
+        plan=timing.policy({}, instances[0]),
         machine=timing.machine,
         run=lambda instance, plan: timing.run(instance, plan, learn=False),
         enough=lambda: budget.beyond(LOOK_SHARE),
     )
-    timing.learn([task for task, _ in probed.wide], [record for _, record in probed.wide])
+    timing.learn(instances[0], probed.wide)
+    # As long as while all cores work, which is what the law is about.
+    alone = [replace(record, wall_s=probed.contention * record.wall_s) for record in probed.alone]
+    timing.learn(instances[0], alone)
     return Looked(
         instances=tuple(instances),
-        default_s=tuple(tuple(of_instance) for of_instance in times),
-        noise=max(LEAST_NOISE, pooled_noise(times)),
+        default_s=tuple(map(tuple, times)),
+        noise=pooled_noise(times),
         contention=probed.contention,
+    )
+
+
+def note(looked: Looked, timing: Timing) -> dict[str, Any]:
+    """Return what `recalled` needs to go on after an interruption; JSON values."""
+    return {
+        "tasks": {instance.name: [task.number for task in instance.tasks] for instance in looked.instances},
+        "samples": timing.samples(),
+        "default_s": looked.default_s,
+        "noise": looked.noise,
+        "contention": looked.contention,
+    }
+
+
+def recalled(noted: Mapping[str, Any], ladders: Mapping[str, Iterator[Instance]], timing: Timing) -> Looked:
+    """Return what was seen before an interruption; the timing learns again what it had learned then.
+
+    Args:
+        noted: What `note` returned.
+        ladders: The same workloads, not yet taken from.
+        timing: Of the new process.
+    """
+    instances = []
+    samples = dict(noted["samples"])
+    for ladder in ladders.values():
+        for offered in ladder:
+            # A ladder was climbed from its beginning; one's own input was offered several times.
+            if offered.name not in samples:
+                break
+            timing.recall(offered, samples.pop(offered.name))
+            if offered.name in noted["tasks"]:
+                numbers = set(noted["tasks"][offered.name])
+                instances.append(replace(offered, tasks=tuple(t for t in offered.tasks if t.number in numbers)))
+    return Looked(
+        instances=tuple(instances),
+        default_s=tuple(map(tuple, noted["default_s"])),
+        noise=noted["noise"],
+        contention=noted["contention"],
     )
 
 
@@ -110,7 +152,7 @@ def pooled_noise(times_s: Sequence[Sequence[float]]) -> float:
         logs = [math.log(seconds) for seconds in of_instance]
         squares += sum((log - statistics.fmean(logs)) ** 2 for log in logs)
         freedom += len(logs) - 1
-    return math.sqrt(squares / freedom) if freedom else 0.0
+    return max(LEAST_NOISE, math.sqrt(squares / freedom)) if freedom else UNKNOWN_NOISE
 
 
 def _climbed(
@@ -123,7 +165,7 @@ def _climbed(
         if not (must and taken is None) and timing.predicted_s(rung) > allowed_s:
             break
         try:
-            timed = timing.run(rung, timing.policy({}, [rung]), learn=True)
+            timed = timing.run(rung, timing.policy({}, rung), learn=True)
         except (InputError, TaskError) as error:
             if must and taken is None:
                 raise

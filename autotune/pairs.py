@@ -1,18 +1,26 @@
 """Runs pairs: the default and another policy, one right after the other, in random order, until the answer is clear.
 
-Rules: instances take turns; what was measured before an interruption counts. `confirm.py` says when it is clear.
+Rules: instances take turns; what was measured before an interruption counts. `confirm.py` says when it is clear. An
+instance on which the default fails is left out; a winner that fails, or takes far longer, has lost.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from autotune import confirm
+from autotune.errors import AutotuneError
 from autotune.instances import Instance
 from autotune.records import Pair
-from autotune.timing import Budget, Timed, Timing
+from autotune.timing import Budget, OutOfTimeError, Timed, Timing
 from autotune.types import Parameters
+
+FAR_SLOWER = 4.0  # times the default, after which a run of the winner is stopped
+
+
+class LostError(AutotuneError):
+    """The winner failed, or took far longer than the default."""
 
 
 def measure(
@@ -39,19 +47,54 @@ def measure(
         say: Called with one line for each pair.
         on_pair: Called with all pairs after each.
         on_default: Called with each run of the default.
+
+    Raises:
+        LostError: The winner failed on an instance.
     """
-    while not confirm.settled(pairs):
-        instance = instances[len(pairs) % len(instances)]
+    usable = list(instances)
+    while usable and not confirm.settled(pairs):
+        instance = usable[len(pairs) % len(usable)]
         before = [pair.default_s + pair.tuned_s for pair in pairs if pair.workload == instance.name]
         if (before[-1] if before else 2 * timing.predicted_s(instance)) > budget.left_s:
             break
-        plans = [timing.policy(chosen, [instance]) for chosen in ({}, parameters)]
-        wall_s = {}
-        for side in order.sample((0, 1), 2):
-            timed = timing.run(instance, plans[side], learn=False)
-            wall_s[side] = timed.wall_s
-            if side == 0:
-                on_default(instance, timed)
-        pairs.append(Pair(workload=instance.name, default_s=wall_s[0], tuned_s=wall_s[1]))
-        say(f"  pair {len(pairs)}, {instance.name}: default {wall_s[0]:.2f} s, winner {wall_s[1]:.2f} s")
+        sides = order.sample((False, True), 2)
+        try:
+            walls = dict(_runs(instance, parameters, sides, timing=timing, on_default=on_default))
+        except OutOfTimeError:
+            break
+        except _DefaultFailedError as error:
+            say(f"  {instance.name} is left out: {error}")
+            usable.remove(instance)
+            pairs[:] = [pair for pair in pairs if pair.workload != instance.name]
+            continue
+        pairs.append(Pair(workload=instance.name, default_s=walls[False], tuned_s=walls[True]))
+        say(f"  pair {len(pairs)}, {instance.name}: default {walls[False]:.2f} s, winner {walls[True]:.2f} s")
         on_pair(pairs)
+
+
+class _DefaultFailedError(AutotuneError):
+    """The default failed on an instance."""
+
+
+def _runs(
+    instance: Instance,
+    parameters: Parameters,
+    sides: Sequence[bool],
+    *,
+    timing: Timing,
+    on_default: Callable[[Instance, Timed], None],
+) -> Iterator[tuple[bool, float]]:
+    """Yield whether it was the winner, and its wall time."""
+    default_s = timing.predicted_s(instance)
+    for tuned in sides:
+        plan = timing.policy(parameters if tuned else {}, instance)
+        try:
+            timed = timing.run(instance, plan, learn=False, limit_s=FAR_SLOWER * default_s if tuned else None)
+        except OutOfTimeError:
+            raise
+        except AutotuneError as error:
+            raise (LostError if tuned else _DefaultFailedError)(f"{instance.name}: {error}") from error
+        if not tuned:
+            default_s = timed.wall_s
+            on_default(instance, timed)
+        yield tuned, timed.wall_s

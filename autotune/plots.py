@@ -42,7 +42,7 @@ def schedule(records: Sequence[TaskRecord], *, cores: int, title: str, path: Pat
         InputError: Matplotlib is not installed or does not know the file's ending.
         ResourceError: The file cannot be written.
     """
-    with _figure(path, size=(9, min(1.5 + 0.3 * cores, 12)), dpi=120) as figure:
+    with _figure(size=(9, min(1.5 + 0.3 * cores, 12))) as figure:
         from matplotlib.patches import Patch
 
         axes = figure.subplots()
@@ -69,6 +69,7 @@ def schedule(records: Sequence[TaskRecord], *, cores: int, title: str, path: Pat
             ylim=(0, cores * 1.12),
             yticks=range(0, cores + 1, max(1, cores // 8)),
         )
+        _save(figure, path, 120)
 
 
 def calibration(tuning: Tuning, path: Path) -> None:
@@ -77,7 +78,7 @@ def calibration(tuning: Tuning, path: Path) -> None:
     A PNG is 1200 x 900 pixels. Raises as `schedule`.
     """
     evidence, here = tuning.evidence, tuning.machine
-    with _figure(path, size=(12, 9), dpi=100) as figure:
+    with _figure(size=(12, 9)) as figure:
         figure.suptitle(
             f"{tuning.method}\n{here.cpu_model}, {count(here.cores, 'core')} - {tuning.created[:10]}", fontsize=13
         )
@@ -87,11 +88,22 @@ def calibration(tuning: Tuning, path: Path) -> None:
         _draw_cells(cells, tuning)
         _draw_importances(importances, evidence.importances)
         _draw_pairs(pairs, evidence)
+        _save(figure, path, 100)
+
+
+def check(path: Path) -> None:
+    """Raise what drawing to a file would raise for want of matplotlib, of a known ending or of a folder."""
+    with _figure(size=(1, 1)) as figure:
+        known = figure.canvas.get_supported_filetypes()
+    if path.suffix.removeprefix(".").lower() not in known:
+        raise InputError(f"{path} cannot be drawn: its ending must be one of {', '.join(sorted(known))}")
+    if not path.parent.is_dir():
+        raise ResourceError(f"{path} cannot be written: there is no folder {path.parent}")
 
 
 @contextmanager
-def _figure(path: Path, *, size: tuple[float, float], dpi: int) -> Iterator[Any]:
-    """Give a figure of a size in inches to draw on, and write it to a file at the end; raises as `schedule`."""
+def _figure(*, size: tuple[float, float]) -> Iterator[Any]:
+    """Give a figure of a size in inches to draw on; raises InputError without matplotlib."""
     try:
         import matplotlib as mpl
     except ImportError as error:
@@ -104,7 +116,6 @@ def _figure(path: Path, *, size: tuple[float, float], dpi: int) -> Iterator[Any]
         # A $ in a name is no formula.
         with mpl.rc_context({"text.parse_math": False}):
             yield figure
-            _save(figure, path, dpi)
     finally:
         plt.close(figure)
 
@@ -190,16 +201,19 @@ def _draw_cells(axes: Any, tuning: Tuning) -> None:
     from matplotlib.patches import Rectangle
 
     trials = tuning.evidence.trials
-    axes.set(title="Best speed-up by workers and threads", xlabel="tasks at once", ylabel="threads each")
+    axes.set(title="Best speed-up and tasks per second", xlabel="tasks at once", ylabel="threads each")
     if not trials:
         axes.set(xticks=[], yticks=[])
         _say(axes, "no trials")
         return
     columns, rows = sorted({trial.workers for trial in trials}), sorted({trial.width for trial in trials})
     best: dict[tuple[int, int], float] = {}
+    rates: dict[tuple[int, int], float] = {}
     for trial in trials:
         cell = (columns.index(trial.workers), rows.index(trial.width))
         best[cell] = max(best.get(cell, 0.0), 0.0 if trial.state == "failed" else trial.speed_up)
+        if trial.state == "done" and len(trial.wall_s) == len(tuning.evidence.search_tasks) and sum(trial.wall_s) > 0:
+            rates[cell] = max(rates.get(cell, 0.0), sum(tuning.evidence.search_tasks) / sum(trial.wall_s))
     # Of logarithms, the same on both sides: half as fast is as strong a colour as twice as fast.
     span = max([math.log(_LEAST_FACTOR), *(abs(math.log(value)) for value in best.values() if value)])
     axes.set_facecolor("#ececec")
@@ -215,7 +229,9 @@ def _draw_cells(axes: Any, tuning: Tuning) -> None:
             else:
                 axes.add_patch(Rectangle(corner, 1, 1, fc="#ececec", ec="#c4c4c4", hatch="///", lw=0))
             if value is not None:
-                text, ink = f"{value:.2f}" if value else "failed", "white" if abs(strength) > _WHITE_TEXT else "black"
+                rate = f"\n{rates[x, y]:.3g} tasks/s" if (x, y) in rates and upright else ""
+                text = f"{value:.2f}×{rate}" if value else "failed"
+                ink = "white" if abs(strength) > _WHITE_TEXT else "black"
                 axes.text(x, y, text, ha="center", va="center", fontsize=size, rotation=turn, color=ink)
     for trial, style in _outlined(tuning):
         corner = (columns.index(trial.workers) - 0.46, rows.index(trial.width) - 0.46)

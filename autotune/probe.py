@@ -25,15 +25,17 @@ class Probed:
 
     Attributes:
         contention: Time while all cores work over the time alone, both at one core; at least 1.
-        wide: Tasks, and what happened to them at larger widths, every core at work.
+        wide: What happened to tasks at larger widths, every core at work.
+        alone: What happened to tasks at one core, the others idle.
     """
 
     contention: float
-    wide: tuple[tuple[Task, TaskRecord], ...]
+    wide: tuple[TaskRecord, ...]
+    alone: tuple[TaskRecord, ...]
 
 
 def probe(
-    instances: Sequence[Instance],
+    instance: Instance,
     loaded: Sequence[TaskRecord],
     *,
     plan: Policy,
@@ -44,36 +46,36 @@ def probe(
     """Return what single tasks cost.
 
     Args:
-        instances: The tasks; their numbers count within each.
-        loaded: Records of the first instance, run with `plan` and all cores at work.
+        instance: The tasks.
+        loaded: Their records, run with `plan` and all cores at work.
         plan: The policy whose workers, width and order are varied.
         machine: Its cores bound the widths.
         run: Runs an instance.
         enough: Asked before each run whether time is up.
     """
-    chosen = list(_representatives(instances[0].tasks))
+    chosen = list(_representatives(instance.tasks))
     loaded_s: dict[TaskSize, list[float]] = {}
-    sizes = {task.number: task.size for task in instances[0].tasks}
+    sizes = {task.number: task.size for task in instance.tasks}
     for record in loaded:
         if record.width == 1:
             loaded_s.setdefault(sizes[record.number], []).append(record.wall_s)
     factors: list[float] = []
-    wide: list[tuple[Task, TaskRecord]] = []
+    wide: list[TaskRecord] = []
+    alone: list[TaskRecord] = []
     for tasks in chosen:
         width = 1
         while width <= machine.cores and not enough():
             # At width 1 alone; above, as many at once as the cores hold.
             at_once = 1 if width == 1 else max(1, machine.cores // width)
-            two = replace(instances[0], tasks=tasks[: 2 * at_once])
+            two = replace(instance, tasks=tasks[: 2 * at_once])
             records = run(two, _narrowed(plan, workers=at_once, width=width)).records
             fastest = min(records, key=lambda record: record.wall_s)
-            if width > 1:
-                wide.append((next(task for task in tasks if task.number == fastest.number), fastest))
-            elif tasks[0].size in loaded_s:
+            (wide if width > 1 else alone).append(fastest)
+            if width == 1 and tasks[0].size in loaded_s:
                 factors.append(statistics.median(loaded_s[tasks[0].size]) / fastest.wall_s)
             width *= 2
     mean = math.exp(statistics.fmean(map(math.log, factors))) if factors else 1.0
-    return Probed(contention=min(MOST_CONTENTION, max(1.0, mean)), wide=tuple(wide))
+    return Probed(contention=min(MOST_CONTENTION, max(1.0, mean)), wide=tuple(wide), alone=tuple(alone))
 
 
 def _representatives(tasks: Sequence[Task]) -> Iterator[tuple[Task, ...]]:

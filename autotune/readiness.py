@@ -16,7 +16,8 @@ from autotune.types import Machine
 
 LOOK_S = 1.0
 BUSY_SHARE = 0.15  # of the usable cores that other programs may use
-FATAL = frozenset({"CPU quota", "heat", "clock", "memory", "swap", "pinning"})  # topics of `autotune doctor`
+THROTTLED_SHARE = 0.05  # of the control group's scheduling periods
+FATAL = frozenset({"heat", "clock", "memory", "swap", "pinning"})  # topics of `autotune doctor`
 NOTED = frozenset({"steal"})
 
 
@@ -41,9 +42,15 @@ def check(
         ResourceError: The machine is loaded, throttled or short of memory, and `force` was not given.
     """
     faults = []
+    before = _periods(root)
     shares = (busy_shares or _busy_shares)(LOOK_S)
+    after = _periods(root)
+    throttled, periods = after[0] - before[0], after[1] - before[1]
+    if periods and throttled / periods > THROTTLED_SHARE:
+        faults.append("the control group's CPU quota is used up; stop what else runs in it, or raise the quota")
     busy = sum(shares) / max(1, len(shares))
-    if busy > BUSY_SHARE:
+    # Under a quota the processors are shared with other groups, whose work takes nothing from this one's share.
+    if busy > BUSY_SHARE and not machine.cores_limited_by.startswith("cgroup"):
         faults.append(f"other programs use {busy:.0%} of the cores; stop them or wait until they are done")
     for finding in doctor.examine(machine, root=root):
         if finding.severity == "warning" and finding.topic in FATAL:
@@ -54,6 +61,13 @@ def check(
         raise ResourceError(f"measurements taken now would mislead: {'; '.join(faults)} (or measure with --force)")
     for fault in faults:
         say(f"warning: {fault}")
+
+
+def _periods(root: Path) -> tuple[float, float]:
+    """Return scheduling periods in which a control group of ours was stopped, and all of them."""
+    groups = [reading.read_table(folder / "cpu.stat") for _, folder in reading.cgroup_folders("cpu", root)]
+    counts = [(group.get("nr_throttled", 0.0), group.get("nr_periods", 0.0)) for group in groups]
+    return sum(one for one, _ in counts), sum(other for _, other in counts)
 
 
 def _busy_shares(seconds: float) -> list[float]:

@@ -113,12 +113,14 @@ class Evidence:
     Attributes:
         study: Name of the study.
         search_workloads: What was run in the search.
+        search_tasks: Their numbers of tasks.
+        candidate: The parameters that the search found and the pairs are of, those that are not the default's.
         pairs: The confirmation, on workloads that the search did not see; empty where the default won the search.
         speed_up: Geometric mean of default over winner.
         interval: 95 % confidence interval of the speed-up; None where there are too few pairs.
         verdict: `faster`, `same`, `slower` or `cannot tell`; the winner is stored only where it is `faster`.
         noise: Run-to-run coefficient of variation of the default on this machine.
-        noise_s: Wall times of the default, one after the other, that say so.
+        noise_s: All wall times of the default in look and search, by search workload.
         trials: Configurations of the search, in order.
         importances: Share of the differences between trials that each parameter explains; empty if too few trials.
         stopped: Why the search ended.
@@ -130,12 +132,14 @@ class Evidence:
 
     study: str
     search_workloads: tuple[str, ...]
+    search_tasks: tuple[int, ...]
+    candidate: Mapping[str, Parameter]
     pairs: tuple[Pair, ...]
     speed_up: float
     interval: tuple[float, float] | None
     verdict: str
     noise: float
-    noise_s: tuple[float, ...]
+    noise_s: tuple[tuple[float, ...], ...]
     trials: tuple[Trial, ...]
     importances: Mapping[str, float]
     stopped: str

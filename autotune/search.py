@@ -9,18 +9,20 @@ was killed goes on where it was, and `optuna-dashboard` can look at it.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import statistics
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from autotune import gains, policy
-from autotune.errors import AutotuneError, InputError
+from autotune.errors import AutotuneError, InputError, TaskError
 from autotune.hookspecs import Strategy
 from autotune.instances import Instance
 from autotune.records import Trial
 from autotune.timing import Timed, TooSlowError
 from autotune.types import Context, Parameter, Parameters, Policy
+from autotune.wording import at_once
 
 if TYPE_CHECKING:
     import optuna
@@ -32,6 +34,9 @@ REFERENCE_EVERY = 5  # trials between two runs of the default
 LAST_REFERENCES = 3  # runs of the default whose median a trial is held against
 PATIENCE = 2.0  # times the default's wall time after which a run is stopped
 _STATES = {"done": "COMPLETE", "pruned": "PRUNED", "failed": "FAIL"}
+
+
+_Identity: TypeAlias = tuple[Policy, ...]
 
 
 class Proposal(NamedTuple):
@@ -48,7 +53,8 @@ class Search:
         study: Optuna's, made by `opened`; trials in it count.
         strategies: All that are applied.
         searched: Those whose parameters are searched.
-        context: For them.
+        context: For them, without a number of tasks.
+        policy_of: What parameters come to for an instance.
         instances: What every trial runs, cheapest first.
         default_s: Wall times of the default so far, for each instance, oldest first.
         noise: Run-to-run coefficient of variation.
@@ -59,6 +65,7 @@ class Search:
         instances: As given.
         noise: As given.
         defaults: Parameters of the default.
+        references: Wall times of the default on each instance, oldest first.
         trials: What was tried, in order.
         stopped: Why the search ended.
     """
@@ -70,22 +77,25 @@ class Search:
         strategies: Sequence[Strategy],
         searched: Sequence[Strategy],
         context: Context,
+        policy_of: Callable[[Mapping[str, Parameter], Instance], Policy],
         instances: Sequence[Instance],
         default_s: Sequence[Sequence[float]],
         noise: float,
         run: Callable[[Instance, Policy, float], Timed],
         say: Callable[[str], None],
     ) -> None:
-        self._study, self._strategies, self._context = study, strategies, context
+        self._study, self._strategies, self._context, self._policy_of = study, strategies, context, policy_of
         self.instances, self.noise = instances, noise
-        self._references = [list(times) for times in default_s]
+        self.references = [list(times) for times in default_s]
         self._since_reference = 0
         self._run, self._say = run, say
         self._space = space(searched, context)
         self.defaults = policy.default_parameters(searched, context)
-        self._measured: dict[Policy, Trial] = {}
+        self._measured: dict[_Identity, Trial] = {}
+        self._logs: dict[int, list[float]] = {}  # of the speed-up on each instance, by number of trial
         self.trials: list[Trial] = []
         self.stopped = ""
+        self._state, self._walls = "done", tuple[float, ...]()
         self._recall()
 
     def run(self, proposals: Sequence[Proposal], *, most: int, enough: Callable[[float], bool]) -> None:
@@ -96,7 +106,7 @@ class Search:
             most: Most trials.
             enough: Whether a trial that takes so many seconds would exceed the time allowed.
         """
-        waiting = [p for p in proposals if self._policy(p.parameters) not in self._measured]
+        waiting = [p for p in proposals if self._identity(p.parameters) not in self._measured]
         for parameters, source in waiting:
             self._study.enqueue_trial(parameters, user_attrs={"source": source}, skip_if_exists=True)
         repeats = 0
@@ -114,7 +124,7 @@ class Search:
                 and len(self.trials) >= gains.LEAST_TRIALS
                 and gains.expected_gain(self.trials) < self.noise / 2
             ):
-                self.stopped = "trying as many again would gain less than the noise"
+                self.stopped = "as many trials again would be expected to gain less than half the noise"
             else:
                 if self._since_reference >= REFERENCE_EVERY:
                     self._refer()
@@ -123,39 +133,28 @@ class Search:
     @property
     def default_s(self) -> list[float]:
         """Wall time of the default on each instance, as measured lately."""
-        return [statistics.median(times[-LAST_REFERENCES:]) for times in self._references]
+        return [statistics.median(times[-LAST_REFERENCES:]) for times in self.references]
 
     def best(self, count: int) -> list[Trial]:
         """Return the fastest trials that ran to their end, fastest first; equal policies once."""
         done = [trial for trial in self._measured.values() if trial.state == "done"]
         return sorted(done, key=lambda trial: -trial.speed_up)[:count]
 
-    def add(self, parameters: Parameters, plan: Policy, *, speed_up: float) -> None:
+    def add(self, parameters: Parameters, *, speed_up: float) -> None:
         """Add a configuration that was measured in the final only; one that is known stays as it is."""
-        if plan not in self._measured:
-            self._keep(
-                Trial(
-                    parameters=parameters,
-                    source="final",
-                    state="done",
-                    workers=plan.workers,
-                    width=plan.width,
-                    wall_s=(),
-                    speed_up=speed_up,
-                ),
-                plan,
-            )
+        if self._identity(parameters) not in self._measured:
+            self._keep(self._trial(parameters, "final", "done", (), [math.log(speed_up)]), [])
 
     def sparing(self, parameters: Mapping[str, Parameter]) -> Parameters:
         """Return the parameters with only those changes that the trials give a reason for; see `gains.sparing`."""
         return gains.sparing(parameters, self.trials, self.defaults, self.noise)
 
     def _refer(self) -> None:
-        """Run the default once more."""
+        """Run the default once more; one failure says nothing of the others."""
         self._since_reference = 0
-        default = self._policy(self.defaults)
-        for instance, times in zip(self.instances, self._references, strict=True):
-            times.append(self._run(instance, default, math.inf).wall_s)
+        for instance, times in zip(self.instances, self.references, strict=True):
+            with contextlib.suppress(TooSlowError, TaskError):
+                times.append(self._run(instance, self._policy_of(self.defaults, instance), math.inf).wall_s)
 
     # --- one trial ---------------------------------------------------------------------------------------------------
 
@@ -164,69 +163,83 @@ class Search:
         import optuna
 
         asked = self._study.ask(self._space)
-        source = asked.user_attrs.get("source", "search")
         parameters: Parameters = dict(asked.params)
-        plan = self._policy(parameters)
-        known = self._measured.get(plan)
-        trial = known or self._tried(asked, parameters, plan, source)
+        known = self._measured.get(self._identity(parameters))
+        logs = [] if known else self._tried(asked, parameters)
+        trial = known or self._trial(parameters, _source(asked.user_attrs), self._state, self._walls, logs)
         # One attribute: each is a write to the disk.
-        kept = {"wall_s": list(trial.wall_s), "speed_up": trial.speed_up, "state": trial.state}
-        asked.set_user_attr("measured", {**kept, "repeated": known is not None})
+        kept = {"wall_s": list(trial.wall_s), "logs": logs, "state": trial.state, "repeated": known is not None}
+        asked.set_user_attr("measured", kept)
         state = optuna.trial.TrialState[_STATES[trial.state]]
         self._study.tell(asked, -math.log(trial.speed_up) if trial.state == "done" else None, state=state)
         if known is None:
             self._since_reference += 1
-            self._keep(trial, plan)
+            self._keep(trial, logs)
             self._say(f"  trial {len(self.trials):2d}: {self.line(trial)}")
         return known is None
 
-    def _tried(self, asked: optuna.Trial, parameters: Parameters, plan: Policy, source: str) -> Trial:
-        walls: list[float] = []
-        state = "done"
-        best = max((trial.speed_up for trial in self.best(1)), default=1.0)
+    def _tried(self, asked: optuna.Trial, parameters: Parameters) -> list[float]:
+        """Run a trial; return the logarithms of its speed-ups, and leave its state and wall times behind."""
+        self._state, self._walls = "done", tuple[float, ...]()
+        logs: list[float] = []
+        best = self._best_logs()
         for step, instance in enumerate(self.instances):
             default_s = self.default_s[step]
+            limit_s = PATIENCE * default_s / math.exp(max(0.0, best[step]))
             try:
-                timed = self._run(instance, plan, PATIENCE * default_s / best)
+                timed = self._run(instance, self._policy_of(parameters, instance), limit_s)
             except InputError:
                 raise
             except TooSlowError:
-                walls.append(PATIENCE * default_s / best)
-                state = "pruned"
+                self._state, wall_s = "pruned", limit_s
             except AutotuneError as error:
                 self._say(f"  failed: {error}")
-                state, walls = "failed", []
+                self._state, self._walls = "failed", ()
+                return []
             else:
-                walls.append(timed.wall_s)
-                if source == "default":
-                    self._references[step].append(timed.wall_s)
+                wall_s = timed.wall_s
                 asked.set_constraint(f"memory of workload {step + 1}", timed.peak_gib / timed.budget_gib - 1.0)
-            if state != "done":
+                if asked.user_attrs.get("source") == "default":
+                    self.references[step].append(wall_s)
+            self._walls = (*self._walls, wall_s)
+            logs.append(math.log(default_s / wall_s))
+            if self._state != "done":
                 break
-            slower = math.log(best) - math.log(self._speed_up(walls))
-            asked.report(-math.log(self._speed_up(walls)), step)
-            if slower > CLEARLY_SLOWER + 3 * self.noise and step + 1 < len(self.instances):
-                state = "pruned"
+            asked.report(-statistics.fmean(logs), step)
+            # Held against the best on the same workloads: they do not gain alike.
+            behind = statistics.fmean(best[: step + 1]) - statistics.fmean(logs)
+            if behind > CLEARLY_SLOWER + 3 * self.noise and step + 1 < len(self.instances):
+                self._state = "pruned"
                 break
+        return logs
+
+    def _best_logs(self) -> list[float]:
+        """Return the logarithm of the best trial's speed-up on each instance; zeros before there is one."""
+        best = self.best(1)
+        logs = self._logs.get(self.trials.index(best[0]), []) if best else []
+        return logs if len(logs) == len(self.instances) else [0.0] * len(self.instances)
+
+    def _trial(
+        self, parameters: Parameters, source: str, state: str, walls: Sequence[float], logs: Sequence[float]
+    ) -> Trial:
+        plan = policy.compose(self._strategies, parameters, self._context)
         return Trial(
             parameters=parameters,
             source=source,
             state=state,
-            workers=plan.workers,
+            workers=at_once(plan),
             width=plan.width,
             wall_s=tuple(walls),
-            speed_up=self._speed_up(walls) if walls else 0.0,
+            speed_up=math.exp(statistics.fmean(logs)) if logs else 0.0,
         )
 
-    def _speed_up(self, walls: Sequence[float]) -> float:
-        ratios = [math.log(default / wall) for default, wall in zip(self.default_s, walls, strict=False)]
-        return math.exp(sum(ratios) / len(ratios))
+    def _identity(self, parameters: Mapping[str, Parameter]) -> _Identity:
+        """Return the policies that parameters come to: equal ones are measured once."""
+        return tuple(self._policy_of(parameters, instance) for instance in self.instances)
 
-    def _policy(self, parameters: Mapping[str, Any]) -> Policy:
-        return policy.compose(self._strategies, parameters, self._context)
-
-    def _keep(self, trial: Trial, plan: Policy) -> None:
-        self._measured[plan] = trial
+    def _keep(self, trial: Trial, logs: list[float]) -> None:
+        self._measured[self._identity(trial.parameters)] = trial
+        self._logs[len(self.trials)] = logs
         self.trials.append(trial)
 
     def _recall(self) -> None:
@@ -236,29 +249,25 @@ class Search:
         for found in self._study.get_trials(deepcopy=False):
             if found.state == optuna.trial.TrialState.RUNNING:
                 self._study.tell(found.number, state=optuna.trial.TrialState.FAIL)
-                if found.params:
-                    # Else `run` would take a proposal that was interrupted for one that was tried.
-                    source = found.user_attrs.get("source", "search")
-                    self._study.enqueue_trial(found.params, user_attrs={"source": source})
+                if found.params and not found.user_attrs.get("again"):
+                    # Else `run` would take a proposal that was interrupted for one that was tried. Once: it may be what
+                    # ended the calibration.
+                    again = {"source": _source(found.user_attrs), "again": True}
+                    self._study.enqueue_trial(found.params, user_attrs=again)
             elif not found.user_attrs.get("measured", {"repeated": True})["repeated"]:
                 measured = found.user_attrs["measured"]
-                plan = self._policy(found.params)
-                trial = Trial(
-                    parameters=dict(found.params),
-                    source=found.user_attrs.get("source", "search"),
-                    state=measured["state"],
-                    workers=plan.workers,
-                    width=plan.width,
-                    wall_s=tuple(measured["wall_s"]),
-                    speed_up=measured["speed_up"],
-                )
-                self._keep(trial, plan)
+                state, walls, logs = (measured[name] for name in ("state", "wall_s", "logs"))
+                self._keep(self._trial(dict(found.params), _source(found.user_attrs), state, walls, logs), logs)
 
     def line(self, trial: Trial) -> str:
         """Return a trial in a few words."""
         changed = [f"{k.partition('.')[2]}={v}" for k, v in trial.parameters.items() if v != self.defaults.get(k)]
         took = {"failed": "failed      ", "pruned": "given up    "}.get(trial.state, f"{trial.speed_up:5.2f}× speed")
         return f"{took}  {' '.join(changed) or 'the default'}"
+
+
+def _source(attributes: Mapping[str, Any]) -> str:
+    return str(attributes.get("source", "search"))
 
 
 def space(searched: Sequence[Strategy], context: Context) -> dict[str, BaseDistribution]:

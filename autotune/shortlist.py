@@ -8,8 +8,8 @@ from __future__ import annotations
 import itertools
 import math
 import random
+import time
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
 from autotune import policy
 from autotune.costs import Costs
@@ -18,9 +18,11 @@ from autotune.instances import Instance
 from autotune.records import Tuning
 from autotune.search import Proposal, space
 from autotune.simulate import simulate
-from autotune.types import Context, Machine, Method, Parameters, Policy
+from autotune.terms import family
+from autotune.types import Context, Machine, Method, Parameter, Parameters, Policy
 
 MOST_SIMULATED = 300  # policies
+MOST_SECONDS = 3.0  # of simulating
 SIMULATED = 4  # of them tried for real
 TRANSFERRED = 2
 
@@ -38,6 +40,7 @@ def simulated(
     """Return the policies with the shortest simulated time over all instances, other than the default's, best first.
 
     For each number of workers and width only the best: what differs otherwise is mostly within the simulator's error.
+    Takes seconds at most: what is not reached in time is not proposed.
 
     Args:
         strategies: All that are applied.
@@ -52,7 +55,7 @@ def simulated(
     defaults = policy.default_parameters(searched, context)
     default = policy.compose(strategies, defaults, context)
     found: dict[tuple[object, ...], tuple[Policy, Parameters]] = {}
-    for parameters in _combinations(searched, context, defaults, seed):
+    for parameters in _combinations(strategies, searched, context, defaults, seed):
         plan = policy.compose(strategies, parameters, context)
         # The one with the fewest changes stands for all that the simulator cannot tell apart.
         found.setdefault(_seen_by_the_simulator(plan), (plan, parameters))
@@ -74,8 +77,9 @@ def simulated(
         return total
 
     best: dict[tuple[int, int], tuple[float, int, Parameters]] = {}
+    deadline = time.monotonic() + MOST_SECONDS
     for number, (plan, parameters) in enumerate(found.values()):
-        if plan != default:
+        if plan != default and time.monotonic() < deadline:
             offered = (predicted(plan), number, parameters)
             cell = (plan.workers, plan.width)
             best[cell] = min(best.get(cell, offered), offered, key=lambda one: one[:2])
@@ -91,7 +95,16 @@ def transferred(
     A parameter that is not in the search space here keeps its default.
     """
     near = [t for t in known if t.method.program == method.program and t.parameters]
-    near.sort(key=lambda t: (t.method != method, t.machine.key != machine.key, t.method.method != method.method))
+    near.sort(
+        key=lambda t: (
+            t.method != method,
+            family(t.method) != family(method),
+            t.machine.key != machine.key,
+            t.machine.cores != machine.cores,
+            t.method.driver != method.driver,
+            t.method.basis != method.basis,
+        )
+    )
     choices = {name: getattr(distribution, "choices", ()) for name, distribution in space(searched, context).items()}
     defaults = policy.default_parameters(searched, context)
     proposals = []
@@ -102,25 +115,29 @@ def transferred(
 
 
 def _combinations(
-    searched: Sequence[Strategy], context: Context, defaults: Mapping[str, Any], seed: int
+    strategies: Sequence[Strategy],
+    searched: Sequence[Strategy],
+    context: Context,
+    defaults: Mapping[str, Parameter],
+    seed: int,
 ) -> list[Parameters]:
-    """Return combinations of all choices, fewest changes from the default first; a random part where there are many."""
-    choices = {name: getattr(distribution, "choices", ()) for name, distribution in space(searched, context).items()}
-    choices = {name: values or (defaults[name],) for name, values in choices.items()}
-    count = math.prod(len(values) for values in choices.values())
-    draw = random.Random(seed)  # noqa: S311 - a choice of configurations, not a secret
-    if count <= MOST_SIMULATED:
-        made = [dict(zip(choices, values, strict=True)) for values in itertools.product(*choices.values())]
-    else:
-        # Whatever the simulator cannot see would only dilute a random part: few changes at a time.
-        made = [dict(defaults)]
-        pairs = [
-            {a: x, b: y}
-            for (a, xs), (b, ys) in itertools.combinations(choices.items(), 2)
-            for x, y in itertools.product(xs, ys)
-        ]
-        made += [{**defaults, **pair} for pair in draw.sample(pairs, min(len(pairs), MOST_SIMULATED))]
-    return sorted(made, key=lambda parameters: sum(parameters[name] != defaults[name] for name in parameters))
+    """Return combinations of all values that the simulator can tell from the default's, fewest changes first.
+
+    Where there are too many, those with the fewest changes. A parameter that is not a choice keeps its default.
+    """
+
+    def seen(changed: Mapping[str, Parameter]) -> tuple[object, ...]:
+        return _seen_by_the_simulator(policy.compose(strategies, {**defaults, **changed}, context))
+
+    before, choices = seen({}), dict[str, list[Parameter]]()
+    for name, distribution in space(searched, context).items():
+        values = [value for value in getattr(distribution, "choices", ()) if seen({name: value}) != before]
+        if values:
+            choices[name] = [defaults[name], *values]
+    made = [{**defaults, **dict(zip(choices, v, strict=True))} for v in itertools.product(*choices.values())]
+    # Of equally many changes any may be left out, of fewer none: what several changes do, their parts show first.
+    random.Random(seed).shuffle(made)  # noqa: S311 - a choice of configurations, not a secret
+    return sorted(made, key=lambda parameters: sum(parameters[n] != defaults[n] for n in parameters))[:MOST_SIMULATED]
 
 
 def _seen_by_the_simulator(plan: Policy) -> tuple[object, ...]:

@@ -7,9 +7,9 @@ what is measured here.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import NamedTuple, Self
+from typing import NamedTuple, Self, TypeAlias
 
 from autotune import planning, policy
 from autotune.costs import Costs, fit
@@ -26,6 +26,8 @@ from autotune.records import Law, TaskRecord
 from autotune.types import Context, Machine, Method, Parameter, Policy, Task
 
 RESERVE_S = 1.5  # for storing and closing
+LEAST_RUN_S = 1.0
+Sample: TypeAlias = tuple[int, float, int]  # number of a task, wall seconds, width
 
 
 class Timed(NamedTuple):
@@ -70,6 +72,10 @@ class TooSlowError(AutotuneError):
     """A run was stopped at its limit."""
 
 
+class OutOfTimeError(TooSlowError):
+    """A run was stopped because the whole budget was used."""
+
+
 class Timing:
     """Keeps programs loaded, one pool for each environment; a context manager.
 
@@ -77,12 +83,13 @@ class Timing:
         machine: The machine.
         manager: Told about every task.
         strategies: They adapt the policy in the middle of a run, as they will later.
-        budget: No task may run longer than is left of it.
+        budget: No run may take longer than is left of it.
         laws: Fitted before.
 
     Attributes:
         machine: As given.
         strategies: As given.
+        on_run: Called after each run.
         costs: What is known of the costs so far.
         versions: Of the programs that ran.
         smallest_functions: Fewest basis functions of a task that was learned from; 0 before any.
@@ -100,8 +107,9 @@ class Timing:
     ) -> None:
         self.machine, self.strategies = machine, tuple(strategies)
         self._manager, self._budget = manager, budget
+        self.on_run: Callable[[], None] = lambda: None
         self._pools: dict[frozenset[tuple[str, str]], Pool] = {}
-        self._samples: list[tuple[Task, float, int]] = []
+        self._samples: dict[str, list[tuple[Task, float, int]]] = {}
         self.costs = Costs(laws)
         self.versions: dict[str, str] = {}
         self.smallest_functions = self.largest_functions = 0
@@ -115,26 +123,37 @@ class Timing:
 
     def laws(self) -> dict[Method, Law]:
         """Return what the times of all learned tasks fit."""
-        return fit(self._samples)
+        return fit([sample for of_instance in self._samples.values() for sample in of_instance])
 
-    def learn(self, tasks: Sequence[Task], records: Sequence[TaskRecord]) -> None:
-        """Take times of tasks into the law."""
-        if not tasks:
-            return
-        by_number = {task.number: task for task in tasks}
-        self._samples += [(by_number[r.number], r.wall_s, r.width) for r in records]
-        for functions in {task.size.functions for task in tasks}:
+    def learn(self, instance: Instance, records: Iterable[TaskRecord]) -> None:
+        """Take times of tasks into the costs and the law."""
+        self.recall(instance, [(record.number, record.wall_s, record.width) for record in records])
+
+    def recall(self, instance: Instance, samples: Iterable[Sample]) -> None:
+        """Take times of an instance's tasks into the costs and the law, as `samples` told them."""
+        by_number = {task.number: task for task in instance.tasks}
+        for number, wall_s, width in samples:
+            task = by_number[number]
+            self.costs.observe(task, wall_s=wall_s, width=width, peak_gib=0.0)
+            self._samples.setdefault(instance.name, []).append((task, wall_s, width))
+            functions = task.size.functions
             self.smallest_functions = min(self.smallest_functions or functions, functions)
             self.largest_functions = max(self.largest_functions, functions)
 
-    def context(self, instances: Sequence[Instance]) -> Context:
-        """Return what strategies may look at, for one policy that is to fit all of these instances."""
-        tasks = min(len(instance.tasks) for instance in instances)
+    def samples(self) -> dict[str, list[Sample]]:
+        """Return number, wall seconds and width of all tasks that were learned from, by the name of their instance."""
+        return {
+            name: [(task.number, wall_s, width) for task, wall_s, width in of_instance]
+            for name, of_instance in self._samples.items()
+        }
+
+    def context(self, instances: Sequence[Instance], tasks: int = 0) -> Context:
+        """Return what strategies may look at."""
         return Context(machine=self.machine, methods=instances[0].methods, tasks=tasks)
 
-    def policy(self, parameters: Mapping[str, Parameter], instances: Sequence[Instance]) -> Policy:
-        """Return what the strategies make of parameters; none are the defaults."""
-        return policy.compose(self.strategies, parameters, self.context(instances))
+    def policy(self, parameters: Mapping[str, Parameter], instance: Instance) -> Policy:
+        """Return what the strategies make of parameters for an instance, as for any run; none are the defaults."""
+        return policy.compose(self.strategies, parameters, self.context([instance], len(instance.tasks)))
 
     def predicted_s(self, instance: Instance) -> float:
         """Return the wall time to expect of the default."""
@@ -153,21 +172,26 @@ class Timing:
             instance: What is run.
             plan: How.
             learn: Its times go into the costs and the law.
-            limit_s: The run may not take longer.
+            limit_s: The run may not take longer; it never may than what is left of the budget.
 
         Raises:
             InputError: A program, method or basis set cannot be used.
             TaskError: A task failed.
             TooSlowError: The run reached its limit.
+            OutOfTimeError: It reached the end of the budget.
         """
         pool = self._pool(instance, plan)
         budget_gib = plan.memory_fraction * min(self.machine.memory_gib, available_memory_gib(self.machine))
-        fixed = planning.fixed(plan, costs=self.costs if learn else Costs(), budget_gib=budget_gib)
+        # Every run knows as much as the next one: the law so far, not what these very tasks took before.
+        fixed = planning.fixed(plan, costs=Costs(self.costs.laws()), budget_gib=budget_gib)
+        left_s = max(LEAST_RUN_S, self._budget.left_s)
         started = time.monotonic()
 
         def within_limit(seen: Snapshot) -> None:
             if limit_s is not None and seen.elapsed_s > limit_s:
                 raise TooSlowError(f"more than {limit_s:.1f} s")
+            if seen.elapsed_s > left_s:
+                raise OutOfTimeError("the budget is used up; allow more")
 
         executor = Executor(
             instance.tasks,
@@ -175,7 +199,7 @@ class Timing:
             plan=replace(fixed, strategies=self.strategies),
             machine=self.machine,
             manager=self._manager,
-            care=Care(task_limit_s=max(1.0, self._budget.left_s), fail_fast=True),
+            care=Care(task_limit_s=left_s + 1.0, fail_fast=True),
             started=started,
             on_progress=within_limit,
         )
@@ -186,10 +210,11 @@ class Timing:
             for number in pool.folders():
                 pool.stop(number, "timeout", "the run was stopped")
             pool.retire_all()
+            self.on_run()
         if execution.failed:
             raise TaskError(f"{execution.failed[0].label}: {execution.failed[0].error}")
         if learn:
-            self.learn(instance.tasks, execution.records)
+            self.learn(instance, execution.records)
         return Timed(wall_s, execution.peak_gib, budget_gib, execution.records)
 
     def _pool(self, instance: Instance, plan: Policy) -> Pool:

@@ -253,9 +253,10 @@ def version_note(tuning: Tuning, program_version: str) -> str:
     found = [_MAJOR_MINOR.match(version) for version in (tuning.program_version, program_version)]
     if not all(found) or len({match.groups() for match in found if match}) == 1:
         return ""
+    verify = f"autotune tunings verify {shlex.quote(str(tuning.method))}"
     return (
         f"the tuning was measured with {tuning.method.program} {tuning.program_version}, this is {program_version}:"
-        " something else may be faster by now; check it with `autotune tunings verify`"
+        f" something else may be faster by now; check it with `{verify}`"
     )
 
 

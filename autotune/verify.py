@@ -1,7 +1,7 @@
 """Verification of a stored tuning: does it still hold on this machine, with the programs that are there now?
 
 Rules: quick; default and tuning alternate on the confirmation's workloads, and the law is held against what the default
-took. What was found is stored only by whoever asked.
+took, for tasks of sizes that it was fitted to. What was found is stored only by whoever asked.
 """
 
 from __future__ import annotations
@@ -11,14 +11,15 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from typing import Literal
 
-from autotune import confirm, policy, study
+from autotune import confirm, policy, searches, study
 from autotune.drift import Drift, drift
 from autotune.errors import InputError
 from autotune.instances import Instance, ladders
 from autotune.look import affordable
 from autotune.manager import Manager
-from autotune.pairs import measure
+from autotune.pairs import LostError, measure
 from autotune.records import Pair, TaskRecord, Tuning
 from autotune.timing import Budget, Timed, Timing
 from autotune.types import Machine, Task
@@ -29,17 +30,19 @@ class Verification:
     """What was found.
 
     Attributes:
-        holds: The tuning is not slower than the default, and times are what its law says.
+        verdict: `holds` (not slower than the default, and times are what its law says), `fails`, or `cannot tell`.
         found: What the pairs say; None where the tuning is the default itself.
-        drift: Measured over predicted times; None where too few tasks ran.
+        drift: Measured over predicted times; None where too few tasks of the right sizes ran.
         program_version: Of the program now.
+        study: Name of the study whose workloads were run.
         tuning: The tuning, marked as verified with this version where it holds.
     """
 
-    holds: bool
+    verdict: Literal["holds", "fails", "cannot tell"]
     found: confirm.Confirmation | None
     drift: Drift | None
     program_version: str
+    study: str
     tuning: Tuning
 
 
@@ -66,48 +69,65 @@ def verify(
     tasks: list[Task] = []
     records: list[TaskRecord] = []
     pairs: list[Pair] = []
+    lost = False
 
     def keep(instance: Instance, timed: Timed) -> None:
-        shift = len(tasks)
-        tasks.extend(replace(task, number=shift + n) for n, task in enumerate(instance.tasks))
-        new = {task.number: shift + n for n, task in enumerate(instance.tasks)}
-        records.extend(replace(record, number=new[record.number]) for record in timed.records)
+        smallest, largest = tuning.evidence.smallest_functions, tuning.evidence.largest_functions
+        by_number = {task.number: task for task in instance.tasks}
+        for record in timed.records:
+            if smallest <= by_number[record.number].size.functions <= largest:
+                tasks.append(replace(by_number[record.number], number=len(tasks)))
+                records.append(replace(record, number=len(records)))
 
-    with Timing(
-        machine=machine, manager=manager, strategies=strategies, budget=budget, laws={method: tuning.law}
-    ) as timing:
+    laws = {method: tuning.law}
+    with (
+        searches.alone(),
+        Timing(machine=machine, manager=manager, strategies=strategies, budget=budget, laws=laws) as timing,
+    ):
         instances = affordable(
             ladders(chosen, chosen.confirm, choice), timing=timing, allowed_s=budget.left_s / (2 * confirm.LEAST_PAIRS)
         )
         if tuning.parameters:
-            measure(
-                pairs,
-                instances,
-                dict(tuning.parameters),
-                timing=timing,
-                budget=budget,
-                order=random.Random(chosen.seed),  # noqa: S311 - an order of runs, not a secret
-                say=say,
-                on_default=keep,
-            )
-            if not pairs:
+            try:
+                measure(
+                    pairs,
+                    instances,
+                    dict(tuning.parameters),
+                    timing=timing,
+                    budget=budget,
+                    order=random.Random(chosen.seed),  # noqa: S311 - an order of runs, not a secret
+                    say=say,
+                    on_default=keep,
+                )
+            except LostError as error:
+                say(f"  the tuning failed: {error}")
+                lost = True
+            if not pairs and not lost:
                 raise InputError(f"{budget_s:g} s are too short to run default and tuning once each; allow more")
         else:
             for instance in instances:
-                timed = timing.run(instance, timing.policy({}, [instance]), learn=False)
+                timed = timing.run(instance, timing.policy({}, instance), learn=False)
                 say(f"  {instance.name}: {len(instance.tasks)} tasks in {timed.wall_s:.2f} s with the default")
                 keep(instance, timed)
         version = timing.versions.get(method.program, "unknown")
-    return _judged(tuning, pairs, drift(tasks, records, {method: tuning.law}), version)
+    judged = _judged(tuning, pairs, drift(tasks, records, laws), version, chosen.name)
+    return replace(judged, verdict="fails", tuning=tuning) if lost else judged
 
 
-def _judged(tuning: Tuning, pairs: Sequence[Pair], seen: Drift | None, version: str) -> Verification:
+def _judged(tuning: Tuning, pairs: Sequence[Pair], seen: Drift | None, version: str, study_name: str) -> Verification:
     found = confirm.concluded(pairs) if tuning.parameters else None
-    holds = not (seen and seen.notable) and (found is None or found.verdict != "slower")
-    if holds:
+    drifted, slower = seen is not None and seen.notable, found is not None and found.verdict == "slower"
+    verdict: Literal["holds", "fails", "cannot tell"] = "holds"
+    if drifted or slower:
+        verdict = "fails"
+    elif seen is None or (found is not None and found.verdict == "cannot tell" and found.speed_up < 1.0):
+        verdict = "cannot tell"
+    if verdict == "holds":
         now = datetime.now(UTC).isoformat(timespec="seconds")
         tuning = replace(tuning, verified=now, program_version=version)
-    return Verification(holds=holds, found=found, drift=seen, program_version=version, tuning=tuning)
+    return Verification(
+        verdict=verdict, found=found, drift=seen, program_version=version, study=study_name, tuning=tuning
+    )
 
 
 def _study(tuning: Tuning) -> study.Study:

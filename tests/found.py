@@ -85,7 +85,8 @@ def tuning(**changed):
         "speed_up": 1.304,
         "interval": (1.281, 1.328),
         "noise": 0.021,
-        "noise_s": (10.1, 9.9, 10.3, 10.0),
+        "noise_s": ((10.1, 9.9, 10.3, 10.0), (5.1, 5.0, 5.05, 4.9)),
+        "search_tasks": (21, 10),
         "trials": search(),
         "importances": {
             "hybrid.width": 0.62,

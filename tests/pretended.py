@@ -10,7 +10,7 @@ from autotune.hookspecs import Strategy
 from autotune.instances import Instance
 from autotune.manager import Manager
 from autotune.records import TaskRecord
-from autotune.timing import Timed, Timing, TooSlowError
+from autotune.timing import LEAST_RUN_S, OutOfTimeError, Timed, Timing, TooSlowError
 from autotune.types import Context, Machine, Method, Task, TaskSize
 
 METHOD = Method(program="pyscf", method="hf", basis="6-31g*", driver="energy")
@@ -123,13 +123,13 @@ class Pretended(Timing):
     def run(self, instance, plan, *, learn, limit_s=None):
         self.asked.append((instance, plan, learn))
         wall_s = self._wall_s(instance, plan, len(self.asked) - 1)
-        self._clock.wait(min(wall_s, limit_s or wall_s))
-        if limit_s is not None and wall_s > limit_s:
-            raise TooSlowError(f"more than {limit_s:.1f} s")
+        left_s = max(LEAST_RUN_S, self._budget.left_s)
+        self._clock.wait(min(wall_s, left_s, limit_s or wall_s))
+        self.on_run()
+        if wall_s > min(left_s, limit_s or wall_s):
+            raise OutOfTimeError("the budget is used up") if left_s < (limit_s or wall_s) else TooSlowError("too long")
         each_s = wall_s * min(plan.workers, len(instance.tasks)) / len(instance.tasks)
         records = [record(t.number, wall_s=each_s, width=plan.width) for t in instance.tasks]
         if learn:
-            self.learn(instance.tasks, records)
-            for done in instance.tasks:
-                self.costs.observe(done, wall_s=each_s, width=plan.width, peak_gib=0.1)
+            self.learn(instance, records)
         return Timed(wall_s, 0.1, 10.0, records)

@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -23,7 +24,11 @@ from autotune.cli import cli
 from autotune.errors import InputError
 from autotune.inputs import many_body_fields
 from autotune.manager import Manager
+from autotune.verbs import calibrate as verb
 from autotune.workload import load
+
+sys.path.insert(0, str(Path(__file__).parent))
+from tuning_factory import make_tuning
 
 WAITING = """
 schema = "autotune.study/1"
@@ -53,7 +58,7 @@ def study_file(tmp_path):
     return str(path)
 
 
-def calibrated(tmp_path, seconds, *, budget_s=25.0, method=None, **changes):
+def calibrated(tmp_path, seconds, *, budget_s=25.0, method=None, stored=False, **changes):
     path = tmp_path / "waiting.toml"
     path.write_text(WAITING.replace("SECONDS", str(seconds)))
     chosen = study.load(str(path))
@@ -72,7 +77,10 @@ def calibrated(tmp_path, seconds, *, budget_s=25.0, method=None, **changes):
         say=lines.append,
         **changes,
     ) as calibration:
-        return calibration, calibration.run(), lines
+        tuning = calibration.run()
+        if stored:
+            calibration.stored()
+        return calibration, tuning, lines
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +115,10 @@ def test_a_winner_that_is_faster_is_stored_with_its_evidence(waiting):
     assert 1.0 < low < evidence.speed_up < high
     assert len(evidence.pairs) >= 4
     assert not {pair.workload for pair in evidence.pairs} & set(evidence.search_workloads)
-    assert len(evidence.noise_s) == 3
+    assert evidence.search_tasks == (10,)
+    assert evidence.candidate == tuning.parameters
+    (of_default,) = evidence.noise_s
+    assert len(of_default) >= 3 + 1  # the look's, and the first trial
     assert 0.0 < evidence.noise < 0.2
     assert evidence.smallest_functions <= evidence.largest_functions
     assert {trial.state for trial in evidence.trials} <= {"done", "pruned", "failed"}
@@ -203,6 +214,77 @@ def test_a_calibration_that_was_killed_goes_on_where_it_was(study_file, tmp_path
     assert not others
     assert found.evidence.trials[0].source == "default"
     assert found.evidence.spent_s < 25.0
+
+
+def test_a_calibration_whose_tuning_was_not_stored_is_taken_up_again_until_it_was(tmp_path, monkeypatch):
+    monkeypatch.setenv(store.HOME_VARIABLE, str(tmp_path / "home"))
+    first, found, _ = calibrated(tmp_path, 0.05)
+    again, same, lines = calibrated(tmp_path, 0.05, stored=True)
+    assert any("going on with a calibration that was interrupted after" in line for line in lines)
+    assert not [line for line in lines if line.lstrip().startswith("trial ")]
+    assert again.search.trials == first.search.trials[: len(again.search.trials)]
+    assert len(again.search.trials) >= len([t for t in first.search.trials if t.source != "final"])
+    assert same.parameters == found.parameters
+    assert same.evidence.pairs[: len(found.evidence.pairs)] == found.evidence.pairs
+    assert same.evidence.candidate == found.evidence.candidate
+    anew, _, lines = calibrated(tmp_path, 0.05)
+    assert not any("going on with" in line for line in lines)
+    assert lines[0].startswith("calibrating faulty sleep")
+    assert anew.search.trials[0].source == "default"
+    assert len([line for line in lines if line.lstrip().startswith("trial ")]) >= 2
+
+
+@pytest.mark.parametrize(
+    ("known", "new", "stays"),
+    [
+        ({}, {"verdict": "cannot tell"}, True),
+        ({}, {"verdict": "faster"}, False),
+        ({}, {"verdict": "same"}, False),
+        ({}, {"verdict": "slower"}, False),
+        ({"verdict": "same"}, {"verdict": "cannot tell"}, False),
+        ({"verdict": "cannot tell"}, {"verdict": "cannot tell"}, False),
+        ({"program_version": "1.0.0"}, {"verdict": "cannot tell"}, False),
+        ({"basis": "sto-3g"}, {"verdict": "cannot tell"}, False),
+    ],
+)
+def test_only_a_confirmed_tuning_of_the_same_method_and_version_stays_where_the_new_one_could_not_tell(
+    tmp_path, monkeypatch, known, new, stays
+):
+    monkeypatch.setenv(store.HOME_VARIABLE, str(tmp_path / "home"))
+    path = tunings.save(make_tuning(**known))
+    assert verb._better(make_tuning(**new)) == (path if stays else None)
+
+
+def test_calibrate_says_where_a_confirmed_tuning_stays_and_does_not_touch_it(study_file, tmp_path, monkeypatch):
+    monkeypatch.setenv(store.HOME_VARIABLE, str(tmp_path / "home"))
+    confirmed = make_tuning()
+    path = tunings.save(confirmed)
+    ended = []
+
+    class Unsure:
+        def __init__(self, *_, **__): ...
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_): ...
+        def run(self):
+            return make_tuning(verdict="cannot tell")
+
+        def stored(self):
+            ended.append(1)
+
+    monkeypatch.setattr("autotune.calibrate.Calibration", Unsure)
+    arguments = ["calibrate", "--study", study_file, "--force", "--quiet"]
+    run = CliRunner().invoke(cli, arguments)
+    assert run.exit_code == 0, run.output
+    assert f"the tuning in {path} is confirmed and stays" in run.stdout
+    assert "stored in" not in run.stdout
+    assert [found for _, found in tunings.everything()] == [confirmed]
+    assert ended == [1]
+    # Where it is to be stored elsewhere, nothing is replaced.
+    run = CliRunner().invoke(cli, [*arguments, "--output", str(tmp_path / "other.json")])
+    assert run.exit_code == 0, run.output
+    assert f"stored in {tmp_path / 'other.json'}" in run.stdout
 
 
 def test_calibrate_stores_says_and_draws(study_file, tmp_path, monkeypatch):

@@ -12,6 +12,7 @@ from autotune.compare import (
     holm,
     noise,
     paired,
+    stratified,
     pairs_needed,
     t_p_value,
     t_quantile,
@@ -206,6 +207,90 @@ def test_equal_sides_rarely_look_different(compare, n):
     rate = fraction(2000, alarm)
     assert rate < 0.065
     assert rate > (0.035 if compare is paired else 0.0)
+
+
+times = st.lists(st.tuples(st.floats(0.1, 10.0), st.floats(0.1, 10.0)), min_size=1, max_size=6)
+
+
+def by_workload(groups, **options):
+    return stratified(
+        [[a for a, _ in group] for group in groups], [[b for _, b in group] for group in groups], **options
+    )
+
+
+@given(times, st.sampled_from([0.8, 0.95, 0.995]), st.sampled_from([0.0, 0.05]))
+def test_one_workload_is_compared_as_pairs_are(pairs, confidence, threshold):
+    options = {"confidence": confidence, "threshold": threshold}
+    alone = paired([a for a, _ in pairs], [b for _, b in pairs], **options)
+    found = by_workload([pairs], **options)
+    assert (found.verdict, found.n) == (alone.verdict, alone.n)
+    for field in ("speedup", "low", "high", "detectable", "p_value"):
+        assert getattr(found, field) == pytest.approx(getattr(alone, field), rel=1e-6, abs=1e-12)
+
+
+@given(st.lists(times, min_size=1, max_size=4), st.integers(2, 5))
+def test_workloads_count_alike_however_many_pairs_they_have(groups, more):
+    many = [groups[0] * more, *groups[1:]]
+    assert by_workload(many).speedup == pytest.approx(by_workload(groups).speedup)
+    mean = math.prod(by_workload([group]).speedup for group in groups) ** (1 / len(groups))
+    assert by_workload(groups).speedup == pytest.approx(mean)
+
+
+def test_scatter_between_workloads_is_no_error():
+    rng = random.Random(3)
+    ones = [[(rng.lognormvariate(0.0, 0.02), rng.lognormvariate(0.0, 0.02)) for _ in range(3)] for _ in range(3)]
+    apart = [[(gain * a, b) for a, b in group] for gain, group in zip((1.1, 2.0, 4.0), ones, strict=True)]
+    alike, found = by_workload(ones), by_workload(apart)
+    assert found.high / found.low == pytest.approx(alike.high / alike.low)
+    assert found.detectable == pytest.approx(alike.detectable)
+    assert found.verdict == "faster"
+    flat = [pair for group in apart for pair in group]
+    mixed = paired([a for a, _ in flat], [b for _, b in flat])
+    assert mixed.high / mixed.low > 1.5 * found.high / found.low
+
+
+def test_the_interval_over_workloads_holds_the_true_speedup_as_often_as_it_says():
+    rng = random.Random(8)
+
+    def holds():
+        groups = [
+            [(gain * rng.lognormvariate(0.0, 0.03), rng.lognormvariate(0.0, 0.03)) for _ in range(count)]
+            for gain, count in ((1.0, 2), (1.5, 3), (1.2, 2))
+        ]
+        found = by_workload(groups)
+        return found.low <= (1.5 * 1.2) ** (1 / 3) <= found.high
+
+    assert fraction(2000, holds) == pytest.approx(0.95, abs=0.02)
+
+
+def test_single_pairs_of_several_workloads_cannot_tell():
+    found = by_workload([[(2.0, 1.0)], [(2.0, 1.0)], [(2.0, 1.0)]])
+    assert (found.speedup, found.low, found.high) == (pytest.approx(2.0), 0.0, math.inf)
+    assert (found.verdict, found.detectable, found.n) == ("cannot tell", math.inf, 3)
+
+
+@pytest.mark.parametrize("groups", [[], [[]], [[], []]])
+def test_no_pairs_of_any_workload_cannot_tell(groups):
+    found = by_workload(groups)
+    assert (found.speedup, found.verdict, found.n) == (1.0, "cannot tell", 0)
+
+
+def test_a_workload_without_pairs_does_not_count():
+    group = [(2.0, 1.0), (2.1, 1.0)]
+    assert by_workload([group, []]) == by_workload([group])
+
+
+def test_one_pair_beside_others_counts_and_adds_to_the_error():
+    one, other = [(2.0, 1.0), (2.1, 1.0), (2.2, 1.0)], [(1.0, 1.0)]
+    found, alone = by_workload([one, other]), by_workload([one])
+    assert found.speedup == pytest.approx(math.sqrt(alone.speedup))
+    assert found.n == 4
+    assert 0.0 < found.low < found.high < math.inf
+
+
+def test_sides_of_a_workload_that_differ_in_length_are_no_pairs():
+    with pytest.raises(InputError, match="2 baseline and 1 candidate times are no pairs"):
+        stratified([[1.0], [1.0, 2.0]], [[1.0], [1.0]])
 
 
 def test_pairing_removes_noise_that_both_sides_share():

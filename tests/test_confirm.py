@@ -11,9 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autotune import confirm
-from autotune.confirm import FUTILE, LEAST_PAIRS, MOST_PAIRS, concluded, pairs_wanted, settled
-from autotune.pairs import measure
+from autotune import compare, confirm
+from autotune.confirm import FUTILE, LEAST_PAIRS, MOST_PAIRS, concluded, pairs_needed, pairs_wanted, settled
+from autotune.errors import TaskError
+from autotune.pairs import FAR_SLOWER, LostError, measure
 from autotune.records import Pair
 from autotune.timing import Budget
 
@@ -72,6 +73,12 @@ def test_the_number_of_pairs_wanted_follows_the_noise_within_its_bounds():
     assert len(set(wanted)) > 3
 
 
+def test_the_pairs_that_are_wanted_are_those_needed_within_their_bounds():
+    for noise in (0.005, 0.02, 0.03, 0.1, 0.5):
+        assert pairs_wanted(noise) == min(MOST_PAIRS, max(LEAST_PAIRS, pairs_needed(noise)))
+    assert pairs_needed(0.005) < MOST_PAIRS < pairs_needed(0.1) < pairs_needed(0.2)
+
+
 def test_so_many_pairs_as_wanted_show_what_is_worth_showing():
     draw, noise = random.Random(6), 0.02
     gain = 1.0 + confirm.WORTH_SHOWING
@@ -117,6 +124,75 @@ def test_one_pair_has_no_interval_and_none_a_speed_up_of_one():
     assert concluded([]) == ("cannot tell", 1.0, None)
 
 
+# --- several workloads -----------------------------------------------------------------------------------------------
+
+
+def rounds(speed_ups, count, *, noise=0.001):
+    """Return so many rounds over workloads of these speed-ups."""
+    return [
+        pair(speed_up * (1.0 + noise * (-1) ** turn), 1.0, workload)
+        for turn in range(count)
+        for workload, speed_up in speed_ups.items()
+    ]
+
+
+def test_workloads_count_alike_however_many_pairs_they_have():
+    pairs = [*rounds({"a": 1.5}, 6), *rounds({"b": 1.2}, 2)]
+    assert concluded(pairs).speed_up == pytest.approx(math.sqrt(1.5 * 1.2), rel=1e-3)
+
+
+def test_that_workloads_gain_differently_is_no_scatter():
+    pairs = rounds({"a": 2.0, "b": 1.2}, 2)
+    assert settled(pairs)
+    assert concluded(pairs).verdict == "faster"
+    low, high = concluded(pairs).interval
+    assert 0.95 * concluded(pairs).speed_up < low < high < 1.05 * concluded(pairs).speed_up
+    mixed = [pair(one.default_s, one.tuned_s) for one in pairs]
+    assert not settled(mixed)
+
+
+def test_nothing_is_settled_in_the_middle_of_a_round():
+    pairs = rounds({"a": 2.0, "b": 2.0}, 3)
+    assert [settled(pairs[:count]) for count in range(7)] == [*4 * [False], True, False, True]
+    noisy = rounds({"a": 1.0, "b": 1.0, "c": 1.0}, 6, noise=0.3)
+    assert [count for count in range(len(noisy) + 1) if settled(noisy[:count])] == [len(noisy)]
+    assert MOST_PAIRS < len(noisy)
+
+
+def test_a_gain_on_average_is_none_where_one_workload_loses():
+    losing = rounds({"a": 3.0, "b": 0.9}, 4)
+    assert concluded(losing).speed_up > 1.5
+    assert concluded(losing).interval[0] > 1.0
+    assert confirm.compared(losing, confirm.CONFIDENCE).verdict == "faster"
+    assert concluded(losing).verdict == "cannot tell"
+    assert concluded(rounds({"a": 3.0, "b": 1.0 - FUTILE / 2}, 4)).verdict == "faster"
+
+
+def test_a_workload_that_seems_to_lose_within_its_scatter_forbids_nothing():
+    pairs = [*rounds({"a": 3.0}, 4), *(pair(ratio, 1.0, "b") for ratio in (0.9, 1.1, 0.92, 1.0))]
+    assert concluded(pairs).verdict == "faster"
+
+
+def test_a_workload_of_a_single_pair_forbids_where_that_one_loses():
+    assert concluded([*rounds({"a": 3.0}, 6), pair(0.9, 1.0, "b")]).verdict == "cannot tell"
+    assert concluded([*rounds({"a": 3.0}, 6), pair(1.1, 1.0, "b")]).verdict == "faster"
+
+
+def test_a_loss_on_all_workloads_is_slower():
+    assert concluded(rounds({"a": 0.8, "b": 0.9}, 3)).verdict == "slower"
+
+
+def test_the_comparison_is_stratified_by_workload():
+    pairs = rounds({"a": 1.3, "b": 1.1}, 3)
+    one, other = pairs[::2], pairs[1::2]
+    assert confirm.compared(pairs, 0.95) == compare.stratified(
+        [[p.default_s for p in one], [p.default_s for p in other]],
+        [[p.tuned_s for p in one], [p.tuned_s for p in other]],
+    )
+
+
+# --- what always holds -----------------------------------------------------------------------------------------------
+
 times_s = st.floats(0.1, 10.0)
 some_pairs = st.lists(st.builds(pair, times_s, times_s), max_size=MOST_PAIRS + 2)
 close_s = st.floats(0.97, 1.03)
@@ -158,6 +234,8 @@ class Confirming:
         clock = Clock(monkeypatch)
         self.pairs, self.said, self.kept, self.defaults = list(pairs), [], [], []
         self.timing = Pretended(wall_s, clock=clock, budget=(budget := Budget(total_s)))
+        for task in instance().tasks:  # the default is known to take ten seconds
+            self.timing.costs.observe(task, wall_s=10.0, width=1, peak_gib=0.1)
         measure(
             self.pairs,
             [instance(name) for name in instances],
@@ -181,7 +259,8 @@ def twice_as_fast(_, plan, number):
 
 
 def unclear(_, plan, number):
-    return 10.0 if plan.workers == 4 else 9.5 * math.exp(0.3 * (-1) ** (number // 2))
+    # Over one, two or three workloads in turn, each of them is fast as often as slow.
+    return 10.0 if plan.workers == 4 else 9.5 * math.exp(0.3 * (-1) ** (number // 2 // 6 + number // 2))
 
 
 def test_pairs_are_run_until_the_answer_is_clear_and_no_longer(monkeypatch):
@@ -234,6 +313,67 @@ def test_each_pair_is_said_and_kept_and_each_run_of_the_default_handed_on(monkey
     assert run.defaults == [(found.workload, found.default_s) for found in run.pairs]
 
 
+def test_pairs_end_only_after_whole_rounds(monkeypatch):
+    run = Confirming(monkeypatch, twice_as_fast, instances=("a", "b", "c"))
+    assert [found.workload for found in run.pairs] == [*"abcabc"]
+
+
+def failing(*workloads, tuned):
+    """Return wall times of runs of which one side fails on some workloads."""
+
+    def wall_s(of, plan, number):
+        if of.name in workloads and (plan.workers == 8) is tuned:
+            raise TaskError("label 0: did not converge")
+        return twice_as_fast(of, plan, number)
+
+    return wall_s
+
+
+def test_a_winner_that_fails_has_lost(monkeypatch):
+    with pytest.raises(LostError, match=r"^two: label 0: did not converge$"):
+        Confirming(monkeypatch, failing("two", tuned=True))
+
+
+def test_a_winner_that_takes_far_longer_than_the_default_has_lost(monkeypatch):
+    def wall_s(factor):
+        return lambda _, plan, __: 10.0 * (factor if plan.workers == 8 else 1.0)
+
+    for seed in range(4):  # either side first
+        with pytest.raises(LostError, match=r"^one: "):
+            Confirming(monkeypatch, wall_s(1.1 * FAR_SLOWER), seed=seed)
+        assert concluded(Confirming(monkeypatch, wall_s(0.9 * FAR_SLOWER), seed=seed).pairs) == (
+            "slower",
+            pytest.approx(1 / (0.9 * FAR_SLOWER)),
+            pytest.approx((1 / (0.9 * FAR_SLOWER), 1 / (0.9 * FAR_SLOWER))),
+        )
+
+
+def test_an_instance_on_which_the_default_fails_is_left_out_and_said(monkeypatch):
+    run = Confirming(monkeypatch, failing("two", tuned=False), instances=("one", "two", "three"))
+    assert [found.workload for found in run.pairs] == ["one", "three", "one", "three"]
+    assert [line for line in run.said if "left out" in line] == ["  two is left out: two: label 0: did not converge"]
+
+
+def test_pairs_of_an_instance_on_which_the_default_fails_later_do_not_count(monkeypatch):
+    def wall_s(of, plan, number):
+        return failing("two", tuned=False)(of, plan, number) if number >= 6 else twice_as_fast(of, plan, number)
+
+    run = Confirming(monkeypatch, wall_s, instances=("one", "two", "three"), pairs=())
+    assert {found.workload for found in run.pairs} == {"one", "three"}
+    assert len(run.pairs) == LEAST_PAIRS
+
+
+def test_where_the_default_fails_on_every_instance_there_are_no_pairs(monkeypatch):
+    assert Confirming(monkeypatch, failing("one", "two", tuned=False)).pairs == []
+
+
+def test_the_end_of_the_budget_ends_the_pairs_and_is_no_loss(monkeypatch):
+    run = Confirming(monkeypatch, lambda *_: 10.0 if _[-1] < 4 else 35.0, total_s=70.0)
+    assert len(run.pairs) == 2
+    assert len(run.sides) == 5
+    assert run.said == [line for line in run.said if line.startswith("  pair ")]
+
+
 def test_runs_of_a_confirmation_teach_nothing(monkeypatch):
     assert not any(learn for *_, learn in Confirming(monkeypatch, twice_as_fast).timing.asked)
 
@@ -241,5 +381,5 @@ def test_runs_of_a_confirmation_teach_nothing(monkeypatch):
 def test_the_policies_are_what_the_strategies_make_of_the_parameters(monkeypatch):
     run = Confirming(monkeypatch, unclear)
     for ran, plan, _ in run.timing.asked:
-        assert plan in (run.timing.policy({}, [ran]), run.timing.policy(WINNER, [ran]))
+        assert plan in (run.timing.policy({}, ran), run.timing.policy(WINNER, ran))
     assert [strategy.name for strategy in run.timing.strategies] == [Crew.name]

@@ -167,6 +167,31 @@ def test_measured_widths_teach_how_a_method_divides():
     assert halved.parallel > 0.9
 
 
+def test_a_method_with_wide_samples_only_is_fitted_too_as_the_prior_divides():
+    tasks = [task(functions=n, number=n) for n in (60, 90, 120)]
+    method = tasks[0].method
+    most, _ = costs_module._PARALLEL[family(method)]
+    found = fit([(t, 3.0 * prior_s(t) * (1.0 - most + most / 4), 4) for t in tasks])
+    assert found.keys() == {method}
+    for of in tasks:
+        assert law_s(found[method], method, of.size) == pytest.approx(3.0 * prior_s(of), rel=0.05)
+    both = [(tasks[0], prior_s(tasks[0]), 1), *((t, 99.0, 4) for t in tasks)]
+    assert law_s(fit(both)[method], method, tasks[0].size) == pytest.approx(prior_s(tasks[0]), rel=0.05)
+
+
+def test_the_laws_are_those_of_all_methods_of_which_something_is_known():
+    one, other = task(functions=50), task(functions=50, method="mp2")
+    costs = Costs()
+    costs.estimate(one)
+    assert costs.laws() == {}
+    costs.observe(one, wall_s=3.0, width=1, peak_gib=0.1)
+    law = costs.laws()[one.method]
+    assert law_s(law, one.method, one.size) == pytest.approx(3.0, rel=0.05)
+    told = Costs({other.method: law})
+    assert told.laws() == {other.method: law}
+    assert Costs(costs.laws()).estimate(one).alone_s == pytest.approx(3.0, rel=0.05)
+
+
 def test_a_prediction_is_as_uncertain_as_what_it_comes_from():
     costs, seen, unseen = Costs(), task(functions=25), task(functions=50)
     assert costs.estimate(seen).spread == 0.5

@@ -13,12 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autotune.costs import Costs
-from autotune.drift import LEAST_TASKS, SPREADS, WORTH_SAYING, drift
+from autotune.drift import LEAST_TASKS, SPREADS, WORTH_SAYING, drift, note
 from autotune.records import Law
 from autotune.terms import prior
 
 sys.path.insert(0, str(Path(__file__).parent))
 from pretended import METHOD, record, task
+from tuning_factory import make_tuning
 
 LAW = Law(seconds=dict(prior(METHOD)), spread=0.05, parallel=0.8, half_s=0.2)
 LAWS = {METHOD: LAW}
@@ -88,6 +89,32 @@ def test_tasks_of_other_methods_say_nothing():
     records = [record(t.number, wall_s=(1.0 if t.method == METHOD else 9.0) * costs.estimate(t).alone_s) for t in mixed]
     assert drift(mixed, records, LAWS).factor == pytest.approx(1.0)
 
+
+# --- the note --------------------------------------------------------------------------------------------------------
+
+
+def noted(factor, *, workers, cores, tasks=9):
+    costs = Costs(LAWS)
+    records = [record(t.number, wall_s=factor * costs.estimate(t).alone_s) for t in TASKS[:tasks]]
+    return note(make_tuning(law=LAW), TASKS[:tasks], records, workers=workers, cores=cores)
+
+
+@pytest.mark.parametrize(("workers", "cores", "tasks"), [(4, 4, 9), (9, 16, 9), (6, 8, 6)])
+def test_times_that_are_not_met_with_all_cores_or_all_tasks_at_work_are_said_with_the_command_that_checks(
+    workers, cores, tasks
+):
+    said = noted(3.0, workers=workers, cores=cores, tasks=tasks)
+    assert said.startswith("tasks took 3 times what the tuning of 2026-11-25 predicts; check it with")
+    assert said.endswith("`autotune tunings verify 'pyscf hf/6-31g* energy'`")
+    assert noted(1.0, workers=workers, cores=cores, tasks=tasks) == ""
+
+
+@pytest.mark.parametrize(("workers", "cores"), [(8, 4), (3, 4), (1, 4), (8, 16), (16, 16)])
+def test_a_run_with_more_or_fewer_workers_than_the_cores_and_tasks_allow_says_nothing(workers, cores):
+    assert noted(3.0, workers=workers, cores=cores) == ""
+
+
+# --- what always holds -----------------------------------------------------------------------------------------------
 
 factors = st.lists(st.floats(0.01, 100.0), min_size=LEAST_TASKS, max_size=9)
 

@@ -133,7 +133,7 @@ def test_a_tuning_is_told_with_its_numbers():
         "pyscf mp2/cc-pvdz energy on AMD EPYC 7763 64-Core Processor, 16 cores, 62.8 GiB",
         "measured 2026-11-25T00:00:00+00:00 with pyscf 2.14.0 libraries: qc-autotune 0.1.0 and qcengine 0.52.0",
         "1.30× the speed of the default (95 % interval 1.28 to 1.33), from 12 pairs of runs: 4 on water8, 4",
-        "takes 2.1 % more or less from one time to the next, from 4 runs",
+        "takes 2.1 % more or less from one time to the next, from 8 runs of the default",
         "a single trial within 4.2 % of the default says nothing",
         "parameters hybrid.width = 2 (default 1) search",
         "26 trials on water6 and methanol4: 1 default, 1 transferred, 2 simulated and 22 search; of these 21 done, 3",
@@ -197,7 +197,9 @@ def odd_tunings():
         interval=st.one_of(st.none(), st.tuples(ratio, ratio)),
         verdict=st.sampled_from(["faster", "same", "slower", "cannot tell"]),
         noise=st.floats(0.0, 3.0),
-        noise_s=st.just(()),
+        noise_s=st.sampled_from([(), ((),), ((1.0,), (2.0, 2.1))]),
+        search_tasks=st.sampled_from([(), (0,), (21,), (21, 10)]),
+        candidate=st.just({}),
         trials=st.lists(trials, max_size=12).map(tuple),
         importances=st.dictionaries(words, st.floats(0.0, 1.0), max_size=12),
         stopped=st.just(""),
@@ -271,6 +273,33 @@ def test_a_run_says_machine_tuning_parameters_and_what_it_will_do(cluster):
     assert lines[5:8] == ["parameters", "  all parameters are at their defaults", "10 tasks"]
     assert lines[8].startswith("  Up to 10 tasks run at once, with 1 thread each")
     assert "Predicted: " not in "\n".join(lines)
+
+
+def told(cluster, tuning, match):
+    """Return what is said of a plan with a tuning that was chosen for this reason."""
+    work, manager = workload.load(cluster("water4", max_nbody=2)), Manager()
+    plan = planning.make(work, machine=found.MACHINE, manager=manager, options=Options(tuning="none"))
+    chosen = replace(plan, tuning=tuning, chosen=replace(plan.chosen, match=match))
+    return choice_words(chosen, work=work, machine=found.MACHINE, forecast=None)
+
+
+@pytest.mark.parametrize("match", ["exact", "near", "given"])
+def test_a_run_says_what_the_calibration_found_whose_tuning_it_uses(cluster, match):
+    text = told(cluster, found.tuning(), match)
+    assert "\nwhat its calibration found\n" in text
+    text = " ".join(text.split())
+    assert "1.30× the speed of the default (95 % interval 1.28 to 1.33), from 12 pairs of runs" in text
+    assert (
+        "of the differences between trials came from hybrid.width 62 %, adaptive_workers.per_core 21 % and"
+        " dynamic_balancing.order 10 %" in text
+    )
+
+
+def test_a_run_says_nothing_of_a_calibration_where_no_tuning_is_used_or_nothing_mattered(cluster):
+    assert "calibration found" not in told(cluster, None, "none")
+    text = told(cluster, found.tuning(importances={}), "exact")
+    assert "what its calibration found" in text
+    assert "of the differences" not in text
 
 
 def test_a_run_says_which_of_the_users_numbers_came_last(cluster):

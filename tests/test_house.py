@@ -292,6 +292,28 @@ def test_the_table_of_memory_limits_in_the_docs_is_the_record_in_results():
         assert run["peak_gib"] <= run["budget_gib"]
 
 
+def test_the_table_of_calibrations_in_the_docs_is_the_record_in_results():
+    document = (ROOT / "docs" / "calibration.md").read_text()
+    for case in record_of("calibration")["cases"]:
+        regret, low, high = (100 * value for value in (case["regret"], *case["regret_interval"]))
+        between = "{:.2f} to {:.2f}".format(*case["speed_up_interval"])
+        line = (
+            f"| {case['case']} | {case['held_out']} | {case['verdict']} | {case['trials']} |"
+            f" {case['calibration_s']:.0f} s | {case['grid_s']:.0f} s |"
+            f" {100 * case['share_of_the_grids_time']:.0f} % | {regret:.1f} % ({low:.1f} to {high:.1f}) |"
+            f" {case['speed_up_over_default']:.2f} ({between}) |"
+        )
+        assert line in document, line
+
+
+def test_what_the_docs_say_of_calibrations_in_which_nothing_is_faster_is_the_record_in_results():
+    record, document = record_of("calibration_aa"), (ROOT / "docs" / "calibration.md").read_text()
+    installed = record["verdicts"].get("faster", 0)
+    assert installed <= 0.02 * record["calibrations"]
+    assert f"{installed} of {record['calibrations']} simulated calibrations" in document
+    assert f"{100 * record['noise']:.1f} %" in document
+
+
 def test_what_the_docs_say_of_killed_runs_is_the_record_in_results():
     record = record_of("killed")
     said = (ROOT / "docs" / "faults.md").read_text()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import math
 import random
 import statistics
@@ -16,7 +17,17 @@ from hypothesis import strategies as st
 
 from autotune.errors import TaskError
 from autotune.final import FINALISTS, ROUNDS, final
-from autotune.look import LEAST_NOISE, LOOK_SHARE, affordable, look, pooled_noise
+from autotune.look import (
+    LEAST_NOISE,
+    LOOK_SHARE,
+    TOO_LONG,
+    UNKNOWN_NOISE,
+    affordable,
+    look,
+    note,
+    pooled_noise,
+    recalled,
+)
 from autotune.probe import MOST_CONTENTION, probe
 from autotune.records import Trial
 from autotune.search import Search
@@ -38,7 +49,7 @@ class Prober:
     def __init__(self, of, *, contention=1.5, machine=MACHINE, runs=10**6, first_s=5.0):
         self.asked, self._contention, self._first_s = [], contention, first_s
         loaded = [record(task.number, wall_s=contention * self.alone_s(task)) for task in of.tasks]
-        self.probed = probe([of], loaded, plan=PLAN, machine=machine, run=self, enough=lambda: len(self.asked) >= runs)
+        self.probed = probe(of, loaded, plan=PLAN, machine=machine, run=self, enough=lambda: len(self.asked) >= runs)
 
     @staticmethod
     def alone_s(task):
@@ -73,7 +84,7 @@ def test_the_contention_is_at_least_one_and_at_most_what_a_machine_can_be(conten
 def test_without_time_for_a_probe_the_contention_is_one_and_nothing_is_wide():
     prober = Prober(MIXED, runs=0)
     assert prober.asked == []
-    assert prober.probed == type(prober.probed)(contention=1.0, wide=())
+    assert prober.probed == type(prober.probed)(contention=1.0, wide=(), alone=())
 
 
 def test_the_largest_size_and_one_in_the_middle_stand_for_all():
@@ -98,13 +109,18 @@ def test_widths_are_powers_of_two_up_to_the_cores_one_alone_and_others_with_ever
 def test_each_worker_runs_two_tasks_and_the_faster_counts():
     prober = Prober(MIXED)
     assert all(len(of.tasks) == 2 * plan.workers for of, plan in prober.asked)
-    for task, seen in prober.probed.wide:
-        assert seen.number == task.number
-        assert seen.wall_s == pytest.approx(1.5 * Prober.alone_s(task) / seen.width)
+    sizes = {task.number: task for task in MIXED.tasks}
+    assert prober.probed.wide
+    for seen in prober.probed.wide:
+        assert seen.wall_s == pytest.approx(1.5 * Prober.alone_s(sizes[seen.number]) / seen.width)
+    for seen in prober.probed.alone:
+        assert seen.wall_s == pytest.approx(Prober.alone_s(sizes[seen.number]))
 
 
-def test_wide_tasks_are_those_of_the_larger_widths():
-    assert [seen.width for _, seen in Prober(MIXED).probed.wide] == [2, 4, 8, 2, 4, 8]
+def test_wide_tasks_are_those_of_the_larger_widths_and_those_at_one_core_ran_alone():
+    probed = Prober(MIXED).probed
+    assert [seen.width for seen in probed.wide] == [2, 4, 8, 2, 4, 8]
+    assert [seen.width for seen in probed.alone] == [1, 1]
 
 
 # --- the look --------------------------------------------------------------------------------------------------------
@@ -196,7 +212,7 @@ def test_of_the_users_own_input_a_part_is_taken(monkeypatch):
 
 def test_only_the_default_is_run_and_single_tasks_at_other_widths(monkeypatch):
     found = Look(monkeypatch, {"even": iter(rungs(16)), "other": iter(rungs(8, kind="other"))})
-    default = found.timing.policy({}, found.looked.instances)
+    default = found.timing.policy({}, found.looked.instances[0])
     whole = [(of.name, plan) for of, plan, learn in found.timing.asked if learn]
     assert {plan for _, plan in whole} == {default}
     assert next(len(of.tasks) for of, _, learn in found.timing.asked if not learn) == 2
@@ -230,7 +246,7 @@ def test_the_look_keeps_to_its_share_of_the_budget(monkeypatch):
 def test_a_budget_that_is_used_up_by_the_first_run_still_gives_an_answer(monkeypatch):
     found = Look(monkeypatch, {"even": iter(rungs(40))}, total_s=12.0)
     assert found.looked.default_s == ((10.0,),)
-    assert (found.looked.noise, found.looked.contention) == (LEAST_NOISE, 1.0)
+    assert (found.looked.noise, found.looked.contention) == (UNKNOWN_NOISE, 1.0)
 
 
 def test_a_machine_with_one_core_is_looked_at_too(monkeypatch):
@@ -243,7 +259,83 @@ def test_what_single_tasks_take_at_other_widths_goes_into_the_law(monkeypatch):
     learned = []
     monkeypatch.setattr(Pretended, "learn", lambda *of: learned.append([seen.width for seen in of[-1]]))
     Look(monkeypatch, {"even": iter(rungs(16))})
-    assert learned[-1] == [2, 4, 8]
+    assert learned[-2:] == [[2, 4, 8], [1]]
+
+
+def test_what_single_tasks_take_alone_goes_into_the_law_as_long_as_while_all_cores_work(monkeypatch):
+    def wall_s(of, plan, number):
+        return one_second_each(of, plan, number) / (1.0 if len(of.tasks) > 2 else 1.5)
+
+    found = Look(monkeypatch, {"even": iter(rungs(16))}, wall_s=wall_s)
+    assert found.looked.contention == pytest.approx(1.5)
+    ((number, alone_s, width),) = found.timing.samples()["even 16"][-1:]
+    assert (number, width) == (0, 1)
+    assert alone_s == pytest.approx(found.timing.samples()["even 16"][0][1])
+
+
+def slow(name, factor):
+    return lambda of, plan, number: (factor if of.name == name else 1.0) * one_second_each(of, plan, number)
+
+
+def test_a_workload_measured_far_beyond_what_is_allowed_is_not_taken_if_a_smaller_one_was(monkeypatch):
+    for factor, taken in ((1.1 * TOO_LONG, "even 16"), (0.9 * TOO_LONG, "even 40")):
+        found = Look(monkeypatch, {"even": iter(rungs(16, 40))}, wall_s=slow("even 40", factor))
+        assert [one.name for one in found.looked.instances] == [taken]
+    found = Look(monkeypatch, {"even": iter(rungs(40))}, wall_s=slow("even 40", 1.1 * TOO_LONG))
+    assert [one.name for one in found.looked.instances] == ["even 40"]
+
+
+# --- after an interruption -------------------------------------------------------------------------------------------
+
+
+def learned(timing):
+    return timing.laws(), timing.smallest_functions, timing.largest_functions
+
+
+@pytest.mark.parametrize(
+    ("make", "wall_s"),
+    [
+        (lambda: {"even": iter(rungs(16))}, None),
+        (lambda: {"even": iter([*rungs(4, functions=30), *rungs(16, 32, functions=50)])}, None),
+        (
+            lambda: {"even": iter(rungs(4, 16)), "other": iter(rungs(8, 12, 600, kind="other", functions=70))},
+            slow("other 12", 9.0),
+        ),
+        (lambda: {"even": iter(rungs(16)), "other": iter(rungs(400, kind="other"))}, None),
+        (lambda: {"own": iter(3 * rungs(4000, kind="own"))}, None),
+        (lambda: {"own": iter(3 * rungs(4000, kind="own"))}, lambda *of: 0.01 * one_second_each(*of)),
+        (lambda: {"own": iter(3 * rungs(40, kind="own"))}, lambda of, plan, n: 60.0 if n else 0.1),
+    ],
+    ids=[
+        "one",
+        "several sizes",
+        "one too long",
+        "a kind that is too large",
+        "own, cut",
+        "own, longer",
+        "own, too long",
+    ],
+)
+def test_a_look_that_was_interrupted_is_taken_up_as_it_was(monkeypatch, make, wall_s):
+    found = Look(monkeypatch, make(), wall_s=wall_s)
+    noted = json.loads(json.dumps(note(found.looked, found.timing)))
+    timing = Pretended(one_second_each, clock=found.clock, budget=found.budget)
+    again = recalled(noted, make(), timing)
+    assert again == found.looked
+    assert learned(timing) == learned(found.timing)
+    assert timing.predicted_s(again.instances[0]) == found.timing.predicted_s(again.instances[0])
+    assert timing.asked == []
+    assert note(again, timing) == note(found.looked, found.timing)
+
+
+def test_no_more_of_a_ladder_is_planned_after_an_interruption_than_before(monkeypatch):
+    first, second = iter(rungs(4, 400, 8, 9)), iter(rungs(4, 400, 8, 9))
+    found = Look(monkeypatch, {"even": first})
+    recalled(note(found.looked, found.timing), {"even": second}, found.timing)
+    assert list(second) == list(first)
+
+
+# --- what fits -------------------------------------------------------------------------------------------------------
 
 
 def test_each_first_run_is_said(monkeypatch):
@@ -293,7 +385,8 @@ times = st.lists(st.floats(0.01, 100.0), min_size=2, max_size=6)
 
 @given(times)
 def test_the_noise_of_one_workload_is_the_deviation_of_the_logarithms_of_its_times(times_s):
-    assert pooled_noise([times_s]) == pytest.approx(statistics.stdev(map(math.log, times_s)), abs=1e-9)
+    deviation = statistics.stdev(map(math.log, times_s))
+    assert pooled_noise([times_s]) == pytest.approx(max(LEAST_NOISE, deviation), abs=1e-9)
 
 
 @given(st.lists(times, min_size=1, max_size=4), st.floats(0.01, 100.0))
@@ -308,8 +401,13 @@ def test_the_pooled_noise_lies_between_those_of_the_workloads(of_instances):
     assert min(single) - 1e-9 <= pooled_noise(of_instances) <= max(single) + 1e-9
 
 
+@given(st.floats(0.01, 100.0), st.integers(2, 6))
+def test_equal_times_are_believed_to_be_luck(seconds, count):
+    assert pooled_noise([[seconds] * count]) == LEAST_NOISE
+
+
 def test_single_runs_say_nothing_about_noise():
-    assert pooled_noise([[1.0], [2.0]]) == pooled_noise([]) == 0.0
+    assert pooled_noise([[1.0], [2.0]]) == pooled_noise([]) == UNKNOWN_NOISE
     assert pooled_noise([[1.0], [2.0, 2.2]]) == pytest.approx(pooled_noise([[2.0, 2.2]]))
 
 
@@ -341,6 +439,7 @@ class Final:
             strategies=[Crew()],
             searched=[Crew()],
             context=CONTEXT,
+            policy_of=self.timing.policy,
             instances=self.instances,
             default_s=[(1.0,)] * instances,
             noise=noise,
@@ -357,8 +456,8 @@ class Final:
                 wall_s=(1.0 / speed_up,),
                 speed_up=speed_up,
             )
-            search._keep(made, self.timing.policy(parameters, self.instances))
-        self.winner = final(search, searched=[Crew()], timing=self.timing, budget=budget, order=random.Random(seed))
+            search._keep(made, [math.log(speed_up)] * instances)
+        self.winner = final(search, timing=self.timing, budget=budget, order=random.Random(seed))
 
     @property
     def plans(self):
@@ -393,7 +492,8 @@ def test_of_equal_times_the_one_with_the_fewest_changes_wins(monkeypatch, first)
 
 
 def test_of_equal_policies_the_one_with_fewer_changes_is_taken(monkeypatch):
-    assert Final(monkeypatch, [(of(colour="green"), 1.5)], by_workers).winner == DEFAULT
+    found = [(of(workers=8, colour="green"), 1.5), (of(workers=1), 0.5)]
+    assert Final(monkeypatch, found, by_workers).winner == of(workers=8)
 
 
 def test_a_difference_beyond_the_noise_is_worth_a_change(monkeypatch):
@@ -423,6 +523,41 @@ def test_all_finalists_and_the_default_run_on_all_instances_in_turn_and_random_o
 def test_a_second_round_that_would_not_fit_into_the_budget_is_not_begun(monkeypatch):
     run = Final(monkeypatch, [(of(workers=8), 1.5)], lambda *_: 1.0, total_s=8.0)
     assert len(run.plans) == 2 * len(run.instances)
+
+
+def test_there_are_as_many_candidates_as_the_budget_has_room_for_the_fastest_first(monkeypatch):
+    found = [(of(workers=8, order="longest"), 2.0), (of(workers=8), 1.9), (of(workers=2), 1.2)]
+    for total_s, most in ((7.0, 2), (10.0, 3), (100.0, 4)):
+        run = Final(monkeypatch, found, lambda *_: 1.0, total_s=total_s, noise=1e-9)
+        assert len(set(run.plans)) == most
+        assert {(4, "input"), (8, "longest")} <= set(run.plans)
+
+
+def test_without_room_for_two_candidates_the_search_decides(monkeypatch):
+    run = Final(monkeypatch, [(of(workers=8), 1.5), (of(workers=2), 1.2)], lambda *_: 1.0, total_s=3.0)
+    assert run.plans == []
+    assert run.winner == of(workers=8)
+
+
+def test_a_default_that_fails_in_the_final_does_not_make_an_infinite_speed_up(monkeypatch):
+    def wall_s(plan, _):
+        if plan.workers == 4:
+            raise TaskError("label 0: lost")
+        return 0.5
+
+    found = [(of(workers=8, order="longest"), 1.2), (of(workers=8), 1.1)]
+    run = Final(monkeypatch, found, wall_s)
+    assert run.winner["crew.workers"] == 8
+    assert all(math.isfinite(trial.speed_up) for trial in run.search.trials)
+
+
+def test_where_every_candidate_fails_in_the_final_the_default_wins(monkeypatch):
+    def wall_s(*_):
+        raise TaskError("label 0: lost")
+
+    run = Final(monkeypatch, [(of(workers=8), 1.5)], wall_s)
+    assert run.winner == DEFAULT
+    assert [trial.source for trial in run.search.trials] == ["search", "search"]
 
 
 def test_the_winner_is_among_the_trials_even_where_only_the_final_ran_it(monkeypatch):

@@ -40,7 +40,7 @@ def test_the_four_panels_show_what_was_found(tmp_path):
         "pyscf mp2/cc-pvdz energy",
         "noise: ±4.2 %",
         "given up early",
-        f">{best:.2f}<",
+        f">{best:.2f}×<",
         ">failed<",
         "newest_blas_kernel",
         "> 62<",
@@ -50,6 +50,40 @@ def test_the_four_panels_show_what_was_found(tmp_path):
         ">4 pairs<",
     ):
         assert word in text, word
+
+
+def test_cells_say_how_many_tasks_a_second_the_fastest_whole_trial_did(tmp_path):
+    trials = [
+        replace(found.trial(speed_up=s, state=state), wall_s=w)
+        for s, state, w in (
+            (1.0, "done", (10.0, 5.5)),
+            (1.25, "done", (8.0, 4.4)),
+            (2.0, "pruned", (1.0,)),
+            (2.0, "done", (1.0,)),
+        )
+    ]
+    text = words_of(found.tuning(trials=tuple(trials)), tmp_path)
+    assert f"{31 / 12.4:.3g} tasks/s" in text
+    assert text.count("tasks/s") == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "words"), [("a.xyz", r"a\.xyz cannot be drawn: its ending must be one of .*png"), ("a", "cannot be drawn")]
+)
+def test_a_picture_whose_ending_is_not_known_is_refused_before_it_is_drawn(tmp_path, name, words):
+    with pytest.raises(InputError, match=words):
+        plots.check(tmp_path / name)
+
+
+def test_a_picture_is_checked_without_being_written(tmp_path, monkeypatch):
+    for name in ("a.png", "a.SVG", "a.pdf"):
+        plots.check(tmp_path / name)
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(ResourceError, match="cannot be written: there is no folder"):
+        plots.check(tmp_path / "missing" / "a.png")
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    with pytest.raises(InputError, match="pictures need matplotlib"):
+        plots.check(tmp_path / "a.png")
 
 
 def test_empty_panels_say_why(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import resource
 import shutil
@@ -67,11 +68,16 @@ def root(tmp_path, monkeypatch):
     return tmp_path
 
 
-def checked(root, *, force=False, shares=QUIET):
-    """Return what is said."""
+def checked(root, *, force=False, shares=QUIET, meanwhile=None, **limits):
+    """Return what is said; `meanwhile` are files that are written while the cores are watched."""
     said = []
-    here = machine.detect(root=root)
-    readiness.check(here, force=force, say=said.append, root=root, busy_shares=lambda _seconds: shares)
+    here = dataclasses.replace(machine.detect(root=root), **limits)
+
+    def watch(_seconds):
+        write(root, meanwhile or {})
+        return shares
+
+    readiness.check(here, force=force, say=said.append, root=root, busy_shares=watch)
     return said
 
 
@@ -87,16 +93,20 @@ def power_saving(root, monkeypatch):
     write(root, {f"sys/devices/system/cpu/cpu{cpu}/cpufreq/scaling_max_freq": 1500000 for cpu in range(4)})
 
 
-def throttled(root, monkeypatch):
-    del monkeypatch
+def in_a_group(root, *, periods, throttled):
+    """Put the node into a control group that was stopped in so many of its scheduling periods."""
     write(
         root,
         {
             "proc/self/cgroup": "0::/",
             "proc/self/mountinfo": "30 23 0:26 / /sys/fs/cgroup rw,nosuid shared:4 - cgroup2 cgroup2 rw,nsdelegate",
-            "sys/fs/cgroup/cpu.stat": "nr_periods 100\nnr_throttled 40",
+            **statistics_of(periods, throttled),
         },
     )
+
+
+def statistics_of(periods, throttled):
+    return {"sys/fs/cgroup/cpu.stat": f"nr_periods {periods}\nnr_throttled {throttled}"}
 
 
 def hot(root, monkeypatch):
@@ -128,7 +138,6 @@ def withheld(root, monkeypatch):
 
 FAULTS = {
     power_saving: "the clock is limited to 1500 of 3000 MHz; end the power-saving profile",
-    throttled: "the control group was stopped in 40% of its scheduling periods; use fewer cores",
     hot: "heat slows the processor down at this moment; improve the cooling",
     short_of_memory: "2.0 of 32.0 GiB are free; stop other programs",
     swapping: "4.0 GiB of swap in use; stop other programs",
@@ -168,6 +177,31 @@ def test_a_little_other_work_is_no_obstacle(root, share, fit):
         assert checked(root, shares=4 * (share,)) == []
     else:
         assert "other programs use 16% of the cores" in refused(root, shares=4 * (share,))
+
+
+@pytest.mark.parametrize("periods", [0, 10, 100])
+def test_what_a_control_group_was_stopped_for_before_the_look_does_not_count(root, periods):
+    in_a_group(root, periods=1000, throttled=900)
+    assert checked(root, meanwhile=statistics_of(1000 + periods, 900)) == []
+
+
+@pytest.mark.parametrize(("stopped", "fit"), [(0, True), (5, True), (6, False), (100, False)])
+def test_a_control_group_that_is_stopped_during_the_look_is_refused(root, stopped, fit):
+    in_a_group(root, periods=1000, throttled=0)
+    meanwhile = statistics_of(1100, stopped)
+    if fit:
+        assert checked(root, meanwhile=meanwhile) == []
+    else:
+        words = "the control group's CPU quota is used up; stop what else runs in it, or raise the quota"
+        assert words in refused(root, meanwhile=meanwhile)
+        in_a_group(root, periods=1000, throttled=0)
+        assert checked(root, meanwhile=meanwhile, force=True) == [f"warning: {words}"]
+
+
+@pytest.mark.parametrize("limit", ["cgroup v1", "cgroup v2"])
+def test_under_a_limit_of_cores_other_programs_work_does_not_count(root, limit):
+    assert checked(root, shares=(1.0, 1.0, 1.0, 1.0), cores_limited_by=limit) == []
+    assert "other programs use 100%" in refused(root, shares=(1.0, 1.0, 1.0, 1.0), cores_limited_by="affinity")
 
 
 def test_all_faults_are_named_at_once(root, monkeypatch):

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import optuna
 import pytest
 
-from autotune import searches
+from autotune import policy, searches
 from autotune.errors import InputError, ResourceError, TaskError
 from autotune.gains import LEAST_TRIALS
 from autotune.records import Trial
@@ -52,12 +53,27 @@ def in_memory(seed=1):
     return optuna.create_study(sampler=optuna.samplers.TPESampler(seed=seed))
 
 
-def searched(run, *, study=None, instances=INSTANCES, default_s=((1.0,), (4.0,)), say=lambda _: None, noise=NOISE):
+def policy_of(parameters, of):
+    """Return the policy for an instance, whose number of tasks a strategy may look at."""
+    return policy.compose([Crew()], parameters, replace(CONTEXT, tasks=len(of.tasks)))
+
+
+def searched(
+    run,
+    *,
+    study=None,
+    instances=INSTANCES,
+    default_s=((1.0,), (4.0,)),
+    say=lambda _: None,
+    noise=NOISE,
+    policy_of=policy_of,
+):
     return Search(
         study or in_memory(),
         strategies=[Crew()],
         searched=[Crew()],
         context=CONTEXT,
+        policy_of=policy_of,
         instances=instances,
         default_s=default_s,
         noise=noise,
@@ -128,6 +144,35 @@ def test_policies_that_are_equal_are_measured_once():
     assert (first.value, second.value) == (pytest.approx(0.0), pytest.approx(0.0))
     assert second.user_attrs["measured"]["repeated"]
     assert len(said) == 2
+
+
+def test_policies_that_differ_on_one_instance_only_are_measured_apart():
+    def of_two_instances(parameters, of):
+        plan = policy_of(parameters, of)
+        return replace(plan, passive_wait=parameters["crew.colour"] == "red" or of.name == "small")
+
+    farm = Farm()
+    proposals = [*FIRST, Proposal(of(colour="green"), "transferred"), Proposal(of(colour="green"), "simulated")]
+    search = tried(farm, proposals, most=2, policy_of=of_two_instances)
+    assert [trial.parameters["crew.colour"] for trial in search.trials] == ["red", "green"]
+    assert [(name, plan.passive_wait) for name, plan, _ in farm.runs] == [
+        ("small", True),
+        ("large", True),
+        ("small", True),
+        ("large", False),
+    ]
+
+
+def test_what_the_final_alone_ran_is_added_once_and_what_is_known_stays_as_it_is():
+    search = tried(Farm(), most=1)
+    search.add(of(workers=8), speed_up=1.3)
+    search.add(of(workers=8, colour="green"), speed_up=9.0)
+    search.add(DEFAULT, speed_up=9.0)
+    first, added = search.trials
+    assert (first.source, first.speed_up) == ("default", pytest.approx(1.0))
+    assert (added.parameters, added.source, added.state) == (of(workers=8), "final", "done")
+    assert added.speed_up == pytest.approx(1.3)
+    assert search.best(1) == [added]
 
 
 def test_a_run_that_fails_is_told_as_failed_and_the_search_goes_on():
@@ -201,6 +246,40 @@ def test_a_run_may_take_so_many_times_what_the_best_would_and_is_given_up_beyond
     assert search._study.trials[2].state.name == "PRUNED"
 
 
+def only_second(factor, *orders):
+    """Return a farm on which orders change the time on the second instance only."""
+
+    def slower(of_run, plan, _):
+        return (factor if plan.order in orders and of_run.name == "large" else 1.0) / ORDERS[plan.order]
+
+    return Farm(slower)
+
+
+def test_what_the_best_gains_on_a_later_instance_only_is_not_held_against_a_trial_before_it_ran_that():
+    farm = only_second(1 / 3, "longest", "shortest")
+    proposals = [*FIRST, *(Proposal(of(order=order), "simulated") for order in ("longest", "shortest"))]
+    search = tried(farm, proposals, most=3)
+    assert search.trials[1].speed_up == pytest.approx(math.sqrt(3))
+    assert [trial.state for trial in search.trials] == ["done", "done", "done"]
+    assert search.trials[2].speed_up == pytest.approx(math.sqrt(3))
+
+
+def test_time_limits_are_held_against_the_best_trial_on_the_same_instance():
+    farm = only_second(1 / 3, "longest")
+    proposals = [*FIRST, Proposal(of(order="longest"), "simulated"), Proposal(of(order="shortest"), "simulated")]
+    search = tried(farm, proposals, most=3)
+    limits = [(name, limit) for name, plan, limit in farm.runs if plan.order == "shortest"]
+    assert limits == [("small", pytest.approx(PATIENCE * 1.0)), ("large", pytest.approx(PATIENCE * 4.0 / 3))]
+    assert search.trials[2].state == "pruned"
+    assert search._study.trials[2].state.name == "PRUNED"
+
+
+def test_where_the_best_is_slower_than_the_default_on_an_instance_no_time_limit_grows():
+    farm = Farm(lambda of_run, plan, _: (1.5 if of_run.name == "small" else 0.2) if plan.workers == 8 else 1.0)
+    tried(farm, [*FIRST, Proposal(of(workers=8), "simulated"), Proposal(of(workers=2), "simulated")], most=3)
+    assert max(limit for name, _, limit in farm.runs if name == "small") <= PATIENCE * 1.0
+
+
 # --- references ------------------------------------------------------------------------------------------------------
 
 
@@ -218,6 +297,29 @@ def test_trials_are_held_against_what_the_default_takes_lately():
     assert search.default_s == pytest.approx([2.0, 8.0])
     last = search.trials[-1]
     assert last.wall_s[0] == pytest.approx(2.0 / last.speed_up)
+
+
+def test_all_times_of_the_default_are_kept_by_instance():
+    search = tried(Farm(), most=1, default_s=((1.1, 0.9), (4.0,)))
+    assert search.references == [[1.1, 0.9, 1.0], [4.0, 4.0]]
+    # After the default itself, so many trials.
+    search = tried(Farm(), most=1 + REFERENCE_EVERY)
+    assert search.references == [3 * [1.0], 3 * [4.0]]
+
+
+@pytest.mark.parametrize("error", [TaskError("label 0: lost"), TooSlowError("more than 9 s")])
+def test_a_run_of_the_default_that_fails_says_nothing_and_the_search_goes_on(error):
+    trials = len(INSTANCES) * REFERENCE_EVERY
+
+    def slower(of_run, plan, number):
+        if number >= 2 and (plan.workers, plan.order) == (4, "input") and of_run.name == "small":
+            raise error
+        return 1.0
+
+    search = tried(Farm(slower), most=trials)
+    assert len(search.trials) == trials
+    assert search.references[0] == [1.0, 1.0]
+    assert len(search.references[1]) > 2
 
 
 # --- when it ends ----------------------------------------------------------------------------------------------------
@@ -247,7 +349,7 @@ def test_the_search_ends_when_only_what_was_measured_before_comes_up():
 
 def test_the_search_ends_when_as_many_trials_again_would_gain_less_than_the_noise():
     search = tried(Farm(lambda _, plan, __: (plan.workers / 4) ** 0.5 / ORDERS[plan.order]), most=40)
-    assert search.stopped == "trying as many again would gain less than the noise"
+    assert search.stopped == "as many trials again would be expected to gain less than half the noise"
     assert len(search.trials) == LEAST_TRIALS
 
 
@@ -333,6 +435,43 @@ def test_a_killed_search_goes_on_with_what_it_was_at_and_runs_nothing_again_that
     assert all((source, parameters) in found for parameters, source in proposals)
     assert len(found) == 4
     assert all(trial.state.is_finished() for trial in study.trials)
+
+
+def test_a_proposal_that_was_interrupted_twice_is_not_tried_a_third_time():
+    study = opened()
+    killed(study, after=2)
+    for _ in range(2):
+        with pytest.raises(ZeroDivisionError):
+            searched(Farm(lambda *_: 1 / 0), study=opened()).run([], most=4, enough=lambda _: False)
+    searched(Farm(), study=opened())
+    proposed = [trial.system_attrs["fixed_params"] for trial in opened().trials]
+    # Interrupted while it was tried first, and again when it was tried once more.
+    assert proposed.count(of(workers=1)) == 2
+    assert not [trial for trial in opened().trials if trial.state.name == "RUNNING"]
+
+
+def test_what_was_measured_is_kept_with_its_speed_ups_and_whether_it_was_a_repetition():
+    study = opened()
+    tried(
+        Farm(),
+        [*FIRST, Proposal(of(workers=8), "simulated"), Proposal(of(workers=2), "simulated")],
+        most=3,
+        study=study,
+    )
+    kept = [trial.user_attrs["measured"] for trial in study.trials]
+    assert [one.keys() for one in kept] == 3 * [{"wall_s", "logs", "state", "repeated"}]
+    assert [one["state"] for one in kept] == ["done", "done", "pruned"]
+    assert kept[1]["logs"] == pytest.approx(2 * [math.log(2) / 2])
+    assert kept[2]["logs"] == pytest.approx([-math.log(2) / 2])
+    assert not any(one["repeated"] for one in kept)
+
+
+def test_what_a_search_that_goes_on_holds_its_trials_against_is_what_was_measured_before():
+    study = opened()
+    tried(Farm(), [*FIRST, Proposal(of(workers=8), "simulated")], most=2, study=study)
+    farm = Farm()
+    tried(farm, [Proposal(of(workers=8, order="shortest"), "simulated")], most=3, study=opened())
+    assert farm.runs[0][2] == pytest.approx(PATIENCE * 1.0 / 2**0.5)
 
 
 def test_every_trial_is_in_the_database_as_soon_as_it_ended_for_whoever_reads_it_with_optuna():

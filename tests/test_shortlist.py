@@ -162,13 +162,13 @@ def test_at_most_so_many_policies_are_simulated_however_large_the_space(monkeypa
 @given(st.integers(0, 10**6))
 def test_whatever_is_drawn_from_a_large_space_can_be_composed_and_is_drawn_again_with_its_seed(seed):
     defaults = policy.default_parameters(FIVE, CONTEXT)
-    drawn = shortlist._combinations(FIVE, CONTEXT, defaults, seed)
+    drawn = shortlist._combinations(FIVE, FIVE, CONTEXT, defaults, seed)
     changes = [sum(one[name] != defaults[name] for name in defaults) for one in drawn]
     assert changes == sorted(changes)
     assert changes[0] == 0
     assert all(one.keys() == defaults.keys() for one in drawn)
     composed(drawn[-1])
-    assert drawn == shortlist._combinations(FIVE, CONTEXT, defaults, seed)
+    assert drawn == shortlist._combinations(FIVE, FIVE, CONTEXT, defaults, seed)
 
 
 # --- other tunings ---------------------------------------------------------------------------------------------------

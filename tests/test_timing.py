@@ -5,6 +5,7 @@ Real pools, because stopping them is the subject; the tasks sleep instead of com
 
 from __future__ import annotations
 
+import json
 import sys
 import time
 from dataclasses import replace
@@ -20,7 +21,8 @@ from autotune.instances import whole
 from autotune.manager import Manager
 from autotune.records import Law
 from autotune.terms import prior
-from autotune.timing import RESERVE_S, Budget, Timing, TooSlowError
+from autotune.timing import RESERVE_S, Budget, OutOfTimeError, Timing, TooSlowError
+from autotune.types import Context
 
 sys.path.insert(0, str(Path(__file__).parent))
 from pretended import MACHINE, METHOD, Clock, Crew, Pretended, instance, record
@@ -82,7 +84,7 @@ def sleepers(faulty):
 
 
 def run(timing, instance, *, learn=False, **options):
-    return timing.run(instance, timing.policy({}, [instance]), learn=learn, **options)
+    return timing.run(instance, timing.policy({}, instance), learn=learn, **options)
 
 
 def pools(timing):
@@ -158,7 +160,7 @@ def test_there_is_one_pool_for_each_environment(faulty):
     with Timing(
         machine=HERE, manager=Manager(), strategies=policy.choose(Manager().strategies, None), budget=Budget(60.0)
     ) as timing:
-        default = timing.policy({}, [instance])
+        default = timing.policy({}, instance)
         for plan in (default, replace(default, order="input"), replace(default, passive_wait=False), default):
             timing.run(instance, plan, learn=False)
         assert len(pools(timing)) == 2
@@ -174,13 +176,31 @@ def test_a_method_that_does_not_exist_is_refused(faulty):
         run(timing, instance)
 
 
-def test_no_task_may_run_longer_than_is_left_of_the_budget(faulty):
+def test_no_run_may_take_longer_than_is_left_of_the_budget(faulty):
     instance = whole(workload.load(faulty("water2", "sleep", seconds=30.0)), name="long")
+    started = time.monotonic()
     with (
-        Timing(machine=HERE, manager=Manager(), strategies=[], budget=Budget(2.0)) as timing,
-        pytest.raises(TaskError, match=r"took longer than the limit of 1 s"),
+        Timing(machine=HERE, manager=Manager(), strategies=[], budget=Budget(4.0)) as timing,
+        pytest.raises(OutOfTimeError, match=r"^the budget is used up; allow more$"),
     ):
-        run(timing, instance)
+        run(timing, instance, limit_s=20.0)
+    assert time.monotonic() - started < 10.0
+
+
+def test_a_run_that_reached_the_end_of_the_budget_was_too_slow():
+    assert issubclass(OutOfTimeError, TooSlowError)
+
+
+def test_after_each_run_whoever_wants_to_know_is_told_even_where_it_failed(faulty):
+    told = []
+    good = whole(workload.load(faulty("water2", "sleep", seconds=0.01)), name="good")
+    with Timing(machine=HERE, manager=Manager(), strategies=[], budget=Budget(60.0)) as timing:
+        timing.on_run = lambda: told.append(1)
+        run(timing, good)
+        assert len(told) == 1
+        with pytest.raises(TooSlowError):
+            run(timing, whole(workload.load(faulty("water2", "sleep", seconds=30.0)), name="slow"), limit_s=0.5)
+    assert len(told) == 2
 
 
 # --- what is learned -------------------------------------------------------------------------------------------------
@@ -209,20 +229,35 @@ def test_the_range_of_sizes_that_were_seen_is_kept(monkeypatch):
     assert (timing.smallest_functions, timing.largest_functions) == (0, 0)
     for functions in ([50, 60], [40], [90, 55]):
         of = instance(functions=functions)
-        timing.learn(of.tasks, [record(task.number) for task in of.tasks])
+        timing.learn(of, [record(task.number) for task in of.tasks])
     assert (timing.smallest_functions, timing.largest_functions) == (40, 90)
 
 
 def test_learning_from_nothing_changes_nothing(monkeypatch):
     timing = pretended(monkeypatch)
-    timing.learn([], [])
+    timing.learn(instance(), [])
     assert (timing.smallest_functions, timing.largest_functions, timing.laws()) == (0, 0, {})
+
+
+def test_what_was_learned_can_be_recalled_by_another_process(monkeypatch):
+    timing, again = pretended(monkeypatch), pretended(monkeypatch)
+    one, other = instance("one", functions=[40, 50, 60]), instance("other", functions=[30, 90])
+    timing.learn(one, [record(number, wall_s=1.0 + number) for number in range(3)])
+    timing.learn(one, [record(1, wall_s=0.7, width=4)])
+    timing.learn(other, [record(1, wall_s=9.0)])
+    samples = json.loads(json.dumps(timing.samples()))
+    assert samples == {"one": [[0, 1.0, 1], [1, 2.0, 1], [2, 3.0, 1], [1, 0.7, 4]], "other": [[1, 9.0, 1]]}
+    for of in (one, other):
+        again.recall(of, samples[of.name])
+    assert again.laws() == timing.laws()
+    assert [again.predicted_s(of) for of in (one, other)] == [timing.predicted_s(of) for of in (one, other)]
+    assert (again.smallest_functions, again.largest_functions) == (40, 90)
 
 
 def test_the_law_fits_what_was_learned(monkeypatch):
     timing, of = pretended(monkeypatch), instance(functions=[40, 50, 60])
     times_s = [3.0 * timing.costs.estimate(task).alone_s for task in of.tasks]
-    timing.learn(of.tasks, [record(number, wall_s=wall_s) for number, wall_s in enumerate(times_s)])
+    timing.learn(of, [record(number, wall_s=wall_s) for number, wall_s in enumerate(times_s)])
     law = timing.laws()[METHOD]
     assert [law_s(law, METHOD, task.size) for task in of.tasks] == pytest.approx(times_s, rel=0.01)
 
@@ -249,13 +284,23 @@ def test_a_part_is_expected_to_take_so_long_on_all_cores(monkeypatch):
     assert timing.part(of, 2 * timing.predicted_s(of)) is of
 
 
-def test_one_policy_is_to_fit_all_instances_so_the_fewest_tasks_count(monkeypatch):
+def test_strategies_see_the_machine_the_methods_and_how_many_tasks_they_are_asked_about(monkeypatch):
     timing = pretended(monkeypatch)
-    context = timing.context([instance(functions=5 * [50]), instance(functions=3 * [50])])
-    assert (context.tasks, context.machine, context.methods) == (3, MACHINE, (METHOD,))
+    of = instance(functions=5 * [50])
+    assert timing.context([of]) == Context(machine=MACHINE, methods=(METHOD,), tasks=0)
+    assert timing.context([of, instance()], 7).tasks == 7
+
+
+def test_a_policy_is_composed_for_the_number_of_tasks_of_its_instance(monkeypatch):
+    class PerTask(Crew):
+        def apply(self, policy, params, context):
+            return replace(super().apply(policy, params, context), workers=context.tasks)
+
+    timing = pretended(monkeypatch, strategies=[PerTask()])
+    assert [timing.policy({}, instance(functions=count * [50])).workers for count in (3, 5)] == [3, 5]
 
 
 def test_without_parameters_the_policy_is_the_default(monkeypatch):
-    timing, of = pretended(monkeypatch), [instance()]
+    timing, of = pretended(monkeypatch), instance()
     assert timing.policy({}, of) == Crew().apply(policy.Policy(), Crew().defaults(None), None)
     assert timing.policy({"crew.workers": 8}, of).workers == 8

@@ -368,7 +368,7 @@ def test_another_major_or_minor_version_of_the_program_is_noted(measured, here, 
     note = tunings.version_note(make_tuning(program_version=measured), here)
     expected = (
         f"the tuning was measured with pyscf {measured}, this is {here}: something else may be faster by now;"
-        " check it with `autotune tunings verify`"
+        " check it with `autotune tunings verify 'pyscf hf/6-31g* energy'`"
     )
     assert note == (expected if differs else "")
 

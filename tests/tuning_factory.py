@@ -75,7 +75,9 @@ def make_evidence(verdict="faster", *, smallest_functions=19, largest_functions=
         interval=(1.1, 1.4) if faster else None,
         verdict=verdict,
         noise=0.02,
-        noise_s=(1.0, 1.02, 0.99),
+        noise_s=((1.0, 1.02, 0.99), (2.0, 2.03, 1.99)),
+        search_tasks=(21, 27),
+        candidate={name: value for name, value in WINNER.items() if DEFAULT.get(name) != value} if faster else {},
         trials=(
             _trial(DEFAULT, "default", 1.0, wall_s=(1.0, 2.0)),
             _trial(WINNER, "search", 1.25, wall_s=(0.8, 1.6)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ import click
 from autotune.errors import InputError
 
 if TYPE_CHECKING:
+    from autotune.calibrate import Calibration
     from autotune.records import Tuning
     from autotune.study import MethodChoice, Study
     from autotune.workload import Workload
@@ -47,7 +49,7 @@ def calibrate(study_name: str, **given: Any) -> None:
     autotune calibrate --study standard --method mp2 --basis cc-pvdz
     autotune calibrate --workload input.json --budget 5m       on your own input
     """
-    from autotune import inputs, machine, readiness, store, study, tunings
+    from autotune import inputs, machine, plots, readiness, store, study, tunings
     from autotune.manager import Manager
 
     names = ("program", "method", "basis", "driver")
@@ -61,54 +63,65 @@ def calibrate(study_name: str, **given: Any) -> None:
         own = _own(given["workload"])
     output, picture = (Path(given[name]) if given[name] else None for name in ("output", "picture"))
     store.check_writable(output.parent if output else store.home())
-    if picture:
-        store.check_writable(picture.parent)
+    # What must not be replaced or cannot be drawn is better found now than in minutes.
     if output and output.exists():
-        tunings.load(output)  # a file that must not be replaced is better found now than in minutes
-    say = _silent if given["quiet"] else _say
+        tunings.load(output)
+    if picture:
+        plots.check(picture)
     here, manager = machine.detect(), Manager()
-    readiness.check(here, force=given["force"], say=_say)
-    for method in chosen.methods[:1] if own else chosen.methods:
-        tuning = _calibrated(chosen, method, given, own=own, machine=here, manager=manager, say=say)
-        path = tunings.save(tuning, output, say=_say)
+    methods = chosen.methods[:1] if own else chosen.methods
+    for method in methods:
+        readiness.check(here, force=given["force"], say=_say)
+        with _calibration(chosen, method, given, own=own, machine=here, manager=manager) as calibration:
+            tuning = calibration.run()
+            kept = None if output else _better(tuning)
+            path = kept or tunings.save(tuning, output, say=_say)
+            calibration.stored()
         click.echo(f"{tuning.method}: {_outcome(tuning)}")
-        click.echo(f"stored in {path}")
+        click.echo(f"the tuning in {path} is confirmed and stays" if kept else f"stored in {path}")
         if picture:
-            from autotune import plots
+            several = (
+                f"-{tuning.method.program}-{tuning.method.method}-{tuning.method.basis}" if len(methods) > 1 else ""
+            )
+            name = re.sub(r"[^\w.()+-]", "_", f"{picture.stem}{several}{picture.suffix}")
+            plots.calibration(tuning, picture.with_name(name))
 
-            plots.calibration(tuning, picture)
+
+def _better(tuning: Tuning) -> Path | None:
+    """Return the file of a confirmed tuning that one which could not tell must not replace."""
+    from autotune import tunings
+
+    if tuning.evidence.verdict != "cannot tell":
+        return None
+    for known, path in tunings.of_machine(tuning.machine):
+        confirmed = known.evidence.verdict == "faster" and not tunings.version_note(known, tuning.program_version)
+        if known.method == tuning.method and confirmed:
+            return path
+    return None
 
 
-def _calibrated(
-    chosen: Study,
-    method: MethodChoice,
-    given: dict[str, Any],
-    *,
-    own: tuple[Workload, str] | None,
-    machine: Any,
-    manager: Any,
-    say: Any,
-) -> Tuning:
+def _calibration(
+    chosen: Study, method: MethodChoice, given: dict[str, Any], *, own: tuple[Workload, str] | None, **of: Any
+) -> Calibration:
     from autotune import policy, study, tunings
     from autotune.calibrate import Calibration
 
-    wanted = given["strategies"].split(",") if given["strategies"] else list(chosen.strategies)
-    searched = policy.choose(manager.strategies, wanted or None)
-    applied = policy.choose(manager.strategies, None)
+    known = of["manager"].strategies
+    wanted = [name.strip() for name in given["strategies"].split(",")] if given["strategies"] else chosen.strategies
+    searched = policy.choose(known, list(wanted) or None)
+    applied = policy.choose(known, None)
     applied += [strategy for strategy in searched if strategy not in applied]
-    with Calibration(
+    return Calibration(
         chosen,
         method,
-        machine=machine,
-        manager=manager,
         strategies=applied,
         searched=searched,
         budget_s=study.parse_duration(given["budget"]) if given["budget"] else None,
         own=own,
         known=[found for _, found in tunings.everything() if not isinstance(found, str)],
-        say=say,
-    ) as calibration:
-        return calibration.run()
+        say=_silent if given["quiet"] else _say,
+        **of,
+    )
 
 
 def _own(source: str) -> tuple[Workload, str]:

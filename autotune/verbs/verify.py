@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from autotune.errors import ResourceError
 from autotune.verbs import selection
 
 if TYPE_CHECKING:
@@ -19,8 +20,8 @@ if TYPE_CHECKING:
 def verify(which: str, budget: str, force: bool) -> None:
     """Measure a tuning again, quickly: is it still faster than the default, are times still what it predicts?
 
-    A tuning that holds is marked as verified with the program's present version. Exit status 1 says that it does not:
-    calibrate again.
+    A tuning that holds is marked as verified with the program's present version. Exit status 1 says that it does not
+    hold: calibrate again. Exit status 3 says that the time allowed was too short to tell.
     """
     from autotune import machine, readiness, study, tunings
     from autotune import verify as verification
@@ -32,25 +33,31 @@ def verify(which: str, budget: str, force: bool) -> None:
     found = verification.verify(tuning, machine=here, manager=manager, budget_s=study.parse_duration(budget), say=_say)
     for line in _words(found):
         click.echo(line)
-    if not found.holds:
-        raise SystemExit(1)
+    if found.verdict != "holds":
+        raise SystemExit({"fails": 1, "cannot tell": 3}[found.verdict])
     own = path if selection.is_file(which) or path.is_relative_to(tunings.home()) else None
+    if not any(one == tuning for one in tunings.load(path)):
+        raise ResourceError(f"{path} has changed meanwhile; it is left as it is")
     tunings.save(found.tuning, own, say=_say)
 
 
 def _words(found: Verification) -> list[str]:
-    lines = []
+    lines = [f"measured with the workloads of study {found.study}"]
     if found.found is None:
         lines.append("it keeps the default, so there is nothing to be faster or slower than")
-    else:
-        between = ""
-        if found.found.interval:
-            between = f" (95 % interval {found.found.interval[0]:.2f} to {found.found.interval[1]:.2f})"
-        lines.append(f"{found.found.speed_up:.2f}× the default's speed{between}")
+    elif found.found.interval:
+        between = "{:.2f} to {:.2f}".format(*found.found.interval)
+        lines.append(
+            f"{found.found.speed_up:.2f}× the default's speed (95 % interval {between}): {found.found.verdict}"
+        )
     if found.drift:
         lines.append(f"tasks take {found.drift.factor:.2f} times what it predicts")
-    holds = "the tuning holds" if found.holds else "the tuning does not hold any more; run `autotune calibrate` again"
-    return [*lines, f"{holds} (program version {found.program_version})"]
+    answer = {
+        "holds": "the tuning holds",
+        "fails": "the tuning does not hold any more; run `autotune calibrate` again",
+        "cannot tell": "too little was measured to tell; allow more by --budget",
+    }[found.verdict]
+    return [*lines, f"{answer} (program version {found.program_version})"]
 
 
 def _say(line: str) -> None:

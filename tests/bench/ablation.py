@@ -218,6 +218,8 @@ def wrong_tuning(load: Load) -> Tuning:
             verdict="cannot tell",
             noise=0.0,
             noise_s=(),
+            search_tasks=(),
+            candidate={},
             trials=(),
             importances={},
             stopped="nothing was measured",

@@ -47,6 +47,7 @@ class Case(NamedTuple):
     method: study.MethodChoice
     geometry: str
     max_nbody: int
+    molecules: int = 0  # the first so many of the cluster's waters; 0 for all
 
 
 def pyscf(method: str, basis: str, **keywords: object) -> study.MethodChoice:
@@ -58,7 +59,7 @@ CASES = {
     "MP2/cc-pVDZ": Case(pyscf("mp2", "cc-pvdz"), "water8", 2),
     "B3LYP/def2-SVP": Case(pyscf("b3lyp", "def2-svp"), "water8", 2),
     "DF-MP2/cc-pVTZ": Case(pyscf("mp2", "cc-pvtz", density_fit=True), "water8", 2),
-    "CCSD(T)/cc-pVDZ": Case(pyscf("ccsd(t)", "cc-pvdz"), "water4", 2),
+    "CCSD(T)/cc-pVDZ": Case(pyscf("ccsd(t)", "cc-pvdz"), "water10", 2, molecules=4),
 }
 
 
@@ -79,25 +80,29 @@ def main() -> None:
 
 
 def measured(case: Case, chosen: study.Study, repeats: int) -> dict[str, object]:
+    assert case.geometry not in {rung.geometry for rung in (*chosen.search, *chosen.confirm)}
     here, manager = machine.detect(), Manager()
     strategies = policy.choose(manager.strategies, None)
+    said: list[str] = []
     started = time.perf_counter()
     with (
         tempfile.TemporaryDirectory() as home,
         Calibration(
-            chosen, case.method, machine=here, manager=manager, strategies=strategies, say=print
+            chosen, case.method, machine=here, manager=manager, strategies=strategies, say=said.append
         ) as calibration,
     ):
         os.environ["AUTOTUNE_HOME"] = home
         tuning = calibration.run()
         tunings.save(tuning)
     calibration_s = time.perf_counter() - started
+    print("\n".join(said), flush=True)
+    laws = {tuning.method: tuning.law}  # as every later run will know it, whatever its policy
     instance = held_out(case)
     with (
-        Timing(machine=here, manager=manager, strategies=strategies, budget=Budget(1e6)) as adaptive,
-        Timing(machine=here, manager=manager, strategies=(), budget=Budget(1e6)) as fixed,
+        Timing(machine=here, manager=manager, strategies=strategies, budget=Budget(1e6), laws=laws) as adaptive,
+        Timing(machine=here, manager=manager, strategies=(), budget=Budget(1e6), laws=laws) as fixed,
     ):
-        default, tuned = (adaptive.policy(p, [instance]) for p in ({}, dict(tuning.parameters)))
+        default, tuned = (adaptive.policy(p, instance) for p in ({}, dict(tuning.parameters)))
         adaptive.run(instance, default, learn=False)
         default_s = adaptive.run(instance, default, learn=False).wall_s
         grid = explored(fixed, instance, default, SLOWEST * default_s)
@@ -112,11 +117,18 @@ def measured(case: Case, chosen: study.Study, repeats: int) -> dict[str, object]
         "held_out": instance.name,
         "tasks": len(instance.tasks),
         "machine_noise": round(tuning.evidence.noise, 4),
+        "budget_s": tuning.evidence.budget_s,
+        "candidate": dict(tuning.evidence.candidate),
     }
 
 
 def held_out(case: Case) -> Instance:
     text = (files("autotune.studies") / "workloads" / f"{case.geometry}.xyz").read_text()
+    name = case.geometry
+    if case.molecules:
+        atoms = 3 * case.molecules
+        text = "\n".join([str(atoms), "", *text.splitlines()[2 : 2 + atoms]]) + "\n"
+        name = f"{case.molecules} molecules of {case.geometry}"
     expansion = Expansion(
         program="pyscf",
         method=case.method.method,
@@ -125,7 +137,7 @@ def held_out(case: Case) -> Instance:
         keywords=dict(case.method.keywords or {}),
     )
     work = workload.load(from_xyz(text, name=case.geometry, expansion=expansion))
-    return whole(work, name=f"{case.geometry} {case.max_nbody}-body")
+    return whole(work, name=f"{name} {case.max_nbody}-body")
 
 
 def made(default: Policy, workers: int, width: int, order: str, resident: bool) -> Policy:

@@ -1,8 +1,8 @@
 """Calibrate against copies of the default: how often is something "faster" installed that is not?
 
 First the real noise of this machine: the default runs many times, one after the other, on a calibration workload. Then
-whole calibrations are simulated, in which every configuration takes the same time but for that noise: runs of the
-sequence that was measured, from a random place, so that slow minutes stay slow minutes. Look, search, final,
+whole calibrations are simulated, in which every configuration takes the same time but for that noise: blocks of runs as
+they were measured, one after the other from random places, so that slow minutes stay slow minutes. Look, search, final,
 confirmation are the real code; only the clock and the runs are pretended.
 
     python tests/bench/calibration_aa.py --output results/calibration_aa.json
@@ -42,10 +42,8 @@ def main() -> None:
     parser.add_argument("--study", default="standard")
     parser.add_argument("--output", type=Path, help="write the record here")
     arguments = parser.parse_args()
-    if arguments.noise:
-        walls = json.loads(arguments.noise.read_text())["walls_s"]
-    else:
-        walls = real_walls(arguments.runs)
+    known = arguments.noise and json.loads(arguments.noise.read_text())["walls_s"]
+    walls = known or real_walls(arguments.runs)
     logs = [math.log(wall) for wall in walls]
     mean = statistics.fmean(logs)
     noise = [log - mean for log in logs]
@@ -68,6 +66,7 @@ def main() -> None:
         "lag_one_correlation": correlation(noise),
         "calibrations": arguments.calibrations,
         "verdicts": dict(verdicts),
+        "rate_at_most": at_most(verdicts["faster"], max(1, arguments.calibrations)),
         "installed_speed_ups": installed,
         "walls_s": [round(wall, 4) for wall in walls],
     }
@@ -109,7 +108,7 @@ def calibrated(chosen: study.Study, noise: list[float], *, seed: int) -> tuple[s
     class SimulatedTiming(Timing):
         def run(self, instance: Instance, plan: Policy, *, learn: bool, limit_s: float | None = None) -> Timed:
             del plan, limit_s  # all take the same time
-            default = self.policy({}, [instance])
+            default = self.policy({}, instance)
             factor = math.exp(stream.next())
             run = simulate(
                 instance.tasks,
@@ -122,7 +121,7 @@ def calibrated(chosen: study.Study, noise: list[float], *, seed: int) -> tuple[s
             clock.now_s += wall_s + 0.05
             records = [dataclasses.replace(record, wall_s=record.wall_s * factor) for record in run.records]
             if learn:
-                self.learn(instance.tasks, records)
+                self.learn(instance, records)
             return Timed(wall_s, 1.0, 8.0, records)
 
     here, manager = machine.detect(), Manager()
@@ -148,15 +147,28 @@ class Clock:
 
 
 class Stream:
-    """The measured noise from a random place on, round and round."""
+    """The measured noise in blocks of ten to forty runs from random places."""
 
     def __init__(self, noise: list[float], seed: int) -> None:
-        self._noise = noise
-        self._at = random.Random(seed).randrange(len(noise))
+        self._noise, self._random = noise, random.Random(seed)
+        self._block: list[float] = []
 
     def next(self) -> float:
-        self._at = (self._at + 1) % len(self._noise)
-        return self._noise[self._at]
+        if not self._block:
+            length = self._random.randint(10, 40)
+            at = self._random.randrange(len(self._noise))
+            self._block = [self._noise[(at + step) % len(self._noise)] for step in range(length)]
+        return self._block.pop(0)
+
+
+def at_most(count: int, of: int, confidence: float = 0.95) -> float:
+    """Return the upper limit of a rate of which `count` of `of` were seen (Clopper and Pearson, one-sided)."""
+    low, high = count / of, 1.0
+    while high - low > 1e-6:
+        rate = (low + high) / 2
+        seen = sum(math.comb(of, k) * rate**k * (1 - rate) ** (of - k) for k in range(count + 1))
+        low, high = (rate, high) if seen > 1 - confidence else (low, rate)
+    return high
 
 
 if __name__ == "__main__":
