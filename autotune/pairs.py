@@ -10,7 +10,7 @@ import random
 from collections.abc import Callable, Iterator, Sequence
 
 from autotune import confirm
-from autotune.errors import AutotuneError
+from autotune.errors import AutotuneError, InputError
 from autotune.instances import Instance
 from autotune.records import Pair
 from autotune.timing import Budget, OutOfTimeError, Timed, Timing
@@ -49,23 +49,29 @@ def measure(
         on_default: Called with each run of the default.
 
     Raises:
+        InputError: A program, method or basis set cannot be used at all.
         LostError: The winner failed on an instance.
     """
     usable = list(instances)
+    names = {instance.name for instance in instances}
+    pairs[:] = [pair for pair in pairs if pair.workload in names]
     while usable and not confirm.settled(pairs):
         instance = usable[len(pairs) % len(usable)]
-        before = [pair.default_s + pair.tuned_s for pair in pairs if pair.workload == instance.name]
-        if (before[-1] if before else 2 * timing.predicted_s(instance)) > budget.left_s:
+        before = [pair for pair in pairs if pair.workload == instance.name]
+        known_s = before[-1].default_s if before else None
+        expected_s = before[-1].default_s + before[-1].tuned_s if before else 2 * timing.predicted_s(instance)
+        if expected_s > budget.left_s:
             break
         sides = order.sample((False, True), 2)
         try:
-            walls = dict(_runs(instance, parameters, sides, timing=timing, on_default=on_default))
+            walls = dict(_runs(instance, parameters, sides, known_s, timing=timing, on_default=on_default))
         except OutOfTimeError:
             break
         except _DefaultFailedError as error:
             say(f"  {instance.name} is left out: {error}")
             usable.remove(instance)
             pairs[:] = [pair for pair in pairs if pair.workload != instance.name]
+            on_pair(pairs)
             continue
         pairs.append(Pair(workload=instance.name, default_s=walls[False], tuned_s=walls[True]))
         say(f"  pair {len(pairs)}, {instance.name}: default {walls[False]:.2f} s, winner {walls[True]:.2f} s")
@@ -80,17 +86,18 @@ def _runs(
     instance: Instance,
     parameters: Parameters,
     sides: Sequence[bool],
+    default_s: float | None,
     *,
     timing: Timing,
     on_default: Callable[[Instance, Timed], None],
 ) -> Iterator[tuple[bool, float]]:
-    """Yield whether it was the winner, and its wall time."""
-    default_s = timing.predicted_s(instance)
+    """Yield whether it was the winner, and its wall time; `default_s` is what the default took before, if it did."""
     for tuned in sides:
         plan = timing.policy(parameters if tuned else {}, instance)
+        limit_s = FAR_SLOWER * default_s if tuned and default_s else None
         try:
-            timed = timing.run(instance, plan, learn=False, limit_s=FAR_SLOWER * default_s if tuned else None)
-        except OutOfTimeError:
+            timed = timing.run(instance, plan, learn=False, limit_s=limit_s)
+        except (InputError, OutOfTimeError):
             raise
         except AutotuneError as error:
             raise (LostError if tuned else _DefaultFailedError)(f"{instance.name}: {error}") from error

@@ -106,6 +106,8 @@ def verify(
                 raise InputError(f"{budget_s:g} s are too short to run default and tuning once each; allow more")
         else:
             for instance in instances:
+                if records and timing.predicted_s(instance) > budget.left_s:
+                    break
                 timed = timing.run(instance, timing.policy({}, instance), learn=False)
                 say(f"  {instance.name}: {len(instance.tasks)} tasks in {timed.wall_s:.2f} s with the default")
                 keep(instance, timed)

@@ -12,8 +12,8 @@ from autotune.compare import (
     holm,
     noise,
     paired,
-    stratified,
     pairs_needed,
+    stratified,
     t_p_value,
     t_quantile,
     unpaired,
@@ -209,7 +209,7 @@ def test_equal_sides_rarely_look_different(compare, n):
     assert rate > (0.035 if compare is paired else 0.0)
 
 
-times = st.lists(st.tuples(st.floats(0.1, 10.0), st.floats(0.1, 10.0)), min_size=1, max_size=6)
+few_pairs = st.lists(st.tuples(st.floats(0.1, 10.0), st.floats(0.1, 10.0)), min_size=1, max_size=6)
 
 
 def by_workload(groups, **options):
@@ -218,7 +218,7 @@ def by_workload(groups, **options):
     )
 
 
-@given(times, st.sampled_from([0.8, 0.95, 0.995]), st.sampled_from([0.0, 0.05]))
+@given(few_pairs, st.sampled_from([0.8, 0.95, 0.995]), st.sampled_from([0.0, 0.05]))
 def test_one_workload_is_compared_as_pairs_are(pairs, confidence, threshold):
     options = {"confidence": confidence, "threshold": threshold}
     alone = paired([a for a, _ in pairs], [b for _, b in pairs], **options)
@@ -228,7 +228,7 @@ def test_one_workload_is_compared_as_pairs_are(pairs, confidence, threshold):
         assert getattr(found, field) == pytest.approx(getattr(alone, field), rel=1e-6, abs=1e-12)
 
 
-@given(st.lists(times, min_size=1, max_size=4), st.integers(2, 5))
+@given(st.lists(few_pairs, min_size=1, max_size=4), st.integers(2, 5))
 def test_workloads_count_alike_however_many_pairs_they_have(groups, more):
     many = [groups[0] * more, *groups[1:]]
     assert by_workload(many).speedup == pytest.approx(by_workload(groups).speedup)
