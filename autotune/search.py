@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 REPEATS_OF_DUPLICATES = 20  # proposals in a row that were measured before
 CLEARLY_SLOWER = 0.1  # of the logarithm of the time, besides the noise
+FRUITLESS = 10  # trials without a gain after which a search ends
 REFERENCE_EVERY = 5  # trials between two runs of the default
 LAST_REFERENCES = 3  # runs of the default whose median a trial is held against
 PATIENCE = 2.0  # times the default's wall time after which a run is stopped
@@ -125,10 +126,17 @@ class Search:
                 and gains.expected_gain(self.trials) < self.noise / 2
             ):
                 self.stopped = "as many trials again would be expected to gain less than half the noise"
+            elif not queued and self._stalled():
+                self.stopped = f"the last {FRUITLESS} trials gained less than half the noise"
             else:
                 if self._since_reference >= REFERENCE_EVERY:
                     self._refer()
                 repeats = 0 if self._next() else repeats + 1
+
+    def _stalled(self) -> bool:
+        before, last = self.trials[:-FRUITLESS], self.trials[-FRUITLESS:]
+        best, lately = (max((t.speed_up for t in some if t.state == "done"), default=0.0) for some in (before, last))
+        return best > 0 and lately < best * math.exp(self.noise / 2)
 
     @property
     def default_s(self) -> list[float]:

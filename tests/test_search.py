@@ -15,7 +15,7 @@ from autotune import policy, searches
 from autotune.errors import InputError, ResourceError, TaskError
 from autotune.gains import LEAST_TRIALS
 from autotune.records import Trial
-from autotune.search import CLEARLY_SLOWER, PATIENCE, REFERENCE_EVERY, Proposal, Search, space
+from autotune.search import CLEARLY_SLOWER, FRUITLESS, PATIENCE, REFERENCE_EVERY, Proposal, Search, space
 from autotune.timing import Timed, TooSlowError
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -351,6 +351,17 @@ def test_the_search_ends_when_as_many_trials_again_would_gain_less_than_the_nois
     search = tried(Farm(lambda _, plan, __: (plan.workers / 4) ** 0.5 / ORDERS[plan.order]), most=40)
     assert search.stopped == "as many trials again would be expected to gain less than half the noise"
     assert len(search.trials) == LEAST_TRIALS
+
+
+def test_a_search_ends_when_the_last_trials_gained_nothing_however_bad_they_were():
+    # Only the default is fast: how slow the others are says nothing of what is still to be gained.
+    others = [of(workers=workers, order=order) for workers in (1, 2, 4, 8) for order in ORDERS]
+    others.remove(of())
+    proposals = [*FIRST, *(Proposal(parameters, "simulated") for parameters in others[:FRUITLESS])]
+    farm = Farm(lambda _, plan, __: 1.0 if (plan.workers, plan.order) == (4, "input") else 2.5)
+    search = tried(farm, proposals, most=40)
+    assert search.stopped == f"the last {FRUITLESS} trials gained less than half the noise"
+    assert len(search.trials) == 1 + FRUITLESS
 
 
 # --- what was found --------------------------------------------------------------------------------------------------
