@@ -10,6 +10,7 @@ import sys
 import time
 from dataclasses import replace
 from itertools import pairwise
+from pathlib import Path
 
 import psutil
 import pytest
@@ -18,11 +19,10 @@ import autotune
 from autotune.api import Options, Session
 from autotune.errors import InputError, TaskError
 
+sys.path.insert(0, str(Path(__file__).parent))
+from processes import below
+
 ELECTRONS_OF_WATER = 10
-
-
-def processes_below(pid=None):
-    return [p for p in psutil.Process(pid).children(recursive=True) if p.status() != psutil.STATUS_ZOMBIE]
 
 
 def wait_until(condition, limit_s=30.0):
@@ -37,12 +37,12 @@ def nothing_is_left_behind(tmp_path, monkeypatch):
     scratch = tmp_path / "scratch"
     scratch.mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(scratch))
-    before = {p.pid for p in processes_below()}
+    before = {p.pid for p in below()}
     yield
     deadline = time.monotonic() + 3.0
-    while {p.pid for p in processes_below()} - before and time.monotonic() < deadline:
+    while {p.pid for p in below()} - before and time.monotonic() < deadline:
         time.sleep(0.02)
-    assert {p.pid for p in processes_below()} - before == set()
+    assert {p.pid for p in below()} - before == set()
     assert list(scratch.iterdir()) == []
 
 
@@ -177,10 +177,10 @@ def test_an_interrupted_or_killed_run_leaves_no_process_and_no_scratch(tmp_path,
         preexec_fn=lambda: [signal.signal(s, signal.SIG_DFL) for s in (signal.SIGHUP, signal.SIGINT)],  # noqa: PLW1509
     )
     wait_until(lambda: len(list(scratch.glob("*/worker-*/output"))) == 2)
-    below = processes_below(parent.pid)
+    orphans = below(parent.pid)
     os.kill(parent.pid, how)
     _, errors = parent.communicate(timeout=20)
-    _, alive = psutil.wait_procs(below, timeout=10)
+    _, alive = psutil.wait_procs(orphans, timeout=10)
     assert alive == []
     wait_until(lambda: list(scratch.iterdir()) == [])
     if how != signal.SIGKILL:

@@ -11,7 +11,6 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-import psutil
 import pytest
 
 from autotune import machine, policy, workload
@@ -26,6 +25,7 @@ from autotune.types import Context
 
 sys.path.insert(0, str(Path(__file__).parent))
 from pretended import MACHINE, METHOD, Clock, Crew, Pretended, instance, record
+from processes import below
 
 HERE = machine.detect()
 
@@ -93,8 +93,7 @@ def pools(timing):
 
 def children():
     """Return the processes below the workers' parents."""
-    tree = psutil.Process().children(recursive=True)
-    return {child.pid for child in tree if child.status() != psutil.STATUS_ZOMBIE}
+    return {process.pid for process in below()}
 
 
 def test_a_run_is_timed_with_its_memory_and_every_task(timing, sleepers):

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import psutil
 import pytest
@@ -18,11 +19,14 @@ from autotune.errors import InputError, ResourceError, TaskError
 from autotune.hookspecs import hookimpl
 from autotune.types import Estimate
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+import processes
+
 DIMER = 6
 
 
 def below():
-    return {p.pid for p in psutil.Process().children(recursive=True) if p.status() != psutil.STATUS_ZOMBIE}
+    return {process.pid for process in processes.below()}
 
 
 @pytest.fixture(autouse=True)
