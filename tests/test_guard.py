@@ -38,9 +38,9 @@ def test_from_half_the_budget_on_looks_are_fast_and_slow_again_below():
 
 
 def test_the_next_look_comes_before_the_cores_could_fill_half_of_what_is_left():
-    guard = Guard(16.0, cores=16)
+    guard = Guard(16.0, cores=4)
     look(guard, 0.0, {1: 1.0}, look_s=0.0)
-    assert guard.interval_s == pytest.approx(15.0 / (16 * FILL_GIB_S) / 2)
+    assert guard.interval_s == pytest.approx(15.0 / (4 * FILL_GIB_S) / 2)
 
 
 def test_looks_that_cost_much_are_rarer_where_memory_is_not_short():
