@@ -79,6 +79,7 @@ class _MethodCosts:
     seen: dict[TaskSize, _Seen] = field(default_factory=dict)
     needs: dict[TaskSize, Need] = field(default_factory=dict)
     law: Law | None = None
+    typical_s: dict[TaskSize, float] = field(default_factory=dict)  # by the law, for the mean task of each size
 
     def current(self, method: Method) -> Law | None:
         """Return the law fitted to what has finished; None while nothing is known."""
@@ -114,7 +115,10 @@ class Costs:
         alone_s = law_s(law, method, size)
         if seen:
             # Right on average for tasks of this size; geometry still tells them apart.
-            alone_s *= seen.mean_s / law_s(law, method, seen.typical(size))
+            typical_s = known.typical_s.get(size)
+            if typical_s is None:
+                typical_s = known.typical_s[size] = law_s(law, method, seen.typical(size))
+            alone_s *= seen.mean_s / typical_s
         most, half_s = (law.parallel, law.half_s) if law else _PARALLEL[family(method)]
         needed = known.needs.get(size)
         if needed is None:
@@ -136,6 +140,7 @@ class Costs:
         known = self._known(task.method)
         known.seen.setdefault(task.size, _Seen()).add(task.size, alone_s, peak_gib)
         known.law = None
+        known.typical_s.clear()
 
     def laws(self) -> dict[Method, Law]:
         """Return the law of each method of which something is known."""

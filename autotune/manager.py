@@ -73,6 +73,8 @@ class Manager:
 
     def estimate(self, task: Task, machine: Machine) -> Estimate | None:
         """Return a plugin's estimate of a task, or None where no plugin has one."""
+        if not self._pluggy.hook.autotune_estimate.get_hookimpls():
+            return None  # asked for every task again and again, mostly without anybody to answer
         found: Estimate | None = self._pluggy.hook.autotune_estimate(task=task, machine=machine)
         return found
 

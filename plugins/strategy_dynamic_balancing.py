@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 SETTLE_S = 3.0  # between two changes, so that the first one shows
-BATCH_S = 0.05  # long against the millisecond between two tasks, short against any run
+BATCH_S = 0.1  # long against the millisecond between two tasks, short against any run
 CROWDED = 0.25  # share of the cores that other processes took from running tasks
 
 
