@@ -13,7 +13,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from autotune import account, drift, machine, planning, recall, tunings, workload
+from autotune import account, doubts, machine, planning, recall, workload
 from autotune.entries import Entry
 from autotune.errors import InputError, TaskError
 from autotune.execute import Executor
@@ -114,7 +114,7 @@ class Session:
             raise
         if checked.problems:
             raise InputError("; ".join(checked.problems))
-        self._doubt_version(plan, checked.versions)
+        self._tell(doubts.of_version(plan, checked.versions))
         care = self._care(checked.versions)
         known = recall.recalled(work, care, resume=self._options.resume)
         if self._options.resume:
@@ -134,24 +134,16 @@ class Session:
             versions=checked.versions,
         )
         self._manager.run_done(self.record)
-        self._doubt_times(plan, work, execution)
+        self._tell(doubts.of_times(plan, work.tasks, execution.records, cores=self.machine.cores))
         if result is None:
             error = _failure(execution, work)
             error.add_note(recall.kept_note(care.journal, len(execution.values)))
             raise error
         return result
 
-    def _doubt_version(self, plan: planning.Plan, versions: Mapping[str, str]) -> None:
-        of = plan.tuning
-        if of is not None and (note := tunings.version_note(of, versions.get(of.method.program, ""))):
+    def _tell(self, note: str) -> None:
+        if note:
             self._say(note)
-
-    def _doubt_times(self, plan: planning.Plan, work: workload.Workload, execution: Execution) -> None:
-        of, records = plan.tuning, execution.records
-        if of is not None and plan.chosen.match == "exact":
-            note = drift.note(of, work.tasks, records, workers=plan.policy.workers, cores=self.machine.cores)
-            if note:
-                self._say(note)
 
     def _care(self, versions: Mapping[str, str]) -> Care:
         options = self._options

@@ -1,4 +1,4 @@
-"""Looks for what makes this machine slow or its timings worthless, and says which programs are there.
+"""Looks for what makes this machine slow or its timings worthless.
 
 Rules:
 - Data only: findings with a cure, one line each; words around them and colours are the command line's.
@@ -14,7 +14,7 @@ import os
 import shutil
 import tempfile
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
@@ -46,7 +46,6 @@ RAISE_LIMIT = {
     "rlimit": "to use all, raise `ulimit -v` and `ulimit -d`",
     "slurm": "to use all, request more from Slurm (--cpus-per-task, --mem)",
 }
-USUAL_PROGRAMS = ("cfour", "gamess", "molpro", "mopac", "nwchem", "orca", "psi4", "pyscf", "qchem", "tblite", "xtb")
 
 Severity = Literal["warning", "note", "ok"]
 Judgement: TypeAlias = tuple[Severity, str, str]  # severity, text, and the cure for all but `ok`
@@ -67,23 +66,6 @@ class Finding:
     topic: str
     text: str
     cure: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProgramStatus:
-    """One quantum chemistry program, as QCEngine sees it.
-
-    Attributes:
-        name: QCEngine's name of the program.
-        found: Whether QCEngine can run it here.
-        version: Its version, `unknown` where it does not say; empty where the program was not found.
-        problem: What it raised when asked, one line; empty where all went well.
-    """
-
-    name: str
-    found: bool
-    version: str = ""
-    problem: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,39 +122,6 @@ def examine(
         for severity, text, cure in judge(visit)
     ]
     return tuple(sorted(findings, key=lambda finding: ("warning", "note", "ok").index(finding.severity)))
-
-
-def programs() -> tuple[ProgramStatus, ...]:
-    """Return the programs QCEngine finds, then the field's usual ones it does not find, each group by name.
-
-    Plug-ins must have registered their programs before. Some programs are started to tell their version.
-    """
-    import qcengine
-
-    asked = [_program_status(name) for name in sorted(qcengine.list_all_programs() | set(USUAL_PROGRAMS))]
-    missing = [status for status in asked if not status.found and (status.problem or status.name in USUAL_PROGRAMS)]
-    return (*(status for status in asked if status.found), *missing)
-
-
-def as_dict(record: Finding | ProgramStatus) -> dict[str, str | bool]:
-    """Return a record in its JSON form."""
-    return asdict(record)
-
-
-def _program_status(name: str) -> ProgramStatus:
-    import qcengine
-
-    if name not in qcengine.list_all_programs():
-        return ProgramStatus(name=name, found=False)
-    found = False
-    try:
-        harness = qcengine.get_program(name, check=False)
-        found = bool(harness.found())
-        version = str(harness.get_version() or "unknown") if found else ""
-    except Exception as error:  # noqa: BLE001 - a broken harness becomes a record, and the others are still asked
-        problem = f"{type(error).__name__}: {' '.join(str(error).split())}"
-        return ProgramStatus(name=name, found=found, version="unknown" if found else "", problem=problem)
-    return ProgramStatus(name=name, found=found, version=version)
 
 
 # --- processors ------------------------------------------------------------------------------------------------------

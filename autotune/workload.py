@@ -12,15 +12,13 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from autotune import basis
 from autotune.component import Keys, Recipe
 from autotune.errors import InputError, one_line, quoted
 from autotune.fragments import check_distances, explicit_fragments
-from autotune.overlap import Overlaps
-from autotune.types import Method, Task, TaskSize
+from autotune.sizes import Sizes
+from autotune.types import Method, Task
 
 if TYPE_CHECKING:
-    from qcelemental.models.v2 import Molecule
     from qcmanybody.models.v1 import ManyBodyResult as ManyBodyResultV1
     from qcmanybody.models.v2 import ManyBodyInput, ManyBodyResult
 
@@ -58,7 +56,7 @@ class Workload:
 
     def _plan(self) -> tuple[Task, ...]:
         keys = Keys(self.recipe)
-        sizes = _Sizes(self.recipe.molecule)
+        sizes = Sizes(self.recipe.molecule)
         methods = {level: _method(self.recipe.programs[level], of) for level, of in self.recipe.specifications.items()}
         found: dict[str, tuple[str, Sequence[int], Sequence[int]]] = {}
         labels: dict[str, list[str]] = {}
@@ -125,37 +123,6 @@ class Workload:
         back["nbody_number"] = len(properties)
         result = self._computer.get_results(external_results=back, component_results=component_results)
         return result.convert_v(1) if self.schema_version == 1 else result
-
-
-class _Sizes:
-    """Sizes of components from per-fragment sums."""
-
-    def __init__(self, molecule: Molecule) -> None:
-        self._atoms = [len(fragment) for fragment in molecule.fragments]
-        self._symbols = [[str(molecule.symbols[atom]) for atom in fragment] for fragment in molecule.fragments]
-        self._electrons = [
-            basis.electrons(symbols, charge)
-            for symbols, charge in zip(self._symbols, molecule.fragment_charges, strict=True)
-        ]
-        positions = molecule.geometry.tolist()
-        self._positions = [[positions[atom] for atom in fragment] for fragment in molecule.fragments]
-        self._functions: dict[str, list[int]] = {}
-        self._overlaps: dict[str, Overlaps] = {}
-
-    def of(self, basis_name: str, real: Sequence[int], in_basis: Sequence[int]) -> TaskSize:
-        functions = self._functions.get(basis_name)
-        if functions is None:
-            functions = [sum(basis.functions(basis_name, s) for s in symbols) for symbols in self._symbols]
-            self._functions[basis_name] = functions
-            self._overlaps[basis_name] = Overlaps(self._symbols, self._positions, basis_name)
-        atoms = sum(self._atoms[f - 1] for f in real)
-        return TaskSize(
-            atoms=atoms,
-            ghost_atoms=sum(self._atoms[f - 1] for f in in_basis) - atoms,
-            electrons=sum(self._electrons[f - 1] for f in real),
-            functions=sum(functions[f - 1] for f in in_basis),
-            pairs=self._overlaps[basis_name].of([f - 1 for f in in_basis]),
-        )
 
 
 def load(source: object) -> Workload:

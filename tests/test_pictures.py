@@ -11,7 +11,7 @@ import matplotlib as mpl
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from autotune import plots
+from autotune import calibration_picture, plots
 from autotune.errors import InputError, ResourceError
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -23,13 +23,13 @@ def words_of(tuning, folder):
     """Return the text in the picture of a tuning."""
     path = folder / "calibration.svg"
     with mpl.rc_context({"svg.fonttype": "none"}):
-        plots.calibration(tuning, path)
+        calibration_picture.draw(tuning, path)
     return path.read_text()
 
 
 def test_a_calibration_is_drawn_at_1200_by_900_pixels(tmp_path):
     path = tmp_path / "calibration.png"
-    plots.calibration(found.tuning(), path)
+    calibration_picture.draw(found.tuning(), path)
     assert struct.unpack(">II", path.read_bytes()[16:24]) == (1200, 900)
 
 
@@ -103,14 +103,14 @@ def test_empty_panels_say_why(tmp_path):
 )
 def test_a_search_that_found_little_is_drawn(tmp_path, trials):
     path = tmp_path / "calibration.png"
-    plots.calibration(found.tuning(trials=trials), path)
+    calibration_picture.draw(found.tuning(trials=trials), path)
     assert path.stat().st_size > 10_000
 
 
 @settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(odd_tunings())
 def test_nothing_odd_in_a_tuning_keeps_it_from_being_drawn(tmp_path, tuning):
-    plots.calibration(tuning, tmp_path / "odd.png")
+    calibration_picture.draw(tuning, tmp_path / "odd.png")
 
 
 def draw_schedule(path):
@@ -118,7 +118,7 @@ def draw_schedule(path):
 
 
 def draw_calibration(path):
-    plots.calibration(found.tuning(trials=(), pairs=(), importances={}), path)
+    calibration_picture.draw(found.tuning(trials=(), pairs=(), importances={}), path)
 
 
 @pytest.mark.parametrize("draw", [draw_schedule, draw_calibration])

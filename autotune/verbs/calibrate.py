@@ -49,7 +49,7 @@ def calibrate(study_name: str, **given: Any) -> None:
     autotune calibrate --study standard --method mp2 --basis cc-pvdz
     autotune calibrate --workload input.json --budget 5m       on your own input
     """
-    from autotune import inputs, machine, plots, readiness, store, study, tunings
+    from autotune import calibration_picture, inputs, machine, plots, readiness, store, study, tunings
     from autotune.manager import Manager
 
     names = ("program", "method", "basis", "driver")
@@ -84,7 +84,7 @@ def calibrate(study_name: str, **given: Any) -> None:
                 f"-{tuning.method.program}-{tuning.method.method}-{tuning.method.basis}" if len(methods) > 1 else ""
             )
             name = re.sub(r"[^\w.()+-]", "_", f"{picture.stem}{several}{picture.suffix}")
-            plots.calibration(tuning, picture.with_name(name))
+            calibration_picture.draw(tuning, picture.with_name(name))
 
 
 def _better(tuning: Tuning) -> Path | None:

@@ -10,7 +10,8 @@ import click
 from autotune.verbs.tunings import verdict
 
 if TYPE_CHECKING:
-    from autotune.doctor import Finding, ProgramStatus
+    from autotune.doctor import Finding
+    from autotune.programs import ProgramStatus
     from autotune.types import Machine
 
 
@@ -22,19 +23,20 @@ def doctor(as_json: bool) -> None:
 
     from autotune import doctor as examination
     from autotune import machine
+    from autotune import programs as installed
     from autotune import tunings as library
     from autotune.manager import Manager
 
     here = machine.detect()
     Manager().register_programs()
-    findings, programs, tunings = examination.examine(here), examination.programs(), list(library.everything())
+    findings, programs, tunings = examination.examine(here), installed.programs(), list(library.everything())
     if as_json:
         click.echo(
             json.dumps(
                 {
                     "machine": dataclasses.asdict(here),
-                    "programs": [examination.as_dict(program) for program in programs],
-                    "findings": [examination.as_dict(finding) for finding in findings],
+                    "programs": [dataclasses.asdict(program) for program in programs],
+                    "findings": [dataclasses.asdict(finding) for finding in findings],
                     "tunings": [
                         {"path": str(path), "problem": found if isinstance(found, str) else ""}
                         for path, found in tunings

@@ -68,9 +68,9 @@ def tunings_show(name: str, as_json: bool, picture: str | None) -> None:
     autotune tunings show tuning.json --picture tuning.png
     """
     if picture:
-        from autotune import plots
+        from autotune import calibration_picture
 
-        plots.calibration(selection.only(name).tuning, Path(picture))
+        calibration_picture.draw(selection.only(name).tuning, Path(picture))
     shown = [one.tuning for one in selection.selected(name)]
     if as_json:
         from autotune import tuning_file

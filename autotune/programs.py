@@ -1,0 +1,55 @@
+"""Which quantum chemistry programs QCEngine finds on this machine.
+
+Rules: a program that fails when it is asked becomes a record with its problem, and the others are still asked.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+USUAL_PROGRAMS = ("cfour", "gamess", "molpro", "mopac", "nwchem", "orca", "psi4", "pyscf", "qchem", "tblite", "xtb")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProgramStatus:
+    """One quantum chemistry program, as QCEngine sees it.
+
+    Attributes:
+        name: QCEngine's name of the program.
+        found: Whether QCEngine can run it here.
+        version: Its version, `unknown` where it does not say; empty where the program was not found.
+        problem: What it raised when asked, one line; empty where all went well.
+    """
+
+    name: str
+    found: bool
+    version: str = ""
+    problem: str = ""
+
+
+def programs() -> tuple[ProgramStatus, ...]:
+    """Return the programs QCEngine finds, then the field's usual ones it does not find, each group by name.
+
+    Plug-ins must have registered their programs before. Some programs are started to tell their version.
+    """
+    import qcengine
+
+    asked = [_program_status(name) for name in sorted(qcengine.list_all_programs() | set(USUAL_PROGRAMS))]
+    missing = [status for status in asked if not status.found and (status.problem or status.name in USUAL_PROGRAMS)]
+    return (*(status for status in asked if status.found), *missing)
+
+
+def _program_status(name: str) -> ProgramStatus:
+    import qcengine
+
+    if name not in qcengine.list_all_programs():
+        return ProgramStatus(name=name, found=False)
+    found = False
+    try:
+        harness = qcengine.get_program(name, check=False)
+        found = bool(harness.found())
+        version = str(harness.get_version() or "unknown") if found else ""
+    except Exception as error:  # noqa: BLE001 - a broken harness becomes a record, and the others are still asked
+        problem = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        return ProgramStatus(name=name, found=found, version="unknown" if found else "", problem=problem)
+    return ProgramStatus(name=name, found=found, version=version)

@@ -1,0 +1,92 @@
+"""Claims about `autotune.programs`: what QCEngine finds, and what it says of what fails."""
+
+from dataclasses import asdict
+
+import pytest
+import qcengine
+from qcengine.programs.model import ProgramHarness
+
+from autotune import programs
+
+
+class Program(ProgramHarness):
+    """A program that behaves as its name says."""
+
+    def __init__(self, name):
+        super().__init__(
+            name=name,
+            scratch=False,
+            thread_safe=False,
+            thread_parallel=False,
+            node_parallel=False,
+            managed_memory=False,
+        )
+
+    def found(self, raise_error=False):  # noqa: ARG002 - QCEngine's signature
+        if self.name == "crashing":
+            raise OSError("the licence\nserver is away")
+        return self.name != "absent"
+
+    def get_version(self):
+        if self.name == "mute":
+            raise RuntimeError("no banner")
+        return None if self.name == "shy" else "1.2"
+
+    def compute(self, input_data, config):
+        raise NotImplementedError
+
+
+@pytest.fixture
+def ask(monkeypatch):
+    """Register a program of this name beside no other, ask for all, and return what was said about it."""
+    monkeypatch.setattr(qcengine.programs.base, "programs", {})
+
+    def ask(name):
+        qcengine.register_program(Program(name))
+        return next((status for status in programs.programs() if status.name == name), None)
+
+    return ask
+
+
+def test_a_program_that_is_found_tells_its_version(ask):
+    assert ask("good") == programs.ProgramStatus(name="good", found=True, version="1.2")
+
+
+def test_a_program_without_a_version_is_unknown(ask):
+    assert ask("shy") == programs.ProgramStatus(name="shy", found=True, version="unknown")
+
+
+def test_a_program_that_fails_to_tell_its_version_says_why(ask):
+    expected = programs.ProgramStatus(name="mute", found=True, version="unknown", problem="RuntimeError: no banner")
+    assert ask("mute") == expected
+
+
+def test_a_program_that_cannot_be_looked_for_says_why_in_one_line(ask):
+    expected = programs.ProgramStatus(name="crashing", found=False, problem="OSError: the licence server is away")
+    assert ask("crashing") == expected
+
+
+def test_an_unusual_program_that_is_absent_is_not_listed(ask):
+    assert ask("absent") is None
+
+
+def test_the_usual_programs_that_are_absent_are_listed(ask):
+    ask("absent")
+    assert programs.programs() == tuple(
+        programs.ProgramStatus(name=name, found=False) for name in programs.USUAL_PROGRAMS
+    )
+
+
+def test_qcengines_own_programs_can_be_asked():
+    assert {status.name for status in programs.programs()} >= set(programs.USUAL_PROGRAMS)
+
+
+def test_programs_that_are_found_come_first(ask):
+    ask("zzz")
+    found = [status.found for status in programs.programs()]
+    assert found == sorted(found, reverse=True)
+
+
+def test_a_program_status_is_plain_data():
+    status = programs.ProgramStatus(name="orca", found=False)
+    assert asdict(status) == {"name": "orca", "found": False, "version": "", "problem": ""}
