@@ -106,11 +106,13 @@ def tunings_remove(name: str, yes: bool) -> None:
 
 def verdict(tuning: Tuning) -> str:
     """Return what calibration found, in words."""
+    from autotune.wording import count
+
     evidence = tuning.evidence
     if evidence.verdict == "faster" and evidence.interval:
         low, high = evidence.interval
         return f"{evidence.speed_up:.2f}× the default's speed (95 % interval {low:.2f} to {high:.2f})"
-    return f"the default is kept: nothing was shown to be faster in {len(evidence.trials)} trials"
+    return f"the default is kept: nothing was shown to be faster in {count(len(evidence.trials), 'trial')}"
 
 
 def _row(tuning: Tuning, path: Path) -> tuple[str, ...]:
