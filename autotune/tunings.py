@@ -37,8 +37,13 @@ __all__ = [
     "load",
     "matching",
     "merge",
+    "of_machine",
+    "path_of",
+    "pick",
+    "remove",
+    "save",
+    "version_note",
 ]
-__all__ += ["of_machine", "path_of", "pick", "remove", "save", "version_note"]
 
 EXTRAPOLATION = 2  # so many times the largest size that was measured, predictions still hold
 NAMED = 3  # files or tunings that a message names; more are counted
