@@ -67,7 +67,7 @@ def said(parameters=None, **options):
         ({"memory_scheduling.grant": "share"}, {}, "an even share of that memory"),
         ({"method_tuning.resident": False}, {}, "Each task gets a new process."),
         ({}, {}, "A process is replaced after 2,000 tasks or when it holds 0.5 GiB more than at first or when"),
-        ({}, {}, "up to 50 ms of them"),
+        ({}, {}, "up to 100 ms of them"),
         ({}, {}, "its Haswell kernels"),
         ({}, {}, "all of this is decided anew"),
         ({}, {"without": ("dynamic_balancing",)}, "An n-body level is finished before the next one starts"),
