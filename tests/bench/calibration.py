@@ -56,10 +56,10 @@ def pyscf(method: str, basis: str, **keywords: object) -> study.MethodChoice:
 
 CASES = {
     "HF/6-31G*": Case(pyscf("hf", "6-31g*"), "water8", 3),
-    "MP2/cc-pVDZ": Case(pyscf("mp2", "cc-pvdz"), "water10", 2),
+    "MP2/cc-pVDZ": Case(pyscf("mp2", "cc-pvdz"), "water16", 2, molecules=12),
     "B3LYP/def2-SVP": Case(pyscf("b3lyp", "def2-svp"), "water10", 2, molecules=6),
-    "DF-MP2/cc-pVTZ": Case(pyscf("mp2", "cc-pvtz", density_fit=True), "water10", 2, molecules=6),
-    "CCSD(T)/cc-pVDZ": Case(pyscf("ccsd(t)", "cc-pvdz"), "water10", 2, molecules=4),
+    "DF-MP2/cc-pVTZ": Case(pyscf("mp2", "cc-pvtz", density_fit=True), "water10", 2),
+    "CCSD(T)/cc-pVDZ": Case(pyscf("ccsd(t)", "cc-pvdz"), "water10", 2, molecules=5),
 }
 
 
