@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DEMO_HOME := $(CURDIR)/demo-out
 
-.PHONY: demo test lint types bench faults clean
+.PHONY: demo test test-programs lint types bench faults clean
 
 $(STAMP): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -24,6 +24,13 @@ demo: $(STAMP)  ## calibrate for two minutes, then the main job beside upstream'
 test: $(STAMP)  ## the whole test suite
 	$(BIN)/pytest
 
+test-programs: $(STAMP)  ## tests with Psi4, NWChem, MOPAC, tblite, dftd4, geomeTRIC; installs those that are missing
+	for program in psi4 nwchem mopac; do \
+		command -v $$program >/dev/null || { apt-get update -qq && apt-get install -y -qq $$program >/dev/null; } || \
+		{ echo "$$program cannot be installed here; install it and put it into PATH" >&2; exit 1; }; done
+	$(BIN)/pip install --quiet --editable '.[programs]'
+	AUTOTUNE_REQUIRE_PROGRAMS=1 $(BIN)/pytest -m programs
+
 lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -40,6 +47,9 @@ bench: $(STAMP)  ## the measurements in results/; leave the machine alone meanwh
 	$(BIN)/python tests/bench/equality.py --output results/equality.json
 	$(BIN)/python tests/bench/calibration.py --output results/calibration.json
 	$(BIN)/python tests/bench/calibration_aa.py --output results/calibration_aa.json
+	$(BIN)/python tests/bench/regret.py --output results/regret.json
+	$(BIN)/python tests/bench/programs.py --output results/programs.json
+	$(BIN)/python tests/bench/upstream_suite.py --output results/upstream_suite.json
 
 faults: $(STAMP)  ## the records of faults in results/; about an hour
 	$(BIN)/python tests/bench/faults.py --seeds 18 --output results/faults.json

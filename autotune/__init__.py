@@ -7,6 +7,9 @@
         for geometry in trajectory:
             result = session.run(geometry)
 
+    autotune.register()                             # and QCEngine knows it, with warm workers too
+    result = qcengine.compute(many_body_input, "autotune")
+
 Importing this package loads none of the libraries it uses.
 """
 
@@ -17,11 +20,16 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from autotune.api import Session, run
     from autotune.options import Options
+    from autotune.procedure import register
 
-__all__ = ["Options", "Session", "run"]
+__all__ = ["Options", "Session", "register", "run"]
 
 
 def __getattr__(name: str) -> Any:
+    if name == "register":
+        from autotune import procedure
+
+        return procedure.register
     if name in __all__:
         from autotune import api
 

@@ -7,15 +7,14 @@ assemble. Programs start to load in the background before the input is validated
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from autotune import account, doubts, machine, planning, recall, workload
+from autotune import doubts, ending, machine, parts, planning, recall, workload
 from autotune.entries import Entry
-from autotune.errors import InputError, TaskError
+from autotune.errors import InputError
 from autotune.execute import Executor
 from autotune.execution import Care, Execution
 from autotune.journal import Journal
@@ -23,15 +22,17 @@ from autotune.manager import Manager
 from autotune.monitor import Snapshot
 from autotune.options import Options
 from autotune.pool import Pool
-from autotune.records import RunRecord, TaskRecord, TuningChoice
-from autotune.types import Estimate, Machine, Policy
+from autotune.records import RunRecord, TuningChoice
+from autotune.types import Method, Policy
+from autotune.workload import Workload
 
 if TYPE_CHECKING:
+    from qcelemental.models.v1 import AtomicResult as AtomicResultV1
+    from qcelemental.models.v2 import AtomicResult
     from qcmanybody.models.v1 import ManyBodyResult as ManyBodyResultV1
     from qcmanybody.models.v2 import ManyBodyResult
 
-LIBRARIES = ("qc-autotune", "qcmanybody", "qcengine", "qcelemental", "numpy")
-NAMED_FAILURES = 5
+_Answer = TypeVar("_Answer")
 
 
 class Session:
@@ -87,18 +88,42 @@ class Session:
             TaskError: A program failed on at least one fragment; the others were computed.
             ResourceError: The journal cannot be written.
         """
+        return self._compute(many_body_input, lambda work, done: work.assemble(done.values, done.results))
+
+    def components(
+        self, many_body_input: object, *, labels: Iterable[str] | None = None
+    ) -> dict[str, AtomicResult | AtomicResultV1]:
+        """Return the results of an expansion's components by label, in the schema version of the input.
+
+        Args:
+            many_body_input: As for `run`, or the `Workload` of one.
+            labels: QCManyBody labels; only what these need is computed. All by default.
+
+        Raises:
+            InputError: As for `run`, or a label is none of this expansion's.
+            TaskError: As for `run`.
+            ResourceError: As for `run`.
+        """
+        given = many_body_input
+        whole = given if isinstance(given, Workload) else workload.load(given)
+        wanted = None if labels is None else tuple(labels)
+        return self._compute(
+            parts.part(whole, wanted), lambda work, done: parts.components(work, done.results, labels=wanted)
+        )
+
+    def _compute(self, source: object, answer: Callable[[Workload, Execution], _Answer]) -> _Answer:
+        """Return what `answer` makes of an input's or a workload's finished tasks."""
         started = time.monotonic()
         if not self._journal_opened:
             self._journal, self._journal_opened = recall.opened(self._options, self._say), True
-        methods = workload.methods_of(many_body_input)
-        programs = sorted({method.program for method in methods})
+        methods, programs = _named_in(source)
         guess = planning.guess(methods, machine=self.machine, manager=self._manager, options=self._options)
         self._open_pool(programs, guess)
-        work = workload.load(many_body_input)
+        work = source if isinstance(source, Workload) else workload.load(source)
         if not work.tasks:
             # Counterpoise up to 1-body: all is zero by definition, and upstream says so without computing.
             self.record = None
-            return work.assemble({}, {})
+            return answer(work, Execution())
         plan = planning.make(work, machine=self.machine, manager=self._manager, options=self._options)
         if self._on_choice:
             self._on_choice(plan.chosen)
@@ -121,10 +146,10 @@ class Session:
             self._say(f"{len(known)} of {len(work.tasks)} tasks are in the journal and are not computed again")
         execution = self._execute(work, known, plan=plan, care=care, started=started)
         with recall.noting_what_is_kept(care.journal, len(execution.values)):
-            result = None if execution.failed else work.assemble(execution.values, execution.results)
+            result = None if execution.failed else answer(work, execution)
             if care.journal is not None:
                 care.journal.flush()
-        self.record = _record(
+        self.record = ending.record(
             execution,
             plan=plan,
             machine=self.machine,
@@ -136,7 +161,7 @@ class Session:
         self._manager.run_done(self.record)
         self._tell(doubts.of_times(plan, work.tasks, execution.records, cores=self.machine.cores))
         if result is None:
-            error = _failure(execution, work)
+            error = ending.failure(execution, work)
             error.add_note(recall.kept_note(care.journal, len(execution.values)))
             raise error
         return result
@@ -157,7 +182,7 @@ class Session:
         )
 
     def _execute(
-        self, work: workload.Workload, known: Mapping[str, Entry], *, plan: planning.Plan, care: Care, started: float
+        self, work: Workload, known: Mapping[str, Entry], *, plan: planning.Plan, care: Care, started: float
     ) -> Execution:
         """Run the tasks that are not known and return what came out, the known ones among it."""
         assert self._pool is not None
@@ -198,6 +223,15 @@ class Session:
         return self._pool
 
 
+def _named_in(source: object) -> tuple[tuple[Method, ...], list[str]]:
+    """Return methods and programs of a workload, or of an input that is not validated yet."""
+    if isinstance(source, Workload):
+        # All programs, also those that a part does not need: the next part may, and finds them loaded.
+        return source.methods, sorted(set(source.recipe.programs.values()))
+    methods = workload.methods_of(source)
+    return methods, sorted({method.program for method in methods})
+
+
 def run(many_body_input: object, **options: Any) -> ManyBodyResult | ManyBodyResultV1:
     """Return the result of a many-body input, computed in parallel; see `Options` for what may be decided.
 
@@ -211,84 +245,3 @@ def run(many_body_input: object, **options: Any) -> ManyBodyResult | ManyBodyRes
         raise InputError(f"run() has no option {', '.join(unknown)}; it has {', '.join(known)}")
     with Session(Options(**options)) as session:
         return session.run(many_body_input)
-
-
-def _record(
-    execution: Execution,
-    *,
-    plan: planning.Plan,
-    machine: Machine,
-    work: workload.Workload,
-    recalled: int,
-    wall_s: float,
-    versions: Mapping[str, str],
-) -> RunRecord:
-    done = [record for record in execution.records if record.status == "done"]
-    # Where workers outnumber cores, task times are stretched by sharing them: no bound for fewer slots follows.
-    tasks = {task.number: task for task in work.tasks}
-    bound_s = account.lower_bound_s(
-        done,
-        cores=max(machine.cores, plan.policy.core_slots),
-        memory_gib=plan.budget_gib,
-        narrow_s={r.number: _alone_s(r, plan.costs.estimate(tasks[r.number])) for r in done if r.width > 1},
-    )
-    return RunRecord(
-        wall_s=wall_s,
-        tasks=len(work.tasks),
-        recalled=recalled,
-        attempts=execution.attempts,
-        lower_bound_s=bound_s,
-        efficiency=bound_s / wall_s,
-        gap=account.gap(
-            done,
-            cores=machine.cores,
-            wall_s=wall_s,
-            memory_idle_core_s=execution.memory_idle_core_s,
-            lost_core_s=execution.lost_core_s,
-        ),
-        cpu_utilisation=sum(record.cpu_s for record in execution.records) / (wall_s * machine.cores),
-        peak_memory_gib=execution.peak_gib,
-        memory_budget_gib=plan.budget_gib,
-        policy=plan.policy,
-        tuning=plan.chosen,
-        versions={**library_versions(), **versions},
-        machine=machine,
-        methods=work.methods,
-        task_records=tuple(execution.records),
-    )
-
-
-def _alone_s(record: TaskRecord, expected: Estimate) -> float:
-    """Return what a task that ran wide would have taken on one core, by the share that divides."""
-    return record.wall_s * expected.wall_s(1) / expected.wall_s(record.width)
-
-
-def library_versions() -> dict[str, str]:
-    """Return the versions of the libraries a result depends on."""
-    found = {}
-    for name in LIBRARIES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            found[name] = "not installed"
-    return found
-
-
-def _failure(execution: Execution, work: workload.Workload) -> TaskError:
-    """Return what to raise for a run with failed tasks: a line for people, everything by label for programs."""
-    failed = execution.failed
-    named = [f"{r.label}: {r.error_type}: {' '.join(r.error.split())[-400:]}" for r in failed[:NAMED_FAILURES]]
-    more = f"; and {len(failed) - NAMED_FAILURES} more" if len(failed) > NAMED_FAILURES else ""
-    left = len(work.tasks) - len(execution.values) - len(failed)
-    stopped = f"; {left} were not started after that" if left else ""
-    errors = {record.number: (record.error_type, record.error) for record in failed}
-    return TaskError(
-        f"{len(failed)} of {len(work.tasks)} fragments failed{stopped}: {'; '.join(named)}{more}",
-        done={
-            label: execution.values[task.key]
-            for task in work.tasks
-            if task.key in execution.values
-            for label in task.labels
-        },
-        failed={label: errors[task.number] for task in work.tasks if task.number in errors for label in task.labels},
-    )

@@ -23,6 +23,12 @@ def functions(basis: str, symbol: str) -> int:
     return _count(basis.strip().lower(), symbol.title())
 
 
+def is_spherical(basis: str, symbols: Iterable[str]) -> bool:
+    """Return whether a basis set's own convention is spherical functions, where it matters: from d functions on."""
+    shells = (shell for symbol in set(symbols) for shell in _shells(basis.strip().lower(), symbol.title()))
+    return any(s["function_type"] == "gto_spherical" and max(s["angular_momentum"]) > 1 for s in shells)
+
+
 def electrons(symbols: Iterable[str], charge: float) -> int:
     """Return the number of electrons of atoms with a total charge."""
     return sum(atomic_number(symbol) for symbol in symbols) - round(charge)

@@ -18,7 +18,6 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Self
 
 from autotune import confirm, gains, look, planning, policy, searches, shortlist, study, workload
-from autotune.api import library_versions
 from autotune.errors import InputError
 from autotune.final import final
 from autotune.hookspecs import Strategy
@@ -30,6 +29,7 @@ from autotune.records import Evidence, Pair, Tuning
 from autotune.search import Proposal, Search
 from autotune.timing import Budget, OutOfTimeError, Timed, Timing
 from autotune.types import Machine, Parameters, Policy
+from autotune.versions import library_versions
 
 if TYPE_CHECKING:
     import optuna

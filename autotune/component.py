@@ -30,6 +30,8 @@ class Recipe:
         specifications: AtomicSpecification fields of each model chemistry, as upstream passes them.
         keep_results: The user wants whole AtomicResults back, not only energies and derivatives.
         rescue: Keywords laid over a component's own in a second attempt, where the first did not converge.
+        embedding: Point charges (e) on the atoms of each fragment, by its 1-based number, that a component sees in
+            place of the fragments it does not have; empty for none.
     """
 
     molecule: Molecule
@@ -37,6 +39,7 @@ class Recipe:
     specifications: Mapping[str, Mapping[str, Any]]
     keep_results: bool
     rescue: Mapping[str, Any] = field(default_factory=dict)
+    embedding: Mapping[int, Sequence[float]] = field(default_factory=dict)
 
     def to_json(self) -> str:
         """Return the recipe as text, for the workers."""
@@ -49,6 +52,7 @@ class Recipe:
                 "specifications": {level: dict(fields) for level, fields in self.specifications.items()},
                 "keep_results": self.keep_results,
                 "rescue": dict(self.rescue),
+                "embedding": {str(fragment): list(charges) for fragment, charges in self.embedding.items()},
             },
             default=str,
         )
@@ -61,6 +65,7 @@ class Recipe:
         fields = json.loads(text)
         # The text is a validated molecule of this process's parent; a second validation would only round again.
         fields["molecule"] = Molecule(**{**fields["molecule"], "validated": True})
+        fields["embedding"] = {int(fragment): charges for fragment, charges in fields["embedding"].items()}
         return Recipe(**fields)
 
 
@@ -112,9 +117,28 @@ def atomic_input(
 
     molecule = fragment_molecule(recipe.molecule, real, basis)
     specification = copy.deepcopy(dict(recipe.specifications[level]))
+    if recipe.embedding:
+        charges = _surroundings(recipe, basis)
+        molecule.extras["embedding_charges"] = charges
+        # Only Psi4 can, which `workload` has made sure of; the keyword is the one that upstream sets.
+        keywords = specification["keywords"] = dict(specification.get("keywords") or {})
+        keywords["function_kwargs"] = {**keywords.get("function_kwargs", {}), "external_potentials": charges}
     if rescue:
         specification["keywords"] = {**(specification.get("keywords") or {}), **recipe.rescue}
     return AtomicInput(molecule=molecule, specification=specification)
+
+
+def _surroundings(recipe: Recipe, basis: Sequence[int]) -> list[list[Any]]:
+    """Return charge and position (a0) of each atom outside of a component, in upstream's order."""
+    whole = recipe.molecule
+    outside = list(set(range(1, len(whole.fragments) + 1)) - set(basis))
+    return [
+        [charge, position]
+        for fragment in outside
+        for position, charge in zip(
+            whole.geometry[whole.fragments[fragment - 1]].tolist(), recipe.embedding[fragment], strict=False
+        )
+    ]
 
 
 class Keys:
@@ -140,11 +164,16 @@ class Keys:
             state = f"{whole.fragment_charges[index]!r} {whole.fragment_multiplicities[index]!r}"
             self._ghost.append(ghost)
             self._real.append(_digest(ghost, state))
+        self._embedding = {
+            number: _digest("embedding", whole.geometry[list(whole.fragments[number - 1])].tobytes(), list(charges))
+            for number, charges in recipe.embedding.items()
+        }
 
     def key(self, level: str, real: Sequence[int], basis: Sequence[int]) -> str:
         """Return the key of one component: 40 hexadecimal digits."""
         present = set(real)
         parts = [self._real[f - 1] if f in present else self._ghost[f - 1] for f in sorted(basis)]
+        parts += [self._embedding[f] for f in sorted(self._embedding.keys() - set(basis))]
         return sha256(b"".join([self._levels[level], *parts])).hexdigest()[:40]
 
 

@@ -101,9 +101,13 @@ class Costs:
 
     Args:
         laws: Fitted laws by method, from a tuning; none means the bare prior.
+
+    Attributes:
+        one_core: Programs that take one core whatever they are given.
     """
 
     def __init__(self, laws: Mapping[Method, Law] | None = None) -> None:
+        self.one_core: frozenset[str] = frozenset()
         self._of = {method: _MethodCosts(given=law) for method, law in (laws or {}).items()}
 
     def estimate(self, task: Task) -> Estimate:
@@ -129,6 +133,7 @@ class Costs:
             memory_gib=seen.peak_gib if seen and seen.peak_gib else needed.peak_gib,
             grant_gib=needed.grant_gib,
             spread=seen.spread if seen else law.spread if law else _UNMEASURED_SPREAD,
+            one_core=method.program in self.one_core,
         )
 
     def observe(self, task: Task, *, wall_s: float, width: int, peak_gib: float) -> None:

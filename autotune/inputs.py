@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from autotune import geometry
+from autotune.abilities import CARTESIAN_KEYWORD, SPHERICAL_KEYWORD
+from autotune.basis import is_spherical
 from autotune.errors import InputError, one_line
 from autotune.workload import MAX_INPUT_BYTES, parse_json
 
@@ -132,11 +134,19 @@ def from_xyz(text: str, *, name: str, expansion: Expansion) -> dict[str, Any]:
                     "program": expansion.program.lower(),
                     "driver": expansion.driver,
                     "model": model,
-                    "keywords": dict(expansion.keywords),
+                    "keywords": {**_conventional(expansion, found.symbols), **expansion.keywords},
                 }
             },
         },
     }
+
+
+def _conventional(expansion: Expansion, symbols: Sequence[str]) -> dict[str, Any]:
+    """Return the keyword that makes a program take the basis set as the set was made, if it needs one."""
+    keyword = SPHERICAL_KEYWORD.get(expansion.program.lower())
+    if keyword is None or any(name.lower() in (keyword, CARTESIAN_KEYWORD) for name in expansion.keywords):
+        return {}
+    return {keyword: True} if is_spherical(expansion.basis, symbols) else {}
 
 
 def _refuse_guessed_radicals(

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from autotune import study, workload
+from autotune.abilities import WITHOUT_GHOSTS
 from autotune.component import Recipe
 from autotune.errors import InputError
 from autotune.types import Method, Task, TaskSize
@@ -49,7 +50,12 @@ def whole(work: workload.Workload, *, name: str, kind: str = "even") -> Instance
 def ladders(
     chosen: study.Study, rungs: Sequence[study.Rung], method: study.MethodChoice
 ) -> dict[str, Iterator[Instance]]:
-    """Return the workloads of a study by kind, cheapest first, made when they are asked for."""
+    """Return the workloads of a study by kind, cheapest first, made when they are asked for.
+
+    Programs that know no ghost atoms get those that need none.
+    """
+    if method.program.lower() in WITHOUT_GHOSTS:
+        rungs = [rung for rung in rungs if set(rung.bsse) <= {"nocp"}]
 
     def made(kind: str) -> Iterator[Instance]:
         for rung in rungs:

@@ -10,14 +10,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
-from autotune import policy, process, tunings
+from autotune import abilities, policy, process, tunings
 from autotune.costs import Costs
 from autotune.errors import InputError
 from autotune.hookspecs import Strategy
 from autotune.machine import available_memory_gib, detect
 from autotune.manager import Manager
 from autotune.options import Options
-from autotune.records import Tuning, TuningChoice
+from autotune.records import Law, Tuning, TuningChoice
 from autotune.types import Context, Estimate, Machine, Method, Parameters, Policy, Task
 from autotune.workload import Workload
 
@@ -63,25 +63,26 @@ def make(work: Workload, *, machine: Machine, manager: Manager, options: Options
     """
     if not work.tasks:
         raise InputError("this expansion has no component to compute; raise max_nbody, or take bsse nocp")
-    costs = Costs()
+    abilities.check_ghosts(work.tasks)
+    laws = _laws(machine, work.methods, options)
+    costs = Costs(laws)
     load_s: dict[Method, float] = {}
     for task in work.tasks:
         load_s[task.method] = load_s.get(task.method, 0.0) + costs.estimate(task).alone_s
     # The most expensive method decides which tuning is used.
     methods = tuple(sorted(load_s, key=lambda method: -load_s[method]))
-    found = _find(machine, methods, options, tasks=work.tasks)
+    found = _find(machine, methods, options, tasks=[task for task in work.tasks if task.method == methods[0]])
     context = Context(machine=machine, methods=methods, tasks=len(work.tasks))
     composition = _compose(found, context, manager=manager, options=options)
     budget_gib = options.memory_gib
     if budget_gib is None:
         fraction = composition.policy(machine).memory_fraction
         budget_gib = fraction * min(machine.memory_gib, available_memory_gib(machine))
-    laws = {found.tuning.method: found.tuning.law} if found.tuning else {}
     return Plan(
         chosen=composition.chosen,
         tuning=found.tuning,
         policy=composition.policy(machine),
-        costs=Costs(laws),
+        costs=costs,
         budget_gib=budget_gib,
         strategies=composition.strategies,
         remake=_Remaker(machine, budget_gib, composition),
@@ -183,7 +184,10 @@ class _Remaker:
 def environment(plan: Policy) -> dict[str, str]:
     """Return the environment of workers under a policy."""
     return process.worker_environment(
-        passive_wait=plan.passive_wait, one_blas_thread=plan.one_blas_thread, blas_kernel=plan.blas_kernel
+        resident=plan.resident_programs,
+        passive_wait=plan.passive_wait,
+        one_blas_thread=plan.one_blas_thread,
+        blas_kernel=plan.blas_kernel,
     )
 
 
@@ -202,6 +206,17 @@ def _find(machine: Machine, methods: tuple[Method, ...], options: Options, *, ta
     return tunings.find(
         machine, methods, smallest_functions=min(known, default=0), largest_functions=max(known, default=0)
     )
+
+
+def _laws(machine: Machine, methods: Sequence[Method], options: Options) -> dict[Method, Law]:
+    """Return the fitted times of each method that was measured, in the tunings that this run may use."""
+    if options.tuning == "none":
+        return {}
+    if options.tuning == "auto":
+        stored = [tuning for tuning, _ in tunings.of_machine(machine)]
+    else:
+        stored = list(tunings.load(Path(options.tuning)))
+    return {tuning.method: tuning.law for tuning in stored if tuning.method in methods}
 
 
 def override(plan: Policy, options: Options, on: Machine) -> Policy:

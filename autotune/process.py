@@ -20,6 +20,7 @@ _PROC = Path("/proc/self/stat").exists()
 _TICKS_A_SECOND = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
 _PAGE_GIB = resource.getpagesize() / 2**30
 BLAS_THREADS_VARIABLE = "AUTOTUNE_BLAS_THREADS"  # read by harnesses that keep OpenMP and BLAS threads apart
+RESIDENT_VARIABLE = "AUTOTUNE_RESIDENT"  # "0" where a program is to be a new process for each task
 THREAD_VARIABLES = (
     "OMP_NUM_THREADS",
     "OPENBLAS_NUM_THREADS",
@@ -31,36 +32,50 @@ THREAD_VARIABLES = (
 
 
 def cpu_s() -> float:
-    """Return the CPU seconds of this process and its ended children."""
+    """Return the CPU seconds of this process, its ended children and everything below it that lives."""
     own, children = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    return own.ru_utime + own.ru_stime + children.ru_utime + children.ru_stime
+    return own.ru_utime + own.ru_stime + children.ru_utime + children.ru_stime + usage(descendants())[1]
 
 
 def reset_peak() -> None:
-    """Start measuring the peak of the resident set anew."""
+    """Start measuring the peaks of the resident sets anew: of this process and of all below it."""
     # Linux: "5" sets the high-water mark of the resident set back to its present size.
-    with contextlib.suppress(OSError):
-        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+    for pid in ("self", *descendants()):
+        with contextlib.suppress(OSError):
+            Path(f"/proc/{pid}/clear_refs").write_text("5", encoding="ascii")
 
 
 def peak_gib() -> float:
     """Return the peak of the resident set since `reset_peak`, or 0 where the system does not tell.
 
-    Where child processes ran, the largest of them counts, if it was larger.
+    Living children, such as a resident program, add their own peaks. Where child processes ran and ended, the largest
+    of them counts, if it was larger.
     """
+    ended_kib = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss if _PROC else 0
+    living_kib = sum(_peak_kib(str(pid)) for pid in ("self", *descendants()))
+    return max(living_kib, ended_kib) / KIB_PER_GIB
+
+
+def _peak_kib(pid: str) -> int:
     with contextlib.suppress(OSError):
-        for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
+        for line in Path(f"/proc/{pid}/status").read_text(encoding="ascii", errors="replace").splitlines():
             if line.startswith("VmHWM:"):
-                children = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
-                return max(int(line.split()[1]), children) / KIB_PER_GIB
-    return 0.0
+                return int(line.split()[1])
+    return 0
+
+
+def descendants() -> list[int]:
+    """Return the living processes below this one; empty where the system does not tell cheaply."""
+    return tree(os.getpid())[1:] if _PROC else []
 
 
 def resident_gib() -> float:
-    """Return the resident set of this process, or 0 where the system does not tell."""
-    with contextlib.suppress(OSError):
-        return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * _PAGE_GIB
-    return 0.0
+    """Return the resident sets of this process and of all below it, or 0 where the system does not tell."""
+    held_gib = 0.0
+    for pid in ("self", *descendants()):
+        with contextlib.suppress(OSError):
+            held_gib += int(Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1]) * _PAGE_GIB
+    return held_gib
 
 
 def tree(pid: int) -> list[int]:
@@ -138,7 +153,9 @@ def kill_tree(pid: int) -> None:
                 member.kill()
 
 
-def worker_environment(*, passive_wait: bool, one_blas_thread: bool, blas_kernel: str) -> dict[str, str]:
+def worker_environment(
+    *, resident: bool, passive_wait: bool, one_blas_thread: bool, blas_kernel: str
+) -> dict[str, str]:
     """Return the environment of the workers: one thread until a task says otherwise, nothing pinned."""
     environment = {**os.environ, **dict.fromkeys(THREAD_VARIABLES, "1")}
     # Children would inherit one core from these.
@@ -148,6 +165,9 @@ def worker_environment(*, passive_wait: bool, one_blas_thread: bool, blas_kernel
     environment.pop("OMP_WAIT_POLICY", None)
     if passive_wait:
         environment["OMP_WAIT_POLICY"] = "PASSIVE"
+    environment.pop(RESIDENT_VARIABLE, None)
+    if not resident:
+        environment[RESIDENT_VARIABLE] = "0"
     if one_blas_thread:
         environment[BLAS_THREADS_VARIABLE] = "1"
     if blas_kernel:

@@ -6,8 +6,24 @@ Rules: a program that fails when it is asked becomes a record with its problem, 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
-USUAL_PROGRAMS = ("cfour", "gamess", "molpro", "mopac", "nwchem", "orca", "psi4", "pyscf", "qchem", "tblite", "xtb")
+from autotune import abilities, mpi
+
+USUAL_PROGRAMS = (
+    "cfour",
+    "dftd4",
+    "gamess",
+    "molpro",
+    "mopac",
+    "nwchem",
+    "orca",
+    "psi4",
+    "pyscf",
+    "qchem",
+    "tblite",
+    "xtb",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,12 +35,16 @@ class ProgramStatus:
         found: Whether QCEngine can run it here.
         version: Its version, `unknown` where it does not say; empty where the program was not found.
         problem: What it raised when asked, one line; empty where all went well.
+        width: How it divides a task over cores: `threads`, `MPI ranks` or `one core`; empty where it was not found.
+        stays: How it is kept between tasks, in words; empty where it was not found.
     """
 
     name: str
     found: bool
     version: str = ""
     problem: str = ""
+    width: str = ""
+    stays: str = ""
 
 
 def programs() -> tuple[ProgramStatus, ...]:
@@ -44,12 +64,19 @@ def _program_status(name: str) -> ProgramStatus:
 
     if name not in qcengine.list_all_programs():
         return ProgramStatus(name=name, found=False)
-    found = False
+    found, version, problem, width = False, "", "", ""
     try:
         harness = qcengine.get_program(name, check=False)
         found = bool(harness.found())
+        width = _width(harness) if found else ""
         version = str(harness.get_version() or "unknown") if found else ""
     except Exception as error:  # noqa: BLE001 - a broken harness becomes a record, and the others are still asked
-        problem = f"{type(error).__name__}: {' '.join(str(error).split())}"
-        return ProgramStatus(name=name, found=found, version="unknown" if found else "", problem=problem)
-    return ProgramStatus(name=name, found=found, version=version)
+        version, problem = "unknown" if found else "", f"{type(error).__name__}: {' '.join(str(error).split())}"
+    stays = abilities.stays(name) if found else ""
+    return ProgramStatus(name=name, found=found, version=version, problem=problem, width=width, stays=stays)
+
+
+def _width(harness: Any) -> str:
+    """Return how a program gets several cores here: without a launcher an MPI program has one."""
+    width = abilities.flagged(harness)
+    return width if width != abilities.RANKS or mpi.launcher() else f"{abilities.ONE_CORE} (no mpirun found)"

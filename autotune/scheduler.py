@@ -196,7 +196,8 @@ class Scheduler:
         """Return the next task that wants the whole machine for itself, once nothing else runs or waits."""
         if self._batches or not self._alone:
             return None
-        return Start((self._alone.pop(0),), min(self._policy.width, self._slots), math.inf)
+        number = self._alone.pop(0)
+        return Start((number,), min(self._narrowest(number), self._slots), math.inf)
 
     def _drop(self) -> None:
         for number in [entry[2] for queue in self._waiting.values() for entry in queue] + self._alone:
@@ -237,7 +238,10 @@ class Scheduler:
 
     def _width(self, number: int) -> int:
         assert self._widths is not None
-        return min(self._widths.get(number, self._policy.width), self._slots)
+        return min(self._widths.get(number, self._narrowest(number)), self._slots)
+
+    def _narrowest(self, number: int) -> int:
+        return 1 if self._tasks[number].estimate.one_core else self._policy.width
 
     def _choose_widths(self, queue: Sequence[_Entry], now_s: float) -> None:
         """Choose once for all that waits, again when predictions change, and each time when few tasks are left."""
@@ -246,13 +250,15 @@ class Scheduler:
             return
         cores = min(self._cores, self._slots)
         waiting = [entry[2] for level in self._waiting.values() for entry in level]
+        estimates = {number: self._tasks[number].estimate for number in waiting}
+        running_s = sum(batch.start.width * batch.left_s(now_s) for batch in self._batches.values())
         self._widths = widths(
-            {number: self._tasks[number].estimate for number in waiting},
+            {number: estimate for number, estimate in estimates.items() if not estimate.one_core},
             cores=cores,
             narrowest=self._policy.width,
             widest=min(self._policy.widest, cores),
             memory_gib=self._budget_gib if self._policy.memory_admission else math.inf,
-            committed_core_s=sum(b.start.width * b.left_s(now_s) for b in self._batches.values()),
+            committed_core_s=running_s + sum(e.alone_s for e in estimates.values() if e.one_core),
         )
 
     # --- queues ------------------------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ Format history
     autotune.run/2: the policy has batches, learning, following the machine, most workers (2026-11)
     autotune.partial/1: components of a run of which some failed; written only (2026-11)
     autotune.run/3: tasks recalled from a journal, kinds of failures, growth and age of workers (2026-11)
+    autotune.run/4: the policy says whether programs stay loaded (2026-11)
     autotune.tunings/1: all tunings of a machine and a family of methods, their trials and pairs; autotune.tuning/2 is
         refused (2026-11)
     autotune.tunings-bundle/1: several of these in one file (2026-11)
@@ -34,7 +35,7 @@ from autotune.records import RunRecord
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
-RUN_SCHEMA = "autotune.run/3"
+RUN_SCHEMA = "autotune.run/4"
 PARTIAL_SCHEMA = "autotune.partial/1"
 HOME_VARIABLE = "AUTOTUNE_HOME"
 MAX_FILE_BYTES = 64 * 2**20

@@ -8,6 +8,7 @@ that the budget allows, the most expensive of that kind that fits.
 from __future__ import annotations
 
 import contextlib
+import json
 import math
 import re
 import tomllib
@@ -19,6 +20,7 @@ from typing import Any, Literal
 
 from autotune.errors import InputError, one_line, quoted
 from autotune.inputs import Expansion, from_xyz, read_text
+from autotune.types import Method
 
 STUDY_SCHEMA = "autotune.study/1"
 LEAST_REPEATS = 3
@@ -63,6 +65,13 @@ class MethodChoice:
     def __str__(self) -> str:
         """Return `PROGRAM METHOD/BASIS driver`."""
         return f"{self.program} {self.method}{'/' + self.basis if self.basis else ''} {self.driver}"
+
+    @property
+    def as_method(self) -> Method:
+        """The method as tunings know it."""
+        keywords = json.dumps(self.keywords or {}, sort_keys=True, separators=(",", ":"), default=str)
+        names = (self.program.lower(), self.method.lower(), self.basis.lower())
+        return Method(program=names[0], method=names[1], basis=names[2], driver=self.driver, keywords=keywords)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,6 +15,7 @@ import re
 from collections.abc import Mapping
 from functools import cache
 
+from autotune import abilities
 from autotune.types import Method, TaskSize
 
 _FUNCTIONS_PER_ATOM = 8  # where the basis is unknown
@@ -90,7 +91,8 @@ def terms(method: Method, size: TaskSize) -> dict[str, float]:
 def prior(method: Method) -> Mapping[str, float]:
     """Return the seconds of one operation of each term, alone on one core, before anything is measured."""
     factor = DRIVER_FACTORS.get(method.driver, 1.0)
-    return {term: factor * seconds for term, seconds in PRIORS[family(method)].items()}
+    seconds = {term: factor * seconds for term, seconds in PRIORS[family(method)].items()}
+    return {**seconds, "start": seconds["start"] + abilities.start_s(method.program)}
 
 
 def orbitals(size: TaskSize) -> tuple[int, int, int]:

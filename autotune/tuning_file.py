@@ -82,6 +82,18 @@ def read(path: Path) -> tuple[Tuning, ...]:
     return _parsed(*store.read_json(path, TUNINGS_SCHEMA, BUNDLE_SCHEMA), path)
 
 
+def check_storable(path: Path) -> None:
+    """Raise NewerFileError where nothing could be stored; a file that is damaged would be set aside."""
+    if not os.path.lexists(path):
+        return
+    try:
+        read(path)
+    except store.NewerFileError:
+        raise
+    except InputError:
+        return
+
+
 def write(path: Path, tunings: Iterable[Tuning]) -> None:
     """Replace a file at once by these tunings.
 

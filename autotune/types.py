@@ -127,6 +127,7 @@ class Estimate:
         memory_gib: Peak resident memory of the task's process tree that is exceeded in one task of twenty.
         grant_gib: Memory to tell the program, so that it takes its fastest algorithm; 0 where nothing is known.
         spread: Standard deviation of the logarithm of the time.
+        one_core: The program takes one core whatever it is given.
     """
 
     alone_s: float
@@ -134,6 +135,7 @@ class Estimate:
     memory_gib: float
     grant_gib: float = 0.0
     spread: float = 0.0
+    one_core: bool = False
 
     def wall_s(self, width: int) -> float:
         """Return the expected wall time in seconds on `width` cores."""
@@ -162,6 +164,7 @@ class Policy:
         tasks_per_worker: Tasks after which a worker process is replaced; 0 for never.
         worker_growth_gib: A worker is replaced when it holds so much more than after its first task; 0 for never.
         worker_age_s: A worker is replaced when it is as old; 0 for never.
+        resident_programs: A program that can stay loaded beside its worker does; else each task starts it anew.
         passive_wait: Idle OpenMP threads sleep instead of spinning.
         one_blas_thread: Programs that thread their own loops call BLAS with one thread, whatever their width.
         blas_kernel: What OpenBLAS is told about the processor (OPENBLAS_CORETYPE); empty lets it find out.
@@ -184,6 +187,7 @@ class Policy:
     tasks_per_worker: int = 1
     worker_growth_gib: float = 0.0
     worker_age_s: float = 0.0
+    resident_programs: bool = False
     passive_wait: bool = False
     one_blas_thread: bool = False
     blas_kernel: str = ""

@@ -14,11 +14,12 @@ import signal
 import sys
 import time
 import traceback
+from collections.abc import Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from autotune import process
+from autotune import abilities, mpi, process
 
 if TYPE_CHECKING:
     from autotune.component import Recipe
@@ -59,14 +60,18 @@ class Check(NamedTuple):
 
 
 class Checked(NamedTuple):
-    """One line for each thing that is wrong, and the versions of the programs."""
+    """One line for each thing that is wrong; by program, its version and how it divides a task over cores."""
 
     problems: tuple[str, ...]
     versions: dict[str, str]
+    widths: dict[str, str]
 
 
-def work(pipe_fd: int, scratch: Path) -> None:
-    """Serve one parent over one pipe, then exit the process; never returns."""
+def work(pipe_fd: int, scratch: Path, programs: Sequence[str] = ()) -> None:
+    """Serve one parent over one pipe, then exit the process; never returns.
+
+    Programs that stay loaded beside a worker start to load at once.
+    """
     status = 1
     try:
         os.setsid()
@@ -80,6 +85,7 @@ def work(pipe_fd: int, scratch: Path) -> None:
         _redirect_output(scratch / "output")
         with Connection(pipe_fd) as pipe:
             pipe.send(os.getpid())
+            _start(programs)
             _loop(pipe, files)
         status = 0
     except (EOFError, BrokenPipeError, ConnectionResetError):
@@ -90,6 +96,17 @@ def work(pipe_fd: int, scratch: Path) -> None:
     finally:
         # Not sys.exit: the zygote's own cleanup must not run a second time here.
         os._exit(status)
+
+
+def _start(programs: Sequence[str]) -> None:
+    import qcengine
+
+    for program in programs:
+        # What is missing or does not start is reported by the check or the first task, in words.
+        with contextlib.suppress(Exception):
+            start = getattr(qcengine.get_program(program), "start", None)
+            if start is not None:
+                start()
 
 
 def _loop(pipe: Connection, files: Path) -> None:
@@ -111,6 +128,7 @@ def _loop(pipe: Connection, files: Path) -> None:
         if message.width != width:
             width = message.width
             _limit_threads(width)
+        os.ftruncate(1, 0)  # what earlier tasks printed
         reply = compute(recipe, message, files)
         _empty(files)
         pipe.send(reply)
@@ -131,12 +149,7 @@ def compute(recipe: Recipe, order: Order, scratch: Path) -> Reply:
         result = qcengine.compute(
             atomic_input(recipe, order.level, order.real, order.basis, rescue=order.rescue),
             recipe.programs[order.level],
-            task_config={
-                "ncores": order.width,
-                "memory": order.grant_gib,
-                "scratch_directory": str(scratch),
-                "retries": 0,
-            },
+            task_config=_task_config(recipe.programs[order.level], order, scratch),
             return_version=2,
         )
         if result.success:
@@ -161,6 +174,22 @@ def compute(recipe: Recipe, order: Order, scratch: Path) -> Reply:
     )
 
 
+def _task_config(program: str, order: Order, scratch: Path) -> dict[str, Any]:
+    """Return what QCEngine is told of a task's resources; an MPI program gets a rank for each core."""
+    import qcengine
+
+    config = {
+        "ncores": order.width,
+        "memory": order.grant_gib,
+        "scratch_directory": str(scratch),
+        "retries": 0,
+    }
+    harness = qcengine.get_program(program, check=False)
+    if order.width > 1 and abilities.flagged(harness) == abilities.RANKS and mpi.launcher():
+        config |= {"use_mpiexec": True, "mpiexec_command": mpi.launcher(), "cores_per_rank": 1, "nnodes": 1}
+    return config
+
+
 def check(recipe: Recipe) -> Checked:
     """Return what is wrong with the recipe's programs, methods and basis sets, without computing anything."""
     import difflib
@@ -172,6 +201,7 @@ def check(recipe: Recipe) -> Checked:
 
     problems: list[str] = []
     versions: dict[str, str] = {}
+    widths: dict[str, str] = {}
     kinds = {
         (tuple(recipe.molecule.symbols[list(atoms)]), charge, multiplicity): number
         for number, (atoms, charge, multiplicity) in enumerate(
@@ -196,6 +226,9 @@ def check(recipe: Recipe) -> Checked:
         except QCEngineException:
             problems.append(f"program {program!r} is not installed on this machine; install it or name another program")
             continue
+        widths[program] = abilities.flagged(harness)
+        if widths[program] == abilities.RANKS and not mpi.launcher():
+            widths[program] = abilities.ONE_CORE
         with contextlib.suppress(Exception):
             versions[program] = str(harness.get_version())
         preflight = getattr(harness, "preflight", None)
@@ -209,7 +242,7 @@ def check(recipe: Recipe) -> Checked:
             except QCEngineException as error:
                 problems.append(f"model chemistry {level!r}, fragment {number}: {error.raw_message}")
                 break
-    return Checked(tuple(dict.fromkeys(problems)), versions)
+    return Checked(tuple(dict.fromkeys(problems)), versions, widths)
 
 
 def _values(result: Any) -> tuple[dict[str, Any] | None, str]:
@@ -219,14 +252,17 @@ def _values(result: Any) -> tuple[dict[str, Any] | None, str]:
     from autotune.component import PROPERTIES
 
     values = {}
+    wanted = result.input_data.specification.driver.value
     for name in PROPERTIES:
         value = getattr(result.properties, f"return_{name}", None)
+        if value is None and name == wanted:
+            # QCEngine's harnesses of MOPAC and dftd4 give a gradient as the result only, not among the properties.
+            value = result.return_result
         if value is None:
             continue
         if not np.all(np.isfinite(value)):
             return None, f"the program reported success, but its {name} holds a number that is not finite"
-        values[name] = value if name == "energy" else value.tolist()
-    wanted = result.input_data.specification.driver.value
+        values[name] = value if name == "energy" else np.asarray(value).tolist()
     if wanted in PROPERTIES and wanted not in values:
         return None, f"the program reported success, but gave no {wanted}"
     return values, ""
@@ -248,8 +284,7 @@ def _limit_threads(width: int) -> None:
     """Set the thread pools of all loaded libraries, and what child processes will read."""
     from threadpoolctl import threadpool_limits
 
-    for variable in process.THREAD_VARIABLES:
-        os.environ[variable] = str(width)
+    os.environ.update(dict.fromkeys(process.THREAD_VARIABLES, str(width)) | mpi.ENVIRONMENT)
     threadpool_limits(limits=width)
 
 

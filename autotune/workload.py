@@ -40,8 +40,6 @@ class Workload:
     def __init__(self, many_body_input: ManyBodyInput, *, schema_version: int) -> None:
         from qcmanybody.v2 import ManyBodyComputer
 
-        if many_body_input.specification.keywords.embedding_charges:
-            raise InputError("keyword embedding_charges is not supported yet; remove it or run upstream's qcmanybody")
         _check_extent(many_body_input)
         try:
             self._computer = ManyBodyComputer.from_manybodyinput(many_body_input, build_tasks=False)
@@ -259,8 +257,18 @@ def _recipe(many_body_input: ManyBodyInput, computer: Any) -> Recipe:
     for level, program in programs.items():
         if not program:
             raise InputError(f"model chemistry {quoted(level)} names no program; give 'program', such as pyscf")
+    embedding = dict(many_body_input.specification.keywords.embedding_charges or {})
+    if embedding and set(programs.values()) != {"psi4"}:
+        others = " and ".join(sorted(set(programs.values()) - {"psi4"}))
+        raise InputError(f"embedding charges can be given to Psi4 only, not to {others}; leave embedding_charges out")
     keep = many_body_input.specification.protocols.cluster_results.value == "all"
-    return Recipe(molecule=computer.molecule, programs=programs, specifications=specifications, keep_results=keep)
+    return Recipe(
+        molecule=computer.molecule,
+        programs=programs,
+        specifications=specifications,
+        keep_results=keep,
+        embedding=embedding,
+    )
 
 
 def _method(program: str, specification: Mapping[str, Any]) -> Method:

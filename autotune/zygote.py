@@ -64,7 +64,7 @@ def serve(control_fd: int, owner_fd: int, programs: Sequence[str], scratch: str)
                 for fd in (control_fd, owner_fd, wake_read, wake_write):
                     os.close(fd)
                 control.detach()
-                worker.work(fds[0], Path(scratch) / f"worker-{number}")
+                worker.work(fds[0], Path(scratch) / f"worker-{number}", programs)
             workers[pid] = number
             os.close(fds[0])
     # The parent closed the socket, or is dead; in the second case nobody else cleans up.

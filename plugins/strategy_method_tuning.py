@@ -19,13 +19,15 @@ if TYPE_CHECKING:
 _OLD_OPENBLAS = frozenset({"pyscf"})
 _KERNELS = {"avx2": "Haswell", "avx512": "Haswell"}
 
+# Programs that stay loaded in a process of their own beside the worker; see their plugins.
+_SERVERS = frozenset({"psi4"})
 
 # Programs leak in long-lived processes (Psi4 #3207, PySCF #1513). A fresh fork costs some 10 ms, so it may be often.
 _RESIDENT_TASKS, _RESIDENT_GROWTH_GIB, _RESIDENT_AGE_S = 2000, 0.5, 3600.0
 
 
 class MethodTuning(Strategy):
-    """Owns how long a worker lives, `passive_wait`, `one_blas_thread` and `blas_kernel`."""
+    """Owns how long workers and programs live, `passive_wait`, `one_blas_thread` and `blas_kernel`."""
 
     name = "method_tuning"
 
@@ -41,7 +43,7 @@ class MethodTuning(Strategy):
         return {name: CategoricalDistribution((True, False)) for name in self.defaults(context)}
 
     def apply(self, policy: Policy, params: Mapping[str, Parameter], context: Context) -> Policy:
-        """Set how long a worker lives, how its threads wait, and what its BLAS is told."""
+        """Set how long a worker and its program live, how its threads wait, and what its BLAS is told."""
         programs = {method.program for method in context.methods}
         kernel = _KERNELS.get(context.machine.vector, "") if programs & _OLD_OPENBLAS else ""
         return replace(
@@ -49,6 +51,7 @@ class MethodTuning(Strategy):
             tasks_per_worker=_RESIDENT_TASKS if params["resident"] else 1,
             worker_growth_gib=_RESIDENT_GROWTH_GIB if params["resident"] else 0.0,
             worker_age_s=_RESIDENT_AGE_S if params["resident"] else 0.0,
+            resident_programs=bool(params["resident"]) or not programs & _SERVERS,
             passive_wait=bool(params["passive_wait"]),
             one_blas_thread=bool(params["one_blas_thread"]),
             blas_kernel=kernel if params["newest_blas_kernel"] else "",

@@ -310,3 +310,14 @@ def test_an_input_of_ones_own_and_a_method_do_not_go_together(tmp_path, faulty):
     run = CliRunner().invoke(cli, ["calibrate", "--workload", str(path), "--method", "hf"])
     assert isinstance(run.exception, InputError)
     assert "--workload brings its own method" in str(run.exception)
+
+
+def test_a_target_of_a_newer_autotune_is_found_before_anything_is_measured(study_file, tmp_path, monkeypatch):
+    monkeypatch.setenv(store.HOME_VARIABLE, str(tmp_path / "home"))
+    path = tunings.path_of(machine.detect(), study.load(study_file).methods[0].as_method)
+    path.parent.mkdir(parents=True)
+    path.write_text('{"schema": "autotune.tunings/9"}')
+    result = CliRunner().invoke(cli, ["calibrate", "--study", study_file, "--force"])
+    assert "newer autotune" in str(result.exception)
+    assert "calibrating" not in result.output
+    assert path.read_text() == '{"schema": "autotune.tunings/9"}'

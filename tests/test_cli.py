@@ -87,7 +87,7 @@ def test_an_xyz_file_with_options_is_computed(tmp_path):
     molecule = json.loads(output)["molecule"]
     assert molecule["fragment_charges"] == [1.0, -1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]
     fields = json.loads(record.read_text())
-    assert fields["schema"] == "autotune.run/3"
+    assert fields["schema"] == "autotune.run/4"
     expected = (
         "wall_s tasks recalled attempts lower_bound_s efficiency gap cpu_utilisation peak_memory_gib memory_budget_gib "
     )

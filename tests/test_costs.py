@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import nnls
 
-from autotune import account, basis
+from autotune import abilities, account, basis
 from autotune import costs as costs_module
 from autotune.costs import Costs, fit, law_s
 from autotune.memory import need
@@ -273,3 +273,27 @@ def test_two_cores_one_after_the_other_show_where_the_time_went():
     assert account.lower_bound_s(records, cores=2) == 4.0
     assert account.lower_bound_s([], cores=2) == 0.0
     assert math.isclose(sum(r.wall_s for r in records) / 2 + 1.0 + 0.5 + 0.0 + 1.0, 6.0)
+
+
+def test_a_program_that_is_a_process_for_each_task_is_predicted_to_start_each_time():
+    small = task(functions=7, electrons=10)
+    started = replace(small, method=replace(small.method, program="nwchem"))
+    assert prior_s(started) - prior_s(small) == pytest.approx(abilities.start_s("nwchem"))
+    unknown = replace(small, method=replace(small.method, program="another"))
+    assert prior_s(unknown) > prior_s(started)
+
+
+def test_programs_that_take_one_core_are_estimated_so():
+    costs = Costs()
+    costs.one_core = frozenset({"another"})
+    lone = task()
+    assert not costs.estimate(lone).one_core
+    assert costs.estimate(replace(lone, method=replace(lone.method, program="another"))).one_core
+
+
+@pytest.mark.parametrize(
+    ("name", "symbols", "spherical"),
+    [("cc-pvdz", ("O", "H"), True), ("6-31g*", ("O", "H"), False), ("cc-pvdz", ("H",), False), ("", ("O",), False)],
+)
+def test_a_basis_set_is_spherical_where_it_was_made_so_and_it_matters(name, symbols, spherical):
+    assert basis.is_spherical(name, symbols) is spherical

@@ -18,8 +18,9 @@ from autotune.cli import cli
 
 ROOT = Path(__file__).parents[1]
 LAYERS = (
-    ("types", "records", "errors", "events"),
+    ("types", "records", "errors", "events", "versions"),
     (
+        "abilities",
         "basis",
         "component",
         "fragments",
@@ -33,8 +34,11 @@ LAYERS = (
         "journal",
         "journal_file",
         "machine",
+        "mpi",
         "options",
         "overlap",
+        "parallel_core",
+        "parts",
         "pressure",
         "process",
         "scratch",
@@ -66,11 +70,12 @@ LAYERS = (
     ("pool", "simulate", "planning"),
     ("doubts",),
     ("monitor", "expectations", "execution"),
-    ("execute", "recall"),
+    ("ending", "execute", "recall"),
     ("api", "progress", "doctor", "explain", "plots", "programs", "timing"),
+    ("parallel_adaptive", "parallel_balance", "parallel_config", "parallel_statistics"),
     ("calibration_picture", "probe", "look", "pairs", "readiness", "search", "searches", "shortlist"),
     ("calibrate", "final", "verify"),
-    ("cli",),
+    ("cli", "parallel", "procedure"),
     ("__main__", "__init__"),
 )
 LAYER_OF = {name: number for number, names in enumerate(LAYERS) for name in names}

@@ -89,3 +89,34 @@ def test_only_a_process_that_was_ended_by_sigkill_was_killed(end, killed):
 
 def test_of_a_process_of_which_nothing_is_known_nobody_can_say_that_it_was_killed():
     assert not process.was_killed(None)
+
+
+RESIDENT = """
+import sys
+held = bytearray(40 * 2**20)
+end = __import__("time").process_time() + 0.3
+while __import__("time").process_time() < end: pass
+print("ready", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_a_child_that_stays_counts_with_its_parents_peak_cpu_and_memory():
+    before_s, before_gib = process.cpu_s(), process.resident_gib()
+    process.reset_peak()
+    child = subprocess.Popen([sys.executable, "-c", RESIDENT], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    try:
+        assert child.stdout.readline() == "ready\n"
+        assert child.pid in process.descendants()
+        assert process.cpu_s() - before_s >= 0.25
+        assert process.resident_gib() - before_gib >= 0.035
+        assert process.peak_gib() >= before_gib + 0.035
+    finally:
+        child.communicate()
+
+
+@pytest.mark.parametrize("resident", [True, False])
+def test_workers_are_told_whether_programs_stay(monkeypatch, resident):
+    monkeypatch.setenv(process.RESIDENT_VARIABLE, "0")
+    told = process.worker_environment(resident=resident, passive_wait=True, one_blas_thread=True, blas_kernel="")
+    assert told.get(process.RESIDENT_VARIABLE) == (None if resident else "0")

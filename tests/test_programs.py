@@ -6,7 +6,7 @@ import pytest
 import qcengine
 from qcengine.programs.model import ProgramHarness
 
-from autotune import programs
+from autotune import mpi, programs
 
 
 class Program(ProgramHarness):
@@ -17,8 +17,8 @@ class Program(ProgramHarness):
             name=name,
             scratch=False,
             thread_safe=False,
-            thread_parallel=False,
-            node_parallel=False,
+            thread_parallel=name == "threaded",
+            node_parallel=name == "ranked",
             managed_memory=False,
         )
 
@@ -48,17 +48,22 @@ def ask(monkeypatch):
     return ask
 
 
+def found(name, **told):
+    """Return the status of a program that takes one core and is a new process for each task."""
+    told = {"width": "one core", "stays": "a new process for each task", **told}
+    return programs.ProgramStatus(name=name, found=True, **told)
+
+
 def test_a_program_that_is_found_tells_its_version(ask):
-    assert ask("good") == programs.ProgramStatus(name="good", found=True, version="1.2")
+    assert ask("good") == found("good", version="1.2")
 
 
 def test_a_program_without_a_version_is_unknown(ask):
-    assert ask("shy") == programs.ProgramStatus(name="shy", found=True, version="unknown")
+    assert ask("shy") == found("shy", version="unknown")
 
 
 def test_a_program_that_fails_to_tell_its_version_says_why(ask):
-    expected = programs.ProgramStatus(name="mute", found=True, version="unknown", problem="RuntimeError: no banner")
-    assert ask("mute") == expected
+    assert ask("mute") == found("mute", version="unknown", problem="RuntimeError: no banner")
 
 
 def test_a_program_that_cannot_be_looked_for_says_why_in_one_line(ask):
@@ -89,4 +94,43 @@ def test_programs_that_are_found_come_first(ask):
 
 def test_a_program_status_is_plain_data():
     status = programs.ProgramStatus(name="orca", found=False)
-    assert asdict(status) == {"name": "orca", "found": False, "version": "", "problem": ""}
+    nothing = dict.fromkeys(("version", "problem", "width", "stays"), "")
+    assert asdict(status) == {"name": "orca", "found": False, **nothing}
+
+
+@pytest.fixture
+def launchers(tmp_path, monkeypatch):
+    """Give the test a PATH of its own, so that it decides whether there is an `mpirun`."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    mpi.launcher.cache_clear()
+    yield tmp_path
+    mpi.launcher.cache_clear()
+
+
+def test_a_program_tells_how_it_divides_a_task_over_cores(ask):
+    assert ask("threaded").width == "threads"
+    assert ask("good").width == "one core"
+
+
+def test_a_program_of_mpi_without_a_launcher_takes_one_core(ask, launchers):
+    assert list(launchers.iterdir()) == []
+    assert ask("ranked").width == "one core (no mpirun found)"
+
+
+def test_a_program_of_mpi_with_a_launcher_takes_ranks(ask, launchers):
+    launcher = launchers / "mpirun"
+    launcher.write_text("#!/bin/sh\necho 'HYDRA build details:'\n")
+    launcher.chmod(0o755)
+    assert ask("ranked").width == "MPI ranks"
+
+
+@pytest.mark.parametrize(
+    ("name", "stays"),
+    [
+        ("tblite", "stays loaded in its worker"),
+        ("psi4", "stays loaded beside its worker"),
+        ("good", "a new process for each task"),
+    ],
+)
+def test_a_program_tells_how_it_is_kept_between_tasks(ask, name, stays):
+    assert ask(name).stays == stays

@@ -16,10 +16,9 @@ from autotune.types import Estimate, Policy
 from autotune.widths import widths
 
 
-def planned(number, seconds=1.0, level=1, memory_gib=0.1, parallel=0.0):
-    return Planned(
-        number=number, level=level, estimate=Estimate(alone_s=seconds, parallel=parallel, memory_gib=memory_gib)
-    )
+def planned(number, seconds=1.0, level=1, memory_gib=0.1, parallel=0.0, one_core=False):
+    estimate = Estimate(alone_s=seconds, parallel=parallel, memory_gib=memory_gib, one_core=one_core)
+    return Planned(number=number, level=level, estimate=estimate)
 
 
 tasks_of = st.lists(
@@ -29,6 +28,7 @@ tasks_of = st.lists(
         level=st.integers(1, 3),
         memory_gib=st.floats(0.0, 12.0),
         parallel=st.floats(0.0, 1.0),
+        one_core=st.booleans(),
     ),
     min_size=1,
     max_size=40,
@@ -430,3 +430,12 @@ def test_the_first_of_a_batch_may_fail_and_start_again_while_the_rest_still_runs
         if not running[start]:
             del running[start]
     assert not any(running.values())
+
+
+def test_a_program_that_takes_one_core_is_given_one_whatever_the_policy_says():
+    tasks = [planned(0, parallel=0.9, one_core=True), planned(1, parallel=0.9)]
+    policy = Policy(workers=2, core_slots=4, width=2, widest=4, order="input", widen_tail=True)
+    scheduler = Scheduler(tasks, policy, cores=4, memory_budget_gib=10.0)
+    assert {start.numbers[0]: start.width for start in scheduler.decide(0.0)}[0] == 1
+    scheduler = Scheduler(tasks[:1], policy, cores=4, memory_budget_gib=10.0)
+    assert [start.width for start in scheduler.decide(0.0)] == [1]

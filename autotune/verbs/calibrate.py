@@ -49,7 +49,7 @@ def calibrate(study_name: str, **given: Any) -> None:
     autotune calibrate --study standard --method mp2 --basis cc-pvdz
     autotune calibrate --workload input.json --budget 5m       on your own input
     """
-    from autotune import calibration_picture, inputs, machine, plots, readiness, store, study, tunings
+    from autotune import calibration_picture, inputs, machine, plots, readiness, store, study, tuning_file, tunings
     from autotune.manager import Manager
 
     names = ("program", "method", "basis", "driver")
@@ -70,6 +70,9 @@ def calibrate(study_name: str, **given: Any) -> None:
         plots.check(picture)
     here, manager = machine.detect(), Manager()
     methods = chosen.methods[:1] if own else chosen.methods
+    for method in methods:
+        asked = own[0].methods[0] if own else method.as_method
+        tuning_file.check_storable(output or tunings.path_of(here, asked))
     for method in methods:
         readiness.check(here, force=given["force"], say=_say)
         with _calibration(chosen, method, given, own=own, machine=here, manager=manager) as calibration:

@@ -62,8 +62,10 @@ def _print_doctor(here: Machine, findings: tuple[Finding, ...], programs: tuple[
     click.echo(f"  key {here.key}")
     click.echo("\nPrograms")
     for program in programs:
-        state = f"{program.version}" if program.found else "not found"
-        click.echo(f"  {program.name:12} {state}")
+        state = f"{program.version:18} {program.width:10} {program.stays}" if program.found else "not found"
+        click.echo(f"  {program.name:12} {state}".rstrip())
+        if program.problem:
+            click.echo(f"               {program.problem}")
     click.echo("\nFindings")
     for finding in findings:
         click.echo(f"  {finding.severity:8} {finding.topic}: {finding.text}")

@@ -25,12 +25,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from autotune import compare, costs, machine, planning, simulate, store, tunings, workload
-from autotune.api import Session, library_versions
+from autotune.api import Session
 from autotune.inputs import Expansion, from_xyz
 from autotune.manager import Manager
 from autotune.options import Options
 from autotune.policy import STANDARD
 from autotune.records import Evidence, Law, RunRecord, Tuning
+from autotune.versions import library_versions
 
 DISTRIBUTIONS = Path(__file__).parents[1] / "distributions"
 sys.path.insert(0, str(DISTRIBUTIONS))

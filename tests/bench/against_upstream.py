@@ -24,11 +24,11 @@ from importlib.resources import files
 from pathlib import Path
 
 from autotune import compare, machine, planning
-from autotune.api import library_versions
 from autotune.inputs import Expansion, from_xyz
 from autotune.manager import Manager
 from autotune.process import THREAD_VARIABLES
 from autotune.types import Method
+from autotune.versions import library_versions
 
 UPSTREAM = """
 import json, sys

@@ -27,7 +27,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 from autotune import compare, machine, policy, study, tunings, workload
-from autotune.api import library_versions
 from autotune.calibrate import Calibration
 from autotune.inputs import Expansion, from_xyz
 from autotune.instances import Instance, whole
@@ -35,6 +34,7 @@ from autotune.manager import Manager
 from autotune.records import Tuning
 from autotune.timing import Budget, Timing, TooSlowError
 from autotune.types import Policy
+from autotune.versions import library_versions
 
 WORKERS, WIDTHS, ORDERS = range(1, 7), (1, 2), ("longest", "input", "shortest")
 SLOWEST = 3.0  # times the default after which a run of the grid is stopped

@@ -25,13 +25,13 @@ from importlib.resources import files
 from pathlib import Path
 
 from autotune import calibrate, machine, policy, study, workload
-from autotune.api import library_versions
 from autotune.inputs import Expansion, from_xyz
 from autotune.instances import Instance, whole
 from autotune.manager import Manager
 from autotune.simulate import simulate
 from autotune.timing import Budget, Timed, Timing
 from autotune.types import Policy
+from autotune.versions import library_versions
 
 
 def main() -> None:

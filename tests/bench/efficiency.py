@@ -19,10 +19,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from autotune import machine
-from autotune.api import Session, library_versions
+from autotune.api import Session
 from autotune.inputs import Expansion, from_xyz
 from autotune.planning import Options
 from autotune.records import RunRecord
+from autotune.versions import library_versions
 
 
 class Load(NamedTuple):

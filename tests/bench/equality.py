@@ -30,9 +30,9 @@ from qcmanybody.models import v2
 
 import autotune
 from autotune import machine
-from autotune.api import library_versions
 from autotune.inputs import Expansion, from_xyz
 from autotune.manager import Manager
+from autotune.versions import library_versions
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from replay import assert_bit_equal, replayed

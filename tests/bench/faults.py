@@ -36,7 +36,7 @@ import faulty_program  # noqa: E402
 import qcengine  # noqa: E402
 
 from autotune import component, journal_file, machine, workload  # noqa: E402
-from autotune.api import Session, library_versions  # noqa: E402
+from autotune.api import Session  # noqa: E402
 from autotune.errors import TaskError  # noqa: E402
 from autotune.execution import Care  # noqa: E402
 from autotune.inputs import Expansion, from_xyz  # noqa: E402
@@ -44,6 +44,7 @@ from autotune.journal import Journal  # noqa: E402
 from autotune.manager import Manager  # noqa: E402
 from autotune.planning import Options  # noqa: E402
 from autotune.types import Task  # noqa: E402
+from autotune.versions import library_versions  # noqa: E402
 
 ELECTRONS = 10  # of one water
 COUNTS = ("tasks_lost", "wrong_results", "processes_left", "scratch_left")

@@ -235,7 +235,7 @@ def note(error: BaseException, content: bytes, kinds: Counter[str], kept: Path) 
 def write(output: Path, rows: list[dict[str, object]]) -> None:
     sys.path.insert(0, str(TESTS.parent))
     from autotune import machine
-    from autotune.api import library_versions
+    from autotune.versions import library_versions
 
     record = {
         "schema": "autotune.benchmark/1",

@@ -28,7 +28,7 @@ from pathlib import Path
 import psutil
 
 from autotune import machine
-from autotune.api import library_versions
+from autotune.versions import library_versions
 
 EXPANSION = ("--program", "pyscf", "--method", "hf", "--basis", "6-31g*", "--max-nbody", "3", "--threads", "1")
 

@@ -25,12 +25,13 @@ sys.path.insert(0, str(DISTRIBUTIONS))
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(DISTRIBUTIONS), os.environ.get("PYTHONPATH", "")]))
 
 from autotune import machine, memory, process  # noqa: E402
-from autotune.api import Session, library_versions  # noqa: E402
+from autotune.api import Session  # noqa: E402
 from autotune.errors import ResourceError  # noqa: E402
 from autotune.hookspecs import hookimpl  # noqa: E402
 from autotune.inputs import Expansion, from_xyz  # noqa: E402
 from autotune.planning import Options  # noqa: E402
 from autotune.types import Estimate, Machine, Task  # noqa: E402
+from autotune.versions import library_versions  # noqa: E402
 
 CASES = {
     "faulty: allocates 0.6 GiB": (

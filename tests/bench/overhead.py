@@ -31,8 +31,9 @@ REPEATS = 5
 
 def main() -> None:
     from autotune import machine
-    from autotune.api import Session, library_versions
+    from autotune.api import Session
     from autotune.inputs import Expansion, from_xyz
+    from autotune.versions import library_versions
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path)

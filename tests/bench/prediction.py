@@ -24,10 +24,11 @@ import numpy as np
 from scipy.stats import spearmanr
 
 from autotune import costs, machine, memory, workload
-from autotune.api import Session, library_versions
+from autotune.api import Session
 from autotune.inputs import Expansion, from_xyz
 from autotune.planning import Options
 from autotune.types import Task, TaskSize
+from autotune.versions import library_versions
 
 
 class Cluster(NamedTuple):

@@ -1,0 +1,100 @@
+"""How a run ends: the record of what happened, and the error where tasks failed.
+
+Rules: arithmetic and words on what came out; nothing is started or kept here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from autotune import account
+from autotune.errors import TaskError
+from autotune.execution import Execution
+from autotune.planning import Plan
+from autotune.records import RunRecord, TaskRecord
+from autotune.types import Estimate, Machine
+from autotune.versions import library_versions
+from autotune.workload import Workload
+
+NAMED_FAILURES = 5
+
+
+def record(
+    execution: Execution,
+    *,
+    plan: Plan,
+    machine: Machine,
+    work: Workload,
+    recalled: int,
+    wall_s: float,
+    versions: Mapping[str, str],
+) -> RunRecord:
+    """Return the record of a run.
+
+    Args:
+        execution: What came out.
+        plan: What was to be done.
+        machine: Where.
+        work: What was computed.
+        recalled: Tasks that the journal had.
+        wall_s: From the call to the result.
+        versions: Of the programs.
+    """
+    done = [record for record in execution.records if record.status == "done"]
+    # Where workers outnumber cores, task times are stretched by sharing them: no bound for fewer slots follows.
+    tasks = {task.number: task for task in work.tasks}
+    bound_s = account.lower_bound_s(
+        done,
+        cores=max(machine.cores, plan.policy.core_slots),
+        memory_gib=plan.budget_gib,
+        narrow_s={r.number: _alone_s(r, plan.costs.estimate(tasks[r.number])) for r in done if r.width > 1},
+    )
+    return RunRecord(
+        wall_s=wall_s,
+        tasks=len(work.tasks),
+        recalled=recalled,
+        attempts=execution.attempts,
+        lower_bound_s=bound_s,
+        efficiency=bound_s / wall_s,
+        gap=account.gap(
+            done,
+            cores=machine.cores,
+            wall_s=wall_s,
+            memory_idle_core_s=execution.memory_idle_core_s,
+            lost_core_s=execution.lost_core_s,
+        ),
+        cpu_utilisation=sum(record.cpu_s for record in execution.records) / (wall_s * machine.cores),
+        peak_memory_gib=execution.peak_gib,
+        memory_budget_gib=plan.budget_gib,
+        policy=plan.policy,
+        tuning=plan.chosen,
+        versions={**library_versions(), **versions},
+        machine=machine,
+        methods=work.methods,
+        task_records=tuple(execution.records),
+    )
+
+
+def failure(execution: Execution, work: Workload) -> TaskError:
+    """Return what to raise for a run with failed tasks: a line for people, everything by label for programs."""
+    failed = execution.failed
+    named = [f"{r.label}: {r.error_type}: {' '.join(r.error.split())[-400:]}" for r in failed[:NAMED_FAILURES]]
+    more = f"; and {len(failed) - NAMED_FAILURES} more" if len(failed) > NAMED_FAILURES else ""
+    left = len(work.tasks) - len(execution.values) - len(failed)
+    stopped = f"; {left} were not started after that" if left else ""
+    errors = {record.number: (record.error_type, record.error) for record in failed}
+    return TaskError(
+        f"{len(failed)} of {len(work.tasks)} fragments failed{stopped}: {'; '.join(named)}{more}",
+        done={
+            label: execution.values[task.key]
+            for task in work.tasks
+            if task.key in execution.values
+            for label in task.labels
+        },
+        failed={label: errors[task.number] for task in work.tasks if task.number in errors for label in task.labels},
+    )
+
+
+def _alone_s(record: TaskRecord, expected: Estimate) -> float:
+    """Return what a task that ran wide would have taken on one core, by the share that divides."""
+    return record.wall_s * expected.wall_s(1) / expected.wall_s(record.width)

@@ -1,0 +1,94 @@
+"""Run QCManyBody's own test suite with its computations on autotune, and record what came out.
+
+The suite is the one installed with QCManyBody; `tests/upstream/routed.py` lets its `ManyBodyComputer` and QCEngine's
+procedure `qcmanybody` compute with autotune. Its own marks skip what needs a program that is not installed. With NWChem
+and Psi4 it takes some hours on two cores. Writes a record, exits 1 where a test fails.
+
+    python tests/bench/upstream_suite.py --output results/upstream_suite.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+from autotune import machine
+from autotune.versions import library_versions
+
+PLUGIN = Path(__file__).parents[1] / "upstream"
+SUITE_RAN = (0, 1, 5)  # exits of pytest: all passed, some failed, none selected
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--select", default="", metavar="EXPRESSION", help="only these tests, as pytest's -k")
+    parser.add_argument("--output", type=Path, help="write the record here")
+    arguments = parser.parse_args()
+    started = time.monotonic()
+    seen = run(arguments.select)
+    record = {
+        "schema": "autotune.benchmark/1",
+        "what": "QCManyBody's own test suite, each many-body computation routed through a warm autotune session",
+        "command": " ".join(["python tests/bench/upstream_suite.py", *sys.argv[1:]]),
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "machine": dataclasses.asdict(machine.detect()),
+        "versions": {**library_versions(), **seen["versions"], "pytest": version("pytest")},
+        "wall_s": time.monotonic() - started,
+        **summary(seen),
+    }
+    shown = {name: record[name] for name in ("passed", "failed", "skipped", "routed", "tasks")}
+    print(json.dumps(shown))
+    if arguments.output:
+        arguments.output.write_text(json.dumps(record, indent=1) + "\n")
+    if record["failed"]:
+        sys.exit(1)
+
+
+def run(selection: str) -> dict:
+    """Return what the plugin saw, by test; nothing of the user's tunings or journals takes part."""
+    with tempfile.TemporaryDirectory() as folder:
+        seen = Path(folder) / "seen.json"
+        command = [sys.executable, "-m", "pytest", "-p", "routed", "-c", os.devnull, f"--rootdir={folder}", "-q"]
+        command += ["-p", "no:cacheprovider", "--pyargs", "qcmanybody", *(["-k", selection] if selection else [])]
+        environment = {
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join(filter(None, [str(PLUGIN), os.environ.get("PYTHONPATH", "")])),
+            "AUTOTUNE_HOME": str(Path(folder) / "home"),
+            "ROUTED_RECORD": str(seen),
+        }
+        done = subprocess.run(command, cwd=folder, env=environment, check=False)
+        if done.returncode not in SUITE_RAN or not seen.exists():
+            sys.exit(f"the suite did not run: pytest ended with {done.returncode}")
+        return json.loads(seen.read_text())
+
+
+def summary(seen: dict) -> dict:
+    """Return the numbers of a run, why tests were skipped, and which failed with which words."""
+    tests = seen["tests"]
+    outcomes = Counter(test["outcome"] for test in tests.values())
+    skipped = Counter(test["said"] for test in tests.values() if test["outcome"] == "skipped")
+    return {
+        **{outcome: outcomes[outcome] for outcome in ("passed", "failed", "skipped")},
+        "skip_reasons": dict(skipped.most_common()),
+        "failures": {name: test["said"] for name, test in tests.items() if test["outcome"] == "failed"},
+        "routed": seen["routed"],
+        "tasks": seen["tasks"],
+        "tests_routed": sum(1 for test in tests.values() if test["routed"]),
+        "passed_and_routed": sum(1 for test in tests.values() if test["routed"] and test["outcome"] == "passed"),
+        "tests_computed_without_autotune": seen["computed_without_autotune"],
+        "tests_that_name_a_program_and_computed_nothing": seen["computed_nothing"],
+    }
+
+
+if __name__ == "__main__":
+    main()
