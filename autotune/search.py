@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 
 REPEATS_OF_DUPLICATES = 20  # proposals in a row that were measured before
 CLEARLY_SLOWER = 0.1  # of the logarithm of the time, besides the noise
-FRUITLESS = 10  # trials without a gain after which a search ends
+FRUITLESS = 10  # trials without a gain after which a search ends, at least
+FRUITLESS_SHARE = 1 / 6  # of the trials allowed, where that is more: who allows many wants to be thorough
 REFERENCE_EVERY = 5  # trials between two runs of the default
 LAST_REFERENCES = 3  # runs of the default whose median a trial is held against
 PATIENCE = 2.0  # times the default's wall time after which a run is stopped
@@ -110,7 +111,7 @@ class Search:
         waiting = [p for p in proposals if self._identity(p.parameters) not in self._measured]
         for parameters, source in waiting:
             self._study.enqueue_trial(parameters, user_attrs={"source": source}, skip_if_exists=True)
-        repeats = 0
+        repeats, fruitless = 0, max(FRUITLESS, int(FRUITLESS_SHARE * most))
         while not self.stopped:
             queued = any(trial.state.name == "WAITING" for trial in self._study.get_trials(deepcopy=False))
             expected_s = 1.3 * sum(self.default_s)
@@ -126,15 +127,15 @@ class Search:
                 and gains.expected_gain(self.trials) < self.noise / 2
             ):
                 self.stopped = "as many trials again would be expected to gain less than half the noise"
-            elif not queued and self._stalled():
-                self.stopped = f"the last {FRUITLESS} trials gained less than half the noise"
+            elif not queued and self._stalled(fruitless):
+                self.stopped = f"the last {fruitless} trials gained less than half the noise"
             else:
                 if self._since_reference >= REFERENCE_EVERY:
                     self._refer()
                 repeats = 0 if self._next() else repeats + 1
 
-    def _stalled(self) -> bool:
-        before, last = self.trials[:-FRUITLESS], self.trials[-FRUITLESS:]
+    def _stalled(self, fruitless: int) -> bool:
+        before, last = self.trials[:-fruitless], self.trials[-fruitless:]
         best, lately = (max((t.speed_up for t in some if t.state == "done"), default=0.0) for some in (before, last))
         return best > 0 and lately < best * math.exp(self.noise / 2)
 

@@ -17,15 +17,17 @@ from replay import assert_bit_equal, replayed
 pytestmark = pytest.mark.programs("tblite")
 
 NAMES = {"gfn1-xtb": "GFN1-xTB", "gfn2-xtb": "GFN2-xTB", "ipea1-xtb": "IPEA1-xTB"}
-# Hydroxide, a hydroxyl radical and water.
+# Hydroxide, a methyl radical and water.
 MIXED = (
     ("O", 0.0, 0.0, 0.0),
     ("H", 0.0, 0.0, 0.97),
-    ("O", 0.0, 3.2, 0.0),
-    ("H", 0.1, 3.2, 0.97),
-    ("O", 3.0, 0.5, 0.2),
-    ("H", 2.1, 0.3, 0.1),
-    ("H", 3.1, 1.4, 0.4),
+    ("C", 0.0, 4.0, 0.0),
+    ("H", 1.08, 4.0, 0.0),
+    ("H", -0.54, 4.9353, 0.0),
+    ("H", -0.54, 3.0647, 0.0),
+    ("O", 4.0, 0.5, 0.2),
+    ("H", 3.1, 0.3, 0.1),
+    ("H", 4.1, 1.4, 0.4),
 )
 
 
@@ -105,9 +107,9 @@ def test_what_tblite_cannot_do_is_refused_in_one_line_before_anything_starts(ses
     assert session.record is record
 
 
-def test_keywords_of_tblite_have_an_effect(session, three_waters):
+def test_keywords_of_tblite_have_an_effect(session, three_waters, first_component):
     cold, hot = (
-        session.run(three_waters("tblite", "GFN2-xTB", max_nbody=1, keywords=keywords)).return_result
+        first_component(session, three_waters("tblite", "GFN2-xTB", keywords=keywords)).return_result
         for keywords in ({}, {"temperature": 0.05})
     )
     assert abs(cold - hot) > 1e-4
