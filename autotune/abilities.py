@@ -6,7 +6,7 @@ not known here or by a flag counts as one core: a width that a program ignores w
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from autotune.errors import InputError
@@ -60,6 +60,6 @@ def check_ghosts(tasks: Iterable[Task]) -> None:
         )
 
 
-def on_one_core(widths: Mapping[str, str]) -> Collection[str]:
+def on_one_core(widths: Mapping[str, str]) -> frozenset[str]:
     """Return the programs that take one core whatever they are given."""
-    return {program for program, width in widths.items() if width == ONE_CORE}
+    return frozenset(program for program, width in widths.items() if width == ONE_CORE)

@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from autotune import doubts, ending, machine, parts, planning, recall, workload
+from autotune import abilities, doubts, ending, machine, parts, planning, recall, workload
 from autotune.entries import Entry
 from autotune.errors import InputError
 from autotune.execute import Executor
@@ -24,6 +24,7 @@ from autotune.options import Options
 from autotune.pool import Pool
 from autotune.records import RunRecord, TuningChoice
 from autotune.types import Method, Policy
+from autotune.worker import Checked
 from autotune.workload import Workload
 
 if TYPE_CHECKING:
@@ -77,6 +78,10 @@ class Session:
             self._journal.close()
         self._journal, self._journal_opened = None, False
 
+    def preload(self, methods: Sequence[Method]) -> None:
+        """Start to load the programs of an input that is still to be made, and do not wait for them."""
+        self._load(sorted({method.program for method in methods}), tuple(methods))
+
     def run(self, many_body_input: object) -> ManyBodyResult | ManyBodyResultV1:
         """Return the result of a many-body input, in the schema version it came in.
 
@@ -117,8 +122,7 @@ class Session:
         if not self._journal_opened:
             self._journal, self._journal_opened = recall.opened(self._options, self._say), True
         methods, programs = _named_in(source)
-        guess = planning.guess(methods, machine=self.machine, manager=self._manager, options=self._options)
-        self._open_pool(programs, guess)
+        self._load(programs, methods)
         work = source if isinstance(source, Workload) else workload.load(source)
         if not work.tasks:
             # Counterpoise up to 1-body: all is zero by definition, and upstream says so without computing.
@@ -127,18 +131,9 @@ class Session:
         plan = planning.make(work, machine=self.machine, manager=self._manager, options=self._options)
         if self._on_choice:
             self._on_choice(plan.chosen)
-        pool = self._open_pool(programs, plan.policy)
-        try:
-            pool.set_recipe(replace(work.recipe, rescue=self._options.rescue).to_json())
-            if self._options.enforce_memory:
-                pool.enforce(plan.budget_gib)
-            pool.prepare(min(plan.policy.workers, len(work.tasks)))
-            checked = pool.check()
-        except BaseException:
-            self.close()
-            raise
-        if checked.problems:
-            raise InputError("; ".join(checked.problems))
+        checked = self._checked(self._open_pool(programs, plan.policy), work, plan)
+        plan.costs.one_core = abilities.on_one_core(checked.widths)
+        self._tell(doubts.of_basis(work.methods, work.recipe.molecule.symbols))
         self._tell(doubts.of_version(plan, checked.versions))
         care = self._care(checked.versions)
         known = recall.recalled(work, care, resume=self._options.resume)
@@ -165,6 +160,21 @@ class Session:
             error.add_note(recall.kept_note(care.journal, len(execution.values)))
             raise error
         return result
+
+    def _checked(self, pool: Pool, work: Workload, plan: planning.Plan) -> Checked:
+        """Bring the workers to where they can start and return what one of them says of the programs; all is well."""
+        try:
+            pool.set_recipe(replace(work.recipe, rescue=self._options.rescue).to_json())
+            if self._options.enforce_memory:
+                pool.enforce(plan.budget_gib)
+            pool.prepare(min(plan.policy.workers, len(work.tasks)))
+            checked = pool.check()
+        except BaseException:
+            self.close()
+            raise
+        if checked.problems:
+            raise InputError("; ".join(checked.problems))
+        return checked
 
     def _tell(self, note: str) -> None:
         if note:
@@ -206,6 +216,10 @@ class Session:
         execution.values.update((key, entry.values) for key, entry in known.items())
         execution.results.update((key, entry.result) for key, entry in known.items() if entry.result is not None)
         return execution
+
+    def _load(self, programs: Sequence[str], methods: tuple[Method, ...]) -> None:
+        guess = planning.guess(methods, machine=self.machine, manager=self._manager, options=self._options)
+        self._open_pool(programs, guess)
 
     def _close_pool(self) -> None:
         if self._pool is not None:

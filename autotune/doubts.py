@@ -5,18 +5,34 @@ Rules: one sentence, or an empty text where there is nothing to say; the run goe
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Iterable, Mapping, Sequence
 
 from autotune import drift, tunings
+from autotune.abilities import CARTESIAN_KEYWORD, SPHERICAL_KEYWORD
+from autotune.basis import is_spherical
 from autotune.planning import Plan
 from autotune.records import TaskRecord
-from autotune.types import Task
+from autotune.types import Method, Task
 
 
 def of_version(plan: Plan, versions: Mapping[str, str]) -> str:
     """Return what to say before a run, with these versions of the programs."""
     tuning = plan.tuning
     return tunings.version_note(tuning, versions.get(tuning.method.program, "")) if tuning else ""
+
+
+def of_basis(methods: Iterable[Method], symbols: Iterable[str]) -> str:
+    """Return what to say where a program will take a basis set otherwise than it was made; upstream does so, too."""
+    for method in methods:
+        keyword = SPHERICAL_KEYWORD.get(method.program)
+        told = {name.lower() for name in json.loads(method.keywords)}
+        if keyword and not told & {keyword, CARTESIAN_KEYWORD} and is_spherical(method.basis, symbols):
+            return (
+                f"{method.program} takes {method.basis} as Cartesian, although it is spherical and other programs"
+                f" take it so: add the keyword {keyword}=true to agree with them"
+            )
+    return ""
 
 
 def of_times(plan: Plan, tasks: Sequence[Task], records: Sequence[TaskRecord], *, cores: int) -> str:

@@ -17,6 +17,7 @@ from autotune import geometry
 from autotune.abilities import CARTESIAN_KEYWORD, SPHERICAL_KEYWORD
 from autotune.basis import is_spherical
 from autotune.errors import InputError, one_line
+from autotune.types import Method
 from autotune.workload import MAX_INPUT_BYTES, parse_json
 
 
@@ -47,6 +48,17 @@ class Expansion:
     fragments: str = ""
     charges: str = ""
     multiplicities: str = ""
+
+    @property
+    def model(self) -> Method:
+        """The model chemistry, as tunings know it."""
+        return Method(
+            program=self.program.lower(),
+            method=self.method.lower(),
+            basis=self.basis.lower(),
+            driver=self.driver,
+            keywords=json.dumps(dict(self.keywords), sort_keys=True, separators=(",", ":"), default=str),
+        )
 
 
 def read_text(source: str) -> tuple[str, str]:

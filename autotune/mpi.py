@@ -2,7 +2,9 @@
 
 Rules: asks the launcher once a process what it is; nothing is started but that. Ranks are not bound to cores: several
 tasks run side by side, and bound ones would all take the first cores. Open MPI refuses root, which containers often
-are, and more ranks than cores, unless it is told.
+are, and more ranks than cores, unless it is told. A program of one rank is started without a launcher; left alone, its
+Open MPI then starts a daemon and looks for networks: a water molecule's HF/6-31G* takes NWChem 0.5 s, 0.15 s without.
+What the user has set in the environment stays.
 """
 
 from __future__ import annotations
@@ -14,7 +16,20 @@ from functools import cache
 
 _ANSWER_LIMIT_S = 30.0
 # In containers, reading another process's memory is often forbidden; Open MPI then says so at length for each rank.
-ENVIRONMENT = {"OMPI_MCA_btl_vader_single_copy_mechanism": "none"}
+_ALWAYS = {"OMPI_MCA_btl_vader_single_copy_mechanism": "none"}
+# For one rank: no daemon, no networks; it only ever speaks to itself.
+_ALONE = {"OMPI_MCA_ess_singleton_isolated": "1", "OMPI_MCA_pml": "ob1", "OMPI_MCA_btl": "self"}
+_USERS = frozenset(name for name in (*_ALWAYS, *_ALONE) if name in os.environ)
+
+
+def set_environment(ranks: int) -> None:
+    """Set what programs that this process starts are to find, for so many ranks."""
+    wanted = {**_ALWAYS, **(_ALONE if ranks == 1 else {})}
+    for name in {*_ALWAYS, *_ALONE} - _USERS:
+        if name in wanted:
+            os.environ[name] = wanted[name]
+        else:
+            os.environ.pop(name, None)
 
 
 @cache

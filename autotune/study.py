@@ -8,7 +8,6 @@ that the budget allows, the most expensive of that kind that fits.
 from __future__ import annotations
 
 import contextlib
-import json
 import math
 import re
 import tomllib
@@ -69,9 +68,19 @@ class MethodChoice:
     @property
     def as_method(self) -> Method:
         """The method as tunings know it."""
-        keywords = json.dumps(self.keywords or {}, sort_keys=True, separators=(",", ":"), default=str)
-        names = (self.program.lower(), self.method.lower(), self.basis.lower())
-        return Method(program=names[0], method=names[1], basis=names[2], driver=self.driver, keywords=keywords)
+        return self.expansion(("nocp",), None).model
+
+    def expansion(self, bsse: tuple[str, ...], max_nbody: int | None) -> Expansion:
+        """Return the expansion of a workload with this method."""
+        return Expansion(
+            program=self.program,
+            method=self.method,
+            basis=self.basis,
+            bsse=bsse,
+            max_nbody=max_nbody,
+            driver=self.driver,
+            keywords=dict(self.keywords or {}),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -187,15 +196,7 @@ def with_method(study: Study, **changes: Any) -> Study:
 
 def fields_of(study: Study, rung: Rung, method: MethodChoice) -> dict[str, Any]:
     """Return the ManyBodyInput fields of one workload of a study."""
-    expansion = Expansion(
-        program=method.program,
-        method=method.method,
-        basis=method.basis,
-        bsse=rung.bsse,
-        max_nbody=rung.max_nbody,
-        driver=method.driver,
-        keywords=dict(method.keywords or {}),
-    )
+    expansion = method.expansion(rung.bsse, rung.max_nbody)
     return from_xyz(_geometry_text(study, rung), name=rung.geometry, expansion=expansion)
 
 

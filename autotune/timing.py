@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple, Self, TypeAlias
 
-from autotune import planning, policy
+from autotune import abilities, planning, policy
 from autotune.costs import Costs, fit
 from autotune.errors import AutotuneError, InputError, TaskError
 from autotune.execute import Executor
@@ -183,7 +183,9 @@ class Timing:
         pool = self._pool(instance, plan)
         budget_gib = plan.memory_fraction * min(self.machine.memory_gib, available_memory_gib(self.machine))
         # Every run knows as much as the next one: the law so far, not what these very tasks took before.
-        fixed = planning.fixed(plan, costs=Costs(self.costs.laws()), budget_gib=budget_gib)
+        costs = Costs(self.costs.laws())
+        costs.one_core = self.costs.one_core
+        fixed = planning.fixed(plan, costs=costs, budget_gib=budget_gib)
         left_s = max(LEAST_RUN_S, self._budget.left_s)
         started = time.monotonic()
 
@@ -230,6 +232,7 @@ class Timing:
                 self._pools.pop(key).close()
                 raise InputError("; ".join(checked.problems))
             self.versions.update(checked.versions)
+            self.costs.one_core |= abilities.on_one_core(checked.widths)
             pool.retire_all()
         pool.set_recipe(instance.recipe.to_json())
         return pool

@@ -101,6 +101,7 @@ def work(pipe_fd: int, scratch: Path, programs: Sequence[str] = ()) -> None:
 def _start(programs: Sequence[str]) -> None:
     import qcengine
 
+    mpi.set_environment(1)  # also for programs that are asked for their version
     for program in programs:
         # What is missing or does not start is reported by the check or the first task, in words.
         with contextlib.suppress(Exception):
@@ -284,7 +285,8 @@ def _limit_threads(width: int) -> None:
     """Set the thread pools of all loaded libraries, and what child processes will read."""
     from threadpoolctl import threadpool_limits
 
-    os.environ.update(dict.fromkeys(process.THREAD_VARIABLES, str(width)) | mpi.ENVIRONMENT)
+    os.environ.update(dict.fromkeys(process.THREAD_VARIABLES, str(width)))
+    mpi.set_environment(width)
     threadpool_limits(limits=width)
 
 

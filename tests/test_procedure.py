@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import json
 import multiprocessing
-import os
 import re
 import subprocess
 import sys
@@ -177,7 +176,9 @@ def test_without_component_results_each_field_is_that_of_upstreams_own_procedure
     assert_equal_but_for_round_off(as_json(ours), as_json(upstreams))
 
 
-@pytest.mark.parametrize("asked", [{"return_dict": True}, {"return_version": 1}, {"return_dict": True, "return_version": 1}])
+@pytest.mark.parametrize(
+    "asked", [{"return_dict": True}, {"return_version": 1}, {"return_dict": True, "return_version": 1}]
+)
 def test_the_answer_has_the_form_that_was_asked_for_as_upstreams_has(waters, asked):
     fields = waters(2, bsse_type=["nocp"])
     ours, upstreams = (
@@ -288,11 +289,12 @@ REFUSED = {
     "method 'hff'": lambda fields: changed(fields, method="hff"),
     "cc-pvdzz": lambda fields: changed(fields, basis="cc-pvdzz"),
     "no fragments": lambda fields: with_molecule(fields, symbols=["He"], geometry=[0.0, 0.0, 0.0]),
-    "field specification.driver": lambda fields: {**fields, "specification": {**fields["specification"], "driver": "x"}},
+    "field specification.driver": lambda fields: {
+        **fields,
+        "specification": {**fields["specification"], "driver": "x"},
+    },
     "field molecule": lambda fields: {name: fields[name] for name in ("specification",)},
-    "overlap": lambda fields: with_molecule(
-        fields, symbols=["He", "He"], geometry=[0.0] * 6, fragments=[[0], [1]]
-    ),
+    "overlap": lambda fields: with_molecule(fields, symbols=["He", "He"], geometry=[0.0] * 6, fragments=[[0], [1]]),
     "not list": lambda fields: [fields],
 }
 
@@ -319,9 +321,15 @@ def test_without_raise_error_a_failed_operation_says_the_same(waters):
 
 @pytest.mark.parametrize(
     ("method", "raised", "kind"),
-    [("diverge", ConvergenceError, "convergence"), ("crash", UnknownError, "crash"), ("raise", UnknownError, "program")],
+    [
+        ("diverge", ConvergenceError, "convergence"),
+        ("crash", UnknownError, "crash"),
+        ("raise", UnknownError, "program"),
+    ],
 )
-def test_a_program_that_fails_is_reported_fragment_by_fragment_and_the_next_input_computes(faulty, method, raised, kind):
+def test_a_program_that_fails_is_reported_fragment_by_fragment_and_the_next_input_computes(
+    faulty, method, raised, kind
+):
     failed = qcengine.compute(faulty("water2", method, at=[3]), "autotune")
     assert not failed.success
     assert failed.error.error_type == raised.error_type
@@ -376,9 +384,7 @@ def test_an_atomic_input_may_name_several_model_chemistries_and_keywords(waters)
     levels = {"high": {**MP2, "keywords": {"frozen_core": True}}, "low": {**HF, "keywords": {"conv_tol": 1e-9}}}
     expansion = {"bsse_type": ["cp"], "levels": {"1": "high", "2": "low"}}
     fields = waters(2, "gradient", levels, bsse_type=["cp"], levels={1: "high", 2: "low"})
-    answer = qcengine.compute(
-        atomic(fields, specification=levels, many_body=expansion), "autotune", raise_error=True
-    )
+    answer = qcengine.compute(atomic(fields, specification=levels, many_body=expansion), "autotune", raise_error=True)
     assert np.array_equal(answer.return_result, autotune.run(fields).return_result)
 
 
@@ -461,7 +467,6 @@ def test_the_examples_of_the_guide_run_as_they_are_printed(tmp_path, monkeypatch
     assert len(blocks) >= 2
     names = {"__name__": "guide"}
     for block in blocks:
-        exec(compile(block, str(DOCUMENT), "exec"), names)  # noqa: S102 - the guide's own lines
+        exec(compile(block, str(DOCUMENT), "exec"), names)
     assert names["result"].success
     assert names["energies"][-1] < names["energies"][0]
-    assert os.listdir(tmp_path)

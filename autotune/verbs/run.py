@@ -43,7 +43,7 @@ def run(source: str, output: str | None, record: str | None, explain: bool, quie
     from autotune.progress import Progress
 
     text, name = inputs.read_text(source)
-    fields = inputs.many_body_fields(text, name=name, expansion=options.expansion(given))
+    expansion = options.expansion(given)
     for path in filter(None, (output, record)):
         _check_target(Path(path))
     partial, chosen = Path(f"{output}.partial"), options.session_options(given)
@@ -56,6 +56,9 @@ def run(source: str, output: str | None, record: str | None, explain: bool, quie
             on_notice=None if quiet else _say,
         ) as session,
     ):
+        if expansion is not None:
+            session.preload([expansion.model])
+        fields = inputs.many_body_fields(text, name=name, expansion=expansion)
         if explain:
             _say(_explained(fields, chosen, session.machine))
         try:

@@ -43,8 +43,16 @@ def pytest_runtest_setup(item):
     pytest.skip(message)
 
 
+@pytest.fixture(autouse=True, scope="module")
+def private_home(tmp_path_factory):
+    """Give each file a home of its own, not each test: workers start anew where their environment changes."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AUTOTUNE_HOME", str(tmp_path_factory.mktemp("home")))
+        yield
+
+
 @pytest.fixture(scope="module")
-def session():
+def session(private_home):  # noqa: ARG001 - in place before the first worker starts
     """Return a warm session of tasks on one core, without tunings and journal, shared by the tests of a file."""
     import autotune
     from autotune.options import Options

@@ -74,10 +74,9 @@ def ranks(result):
 
 
 def test_a_basis_set_that_nwchem_does_not_have_fails_the_task_at_once_and_is_named(session, two_waters):
-    with pytest.raises(TaskError, match=r"bas_tag_lib: failed opening basis file") as failure:
+    with pytest.raises(TaskError) as failure:
         session.run(two_waters("nwchem", "hf", "cc-pvdzz"))
     assert session.record.attempts == session.record.tasks
-    assert "\n" not in str(failure.value)
     for kind, message in failure.value.failed.values():
         assert kind in ("input", "program")
         assert "libraries/cc-pvdzz" in message

@@ -300,9 +300,9 @@ def test_an_scf_that_does_not_converge_is_of_that_kind(session, dimer):
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSEGV], ids=lambda how: how.name)
-def test_a_psi4_that_dies_in_the_middle_of_a_task_loses_nothing(opened, session, dimer, scratch, how):
-    expected = session.run(dimer("mp2", "cc-pvdz")).return_result
+def test_a_psi4_that_dies_in_the_middle_of_a_task_loses_nothing(opened, dimer, scratch, how):
     own = opened()
+    expected = own.run(dimer("mp2", "cc-pvdz")).return_result
     with struck(scratch, how, times=1) as hit:
         result = own.run(dimer("mp2", "cc-pvdz"))
     assert len(hit) == 1
@@ -333,5 +333,6 @@ def test_a_task_over_its_time_limit_is_killed_with_its_psi4(opened, dimer, scrat
     with pytest.raises(TaskError, match=r"longer than the limit of 2 s"):
         own.components(work, labels=[label])
     assert time.monotonic() - started < 15.0
+    psutil.wait_procs([before], timeout=5.0)
     assert not before.is_running()
     assert own.run(dimer()).success
