@@ -112,7 +112,12 @@ class Workload:
             key: {name: value if name == "energy" else np.asarray(value) for name, value in of_task.items()}
             for key, of_task in values.items()
         }
-        properties = {label: dict(converted[key]) for label, key in self._keys_by_label.items()}
+        # Some programs give more than was asked for; upstream's analysis wants of each component what one of them has.
+        common = set.intersection(*(set(of_task) for of_task in converted.values())) if converted else set()
+        properties = {
+            label: {name: value for name, value in converted[key].items() if name in common}
+            for label, key in self._keys_by_label.items()
+        }
         component_results = {}
         if results:
             models = {key: AtomicResult(**json.loads(text)) for key, text in results.items()}

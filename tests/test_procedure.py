@@ -132,6 +132,11 @@ def bare(result):
     return result.copy(update={"provenance": schema_1.Provenance(**provenance)})
 
 
+def near(ours, others):
+    """Return whether two computations gave the same: tasks may have had other widths, so not to the last bit."""
+    return np.max(np.abs(np.asarray(ours) - np.asarray(others))) < TOLERANCE
+
+
 def as_json(result):
     return json.loads(result.model_dump_json() if isinstance(result, v2.ManyBodyResult) else result.json())
 
@@ -365,10 +370,10 @@ def test_an_atomic_input_gets_the_total_energy_and_derivatives_of_its_expansion(
     expected = autotune.run(copy.deepcopy(fields))
     answer = qcengine.compute(atomic(fields, driver), "autotune", raise_error=True)
     assert isinstance(answer, schema_1.AtomicResult)
-    assert answer.properties.return_energy == expected.properties.return_energy
-    assert np.array_equal(answer.return_result, expected.return_result)
+    assert near(answer.properties.return_energy, expected.properties.return_energy)
+    assert near(answer.return_result, expected.return_result)
     if driver != "energy":
-        assert np.array_equal(answer.properties.return_gradient, expected.properties.return_gradient)
+        assert near(answer.properties.return_gradient, expected.properties.return_gradient)
     contributions = answer.extras["many_body_properties"]
     assert contributions["nocp_corrected_2_body_contribution_to_energy"] != 0.0
     newer = {
@@ -377,7 +382,7 @@ def test_an_atomic_input_gets_the_total_energy_and_derivatives_of_its_expansion(
     }
     again = qcengine.compute(newer, "autotune", raise_error=True)
     assert isinstance(again, schema_2.AtomicResult)
-    assert np.array_equal(again.return_result, expected.return_result)
+    assert near(again.return_result, expected.return_result)
 
 
 def test_an_atomic_input_may_name_several_model_chemistries_and_keywords(waters):
@@ -385,7 +390,7 @@ def test_an_atomic_input_may_name_several_model_chemistries_and_keywords(waters)
     expansion = {"bsse_type": ["cp"], "levels": {"1": "high", "2": "low"}}
     fields = waters(2, "gradient", levels, bsse_type=["cp"], levels={1: "high", 2: "low"})
     answer = qcengine.compute(atomic(fields, specification=levels, many_body=expansion), "autotune", raise_error=True)
-    assert np.array_equal(answer.return_result, autotune.run(fields).return_result)
+    assert near(answer.return_result, autotune.run(fields).return_result)
 
 
 @pytest.mark.parametrize(
@@ -439,7 +444,7 @@ def test_geometric_optimises_a_water_trimer_with_the_same_workers_from_the_first
         for step, energy in zip(optimised.trajectory_results, energies, strict=True):
             fields = waters(3, "gradient", bsse_type=["nocp"], max_nbody=2)
             fields["molecule"] = json.loads(step.molecule.model_dump_json())
-            assert abs(session.run(fields).properties.return_energy - energy) < TOLERANCE
+            assert near(session.run(fields).properties.return_energy, energy)
 
 
 def test_optking_optimises_a_water_trimer(waters, tmp_path, monkeypatch):
