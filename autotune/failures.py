@@ -13,7 +13,7 @@ else than was asked.
     disk          no space, quota, file too large, i/o error     once more, alone: the others' scratch files are gone
     timeout       longer than the time limit                     fail
     crash         the process ended without an answer            once more, then alone
-    random        QCEngine's random_error                        twice more
+    random        QCEngine's random_error, MPI did not start     twice more
     missing       a program or module that is not there          fail
     program       any other error of the program                 fail
 """
@@ -39,6 +39,7 @@ _BY_WORDS = tuple(
         r"|needs more than the [\d.]+ GiB granted|allocation (?:would exceed|failed)|malloc failed",
         "convergence": r"(?:did|does|has|have|could) not converge|not converged|failed to converge|convergence failure"
         r"|unable to achieve self-consistence",
+        "random": r"orte_init failed|MPI_INIT failed|orte_session_dir failed",
         "missing": r"ModuleNotFoundError|No module named|command not found|executable .*not found|but cannot be found",
     }.items()
 )

@@ -101,7 +101,8 @@ def work(pipe_fd: int, scratch: Path, programs: Sequence[str] = ()) -> None:
 def _start(programs: Sequence[str]) -> None:
     import qcengine
 
-    mpi.set_environment(1)  # also for programs that are asked for their version
+    # Also for programs that are asked for their version.
+    mpi.set_environment(1, folder=os.getcwd())  # noqa: PTH109 - a text for the environment
     for program in programs:
         # What is missing or does not start is reported by the check or the first task, in words.
         with contextlib.suppress(Exception):
@@ -286,7 +287,7 @@ def _limit_threads(width: int) -> None:
     from threadpoolctl import threadpool_limits
 
     os.environ.update(dict.fromkeys(process.THREAD_VARIABLES, str(width)))
-    mpi.set_environment(width)
+    mpi.set_environment(width, folder=os.getcwd())  # noqa: PTH109 - a text for the environment
     threadpool_limits(limits=width)
 
 

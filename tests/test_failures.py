@@ -93,6 +93,11 @@ def test_what_qcengine_lacks_is_memory_unless_the_words_name_something_else(mess
     assert kind_of("resource_error", message) == kind
 
 
+def test_mpi_that_did_not_start_is_worth_another_attempt():
+    message = "It looks like orte_init failed for some reason; your parallel process is likely to abort."
+    assert kind_of("unknown_error", message) == "random"
+
+
 def test_words_far_above_the_end_of_a_message_mean_nothing():
     assert kind_of("unknown_error", "No space left on device\n" + 1000 * "all is well\n") == "program"
 

@@ -99,20 +99,26 @@ def test_qcengine_makes_its_command_of_it(path):
     assert create_mpi_invocation("/opt/nwchem", config) == [str(script), "-bind-to", "none", "-n", "4", "/opt/nwchem"]
 
 
+PLACE = "OMPI_MCA_orte_tmpdir_base"
 ALONE = ("OMPI_MCA_pml", "OMPI_MCA_btl", "OMPI_MCA_ess_singleton_isolated")
 
 
 def test_one_rank_gets_no_daemon_and_no_network_and_several_get_both(monkeypatch):
-    for name in ALONE:
+    for name in (*ALONE, PLACE):
         monkeypatch.delenv(name, raising=False)
-    mpi.set_environment(1)
+    mpi.set_environment(1, folder="/tmp/one")
     assert [os.environ.get(name) for name in ALONE] == ["ob1", "self", "1"]
-    mpi.set_environment(2)
+    assert os.environ.get(PLACE) == "/tmp/one"
+    mpi.set_environment(2, folder="/tmp/two")
+    assert os.environ.get(PLACE) == "/tmp/two"
+    mpi.set_environment(2, folder="/tmp/" + 60 * "x")  # sockets below would have names that are too long
+    assert PLACE not in os.environ
     assert not set(ALONE) & os.environ.keys()
 
 
 def test_what_the_user_has_set_for_mpi_stays():
-    code = "import os; from autotune import mpi; mpi.set_environment(1); print(os.environ.get('OMPI_MCA_btl'))"
+    lines = ("import os", "from autotune import mpi", "mpi.set_environment(1, folder='/tmp')")
+    code = "; ".join([*lines, "print(os.environ['OMPI_MCA_btl'])"])
     given = {**os.environ, ALONE[1]: "tcp,self"}
     done = subprocess.run([sys.executable, "-c", code], env=given, capture_output=True, text=True, check=True)
     assert done.stdout == "tcp,self\n"

@@ -376,6 +376,8 @@ def test_an_atomic_input_gets_the_total_energy_and_derivatives_of_its_expansion(
         assert near(answer.properties.return_gradient, expected.properties.return_gradient)
     contributions = answer.extras["many_body_properties"]
     assert contributions["nocp_corrected_2_body_contribution_to_energy"] != 0.0
+    as_optking_sends_it = schema_1.AtomicInput(**atomic(fields, driver))
+    assert near(qcengine.compute(as_optking_sends_it, "autotune").return_result, expected.return_result)
     newer = {
         "molecule": fields["molecule"],
         "specification": {name: atomic(fields, driver)[name] for name in ("driver", "model", "keywords")},
