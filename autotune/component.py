@@ -117,9 +117,10 @@ def atomic_input(
 
     molecule = fragment_molecule(recipe.molecule, real, basis)
     specification = copy.deepcopy(dict(recipe.specifications[level]))
+    charges = _surroundings(recipe, basis)
     if recipe.embedding:
-        charges = _surroundings(recipe, basis)
         molecule.extras["embedding_charges"] = charges
+    if charges:
         # Only Psi4 can, which `workload` has made sure of; the keyword is the one that upstream sets.
         keywords = specification["keywords"] = dict(specification.get("keywords") or {})
         keywords["function_kwargs"] = {**keywords.get("function_kwargs", {}), "external_potentials": charges}
@@ -130,6 +131,8 @@ def atomic_input(
 
 def _surroundings(recipe: Recipe, basis: Sequence[int]) -> list[list[Any]]:
     """Return charge and position (a0) of each atom outside of a component, in upstream's order."""
+    if not recipe.embedding:
+        return []
     whole = recipe.molecule
     outside = list(set(range(1, len(whole.fragments) + 1)) - set(basis))
     return [

@@ -5,7 +5,7 @@ the answer to it depends on the kind and on how often the task has failed before
 else than was asked.
 
     kind          told by                                        answer
-    input         QCEngine's input_error                         fail
+    input         QCEngine's input_error, NWChem's words         fail
     convergence   QCEngine's convergence_error, its words        fail; once more with other keywords where the user
                                                                  gave some
     memory        MemoryError and its likes; killed by the       once more with more memory, then alone with all of it
@@ -26,6 +26,8 @@ from typing import NamedTuple
 
 KINDS = ("input", "convergence", "memory", "disk", "timeout", "crash", "random", "missing", "program")
 
+# What a program says of an input that QCEngine's harness takes for any error; far from the end of its output.
+_INPUT_WORDS = re.compile(r"There is an error in the specified basis set|There is an error in the input file")
 _BY_ERROR_TYPE = {"input_error": "input", "convergence_error": "convergence", "random_error": "random"}
 # The words of C's strerror, Python, Fortran run-time libraries and the programs; looked for in the last lines only.
 _BY_WORDS = tuple(
@@ -81,6 +83,8 @@ def kind_of(error_type: str, message: str) -> str:
         return error_type
     if error_type == "resource_error":
         return next((kind for kind in _told(message) if kind in ("disk", "missing")), "memory")
+    if _INPUT_WORDS.search(message):
+        return "input"
     return _BY_ERROR_TYPE.get(error_type) or next(_told(message), "program")
 
 

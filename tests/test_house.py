@@ -313,6 +313,29 @@ def test_the_table_of_calibrations_in_the_docs_is_the_record_in_results():
         assert line in document, line
 
 
+def test_the_table_of_programs_in_the_docs_is_the_record_in_results():
+    document = (ROOT / "docs" / "programs.md").read_text()
+    for case in record_of("programs")["cases"]:
+        mean_s, tuned = case["mean_s"], case["verdict"] == "faster"
+        upstream, pool = (
+            "{:.1f} ({:.1f} to {:.1f})".format(case[name], *case[f"{name}_interval"])
+            for name in ("against_upstream", "against_pool")
+        )
+        line = (
+            f"| {case['case']} | {case['workload']} | {case['tasks']} | {mean_s['upstream']:.1f} s |"
+            f" {mean_s[case['best_pool']]:.1f} s ({case['best_pool']}) | {mean_s['tuned']:.1f} s |"
+            f" {upstream} | {pool} | {'a tuning' if tuned else 'the default'} |"
+        )
+        assert line in document, line
+
+
+def test_the_budgets_in_the_docs_are_the_record_in_results():
+    document = (ROOT / "docs" / "calibration.md").read_text()
+    for row in record_of("budgets")["studies"]:
+        assert f"`{row['study']}` ({row['method']}) {row['wall_s']:.0f} of {row['budget_s']:.0f} s" in document
+        assert row["within_a_tenth"]
+
+
 def test_what_the_docs_say_of_calibrations_in_which_nothing_is_faster_is_the_record_in_results():
     record, document = record_of("calibration_aa"), (ROOT / "docs" / "calibration.md").read_text()
     installed = record["verdicts"].get("faster", 0)

@@ -58,20 +58,9 @@ def run(selection: str) -> dict:
     """Return what the plugin saw, by test; nothing of the user's tunings or journals takes part."""
     with tempfile.TemporaryDirectory() as folder:
         seen = Path(folder) / "seen.json"
-        command = [
-            sys.executable,
-            "-m",
-            "pytest",
-            "-p",
-            "routed",
-            "-c",
-            os.devnull,
-            f"--rootdir={folder}",
-            "-q",
-            "-W",
-            "ignore",
-        ]
-        command += ["-p", "no:cacheprovider", "--pyargs", "qcmanybody", *(["-k", selection] if selection else [])]
+        command = [sys.executable, "-m", "pytest", "-q", "-p", "routed", "-p", "no:cacheprovider", "-W", "ignore"]
+        command += ["-c", os.devnull, f"--rootdir={folder}", "--pyargs", "qcmanybody"]
+        command += ["-k", selection] if selection else []
         environment = {
             **os.environ,
             "PYTHONPATH": os.pathsep.join(filter(None, [str(PLUGIN), os.environ.get("PYTHONPATH", "")])),
