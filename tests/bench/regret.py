@@ -34,15 +34,12 @@ from autotune.versions import library_versions
 WORKERS, WIDTHS, ORDERS = (1, 2, 3, 4), (1, 2), ("longest", "input")
 # Case of `calibration.CASES` whose tuning is used; geometry, n-body level, BSSE treatment.
 WORKLOADS = (
-    ("HF/6-31G*", "methanol_water6", 3, "nocp"),
-    ("HF/6-31G*", "sodium_chloride_water6", 1, "nocp"),
+    ("HF/6-31G*", "methanol_water6", 2, "nocp"),
+    ("HF/6-31G*", "sodium_chloride_water6", 2, "nocp"),
     ("HF/6-31G*", "water4", 2, "cp"),
     ("HF/6-31G*", "ammonia5", 2, "vmfc"),
     ("HF/6-31G*", "benzene3", 1, "nocp"),
-    ("B3LYP/def2-SVP", "benzene3", 1, "nocp"),
-    ("MP2/cc-pVDZ", "methanol_water6", 2, "nocp"),
-    ("DF-MP2/cc-pVTZ", "ammonia5", 2, "nocp"),
-    ("CCSD(T)/cc-pVDZ", "ammonia5", 1, "nocp"),
+    ("MP2/cc-pVDZ", "ammonia5", 2, "nocp"),
 )
 
 
