@@ -411,6 +411,7 @@ def test_keywords_that_mean_no_expansion_are_refused_in_one_line(waters, change,
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.programs
 def test_geometric_optimises_a_water_trimer_with_the_same_workers_from_the_first_step_to_the_last(
     waters, tmp_path, monkeypatch
 ):
@@ -449,6 +450,7 @@ def test_geometric_optimises_a_water_trimer_with_the_same_workers_from_the_first
             assert near(session.run(fields).properties.return_energy, energy)
 
 
+@pytest.mark.programs
 def test_optking_optimises_a_water_trimer(waters, tmp_path, monkeypatch):
     pytest.importorskip("optking")
     monkeypatch.chdir(tmp_path)
@@ -467,6 +469,7 @@ def test_optking_optimises_a_water_trimer(waters, tmp_path, monkeypatch):
     assert energies[-1] < energies[0]
 
 
+@pytest.mark.programs
 def test_the_examples_of_the_guide_run_as_they_are_printed(tmp_path, monkeypatch):
     pytest.importorskip("geometric")
     monkeypatch.chdir(tmp_path)

@@ -26,6 +26,7 @@ def missing(names):
         for name in names
         if (name in EXECUTABLES and shutil.which(name) is None)
         or (name in MODULES and importlib.util.find_spec(name) is None)
+        or (name == "nwchem" and importlib.util.find_spec("networkx") is None)  # QCEngine's harness needs it
     ]
 
 
