@@ -259,6 +259,10 @@ def _recipe(many_body_input: ManyBodyInput, computer: Any) -> Recipe:
             f"levels name {one_line(', '.join(map(repr, missing)))}, which the specification does not define;"
             f" it defines {one_line(', '.join(map(repr, specifications)))}"
         )
+    # Upstream ignores a model chemistry that no level uses; its program may be missing here.
+    used = set(computer.levels.values())
+    programs = {level: program for level, program in programs.items() if level in used}
+    specifications = {level: fields for level, fields in specifications.items() if level in used}
     for level, program in programs.items():
         if not program:
             raise InputError(f"model chemistry {quoted(level)} names no program; give 'program', such as pyscf")
