@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from autotune.costs import Costs
+from autotune import machine, planning
 from autotune.options import Options
 from autotune.parallel_config import ParallelConfig, check_least, planned
 from autotune.workload import Workload
@@ -92,14 +92,19 @@ class MethodAwareConfig(AdaptiveParallelConfig):
         return replace(super()._wishes(work), **self._override(work))
 
     def _notes(self, work: Workload) -> list[str]:
-        heaviest, *others = methods_by_load(work) or [""]
+        heaviest, *others = self._methods_by_load(work) or [""]
         idle = [method for method in others if method in self._by_method()]
         said = f"method_overrides of {', '.join(idle)} have no effect: {heaviest} takes most of the time, and one plan"
         return [*super()._notes(work), *([f"{said} serves the whole run"] if idle else [])]
 
     def _override(self, work: Workload) -> dict[str, Any]:
-        heaviest = next(iter(methods_by_load(work)), "")
+        heaviest = next(iter(self._methods_by_load(work)), "")
         return dict(self._by_method().get(heaviest, {}))
+
+    def _methods_by_load(self, work: Workload) -> list[str]:
+        """Return names of methods in the order in which the plan will rank them."""
+        costs = planning.known_costs(work.methods, machine=machine.detect(), options=super()._wishes(work))
+        return list(dict.fromkeys(method.method for method in planning.methods_by_load(work.tasks, costs)))
 
     def _by_method(self) -> dict[str, Mapping[str, Any]]:
         return {method.lower(): override for method, override in self.method_overrides.items()}
@@ -151,11 +156,3 @@ class HybridParallelConfig(AdaptiveParallelConfig):
                 f" {self._threads()} threads that were asked for"
             )
         return notes
-
-
-def methods_by_load(work: Workload) -> list[str]:
-    """Return the methods of a workload, that which takes most of the time first."""
-    costs, load_s = Costs(), dict[str, float]()
-    for task in work.tasks:
-        load_s[task.method.method] = load_s.get(task.method.method, 0.0) + costs.estimate(task).alone_s
-    return sorted(load_s, key=lambda method: -load_s[method])

@@ -64,13 +64,9 @@ def make(work: Workload, *, machine: Machine, manager: Manager, options: Options
     if not work.tasks:
         raise InputError("this expansion has no component to compute; raise max_nbody, or take bsse nocp")
     abilities.check_ghosts(work.tasks)
-    laws = _laws(machine, work.methods, options)
-    costs = Costs(laws)
-    load_s: dict[Method, float] = {}
-    for task in work.tasks:
-        load_s[task.method] = load_s.get(task.method, 0.0) + costs.estimate(task).alone_s
+    costs = known_costs(work.methods, machine=machine, options=options)
     # The most expensive method decides which tuning is used.
-    methods = tuple(sorted(load_s, key=lambda method: -load_s[method]))
+    methods = methods_by_load(work.tasks, costs)
     found = _find(machine, methods, options, tasks=[task for task in work.tasks if task.method == methods[0]])
     context = Context(machine=machine, methods=methods, tasks=len(work.tasks))
     composition = _compose(found, context, manager=manager, options=options)
@@ -87,6 +83,19 @@ def make(work: Workload, *, machine: Machine, manager: Manager, options: Options
         strategies=composition.strategies,
         remake=_Remaker(machine, budget_gib, composition),
     )
+
+
+def known_costs(methods: Sequence[Method], *, machine: Machine, options: Options) -> Costs:
+    """Return the cost model with the fitted times of each method that was measured, in the tunings a run may use."""
+    return Costs(_laws(machine, methods, options))
+
+
+def methods_by_load(tasks: Sequence[Task], costs: Costs) -> tuple[Method, ...]:
+    """Return the methods of some tasks, the one that takes most of the time first."""
+    load_s: dict[Method, float] = {}
+    for task in tasks:
+        load_s[task.method] = load_s.get(task.method, 0.0) + costs.estimate(task).alone_s
+    return tuple(sorted(load_s, key=lambda method: -load_s[method]))
 
 
 def fixed(plan: Policy, *, costs: Costs, budget_gib: float) -> Plan:
