@@ -19,7 +19,7 @@ from autotune.component import PROPERTIES
 from autotune.errors import InputError
 from autotune.fragments import explicit_fragments
 from autotune.types import Task
-from autotune.workload import Workload
+from autotune.workload import Workload, schema_version_of
 
 Specifications = Mapping[str, Mapping[str, Any]]
 _KEPT = ("driver", "model", "keywords", "protocols", "extras")  # fields of a specification in both schema versions
@@ -112,8 +112,7 @@ def core_of(many_body_input: Any) -> tuple[Any, str, dict[str, dict[str, Any]]]:
         if isinstance(fields.get("molecule"), Mapping):
             # Charges and multiplicities of many fragments are what QCElemental cannot guess.
             fields["molecule"] = explicit_fragments(fields["molecule"])
-        first = fields.get("schema_version") == 1 or fields.get("schema_name") == "qcschema_manybodyinput"
-        model = (v1 if first else v2).ManyBodyInput(**fields)
+        model = (v1 if schema_version_of(fields) == 1 else v2).ManyBodyInput(**fields)
     if not isinstance(model, (v1.ManyBodyInput, v2.ManyBodyInput)):
         raise InputError(f"a many-body input is a ManyBodyInput or a mapping, not {type(model).__name__}")
     computers = computers_2 if isinstance(model, v2.ManyBodyInput) else computers_1

@@ -35,6 +35,7 @@ from autotune.fragments import check_distances, explicit_fragments
 from autotune.options import Options
 from autotune.records import RunRecord
 from autotune.versions import library_versions
+from autotune.workload import fault_line, schema_version_of
 
 if TYPE_CHECKING:
     from qcengine.config import TaskConfig
@@ -223,8 +224,7 @@ def _from_fields(data: object) -> Any:
         # QCEngine's own rule for what users write without a version.
         older = "specification" not in fields and version != 2  # noqa: PLR2004
         return (schema_1 if older else schema_2).AtomicInput(**fields)
-    older = version == 1 or fields.get("schema_name") == "qcschema_manybodyinput"
-    return (many_body_1 if older else many_body_2).ManyBodyInput(**fields)
+    return (many_body_1 if schema_version_of(fields) == 1 else many_body_2).ManyBodyInput(**fields)
 
 
 @contextlib.contextmanager
@@ -236,7 +236,7 @@ def _refusing(what: str) -> Iterator[None]:
         faults = error.errors() if hasattr(error, "errors") else None
         said = one_line(error) or type(error).__name__
         if faults:
-            said = f"field {one_line('.'.join(map(str, faults[0]['loc'])))}: {one_line(faults[0]['msg'])}"
+            said = fault_line(faults[0]["loc"], faults[0]["msg"])
         raise errors.InputError(f"{what}: {said}") from error
 
 

@@ -182,7 +182,7 @@ def _as_v2(source: object) -> tuple[ManyBodyInput, int]:
     if not isinstance(source, Mapping):
         raise InputError(f"a many-body input is a ManyBodyInput, a mapping or a file, not {type(source).__name__}")
     fields = dict(source)
-    version = _schema_version(fields)
+    version = schema_version_of(fields)
     if not isinstance(fields.get("molecule"), Mapping):
         raise InputError("the many-body input has no molecule; give field 'molecule' with symbols, geometry, fragments")
     fields["molecule"] = _checked_molecule(fields["molecule"])
@@ -191,11 +191,12 @@ def _as_v2(source: object) -> tuple[ManyBodyInput, int]:
         # A molecule that says of itself that it is validated is believed until its masses are looked up.
         _ = model.molecule.masses
     except ValidationError as error:
-        raise InputError(f"the many-body input is not valid: {_first_fault(error)}") from error
+        first = error.errors()[0]
+        raise InputError(f"the many-body input is not valid: {fault_line(first['loc'], first['msg'])}") from error
     except _REFUSALS as error:
         # pydantic.v1's ValidationError is a ValueError; molparse raises its own kinds, all ValueErrors too.
         errors = error.errors() if hasattr(error, "errors") else None
-        fault = _fault_line(errors[0]["loc"], errors[0]["msg"]) if errors else one_line(error) or type(error).__name__
+        fault = fault_line(errors[0]["loc"], errors[0]["msg"]) if errors else one_line(error) or type(error).__name__
         raise InputError(f"the many-body input is not valid: {fault}") from error
     except Exception as error:
         if type(error).__module__.startswith("qcelemental"):
@@ -214,7 +215,8 @@ def _checked_molecule(fields: Mapping[str, Any]) -> dict[str, Any]:
     return molecule
 
 
-def _schema_version(fields: Mapping[str, Any]) -> int:
+def schema_version_of(fields: Mapping[str, Any]) -> int:
+    """Return the schema version of a many-body input's fields, 2 where they do not say; InputError for others."""
     name = str(fields.get("schema_name", ""))
     stated = fields.get("schema_version", {"qcschema_manybodyinput": 1, "qcschema_many_body_input": 2}.get(name, 2))
     if not isinstance(stated, int) or stated not in (1, 2):
@@ -291,10 +293,6 @@ def _method(program: str, specification: Mapping[str, Any]) -> Method:
     )
 
 
-def _first_fault(error: Any) -> str:
-    fault = error.errors()[0]
-    return _fault_line(fault["loc"], fault["msg"])
-
-
-def _fault_line(location: Sequence[object], message: str) -> str:
+def fault_line(location: Sequence[object], message: str) -> str:
+    """Return in one line what a validator says of a field."""
     return f"field {one_line('.'.join(str(part) for part in location))}: {one_line(message)}"
