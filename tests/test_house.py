@@ -329,6 +329,16 @@ def test_the_table_of_programs_in_the_docs_is_the_record_in_results():
         assert line in document, line
 
 
+def test_the_regrets_in_the_docs_are_the_record_in_results():
+    record, document = record_of("regret"), (ROOT / "docs" / "calibration.md").read_text()
+    for row in record["workloads"]:
+        regret, low, high = (100 * value for value in (row["regret"], *row["regret_interval"]))
+        line = f"| {row['method']} | {row['workload']} | {row['tasks']} | {regret:.1f} % ({low:.1f} to {high:.1f}) |"
+        assert line in document, line
+    assert record["within_ten_percent"] >= 0.9
+    assert not any(row["slower_than_default"] for row in record["workloads"])
+
+
 def test_the_budgets_in_the_docs_are_the_record_in_results():
     document = (ROOT / "docs" / "calibration.md").read_text()
     for row in record_of("budgets")["studies"]:

@@ -59,7 +59,7 @@ CASES = {
     "Psi4 HF/6-31G*": Case("psi4", "hf", "6-31g*", {"scf_type": "df"}, "water10", 5, 8.0, 4.0),
     "NWChem HF/6-31G*": Case("nwchem", "hf", "6-31g*", {}, "water10", 5, 2.0),
     "MOPAC PM6": Case("mopac", "pm6", "", {}, "water10", 10, 2.5),
-    "tblite GFN2-xTB": Case("tblite", "gfn2-xtb", "", {}, "water16", 16, 2.0),
+    "tblite GFN2-xTB": Case("tblite", "gfn2-xtb", "", {}, "water32", 32, 2.0),
 }
 
 
