@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
+from autotune import blas
 from autotune import machine as reading
 
 if TYPE_CHECKING:
@@ -113,6 +114,7 @@ def examine(
         "swap": _swap,
         "scratch": _scratch,
         "shared memory": _shared_memory,
+        "BLAS": _blas,
         "threads": _threads,
         "pinning": _pinning,
     }
@@ -270,6 +272,13 @@ def _shared_memory(visit: _Visit) -> Iterator[Judgement]:
 
 
 # --- environment -----------------------------------------------------------------------------------------------------
+
+
+def _blas(visit: _Visit) -> Iterator[Judgement]:
+    core = blas.core()
+    if core and reading.vector(visit.root) in {"avx2", "avx512"} and not blas.knows_avx(core):
+        text = f"the system's OpenBLAS takes this processor for a {core}, without AVX"
+        yield "warning", text, "autotune tells it better in its runs; elsewhere set OPENBLAS_CORETYPE=Haswell"
 
 
 def _threads(_visit: _Visit) -> Iterator[Judgement]:

@@ -10,7 +10,7 @@ import random
 from collections.abc import Callable, Iterator, Sequence
 
 from autotune import confirm
-from autotune.errors import AutotuneError, InputError
+from autotune.errors import AutotuneError, InputError, one_line
 from autotune.instances import Instance
 from autotune.records import Pair
 from autotune.timing import Budget, OutOfTimeError, Timed, Timing
@@ -100,8 +100,20 @@ def _runs(
         except (InputError, OutOfTimeError):
             raise
         except AutotuneError as error:
-            raise (LostError if tuned else _DefaultFailedError)(f"{instance.name}: {error}") from error
+            if tuned and default_s is None:
+                # What the default cannot compute either says nothing about the winner.
+                _run_default(instance, timing)
+            raise (LostError if tuned else _DefaultFailedError)(f"{instance.name}: {one_line(error)}") from error
         if not tuned:
             default_s = timed.wall_s
             on_default(instance, timed)
         yield tuned, timed.wall_s
+
+
+def _run_default(instance: Instance, timing: Timing) -> None:
+    try:
+        timing.run(instance, timing.policy({}, instance), learn=False)
+    except (InputError, OutOfTimeError):
+        raise
+    except AutotuneError as error:
+        raise _DefaultFailedError(f"{instance.name}: {one_line(error)}") from error

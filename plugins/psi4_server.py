@@ -16,7 +16,6 @@ import ctypes
 import difflib
 import json
 import os
-import pickle
 import re
 import signal
 import struct
@@ -40,8 +39,9 @@ def serve(folder: str, requests_fd: int, answers_fd: int) -> None:
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     sys.path.insert(1, folder)
     import psi4
+    import psi4_basis  # type: ignore[import-not-found]  # beside this file, which runs as a script
 
-    remember_basis_files(psi4)
+    psi4_basis.remember(psi4)
     with os.fdopen(requests_fd, "rb") as requests, os.fdopen(answers_fd, "wb") as answers:
         send(answers, {"version": psi4.__version__})
         while True:
@@ -146,44 +146,7 @@ def method_problem(psi4: Any, method: str) -> str:
     return f"Psi4 {psi4.__version__} has no method {method!r}{'; near are ' if near else ''}{', '.join(near)}"
 
 
-# --- what makes it fast ----------------------------------------------------------------------------------------------
-
-
-def remember_basis_files(psi4: Any) -> None:
-    """Read and parse each basis set file once: Psi4 before 1.4 does so for every element of every task.
-
-    That is a third of the time of a water molecule's HF/6-31G*. What comes out is a copy of what was parsed, so results
-    are the same to the last bit (a test compares with fresh processes). Later versions are left as they are.
-    """
-    if hasattr(psi4, "schema_wrapper"):
-        return
-    try:
-        from psi4.driver.qcdb import libmintsbasissetparser
-
-        parser = libmintsbasissetparser.Gaussian94BasisSetParser
-        load_file, parse = parser.load_file, parser.parse
-    except (ImportError, AttributeError):
-        return
-    files: dict[Any, Any] = {}
-    parsed: dict[Any, bytes] = {}
-
-    def remembered_file(self: Any, filename: str, basisname: str | None = None) -> Any:
-        state = Path(filename).stat() if Path(filename).exists() else None
-        key = (filename, basisname, state and (state.st_mtime_ns, state.st_size))
-        if key not in files:
-            files[key] = load_file(self, filename, basisname)
-        return files[key]
-
-    def remembered_parse(self: Any, symbol: str, dataset: Any) -> Any:
-        if not any(dataset is lines for lines in files.values()):
-            return parse(self, symbol, dataset)
-        key = (symbol, id(dataset), self.force_puream_or_cartesian, self.forced_is_puream)
-        if key not in parsed:
-            # Psi4 normalises the shells it is given in place, so each caller gets its own.
-            parsed[key] = pickle.dumps(parse(self, symbol, dataset))
-        return pickle.loads(parsed[key])  # noqa: S301 - made two lines above
-
-    parser.load_file, parser.parse = remembered_file, remembered_parse
+# --- threads ----------------------------------------------------------------------------------------------------------
 
 
 def limit_blas(threads: int) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from autotune import blas
 from autotune.hookspecs import Strategy, hookimpl
 from autotune.types import Context, Parameter, Policy
 
@@ -13,10 +14,12 @@ if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
 
 
-# OpenBLAS 0.3.3, which PySCF's wheels bring, takes processors newer than itself for ones without AVX. Any processor
-# with AVX2 runs the Haswell kernels: the third side of results/against_upstream.json shows what that and the threads
-# are worth.
+# OpenBLAS 0.3.3, which PySCF's wheels bring, takes processors newer than itself for ones without AVX, and so does the
+# system's for programs that use it: Debian 12's knows none of Intel's that came after it (a water trimer's HF/6-31G* in
+# Psi4 took 1.2 to 1.4 times as long). Any processor with AVX2 runs the Haswell kernels; the AVX-512 ones were wrong in
+# several versions up to 0.3.18 (OpenBLAS #1955, #2168, #2986), so nothing is told to use them.
 _OLD_OPENBLAS = frozenset({"pyscf"})
+_SYSTEM_OPENBLAS = frozenset({"psi4", "nwchem", "mopac"})
 _KERNELS = {"avx2": "Haswell", "avx512": "Haswell"}
 
 # Programs that stay loaded in a process of their own beside the worker; see their plugins.
@@ -45,7 +48,6 @@ class MethodTuning(Strategy):
     def apply(self, policy: Policy, params: Mapping[str, Parameter], context: Context) -> Policy:
         """Set how long a worker and its program live, how its threads wait, and what its BLAS is told."""
         programs = {method.program for method in context.methods}
-        kernel = _KERNELS.get(context.machine.vector, "") if programs & _OLD_OPENBLAS else ""
         return replace(
             policy,
             tasks_per_worker=_RESIDENT_TASKS if params["resident"] else 1,
@@ -54,8 +56,14 @@ class MethodTuning(Strategy):
             resident_programs=bool(params["resident"]) or not programs & _SERVERS,
             passive_wait=bool(params["passive_wait"]),
             one_blas_thread=bool(params["one_blas_thread"]),
-            blas_kernel=kernel if params["newest_blas_kernel"] else "",
+            blas_kernel=_kernel(programs, context.machine.vector) if params["newest_blas_kernel"] else "",
         )
+
+
+def _kernel(programs: set[str], vector: str) -> str:
+    """Return the kernels that OpenBLAS would not choose by itself, empty where it chooses well."""
+    too_old = bool(programs & _OLD_OPENBLAS) or (bool(programs & _SYSTEM_OPENBLAS) and not blas.knows_avx(blas.core()))
+    return _KERNELS.get(vector, "") if too_old else ""
 
 
 @hookimpl

@@ -354,6 +354,34 @@ def test_an_instance_on_which_the_default_fails_is_left_out_and_said(monkeypatch
     assert [line for line in run.said if "left out" in line] == ["  two is left out: two: label 0: did not converge"]
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_an_instance_on_which_both_sides_fail_is_left_out_whichever_comes_first(monkeypatch, seed):
+    def wall_s(of, plan, number):
+        if of.name == "two":
+            raise TaskError("label 0: the program said:\n\n  sym_geom_project: problem\n  in line 3")
+        return twice_as_fast(of, plan, number)
+
+    run = Confirming(monkeypatch, wall_s, instances=("one", "two", "three"), seed=seed)
+    assert [found.workload for found in run.pairs] == ["one", "three", "one", "three"]
+    assert [line for line in run.said if "left out" in line] == [
+        "  two is left out: two: label 0: the program said: sym_geom_project: problem in line 3"
+    ]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_why_a_winner_has_lost_is_one_line_whatever_a_program_prints(monkeypatch, seed):
+    def wall_s(of, plan, number):
+        if plan.workers == 8:
+            raise TaskError("label 0: " + "a long line of output\n" * 100)
+        return twice_as_fast(of, plan, number)
+
+    with pytest.raises(LostError) as lost:
+        Confirming(monkeypatch, wall_s, seed=seed)
+    assert str(lost.value).startswith("one: label 0: a long line of output a long")
+    assert "\n" not in str(lost.value)
+    assert len(str(lost.value)) < 400
+
+
 def test_pairs_of_an_instance_on_which_the_default_fails_later_do_not_count(monkeypatch):
     def wall_s(of, plan, number):
         return failing("two", tuned=False)(of, plan, number) if number >= 6 else twice_as_fast(of, plan, number)

@@ -22,6 +22,7 @@ LAYERS = (
     (
         "abilities",
         "basis",
+        "blas",
         "component",
         "fragments",
         "geometry",

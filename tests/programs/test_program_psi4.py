@@ -117,7 +117,7 @@ def numbers(components):
     return {label: np.asarray(result.return_result).ravel().tolist() for label, result in components.items()}
 
 
-def fresh(component, grant_gib, folder):
+def fresh(component, grant_gib, folder, environment):
     """Return what the same Psi4 answers to a component's input in a process of its own, by `psi4 --json`."""
     folder.mkdir()
     fields = json.loads(component.input_data.convert_v(1).json())
@@ -128,7 +128,7 @@ def fresh(component, grant_gib, folder):
     path = folder / "task.json"
     path.write_text(json.dumps(fields))
     command = ["psi4", "--json", "--nthread", "1", "-i", str(path), "-o", str(folder / "output")]
-    subprocess.run(command, check=True, env={**os.environ, **ONE_THREAD}, cwd=folder, capture_output=True, timeout=120)
+    subprocess.run(command, check=True, env=environment, cwd=folder, capture_output=True, timeout=120)
     answer = json.loads(path.read_text())
     assert answer["success"], answer["error"]["error_message"]
     return np.asarray(answer["return_result"]).ravel().tolist()
@@ -137,8 +137,11 @@ def fresh(component, grant_gib, folder):
 def freshly(session, components, tmp_path):
     """Return the numbers of all components, each by a process of its own with the memory that the session granted."""
     grants = {record.label: record.grant_gib for record in session.record.task_records}
+    environment = {**os.environ, **ONE_THREAD}
+    if session.record.policy.blas_kernel:
+        environment["OPENBLAS_CORETYPE"] = session.record.policy.blas_kernel
     return {
-        label: fresh(component, grants[label], tmp_path / f"task-{number}")
+        label: fresh(component, grants[label], tmp_path / f"task-{number}", environment)
         for number, (label, component) in enumerate(components.items())
     }
 
