@@ -152,6 +152,7 @@ class Session:
             recalled=len(known),
             wall_s=time.monotonic() - started,
             versions=checked.versions,
+            result=result,
         )
         self._manager.run_done(self.record)
         self._tell(doubts.of_times(plan, work.tasks, execution.records, cores=self.machine.cores))

@@ -5,7 +5,9 @@ Rules: arithmetic and words on what came out; nothing is started or kept here.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
+from datetime import UTC, datetime
 
 from autotune import account
 from autotune.errors import TaskError
@@ -28,6 +30,7 @@ def record(
     recalled: int,
     wall_s: float,
     versions: Mapping[str, str],
+    result: object = None,
 ) -> RunRecord:
     """Return the record of a run.
 
@@ -39,6 +42,7 @@ def record(
         recalled: Tasks that the journal had.
         wall_s: From the call to the result.
         versions: Of the programs.
+        result: The many-body result, if there is one.
     """
     done = [record for record in execution.records if record.status == "done"]
     # Where workers outnumber cores, task times are stretched by sharing them: no bound for fewer slots follows.
@@ -50,6 +54,10 @@ def record(
         narrow_s={r.number: _alone_s(r, plan.costs.estimate(tasks[r.number])) for r in done if r.width > 1},
     )
     return RunRecord(
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        workload=_workload_words(work),
+        content=_content(work),
+        energy_hartree=_energy_hartree(result),
         wall_s=wall_s,
         tasks=len(work.tasks),
         recalled=recalled,
@@ -93,6 +101,23 @@ def failure(execution: Execution, work: Workload) -> TaskError:
         },
         failed={label: errors[task.number] for task in work.tasks if task.number in errors for label in task.labels},
     )
+
+
+def _workload_words(work: Workload) -> str:
+    """Return a workload's name, such as `H12O6 3-body, pyscf hf/6-31g* energy`."""
+    highest = max(len(task.real) for task in work.tasks)
+    ghosts = " with ghosts" if any(len(task.basis) > len(task.real) for task in work.tasks) else ""
+    methods = " + ".join(map(str, work.methods))
+    return f"{work.recipe.molecule.get_molecular_formula()} {highest}-body{ghosts}, {methods}"
+
+
+def _content(work: Workload) -> str:
+    return hashlib.sha256("\n".join(sorted(task.key for task in work.tasks)).encode()).hexdigest()[:16]
+
+
+def _energy_hartree(result: object) -> float | None:
+    energy = getattr(getattr(result, "properties", None), "return_energy", None)
+    return None if energy is None else float(energy)
 
 
 def _alone_s(record: TaskRecord, expected: Estimate) -> float:

@@ -223,6 +223,10 @@ class RunRecord:
     """What a run did; see design: run record.
 
     Attributes:
+        created: UTC time of its end, ISO 8601.
+        workload: What was computed, in a few words.
+        content: Digest of all tasks; equal only for the same work, whatever its name, program version and schedule.
+        energy_hartree: The total energy that came out; None where there is none, as after a failure.
         wall_s: From the call to the result.
         tasks: Distinct tasks of the input.
         recalled: Tasks that were not computed, because the journal of an earlier run had them.
@@ -241,6 +245,10 @@ class RunRecord:
         task_records: Every task.
     """
 
+    created: str
+    workload: str
+    content: str
+    energy_hartree: float | None
     wall_s: float
     tasks: int
     recalled: int

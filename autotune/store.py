@@ -10,6 +10,7 @@ Format history
     autotune.partial/1: components of a run of which some failed; written only (2026-11)
     autotune.run/3: tasks recalled from a journal, kinds of failures, growth and age of workers (2026-11)
     autotune.run/4: the policy says whether programs stay loaded (2026-11)
+    autotune.run/5: what was computed, its digest and its energy, for comparisons (2026-11)
     autotune.tunings/1: all tunings of a machine and a family of methods, their trials and pairs; autotune.tuning/2 is
         refused (2026-11)
     autotune.tunings-bundle/1: several of these in one file (2026-11)
@@ -35,7 +36,7 @@ from autotune.records import RunRecord
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
-RUN_SCHEMA = "autotune.run/4"
+RUN_SCHEMA = "autotune.run/5"
 PARTIAL_SCHEMA = "autotune.partial/1"
 HOME_VARIABLE = "AUTOTUNE_HOME"
 MAX_FILE_BYTES = 64 * 2**20

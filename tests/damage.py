@@ -522,6 +522,10 @@ def run_record():
     of, task = tuning(), {"nbody": 1, "attempts": 1, "started_s": 0.1, "wall_s": 0.5, "cpu_s": 0.4, "width": 1}
     memory = {"grant_gib": 1.0, "peak_gib": 0.2, "predicted_s": 0.6}
     return RunRecord(
+        created="2026-11-26T00:00:00+00:00",
+        workload="H2O 1-body, pyscf hf/sto-3g energy",
+        content="0123456789abcdef",
+        energy_hartree=-74.96,
         wall_s=2.0,
         tasks=2,
         recalled=0,

@@ -87,8 +87,9 @@ def test_an_xyz_file_with_options_is_computed(tmp_path):
     molecule = json.loads(output)["molecule"]
     assert molecule["fragment_charges"] == [1.0, -1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]
     fields = json.loads(record.read_text())
-    assert fields["schema"] == "autotune.run/4"
+    assert fields["schema"] == "autotune.run/5"
     expected = (
+        "created workload content energy_hartree "
         "wall_s tasks recalled attempts lower_bound_s efficiency gap cpu_utilisation peak_memory_gib memory_budget_gib "
     )
     expected += "policy tuning versions machine methods task_records schema"

@@ -402,7 +402,7 @@ def marked_database(path):
 FOREIGN = {
     "text": lambda path: path.write_text("Dear diary,\n" * 1000),
     "one letter": lambda path: path.write_text("x"),
-    "JSON": lambda path: path.write_text(json.dumps({"schema": "autotune.run/4"})),
+    "JSON": lambda path: path.write_text(json.dumps({"schema": "autotune.run/5"})),
     "zeros": lambda path: path.write_bytes(bytes(8192)),
     "SQLite": other_database,
     "SQLite with a log": lambda path: other_database(path, mode="WAL"),

@@ -212,7 +212,7 @@ HOSTILE = {
         *(lambda: damaged(*OF, "parameters", value=json.loads("[" * 300 + "]" * 300)), "is nested too deeply"),
     ),
     "future": (lambda: damaged("schema", value="autotune.tunings/7"), "is of a newer autotune: update autotune"),
-    "another kind": (lambda: damaged("schema", value="autotune.run/4"), "is of another kind"),
+    "another kind": (lambda: damaged("schema", value="autotune.run/5"), "is of another kind"),
     "NaN": (lambda: damaged(*OF, "law", "half_s", value=math.nan), "law.half_s: is too large or not a finite"),
     "infinity": (lambda: damaged(*OF, "law", "seconds", "start", value=math.inf), "start: is too large or not a fin"),
     "a wrong type": (lambda: damaged(*OF, "evidence", "trials", value="many"), "field tunings.0.evidence.trials"),
