@@ -5,12 +5,12 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DEMO_HOME := $(CURDIR)/demo-out
 
-.PHONY: demo test test-programs lint types bench faults clean
+.PHONY: demo test test-programs lint types docs pictures speed bench faults clean
 
 $(STAMP): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --upgrade pip
-	$(BIN)/pip install --quiet --editable '.[pyscf,plots,test,lint,build]'
+	$(BIN)/pip install --quiet --editable '.[pyscf,plots,test,lint,build,docs]'
 	touch $@
 
 demo: $(STAMP)  ## calibrate for two minutes, then the main job beside upstream's serial run
@@ -24,11 +24,11 @@ demo: $(STAMP)  ## calibrate for two minutes, then the main job beside upstream'
 test: $(STAMP)  ## the whole test suite
 	$(BIN)/pytest
 
-test-programs: $(STAMP)  ## tests with Psi4, NWChem, MOPAC, tblite, dftd4, geomeTRIC; installs those that are missing
-	for program in psi4 nwchem mopac; do \
+test-programs: $(STAMP)  ## tests with Psi4, NWChem, MOPAC, tblite, dftd4, geomeTRIC, Chromium; installs those that are missing
+	for program in psi4 nwchem mopac chromium; do \
 		command -v $$program >/dev/null || { apt-get update -qq && apt-get install -y -qq $$program >/dev/null; } || \
 		{ echo "$$program cannot be installed here; install it and put it into PATH" >&2; exit 1; }; done
-	$(BIN)/pip install --quiet --editable '.[programs]'
+	$(BIN)/pip install --quiet --editable '.[programs,browser]'
 	AUTOTUNE_REQUIRE_PROGRAMS=1 $(BIN)/pytest -m programs
 
 lint: $(STAMP)
@@ -37,6 +37,20 @@ lint: $(STAMP)
 
 types: $(STAMP)
 	$(BIN)/mypy autotune plugins
+
+docs: $(STAMP)  ## the guide, built strictly into site/, without a network
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict  # not --quiet, which counts no warnings
+
+pictures: $(STAMP)  ## the pictures of docs/concepts.md; the commands are there
+	$(BIN)/autotune simulate studies/workloads/methanol_water6.xyz --program pyscf --method hf --basis '6-31g*' \
+		--max-nbody 3 --tuning none --cores 8 --memory 32 --plot docs/images/longest_first.svg
+	$(BIN)/autotune simulate studies/workloads/methanol_water6.xyz --program pyscf --method hf --basis '6-31g*' \
+		--max-nbody 3 --tuning none --cores 8 --memory 32 --strategies '' --plot docs/images/fixed_schedule.svg
+	$(BIN)/autotune simulate studies/workloads/benzene3.xyz --program pyscf --method hf --basis '6-31g*' \
+		--max-nbody 2 --tuning none --cores 8 --memory 4 --plot docs/images/memory.svg
+
+speed: $(STAMP)  ## how long our own layers take; `autotune regress` compares what it stores in .benchmarks
+	$(BIN)/pytest tests/bench/test_speed.py --benchmark-enable --benchmark-autosave
 
 bench: $(STAMP)  ## the measurements in results/; leave the machine alone meanwhile
 	$(BIN)/python tests/bench/against_upstream.py --pairs 5 --output results/against_upstream.json
@@ -50,6 +64,7 @@ bench: $(STAMP)  ## the measurements in results/; leave the machine alone meanwh
 	$(BIN)/python tests/bench/regret.py --output results/regret.json
 	$(BIN)/python tests/bench/programs.py --output results/programs.json
 	$(BIN)/python tests/bench/upstream_suite.py --output results/upstream_suite.json
+	$(BIN)/python tests/bench/regress_aa.py --output results/regress_aa.json
 
 faults: $(STAMP)  ## the records of faults in results/; about an hour
 	$(BIN)/python tests/bench/faults.py --seeds 18 --output results/faults.json
@@ -60,4 +75,4 @@ faults: $(STAMP)  ## the records of faults in results/; about an hour
 	$(BIN)/python tests/bench/fuzz.py --inputs 100000 --output results/fuzz.json
 
 clean:
-	rm -rf $(VENV) build dist demo-out *.egg-info
+	rm -rf $(VENV) build dist site demo-out *.egg-info

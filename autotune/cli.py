@@ -15,6 +15,8 @@ from autotune.errors import AutotuneError
 from autotune.verbs.calibrate import calibrate
 from autotune.verbs.doctor import doctor
 from autotune.verbs.estimate import estimate
+from autotune.verbs.regress import regress
+from autotune.verbs.report import report
 from autotune.verbs.run import run
 from autotune.verbs.simulate import simulate
 from autotune.verbs.tunings import tunings
@@ -67,5 +69,5 @@ def cli() -> None:
     """
 
 
-for verb in (run, calibrate, estimate, simulate, doctor, tunings):
+for verb in (run, calibrate, estimate, simulate, report, regress, doctor, tunings):
     cli.add_command(verb)

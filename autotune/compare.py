@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from autotune.errors import InputError
+from autotune.students_t import t_p_value, t_quantile
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,8 +36,19 @@ MIN_CHANGE = 1.0e-6
 # Rousseeuw, Computational Statistics 1, 411, 1992); beyond, n / (n - 0.8).
 _MAD_FACTORS = (1.196, 1.495, 1.363, 1.206, 1.200, 1.140, 1.129, 1.107)
 _NORMAL = statistics.NormalDist()
-_NORMAL_FROM = 1.0e5  # degrees of freedom beyond which Student's t is normal to 1e-5
-_T_MAX = 1.0e150  # its square is still a number
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Noise:
+    """By how much equal runs differ, from runs that were made to learn it.
+
+    Attributes:
+        cv: Run-to-run coefficient of variation, such as 0.03.
+        freedom: Degrees of freedom of that estimate: runs less groups of runs.
+    """
+
+    cv: float
+    freedom: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,22 +126,38 @@ def stratified(
 
 
 def unpaired(
-    baseline_s: Sequence[float], candidate_s: Sequence[float], *, confidence: float = 0.95, threshold: float = 0.0
+    baseline_s: Sequence[float],
+    candidate_s: Sequence[float],
+    *,
+    confidence: float = 0.95,
+    threshold: float = 0.0,
+    noise: Noise | None = None,
 ) -> Comparison:
     """Compare times in seconds that were measured independently, by Welch's t on the logs.
 
-    Raises `InputError` if a time is not a positive number.
+    With the noise of earlier runs a side scatters at least as much as those did, however alike a few times happen to
+    be, and one time a side is enough. Raises `InputError` if a time is not a positive number.
     """
     sides = (_logs(baseline_s, "baseline"), _logs(candidate_s, "candidate"))
     n = min(map(len, sides))
     if n == 0:
         return _judge(0.0, math.inf, 1, n=0, confidence=confidence, threshold=threshold)
     centre = math.fsum(sides[0]) / len(sides[0]) - math.fsum(sides[1]) / len(sides[1])
-    if n == 1:
-        return _judge(centre, math.inf, 1, n=1, confidence=confidence, threshold=threshold)
-    errors = [max(statistics.variance(side), RESOLUTION**2) / len(side) for side in sides]
-    freedom = sum(errors) ** 2 / sum(e**2 / (len(side) - 1) for e, side in zip(errors, sides, strict=True))
+    scatter = [_scatter(side, noise) for side in sides]
+    if any(math.isinf(variance) for variance, _ in scatter):
+        return _judge(centre, math.inf, 1, n=n, confidence=confidence, threshold=threshold)
+    errors = [variance / len(side) for (variance, _), side in zip(scatter, sides, strict=True)]
+    freedom = sum(errors) ** 2 / sum(e**2 / f for e, (_, f) in zip(errors, scatter, strict=True))
     return _judge(centre, math.sqrt(sum(errors)), freedom, n=n, confidence=confidence, threshold=threshold)
+
+
+def _scatter(logs: Sequence[float], known: Noise | None) -> tuple[float, float]:
+    """Return the variance of a side's logs and its degrees of freedom; infinite where nothing is known."""
+    freedom = len(logs) - 1
+    own = max(statistics.variance(logs), RESOLUTION**2) if freedom else 0.0
+    if known is not None and known.cv**2 > own:
+        return known.cv**2, max(known.freedom, freedom)
+    return (own, freedom) if freedom else (math.inf, 1.0)
 
 
 def holm(p_values: Sequence[float]) -> tuple[float, ...]:
@@ -204,55 +232,6 @@ def winner_bias(n: int, cv: float) -> float:
     inner = math.fsum((4.0 if step % 2 else 2.0) * integrand(end * step / steps) for step in range(1, steps))
     luck = (integrand(0.0) + inner + integrand(end)) * end / steps / 3.0 * cv
     return luck / (1.0 - luck) if luck < 1.0 else math.inf
-
-
-@functools.lru_cache(maxsize=4096)
-def t_quantile(p: float, freedom: float) -> float:
-    """Return the quantile of Student's t distribution, by bisection of the incomplete beta function.
-
-    Raises `InputError` unless 0 < p < 1 and the degrees of freedom are positive.
-    """
-    if not (0.0 < p < 1.0 and freedom > 0.0):
-        raise InputError(f"no Student t quantile at p {p} for {freedom} degrees of freedom; p must lie within 0 and 1")
-    if freedom > _NORMAL_FROM:
-        return _NORMAL.inv_cdf(p)
-    tail = 2.0 * min(p, 1.0 - p)
-    low, high = 0.0, 1.0
-    while high < _T_MAX and t_p_value(high, freedom) > tail:
-        low, high = high, 2.0 * high
-    while low < (middle := (low + high) / 2.0) < high:
-        low, high = (middle, high) if t_p_value(middle, freedom) > tail else (low, middle)
-    return math.copysign(high, p - 0.5) if tail < 1.0 else 0.0
-
-
-def t_p_value(t: float, freedom: float) -> float:
-    """Return the two-sided p-value of a Student t statistic, I_x(freedom / 2, 1 / 2), x = freedom / (freedom + t²)."""
-    if freedom > _NORMAL_FROM:
-        return math.erfc(abs(t) / math.sqrt(2.0))
-    square = min(abs(t), _T_MAX) ** 2
-    x, y = freedom / (freedom + square), square / (freedom + square)
-    if x < (freedom / 2.0 + 1.0) / (freedom / 2.0 + 2.5):
-        return _beta_part(freedom / 2.0, 0.5, x, y)
-    return 1.0 - _beta_part(0.5, freedom / 2.0, y, x)
-
-
-def _beta_part(a: float, b: float, x: float, y: float) -> float:
-    """Regularised incomplete beta function I_x(a, b), y = 1 - x, by Lentz's continued fraction (DLMF 8.17.22)."""
-    if x <= 0.0:
-        return 0.0
-    log_front = math.lgamma(a + b) - math.lgamma(a) - math.lgamma(b) + a * math.log(x) + b * math.log(y)
-    tiny = 1.0e-300
-    c, d = 1.0, 1.0 / (1.0 - (a + b) * x / (a + 1.0) or tiny)
-    fraction = d
-    for m in range(1, 100_000):
-        even = m * (b - m) * x / ((a + 2 * m - 1) * (a + 2 * m))
-        odd = -(a + m) * (a + b + m) * x / ((a + 2 * m) * (a + 2 * m + 1))
-        for factor in (even, odd):
-            c, d = 1.0 + factor / c or tiny, 1.0 / (1.0 + factor * d or tiny)
-            fraction *= c * d
-        if abs(c * d - 1.0) < 1.0e-15:  # noqa: PLR2004
-            break
-    return math.exp(log_front) * fraction / a
 
 
 def _logs(times_s: Sequence[float], side: str) -> list[float]:

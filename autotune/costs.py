@@ -80,6 +80,7 @@ class _MethodCosts:
     needs: dict[TaskSize, Need] = field(default_factory=dict)
     law: Law | None = None
     typical_s: dict[TaskSize, float] = field(default_factory=dict)  # by the law, for the mean task of each size
+    estimates: dict[tuple[TaskSize, float, bool], Estimate] = field(default_factory=dict)  # until something finishes
 
     def current(self, method: Method) -> Law | None:
         """Return the law fitted to what has finished; None while nothing is known."""
@@ -114,6 +115,14 @@ class Costs:
         """Return what a task is expected to cost."""
         method, size = task.method, task.size
         known = self._known(method)
+        # Thousands of tasks have few sizes, and all are asked for at once.
+        key = (size, size.pairs, method.program in self.one_core)
+        found = known.estimates.get(key)
+        if found is None:
+            found = known.estimates[key] = self._estimate(known, method, size)
+        return found
+
+    def _estimate(self, known: _MethodCosts, method: Method, size: TaskSize) -> Estimate:
         law = known.current(method)
         seen = known.seen.get(size)
         alone_s = law_s(law, method, size)
@@ -146,6 +155,7 @@ class Costs:
         known.seen.setdefault(task.size, _Seen()).add(task.size, alone_s, peak_gib)
         known.law = None
         known.typical_s.clear()
+        known.estimates.clear()
 
     def laws(self) -> dict[Method, Law]:
         """Return the law of each method of which something is known."""

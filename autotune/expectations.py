@@ -40,6 +40,7 @@ class Expectations:
         self._least_grant_gib: dict[int, float] = {}
         self._least_gib: dict[int, float] = {}
         self._unfinished = dict.fromkeys(self._tasks)
+        self._told: dict[int, tuple[Estimate, Estimate]] = {}
         self._next_rank = 1
         self.of = {task.number: self._estimate(task) for task in tasks}
         self.total_s = sum(each.alone_s for each in self.of.values())
@@ -48,6 +49,7 @@ class Expectations:
     def adapt(self, policy: Policy, budget_gib: float) -> None:
         """Follow a policy or a budget that changed."""
         self._policy, self._budget_gib = policy, budget_gib
+        self._told.clear()
 
     def grant_gib(self, number: int, width: int, *, alone: bool) -> float:
         """Return the memory to tell the program of a task that starts now."""
@@ -85,6 +87,7 @@ class Expectations:
         if len(self._tasks) - len(self._unfinished) < self._next_rank:
             return {}
         self._next_rank *= 2
+        self._told.clear()  # what is learned makes other estimates
         fresh = {number: self._estimate(self._tasks[number]) for number in self._unfinished}
         self.total_s += sum(each.alone_s - self.of[number].alone_s for number, each in fresh.items())
         self.of.update(fresh)
@@ -92,7 +95,16 @@ class Expectations:
 
     def _estimate(self, task: Task) -> Estimate:
         found = estimate(task, costs=self._plan.costs, manager=self._manager, machine=self._machine)
-        least_gib = self._least_gib.get(task.number, 0.0)
+        if least_gib := self._least_gib.get(task.number, 0.0):
+            return self._granted(found, least_gib)
+        # Tasks of one size share an estimate.
+        known = self._told.get(id(found))
+        if known is None:
+            known = self._told[id(found)] = (found, self._granted(found, 0.0))
+        return known[1]
+
+    def _granted(self, found: Estimate, least_gib: float) -> Estimate:
+        """Return an estimate with the memory that its program will be told, and at least so much."""
         memory_gib = max(found.memory_gib, least_gib)
         if self._policy.grant == "estimate" and found.grant_gib and memory_gib <= self._budget_gib:
             return replace(found, memory_gib=memory_gib)

@@ -143,5 +143,9 @@ def autotune_run_done(run: RunRecord) -> None:
 
 
 @hookspec
-def autotune_report_sections(runs: Sequence[RunRecord], changes: Sequence[object]) -> tuple[str, str]:  # type: ignore[empty-body]
-    """Return a section of a report as (title, markdown)."""
+def autotune_report_sections(runs: Sequence[RunRecord], changes: Sequence[object]) -> tuple[str, str] | None:
+    """Return a section of a report as (title, markdown), or None for none; called once for each report.
+
+    `runs` are the runs that the report is on; `changes` is what a comparison found between them, empty where nothing
+    was compared.
+    """

@@ -14,7 +14,7 @@ from importlib.metadata import EntryPoint, entry_points
 import pluggy
 
 from autotune import hookspecs
-from autotune.errors import InputError
+from autotune.errors import InputError, quoted
 from autotune.hookspecs import Strategy
 from autotune.records import RunRecord, TaskRecord
 from autotune.types import Estimate, Machine, Policy, Task
@@ -85,6 +85,26 @@ class Manager:
     def task_done(self, task: Task, record: TaskRecord) -> None:
         """Tell plugins that a task ended."""
         self._pluggy.hook.autotune_task_done(task=task, record=record)
+
+    def report_sections(self, runs: Sequence[RunRecord], changes: Sequence[object]) -> list[tuple[str, str]]:
+        """Return the sections that plugins add to a report, title and markdown, in registration order.
+
+        Raises:
+            InputError: A plugin returned something else.
+        """
+        hook = self._pluggy.hook.autotune_report_sections
+        sections: list[tuple[str, str]] = []
+        for section in reversed(hook(runs=tuple(runs), changes=tuple(changes))):
+            match section:
+                case (str(title), str(text)):
+                    sections.append((title, text))
+                case _:
+                    names = ", ".join(sorted(implementation.plugin_name for implementation in hook.get_hookimpls()))
+                    raise InputError(
+                        f"a section of a report is a pair of texts, title and markdown, not {quoted(section)}; mend one"
+                        f" of the plugins with sections ({names}) or name it in {DISABLED_VARIABLE}"
+                    )
+        return sections
 
     def run_done(self, run: RunRecord) -> None:
         """Tell plugins that a run ended."""

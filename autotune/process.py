@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
-import resource
 import signal
 import sys
 from collections.abc import Iterable
@@ -18,7 +17,8 @@ from pathlib import Path
 KIB_PER_GIB = 2.0**20
 _PROC = Path("/proc/self/stat").exists()
 _TICKS_A_SECOND = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
-_PAGE_GIB = resource.getpagesize() / 2**30
+_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4096
+_PAGE_GIB = _PAGE_BYTES / 2**30
 BLAS_THREADS_VARIABLE = "AUTOTUNE_BLAS_THREADS"  # read by harnesses that keep OpenMP and BLAS threads apart
 RESIDENT_VARIABLE = "AUTOTUNE_RESIDENT"  # "0" where a program is to be a new process for each task
 THREAD_VARIABLES = (
@@ -33,6 +33,8 @@ THREAD_VARIABLES = (
 
 def cpu_s() -> float:
     """Return the CPU seconds of this process, its ended children and everything below it that lives."""
+    import resource  # not on Windows, which has no workers either
+
     own, children = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     return own.ru_utime + own.ru_stime + children.ru_utime + children.ru_stime + usage(descendants())[1]
 
@@ -51,6 +53,8 @@ def peak_gib() -> float:
     Living children, such as a resident program, add their own peaks. Where child processes ran and ended, the largest
     of them counts, if it was larger.
     """
+    import resource
+
     ended_kib = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss if _PROC else 0
     living_kib = sum(_peak_kib(str(pid)) for pid in ("self", *descendants()))
     return max(living_kib, ended_kib) / KIB_PER_GIB
@@ -108,7 +112,7 @@ def usage(pids: Iterable[int]) -> tuple[float, float]:
             with contextlib.suppress(OSError):
                 # proc(5): utime, stime, cutime, cstime are fields 14 to 17, rss is field 24; the name may hold spaces.
                 fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b") ")[2].split()
-                resident += int(fields[21]) * resource.getpagesize()
+                resident += int(fields[21]) * _PAGE_BYTES
                 seconds += sum(map(int, fields[11:15])) / _TICKS_A_SECOND
             continue
         import psutil

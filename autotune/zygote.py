@@ -24,10 +24,12 @@ import struct
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from autotune import process, worker
 
 FORK_REQUEST = struct.Struct("!I")  # worker number; the worker's end of its pipe travels beside it
+MOST_CONFIGURATIONS = 1000
 EXIT_REPORT = struct.Struct("!Ii")  # worker number, wait status
 
 
@@ -108,6 +110,7 @@ def _prepare(programs: Sequence[str]) -> None:
     from autotune.manager import Manager
 
     _prime_qcengine()
+    _remember_configurations()
     Manager().register_programs()
     for program in programs:
         # A program that is missing is reported by the check, in words; nothing to warm here.
@@ -145,6 +148,29 @@ def _prime_qcengine() -> None:
         "cpuinfo": {},
         "cpu_brand": cpu_model(),
     }
+
+
+def _remember_configurations() -> None:
+    """Let QCEngine work out each configuration of a task once: that is most of what a call costs beside the program.
+
+    Nothing it reads, variables of the environment and files, changes within a worker. Where QCEngine has another shape
+    than known, it is left alone.
+    """
+    module = sys.modules.get("qcengine.compute")
+    work_out = getattr(module, "get_config", None)
+    if module is None or work_out is None:
+        return
+    known: dict[str, Any] = {}
+
+    def get_config(**asked: Any) -> Any:
+        key = json.dumps(asked, sort_keys=True, default=repr)
+        if key not in known:
+            if len(known) >= MOST_CONFIGURATIONS:
+                known.clear()
+            known[key] = work_out(**asked)
+        return known[key].model_copy()
+
+    module.get_config = get_config  # type: ignore[attr-defined]
 
 
 def _reaped() -> Iterator[tuple[int, int]]:

@@ -18,7 +18,7 @@ from autotune.cli import cli
 
 ROOT = Path(__file__).parents[1]
 LAYERS = (
-    ("types", "records", "errors", "events", "versions"),
+    ("types", "records", "errors", "events", "versions", "students_t"),
     (
         "abilities",
         "basis",
@@ -63,6 +63,12 @@ LAYERS = (
         "tuning_file",
         "tuning_folders",
         "tunings",
+        "changes",
+        "samples",
+        "history",
+        "regress",
+        "duet",
+        "regress_words",
     ),
     ("costs", "drift", "gains", "policy"),
     ("worker",),
@@ -72,8 +78,12 @@ LAYERS = (
     ("doubts",),
     ("monitor", "expectations", "execution"),
     ("ending", "execute", "recall"),
-    ("api", "progress", "doctor", "explain", "plots", "programs", "timing"),
+    ("api", "progress", "doctor", "explain", "plots", "regress_picture", "programs", "timing"),
     ("parallel_adaptive", "parallel_balance", "parallel_config", "parallel_statistics"),
+    ("losses", "report_text", "run_facts", "timeline"),
+    ("advice", "report"),
+    ("report_axes", "report_charts", "report_html_text", "report_scatter", "report_style"),
+    ("report_html", "report_markdown", "report_picture"),
     ("calibration_picture", "probe", "look", "pairs", "readiness", "search", "searches", "shortlist"),
     ("calibrate", "final", "verify"),
     ("cli", "parallel", "procedure"),

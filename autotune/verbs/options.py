@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -111,3 +113,11 @@ def session_options(given: dict[str, Any]) -> Options:
         enforce_memory=given.get("enforce_memory", False),
         rescue=parse_keywords(given.get("rescue", ""), option="--rescue"),
     )
+
+
+def check_target(path: Path) -> None:
+    """Refuse what could not be written after hours of computing, with an `InputError`."""
+    if not path.parent.is_dir():
+        raise InputError(f"{path} cannot be written: there is no folder {path.parent}")
+    if path.is_dir() or not os.access(path.parent, os.W_OK):
+        raise InputError(f"{path} cannot be written: it is a folder, or its folder is not yours to write")

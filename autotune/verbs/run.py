@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from autotune.errors import InputError, TaskError
+from autotune.errors import TaskError
 from autotune.verbs import options
 
 if TYPE_CHECKING:
@@ -45,7 +44,7 @@ def run(source: str, output: str | None, record: str | None, explain: bool, quie
     text, name = inputs.read_text(source)
     expansion = options.expansion(given)
     for path in filter(None, (output, record)):
-        _check_target(Path(path))
+        options.check_target(Path(path))
     partial, chosen = Path(f"{output}.partial"), options.session_options(given)
     with (
         Progress() as progress,
@@ -92,14 +91,6 @@ def _tell(done: RunRecord | None, path: str | None, *, quiet: bool) -> None:
         store.save_run(done, Path(path))
     if not quiet:
         _say(_summary(done))
-
-
-def _check_target(path: Path) -> None:
-    """Refuse what could not be written after hours of computing."""
-    if not path.parent.is_dir():
-        raise InputError(f"{path} cannot be written: there is no folder {path.parent}")
-    if path.is_dir() or not os.access(path.parent, os.W_OK):
-        raise InputError(f"{path} cannot be written: it is a folder, or its folder is not yours to write")
 
 
 def _explained(fields: dict[str, Any], chosen: Options, here: Machine) -> str:

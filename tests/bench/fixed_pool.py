@@ -1,24 +1,27 @@
-"""A many-body input on `concurrent.futures` with so many workers: what a user would write with the standard library.
+"""A many-body input on an engine with so many workers of one core: what a user of that engine would write.
 
-Each component is `qcengine.compute` with one core and an even share of memory, in the order of the expansion.
+Each component is `qcengine.compute` with one core and an even share of memory, in the order of the expansion. Engines:
+`concurrent.futures`, `loky` (joblib's), `dask` (LocalCluster), `parsl` (HighThroughputExecutor), and `older`, the older
+parallel executor's schedule: level by level, fresh processes for each.
 
-    python tests/bench/fixed_pool.py INPUT OUTPUT WORKERS
+    python tests/bench/fixed_pool.py INPUT OUTPUT WORKERS --engine dask --passes 2
+
+Prints the seconds of each pass over the input; from the second on the engine is warm.
 """
 
 from __future__ import annotations
 
+import argparse
+import contextlib
 import copy
 import json
 import os
 import sys
+import tempfile
+import time
 from concurrent.futures import ProcessPoolExecutor
+from itertools import groupby
 from pathlib import Path
-
-
-def prepare():
-    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-        os.environ[name] = "1"
-    register()
 
 
 def register():
@@ -28,7 +31,7 @@ def register():
     program_pyscf.autotune_register_programs()
     program_tblite.autotune_register_programs()
     if which("psi4", return_bool=True):
-        sys.path.insert(0, str(Path(__file__).parent))
+        sys.path.insert(0, str(Path(os.environ["FIXED_POOL_FOLDER"])))
         import process_psi4
 
         process_psi4.register()
@@ -37,6 +40,10 @@ def register():
 def compute(task):
     import qcengine
 
+    # A variable of the process, because some engines bring this function without its module.
+    if os.environ.get("FIXED_POOL_READY") != str(os.getpid()):
+        register()
+        os.environ["FIXED_POOL_READY"] = str(os.getpid())
     atomic_input, program, memory_gib = task
     config = {"ncores": 1, "memory": memory_gib, "retries": 0}
     result = qcengine.compute(atomic_input, program, raise_error=True, task_config=config)
@@ -47,30 +54,113 @@ def compute(task):
     }
 
 
-def main():
-    source, answer, workers = sys.argv[1], sys.argv[2], int(sys.argv[3])
-    with ProcessPoolExecutor(workers, initializer=prepare) as pool:
-        import psutil
-        from qcelemental.models.v2 import AtomicInput
-        from qcmanybody.models.v2 import ManyBodyInput
-        from qcmanybody.v2 import ManyBodyComputer
+# --- engines: context managers that give a function from tasks to answers --------------------------------------------
 
-        many_body_input = ManyBodyInput(**json.loads(Path(source).read_text()))
-        computer = ManyBodyComputer.from_manybodyinput(many_body_input, build_tasks=False)
-        memory_gib = 0.8 * psutil.virtual_memory().available / 2**30 / workers
-        labels, tasks = [], []
-        for level, label, molecule in computer.qcmb_core.iterate_molecules():
-            fields = many_body_input.specification.specification[level].model_dump()
-            program = fields.pop("program")
-            fields = copy.deepcopy({**fields, "driver": computer.driver.value})
-            fields.pop("schema_name", None)
-            labels.append(label)
-            tasks.append((AtomicInput(molecule=molecule, specification=fields), program, memory_gib))
-        values = dict(zip(labels, pool.map(compute, tasks), strict=True))
-    back = computer.qcmb_core.analyze(values)
-    back["nbody_number"] = len(values)
-    result = computer.get_results(external_results=back, component_results={})
-    Path(answer).write_text(result.model_dump_json())
+
+@contextlib.contextmanager
+def futures(workers):
+    with ProcessPoolExecutor(workers) as pool:
+        yield lambda tasks, _: list(pool.map(compute, tasks))
+
+
+@contextlib.contextmanager
+def older(workers):
+    def by_level(tasks, levels):
+        answers = []
+        for _, group in groupby(zip(levels, tasks, strict=True), key=lambda pair: pair[0]):
+            with ProcessPoolExecutor(workers) as pool:
+                answers += pool.map(compute, [task for _, task in group])
+        return answers
+
+    yield by_level
+
+
+@contextlib.contextmanager
+def loky(workers):
+    from joblib.externals.loky import get_reusable_executor
+
+    pool = get_reusable_executor(max_workers=workers, timeout=600)
+    yield lambda tasks, _: list(pool.map(compute, tasks))
+    pool.shutdown(kill_workers=True)
+
+
+@contextlib.contextmanager
+def dask(workers):
+    from distributed import Client, LocalCluster
+
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        LocalCluster(
+            n_workers=workers,
+            threads_per_worker=1,
+            dashboard_address=None,
+            memory_limit=0,
+            local_directory=folder,
+            silence_logs=50,
+        ) as cluster,
+        Client(cluster) as client,
+    ):
+        yield lambda tasks, _: client.gather(client.map(compute, tasks, pure=False, batch_size=1000))
+
+
+@contextlib.contextmanager
+def parsl(workers):
+    import parsl as engine
+    from parsl.config import Config
+    from parsl.executors import HighThroughputExecutor
+    from parsl.providers import LocalProvider
+
+    with tempfile.TemporaryDirectory() as folder:
+        executor = HighThroughputExecutor(
+            max_workers_per_node=workers, provider=LocalProvider(init_blocks=1, max_blocks=1), address="127.0.0.1"
+        )
+        with engine.load(Config(executors=[executor], run_dir=folder, strategy="none", initialize_logging=False)):
+            app = engine.python_app(compute)
+            yield lambda tasks, _: [future.result() for future in [app(task) for task in tasks]]
+
+
+ENGINES = {"concurrent.futures": futures, "loky": loky, "dask": dask, "parsl": parsl, "older": older}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("source", type=Path)
+    parser.add_argument("answer", type=Path)
+    parser.add_argument("workers", type=int)
+    parser.add_argument("--engine", choices=ENGINES, default="concurrent.futures")
+    parser.add_argument("--passes", type=int, default=1)
+    arguments = parser.parse_args()
+    # Before anything loads a library that reads them; workers inherit them.
+    os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1"))
+    os.environ["FIXED_POOL_FOLDER"] = str(Path(__file__).parent)
+    import psutil
+    from qcelemental.models.v2 import AtomicInput
+    from qcmanybody.models.v2 import ManyBodyInput
+    from qcmanybody.v2 import ManyBodyComputer
+
+    passes = []
+    with ENGINES[arguments.engine](arguments.workers) as run:
+        for _ in range(arguments.passes):
+            started = time.perf_counter()
+            many_body_input = ManyBodyInput(**json.loads(arguments.source.read_text()))
+            computer = ManyBodyComputer.from_manybodyinput(many_body_input, build_tasks=False)
+            memory_gib = 0.8 * psutil.virtual_memory().available / 2**30 / arguments.workers
+            labels, tasks = [], []
+            for level, label, molecule in computer.qcmb_core.iterate_molecules():
+                fields = many_body_input.specification.specification[level].model_dump()
+                program = fields.pop("program")
+                fields = copy.deepcopy({**fields, "driver": computer.driver.value})
+                fields.pop("schema_name", None)
+                labels.append(label)
+                tasks.append((AtomicInput(molecule=molecule, specification=fields), program, memory_gib))
+            levels = [len(json.loads(label)[1]) for label in labels]
+            values = dict(zip(labels, run(tasks, levels), strict=True))
+            back = computer.qcmb_core.analyze(values)
+            back["nbody_number"] = len(values)
+            result = computer.get_results(external_results=back, component_results={})
+            passes.append(round(time.perf_counter() - started, 4))
+    arguments.answer.write_text(result.model_dump_json())
+    print(json.dumps(passes))
 
 
 if __name__ == "__main__":

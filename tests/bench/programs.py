@@ -34,6 +34,8 @@ HERE = Path(__file__).parent
 UPSTREAM = f"""
 import json, sys
 sys.path.insert(0, {str(HERE)!r})
+import os
+os.environ["FIXED_POOL_FOLDER"] = {str(HERE)!r}
 import fixed_pool, qcengine
 fixed_pool.register()
 result = qcengine.compute(json.load(open(sys.argv[1])), "qcmanybody", raise_error=True)
@@ -111,7 +113,9 @@ def measured(case: Case, *, rounds: int, study: str) -> dict[str, object]:
             for side in order.sample(list(commands), len(commands)):
                 started = time.perf_counter()
                 told = kernels if side.startswith("pool") else {}
-                subprocess.run(commands[side], check=True, cwd=folder, env=environment | told)
+                subprocess.run(
+                    commands[side], check=True, cwd=folder, env=environment | told, stdout=subprocess.DEVNULL
+                )
                 samples[side].append(round(time.perf_counter() - started, 3))
                 energies[side] = json.loads(answer.read_text())["return_result"]
                 if side in ("default", "tuned"):
@@ -120,9 +124,11 @@ def measured(case: Case, *, rounds: int, study: str) -> dict[str, object]:
     return judged(case, samples, energies, runs) | found
 
 
-def calibrated(case: Case, study: str, environment: dict[str, str]) -> dict[str, object]:
+def calibrated(case: Case, study: str, environment: dict[str, str], *, budget: str = "") -> dict[str, object]:
     command = [sys.executable, "-m", "autotune", "calibrate", "--study", study, "--program", case.program]
     command += ["--method", case.method, "--basis", case.basis]
+    if budget:
+        command += ["--budget", budget]
     if case.keywords:
         command += ["--keywords", json.dumps(case.keywords)]
     started = time.perf_counter()

@@ -12,8 +12,8 @@ import shutil
 
 import pytest
 
-EXECUTABLES = ("mopac", "nwchem", "psi4")
-MODULES = ("dftd4", "pyscf", "tblite")
+EXECUTABLES = ("chromium", "mopac", "nwchem", "psi4")
+MODULES = ("dftd4", "playwright", "pyscf", "tblite")
 
 # The water molecule of PySCF's own tests, and the same out of its reach.
 WATER = ((("O", 0.0, 0.0, 0.0), ("H", 0.0, -0.757, 0.587), ("H", 0.0, 0.757, 0.587)), 20.0)

@@ -1,0 +1,172 @@
+"""The times of one side of a comparison, read from run records, tunings or pytest-benchmark's files.
+
+Rules: a sample is a process's whole run. The rounds that pytest-benchmark times within one process share that process's
+luck, so a file counts as one sample for each benchmark, its median round; several files give several samples. Nothing
+is compared here. A folder gives all files in it that are of a known kind, oldest first.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from autotune import store, tuning_folders, tunings
+from autotune.compare import Noise
+from autotune.errors import InputError, one_line
+from autotune.records import RunRecord, Tuning
+from autotune.wording import finite
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """One measured time.
+
+    Attributes:
+        workload: What was measured; samples of one name are repeats.
+        content: Digest of what was computed; empty where the file does not say.
+        wall_s: Seconds.
+        energy_hartree: What came out, None where there is none.
+        machine: Where; equal for machines whose times can be compared.
+        created: When, ISO 8601.
+        source: The file.
+    """
+
+    workload: str
+    content: str = ""
+    wall_s: float
+    energy_hartree: float | None = None
+    machine: str
+    created: str
+    source: str
+
+
+def read(path: Path) -> tuple[Sample, ...]:
+    """Return the samples in a file, or in all files of a folder, oldest first.
+
+    Raises:
+        InputError: There is no such file, it is of no known kind, or the folder has none that is.
+    """
+    if not path.is_dir():
+        return _of_file(path)
+    found: list[Sample] = []
+    faults: list[str] = []
+    for file in sorted(path.rglob("*.json")):
+        try:
+            found += _of_file(file)
+        except InputError as error:
+            faults.append(str(error))
+    if not found:
+        why = f" ({faults[0]})" if faults else ""
+        raise InputError(f"{path} has no run record, tuning or pytest-benchmark file{why}")
+    return tuple(sorted(found, key=lambda sample: sample.created))
+
+
+def from_run(record: RunRecord, *, source: str) -> Sample:
+    """Return the sample of a run; InputError where its time says nothing."""
+    if record.recalled:
+        raise InputError(f"{source} took {record.recalled} tasks from a journal, so its time says nothing; run it anew")
+    if any(task.status != "done" for task in record.task_records):
+        raise InputError(f"{source} is of a run that failed, so its time says nothing")
+    return Sample(
+        workload=record.workload,
+        content=record.content,
+        wall_s=record.wall_s,
+        energy_hartree=record.energy_hartree,
+        machine=record.machine.key,
+        created=record.created,
+        source=source,
+    )
+
+
+def known_noise(machine: str) -> Noise | None:
+    """Return the scatter of equal runs that calibrations saw on a machine, given by its key; None without any."""
+    evidence = [stored.tuning.evidence for stored in tuning_folders.of_machine(machine)[0]]
+    seen = [(e.noise, sum(len(walls) - 1 for walls in e.noise_s if walls)) for e in evidence]
+    seen = [(cv, freedom) for cv, freedom in seen if freedom > 0]
+    freedom = sum(freedom for _, freedom in seen)
+    return Noise(cv=math.sqrt(sum(cv**2 * f for cv, f in seen) / freedom), freedom=freedom) if seen else None
+
+
+def grouped(samples: Iterable[Sample]) -> dict[str, list[Sample]]:
+    """Return samples by workload, in the order of appearance."""
+    groups: dict[str, list[Sample]] = {}
+    for sample in samples:
+        groups.setdefault(sample.workload, []).append(sample)
+    return groups
+
+
+# --- kinds of files ---------------------------------------------------------------------------------------------------
+
+
+def _of_file(path: Path) -> tuple[Sample, ...]:
+    schema = _schema(path)
+    if schema.startswith("autotune.run/"):
+        return (from_run(store.load_run(path), source=str(path)),)
+    if schema.startswith("autotune.tunings"):
+        return tuple(sample for tuning in tunings.load(path) for sample in _of_tuning(tuning, source=str(path)))
+    if schema == "pytest-benchmark":
+        return tuple(_of_benchmarks(path))
+    raise InputError(f"{path} is neither a run record (autotune run --record), a tuning nor a pytest-benchmark file")
+
+
+def _schema(path: Path) -> str:
+    """Return what kind of file it is; empty for none that is known."""
+    try:
+        with path.open("rb") as file:
+            text = file.read(store.MAX_FILE_BYTES + 1).decode()
+        fields = json.loads(text) if len(text) <= store.MAX_FILE_BYTES else None
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}; check the path") from error
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path} is not valid JSON ({one_line(error)})") from error
+    if not isinstance(fields, dict):
+        return ""
+    return "pytest-benchmark" if "benchmarks" in fields and "machine_info" in fields else str(fields.get("schema", ""))
+
+
+def _of_tuning(tuning: Tuning, *, source: str) -> Iterator[Sample]:
+    """Yield what a calibration measured: the default on the workloads of the search, both sides of each pair."""
+    evidence = tuning.evidence
+    times: list[tuple[str, Sequence[float]]] = [
+        *zip((f"{name}, default" for name in evidence.search_workloads), evidence.noise_s, strict=False),
+        *((f"{pair.workload}, default", [pair.default_s]) for pair in evidence.pairs),
+        *((f"{pair.workload}, tuned", [pair.tuned_s]) for pair in evidence.pairs),
+    ]
+    for name, walls in times:
+        for wall_s in walls:
+            yield Sample(
+                workload=f"{tuning.method}: {name}",
+                wall_s=wall_s,
+                machine=tuning.machine.key,
+                created=tuning.created,
+                source=source,
+            )
+
+
+def _of_benchmarks(path: Path) -> Iterator[Sample]:
+    fields = json.loads(path.read_text())
+    try:
+        machine = _benchmark_machine(fields["machine_info"])
+        for benchmark in fields["benchmarks"]:
+            if not finite(median_s := float(benchmark["stats"]["median"])):
+                raise InputError(f"{path}: the median of {one_line(benchmark['fullname'])} is no time")
+            yield Sample(
+                workload=str(benchmark["fullname"]),
+                wall_s=median_s,
+                machine=machine,
+                created=str(fields.get("datetime", "")),
+                source=str(path),
+            )
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise InputError(f"{path} is not as pytest-benchmark writes it: {one_line(repr(error))}") from error
+
+
+def _benchmark_machine(info: Mapping[str, Any]) -> str:
+    cpu = info.get("cpu") or {}
+    return (
+        f"{info.get('system', '')} {cpu.get('brand_raw', '')} {cpu.get('count', '')} {info.get('python_version', '')}"
+    )

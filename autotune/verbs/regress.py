@@ -1,0 +1,195 @@
+"""`autotune regress`."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from autotune.errors import InputError
+from autotune.verbs import options
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from autotune.compare import Noise
+    from autotune.history import Trace
+    from autotune.regress import Regression
+    from autotune.samples import Sample
+
+SIDES = 2
+
+
+class _Share(click.ParamType):  # type: ignore[type-arg]
+    """A share, as `5%` or `0.05`."""
+
+    name = "share"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Return the share as a fraction."""
+        if isinstance(value, float):
+            return value
+        try:
+            share = float(str(value).removesuffix("%")) / (100.0 if str(value).endswith("%") else 1.0)
+        except ValueError:
+            share = -1.0
+        if not 0.0 <= share < 1.0:
+            self.fail(f"{value!r} is no share; give one such as 5% or 0.05", param, ctx)
+        return share
+
+
+@click.command()
+@click.argument("sides", nargs=-1, metavar="[BASE] [HEAD]")
+@click.option("--threshold", type=_Share(), default="5%", show_default=True, help="Change that does not matter.")
+@click.option("--confidence", type=_Share(), default="95%", show_default=True, help="Of all verdicts together.")
+@click.option(
+    "--noise", type=_Share(), help="Run-to-run scatter of equal runs. [default: this machine's calibrations']"
+)
+@click.option("--any-machine", is_flag=True, help="Compare times although they are of different machines.")
+@click.option("--history", metavar="DIR", help="Records over time: where did times change? HEAD goes against the last.")
+@click.option("--exec", "execute", is_flag=True, help="Measure BASE and HEAD here, in turn: installations or tunings.")
+@click.option("--workload", "workloads", multiple=True, metavar="INPUT", help="What --exec runs; may be repeated.")
+@click.option("--pairs", type=click.IntRange(2), metavar="N", help="Runs of each side. [default: as many as it takes]")
+@options.expansion_options
+@click.option("--markdown", metavar="FILE", help="Write a table for a pull request.")
+@click.option("--junit", metavar="FILE", help="Write JUnit XML, a case for each workload.")
+@click.option("--picture", metavar="FILE", help="Draw the changes with their intervals (PNG, SVG, PDF).")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def regress(sides: tuple[str, ...], **given: Any) -> None:
+    """Say whether HEAD is slower than BASE, workload by workload.
+
+    BASE and HEAD are files, or folders of files: run records (autotune run --record), tunings, or pytest-benchmark's
+    JSON. Several records of one workload are repeats. With --exec they are things to run on this machine: a Python or
+    a virtual environment that has autotune, a tuning file, `none` (the defaults) or `auto` (what is stored).
+
+    \b
+    autotune regress before/ after/ --markdown changes.md
+    autotune regress --exec .venv-main .venv --workload water6.xyz --program pyscf --method hf --basis '6-31g*'
+    autotune regress --exec none auto --workload input.json
+    autotune regress --history records/ today.json --picture history.svg
+
+    Exit status: 0 nothing is slower, 1 something is slower or an energy changed, 2 bad input, 3 cannot tell.
+    """
+    from autotune import plots, regress_words
+
+    if not given["history"]:
+        _two(sides)
+    for path in filter(None, (given["markdown"], given["junit"], given["picture"])):
+        options.check_target(Path(path))
+    if given["picture"]:
+        plots.check(Path(given["picture"]))
+    traces = _traces(sides, given) if given["history"] else ()
+    found = _judged(sides, traces, given) if sides else None
+    if given["as_json"]:
+        click.echo(json.dumps(_fields(found, traces), indent=1))
+    else:
+        parts = [regress_words.history_table(traces)] if traces else []
+        click.echo("\n\n".join(parts + ([regress_words.table(found)] if found else [])))
+    _write(found, traces, given)
+    raise SystemExit(found.status if found else 0)
+
+
+def _write(found: Regression | None, traces: Sequence[Trace], given: dict[str, Any]) -> None:
+    """Write the files that were asked for."""
+    from autotune import regress_picture, regress_words, store
+
+    if found and given["markdown"]:
+        store.write_text(Path(given["markdown"]), regress_words.markdown(found))
+    if found and given["junit"]:
+        store.write_text(Path(given["junit"]), regress_words.junit(found))
+    if given["picture"] and traces:
+        regress_picture.histories(traces, Path(given["picture"]))
+    elif given["picture"] and found:
+        regress_picture.changes(found, Path(given["picture"]))
+
+
+def _judged(sides: Sequence[str], traces: Sequence[Trace], given: dict[str, Any]) -> Regression:
+    """Return the answer for the sides that were named."""
+    from autotune import regress as judging
+    from autotune import samples
+
+    if given["execute"]:
+        base, head = _measured(sides, given)
+    elif traces:
+        base, head = tuple(sample for trace in traces for sample in trace.level), samples.read(Path(sides[0]))
+    else:
+        base, head = (samples.read(Path(side)) for side in _two(sides))
+    noise = None if given["execute"] else _noise(given["noise"], (*base, *head))
+    return judging.judge(
+        base,
+        head,
+        names=(given["history"], sides[0]) if traces else (sides[0], sides[1]),
+        confidence=given["confidence"],
+        threshold=given["threshold"],
+        noise=noise,
+        paired=given["execute"],
+        any_machine=given["any_machine"],
+    )
+
+
+def _measured(sides: Sequence[str], given: dict[str, Any]) -> tuple[tuple[Sample, ...], tuple[Sample, ...]]:
+    from autotune import duet, inputs, machine, readiness
+
+    base, head = _two(sides)
+    if not given["workloads"]:
+        raise InputError("--exec needs something to run: --workload water6.xyz --program pyscf --method hf ...")
+    expansion, told = options.expansion(given), [part for name in _EXPANSION for part in _option(name, given[name])]
+    workloads = []
+    for source in given["workloads"]:
+        text, name = inputs.read_text(source)
+        is_json = inputs.is_json(text)
+        inputs.many_body_fields(text, name=name, expansion=None if is_json else expansion)
+        workloads.append([str(Path(source).absolute()), *([] if is_json else told)])
+    contenders = duet.contender(base), duet.contender(head)
+    readiness.check(machine.detect(), force=True, say=_say)
+    return duet.measure(contenders, workloads, pairs=given["pairs"], threshold=given["threshold"], say=_say)
+
+
+_EXPANSION = (
+    *("program", "method", "basis", "bsse", "max_nbody", "driver", "keywords"),
+    *("fragments", "charges", "multiplicities"),
+)
+
+
+def _option(name: str, value: object) -> list[str]:
+    return [f"--{name.replace('_', '-')}", str(value)] if value else []
+
+
+def _traces(sides: Sequence[str], given: dict[str, Any]) -> tuple[Trace, ...]:
+    from autotune import history, samples
+
+    if len(sides) > 1 or given["execute"]:
+        raise InputError("--history takes the place of BASE: give HEAD alone, or nothing, and no --exec")
+    return history.traces(samples.read(Path(given["history"])))
+
+
+def _two(sides: Sequence[str]) -> Sequence[str]:
+    """Return BASE and HEAD; InputError where there are not two of them."""
+    if len(sides) != SIDES:
+        raise InputError(f"a comparison needs BASE and HEAD, and {len(sides)} were given; or give --history DIR")
+    return sides
+
+
+def _noise(given: float | None, measured: Sequence[Sample]) -> Noise | None:
+    """Return the scatter of equal runs: as given, or what calibrations of the samples' machine saw."""
+    from autotune.compare import Noise
+    from autotune.samples import known_noise
+
+    if given is not None:
+        return Noise(cv=given, freedom=float("inf")) if given else None
+    machines = {sample.machine for sample in measured}
+    return known_noise(machines.pop()) if len(machines) == 1 else None
+
+
+def _fields(found: Regression | None, traces: Sequence[Trace]) -> dict[str, Any]:
+    answer = dataclasses.asdict(found) if found else {}
+    if traces:
+        answer["history"] = [dataclasses.asdict(trace) for trace in traces]
+    return answer
+
+
+def _say(line: str) -> None:
+    click.echo(line, err=True)

@@ -1,0 +1,274 @@
+"""Ours against everyone else: each workload on autotune, upstream, the older executor's schedule and four engines.
+
+All sides compute the same input with the same harness and keywords. Upstream is `qcengine.compute(input, "qcmanybody")`
+at its defaults. The older executor's schedule and the engines (`fixed_pool.py`) run one core a task, each with its best
+number of workers, found by one run with 2, 3 and 4; where OpenBLAS is too old for the processor they are told which
+kernels to use, as autotune's workers are. Sides take turns in random order. Cold is a whole process; warm is the second
+pass over the input in it, for autotune the second run of a Session.
+
+    python tests/bench/comparison.py --rounds 3 --output results/comparison.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import math
+import os
+import random
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from datetime import UTC, datetime
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import programs
+
+from autotune import blas, compare, machine
+from autotune.inputs import Expansion, from_xyz
+from autotune.versions import library_versions
+
+HERE = Path(__file__).parent
+WARM = """
+import json, sys, time
+import autotune
+fields = json.load(open(sys.argv[1]))
+with autotune.Session(autotune.Options(journal="none", tuning=sys.argv[2])) as session:
+    session.run(fields)
+    started = time.perf_counter()
+    session.run(fields)
+    print(json.dumps([time.perf_counter() - started, session.record.lower_bound_s]))
+"""
+ENGINES = ("concurrent.futures", "loky", "dask", "parsl")
+WORKERS = (2, 3, 4)
+
+
+class Case(NamedTuple):
+    """A workload: a packaged cluster, or its first molecules."""
+
+    program: str
+    method: str
+    basis: str
+    geometry: str
+    max_nbody: int
+    bsse: str = "nocp"
+    keywords: dict[str, Any] = {}  # noqa: RUF012 - never changed
+    atoms: int = 0
+
+
+CASES = {
+    "water8 HF/6-31G* (PySCF)": Case("pyscf", "hf", "6-31g*", "water8", 3),
+    "water6 DF-MP2/cc-pVDZ (PySCF)": Case("pyscf", "mp2", "cc-pvdz", "water6", 3, keywords={"density_fit": True}),
+    "water10 MP2/6-31G (PySCF)": Case("pyscf", "mp2", "6-31g", "water10", 2),
+    "water4 CCSD(T)/6-31G (PySCF)": Case("pyscf", "ccsd(t)", "6-31g", "water4", 3),
+    "water4 B3LYP/6-31G* (PySCF)": Case("pyscf", "b3lyp", "6-31g*", "water4", 2),
+    "methanol_water6 HF/6-31G* (PySCF)": Case("pyscf", "hf", "6-31g*", "methanol_water6", 2),
+    "sodium_chloride_water6 cp HF/STO-3G (PySCF)": Case("pyscf", "hf", "sto-3g", "sodium_chloride_water6", 2, "cp"),
+    "benzene3 HF/6-31G (PySCF)": Case("pyscf", "hf", "6-31g", "benzene3", 2),
+    "ammonia5 vmfc HF/STO-3G (PySCF)": Case("pyscf", "hf", "sto-3g", "ammonia5", 2, "vmfc"),
+    "water5 HF/6-31G* (Psi4)": Case("psi4", "hf", "6-31g*", "water10", 3, keywords={"scf_type": "df"}, atoms=15),
+    "methanol_water6 MP2/6-31G (Psi4)": Case("psi4", "mp2", "6-31g", "methanol_water6", 2),
+    "water5 HF/6-31G* (NWChem)": Case("nwchem", "hf", "6-31g*", "water10", 3, atoms=15),
+    "water10 PM6 (MOPAC)": Case("mopac", "pm6", "", "water10", 3),
+    "water16 GFN2-xTB (tblite)": Case("tblite", "gfn2-xtb", "", "water16", 3),
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--case", action="append", choices=CASES, help="only this one; may be repeated")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--budget", default="2m", help="of each calibration; 0 for none")
+    parser.add_argument("--output", type=Path, help="write the record here, beside the cases that are there already")
+    arguments = parser.parse_args()
+    output = arguments.output
+    rows = json.loads(output.read_text())["cases"] if output and output.exists() else []
+    for name in arguments.case or CASES:
+        row = {"case": name, **measured(CASES[name], rounds=arguments.rounds, budget=arguments.budget)}
+        rows = sorted(
+            [each for each in rows if each["case"] != name] + [row], key=lambda each: list(CASES).index(each["case"])
+        )
+        print(json.dumps({key: row[key] for key in row if key != "samples_s"}), flush=True)
+        if output:
+            write(output, rows)
+    print(json.dumps(means(rows), indent=1))
+
+
+def measured(case: Case, *, rounds: int, budget: str) -> dict[str, Any]:
+    with tempfile.TemporaryDirectory() as folder:
+        environment = {**os.environ, "AUTOTUNE_HOME": str(Path(folder) / "home")}
+        source = Path(folder) / "input.json"
+        source.write_text(json.dumps(fields_of(case)))
+        calibration = calibrated(case, budget, environment)
+        kernels = {} if blas.knows_avx(blas.core()) else {"OPENBLAS_CORETYPE": "Haswell"}
+        if case.program == "pyscf" and machine.vector() in ("avx2", "avx512"):
+            kernels = {"OPENBLAS_CORETYPE": "Haswell"}
+        pools = Pools(source, Path(folder) / "pool.json", environment | kernels)
+        workers = {engine: pools.best(engine) for engine in ("older", *ENGINES)}
+        sides: dict[str, Any] = {"upstream": lambda: upstream(source, folder, environment)}
+        sides["autotune"] = lambda: ours(source, folder, environment, "auto")
+        if calibration["verdict"] == "faster":
+            sides["autotune, default"] = lambda: ours(source, folder, environment, "none")
+        sides["older, 4 workers"] = lambda: pools.run("older", 4)
+        if workers["older"] != 4:
+            sides["older, best"] = lambda: pools.run("older", workers["older"])
+        for engine in ENGINES:
+            sides[engine] = lambda engine=engine: pools.run(engine, workers[engine])
+        samples: dict[str, list[dict[str, float]]] = {side: [] for side in sides}
+        order = random.Random(0)
+        for _ in range(rounds):
+            for side in order.sample(list(sides), len(sides)):
+                samples[side].append(sides[side]())
+            print("  " + ", ".join(f"{side} {found[-1]['cold']:.1f}" for side, found in samples.items()), flush=True)
+    return judged(case, samples, workers) | {"calibration": calibration}
+
+
+class Pools:
+    """The engines on one input."""
+
+    def __init__(self, source: Path, answer: Path, environment: dict[str, str]) -> None:
+        self._source, self._answer, self._environment = source, answer, environment
+
+    def run(self, engine: str, workers: int) -> dict[str, float]:
+        command = [sys.executable, str(HERE / "fixed_pool.py"), str(self._source), str(self._answer), str(workers)]
+        wall_s, output = timed([*command, "--engine", engine, "--passes", "2"], self._environment)
+        first, second = json.loads(output.splitlines()[-1])
+        # What the second pass took was no part of the cold run.
+        return {"cold": wall_s - second, "warm": second, "energy": energy_of(self._answer), "first": first}
+
+    def best(self, engine: str) -> int:
+        return min(WORKERS, key=lambda workers: self.run(engine, workers)["cold"])
+
+
+def ours(source: Path, folder: str, environment: dict[str, str], tuning: str) -> dict[str, float]:
+    answer, record = Path(folder) / "ours.json", Path(folder) / "record.json"
+    command = [sys.executable, "-P", "-m", "autotune", "run", str(source), "-o", str(answer), "--record", str(record)]
+    wall_s, _ = timed([*command, "--quiet", "--journal", "none", "--tuning", tuning], environment)
+    run = json.loads(record.read_text())
+    _, output = timed([sys.executable, "-P", "-c", WARM, str(source), tuning], environment)
+    warm_s, _ = json.loads(output.splitlines()[-1])
+    return {
+        "cold": wall_s,
+        "warm": warm_s,
+        "energy": energy_of(answer),
+        "bound": run["lower_bound_s"],
+        "efficiency": run["efficiency"],
+        "tasks": run["tasks"],
+    }
+
+
+def upstream(source: Path, folder: str, environment: dict[str, str]) -> dict[str, float]:
+    answer = Path(folder) / "upstream.json"
+    wall_s, _ = timed([sys.executable, "-c", programs.UPSTREAM, str(source), str(answer)], environment)
+    return {"cold": wall_s, "energy": energy_of(answer)}
+
+
+def timed(command: list[str], environment: dict[str, str]) -> tuple[float, str]:
+    started = time.perf_counter()
+    done = subprocess.run(command, env=environment, check=False, capture_output=True, text=True)
+    wall_s = time.perf_counter() - started
+    if done.returncode:
+        sys.exit(f"{' '.join(command[:6])} failed:\n{done.stderr[-3000:]}")
+    return wall_s, done.stdout
+
+
+def energy_of(path: Path) -> float:
+    return float(json.loads(path.read_text())["properties"]["return_energy"])
+
+
+def calibrated(case: Case, budget: str, environment: dict[str, str]) -> dict[str, Any]:
+    if budget == "0":
+        return {"verdict": "none", "gain": 1.0}
+    chosen = programs.Case(case.program, case.method, case.basis, case.keywords, case.geometry, 0, 0.0)
+    found = programs.calibrated(chosen, "standard", environment, budget=budget)
+    return {key: found[key] for key in ("verdict", "parameters", "gain_when_confirmed", "calibration_s")}
+
+
+def fields_of(case: Case) -> dict[str, Any]:
+    text = (files("autotune.studies") / "workloads" / f"{case.geometry}.xyz").read_text()
+    if case.atoms:
+        text = "\n".join([str(case.atoms), "", *text.splitlines()[2 : 2 + case.atoms]]) + "\n"
+    expansion = Expansion(
+        program=case.program,
+        method=case.method,
+        basis=case.basis,
+        keywords=case.keywords,
+        bsse=(case.bsse,),
+        max_nbody=case.max_nbody,
+    )
+    return from_xyz(text, name=case.geometry, expansion=expansion)
+
+
+def judged(case: Case, samples: dict[str, list[dict[str, float]]], workers: dict[str, int]) -> dict[str, Any]:
+    def walls(side: str, kind: str) -> list[float]:
+        return [sample[kind] for sample in samples[side]]
+
+    def against(side: str, kind: str) -> dict[str, Any]:
+        found = compare.paired(walls(side, kind), walls("autotune", kind))
+        return {"speedup": round(found.speedup, 3), "interval": [round(found.low, 3), round(found.high, 3)]}
+
+    others = [side for side in samples if side != "autotune"]
+    engine = min(ENGINES, key=lambda name: mean(walls(name, "cold")))
+    warm = min(ENGINES, key=lambda name: mean(walls(name, "warm")))
+    energies = [sample["energy"] for found in samples.values() for sample in found]
+    return {
+        "program": case.program,
+        "tasks": samples["autotune"][0]["tasks"],
+        "best_workers": workers,
+        "mean_s": {side: round(mean(walls(side, "cold")), 3) for side in samples},
+        "warm_s": {side: round(mean(walls(side, "warm")), 3) for side in samples if "warm" in samples[side][0]},
+        "bound_s": round(mean(walls("autotune", "bound")), 3),
+        "efficiency": round(statistics.fmean(walls("autotune", "efficiency")), 3),
+        "against": {side: against(side, "cold") for side in others},
+        "best_engine": engine,
+        "best_engine_warm": warm,
+        "against_warm": {side: against(side, "warm") for side in others if "warm" in samples[side][0]},
+        "energies_differ_by": max(energies) - min(energies),
+        "samples_s": samples,
+    }
+
+
+def means(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the geometric means over the whole table."""
+
+    def over(speedups: list[float]) -> float | None:
+        return round(mean(speedups), 3) if speedups else None
+
+    def older(row: dict[str, Any]) -> float:
+        return row["against"].get("older, best", row["against"]["older, 4 workers"])["speedup"]
+
+    return {
+        "against_upstream": over([row["against"]["upstream"]["speedup"] for row in rows]),
+        "against_upstream_pyscf": over([r["against"]["upstream"]["speedup"] for r in rows if r["program"] == "pyscf"]),
+        "against_older_best": over([older(row) for row in rows]),
+        "against_best_engine_cold": over([row["against"][row["best_engine"]]["speedup"] for row in rows]),
+        "against_best_engine_warm": over([row["against_warm"][row["best_engine_warm"]]["speedup"] for row in rows]),
+    }
+
+
+def mean(values: list[float]) -> float:
+    return math.exp(statistics.fmean(map(math.log, values)))
+
+
+def write(path: Path, rows: list[dict[str, Any]]) -> None:
+    record = {
+        "schema": "autotune.benchmark/1",
+        "what": "autotune against upstream, the older executor's schedule and four engines; in turn, cold and warm",
+        "command": "python tests/bench/comparison.py " + " ".join(sys.argv[1:]),
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "machine": dataclasses.asdict(machine.detect()),
+        "load_before": os.getloadavg(),
+        "versions": library_versions(),
+        "geometric_means": means(rows),
+        "cases": rows,
+    }
+    path.write_text(json.dumps(record, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,72 @@
+"""pytest-benchmark's view of our own layers: what a decision, a plan, a look-up, a task and an import cost.
+
+    pytest tests/bench/test_speed.py --benchmark-save=NAME
+    autotune regress .benchmarks/*/0001_before.json .benchmarks/*/0002_after.json
+
+Not part of `make test`: times belong to a quiet machine. `make speed` runs it.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from importlib.resources import files
+
+import pytest
+
+from autotune import machine, planning, tunings, workload
+from autotune.api import Session
+from autotune.inputs import Expansion, from_xyz
+from autotune.manager import Manager
+from autotune.options import Options
+from autotune.simulate import simulate
+
+pytestmark = pytest.mark.bench
+
+
+def expansion(name, max_nbody, *, program="faulty", method="nothing"):
+    text = (files("autotune.studies") / "workloads" / f"{name}.xyz").read_text()
+    return from_xyz(text, name=name, expansion=Expansion(program=program, method=method, max_nbody=max_nbody))
+
+
+@pytest.fixture(scope="module")
+def water16():
+    return workload.load(expansion("water16", 3))
+
+
+def test_planning_of_696_tasks(benchmark):
+    fields = expansion("water16", 3)
+    assert len(benchmark(workload.load, fields).tasks) == 696
+
+
+def test_scheduling_of_696_tasks(benchmark, water16):
+    here, manager = machine.detect(), Manager()
+    plan = planning.make(water16, machine=here, manager=manager, options=Options(tuning="none"))
+    estimates = {t.number: planning.estimate(t, costs=plan.costs, manager=manager, machine=here) for t in water16.tasks}
+    run = benchmark(
+        simulate, water16.tasks, estimates, policy=plan.policy, machine=here, memory_budget_gib=plan.budget_gib
+    )
+    assert len(run.records) == 696
+
+
+def test_looking_up_a_tuning(benchmark):
+    methods = workload.methods_of(expansion("water2", 1, program="pyscf", method="hf"))
+    benchmark(tunings.find, machine.detect(), methods, smallest_functions=7, largest_functions=30)
+
+
+def test_running_136_tasks_that_do_nothing(benchmark):
+    fields = expansion("water16", 2)
+    with Session(Options(journal="none")) as session:
+        session.run(fields)
+        benchmark.pedantic(session.run, args=(fields,), rounds=10)
+
+
+@pytest.mark.parametrize("code", ["import autotune", "import autotune.api", "from autotune.cli import cli"])
+def test_importing(benchmark, code):
+    benchmark.pedantic(subprocess.run, args=([sys.executable, "-c", code],), kwargs={"check": True}, rounds=10)
+
+
+def test_assembling_696_energies(benchmark, water16):
+    values = {task.key: {"energy": -76.0 * len(task.real)} for task in water16.tasks}
+    result = benchmark(water16.assemble, values, {})
+    assert result.properties.return_energy == pytest.approx(-76.0 * 16)

@@ -1,0 +1,163 @@
+"""`autotune regress --exec`: two installations or tunings in turn on this machine; and the command's outputs."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import subprocess
+import sys
+import xml.etree.ElementTree as ET
+
+import pytest
+
+from autotune import duet
+from autotune.errors import InputError
+
+SLOWER_S = 6.0
+
+
+def call(*arguments, cwd=None, **environment):
+    done = subprocess.run(
+        [sys.executable, "-m", "autotune", "regress", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=280,
+        check=False,
+        cwd=cwd,
+        env={**os.environ, **environment},
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+@pytest.fixture
+def workload(tmp_path, faulty):
+    path = tmp_path / "two.json"
+    path.write_text(json.dumps(faulty("water2", max_nbody=1)))
+    return path
+
+
+@pytest.fixture
+def slow_python(tmp_path):
+    """Return a Python whose autotune takes six seconds longer for each run."""
+    path = tmp_path / "slow-python"
+    path.write_text(f'#!/bin/sh\ncase "$*" in *" run "*) sleep {SLOWER_S};; esac\nexec {sys.executable} "$@"\n')
+    path.chmod(path.stat().st_mode | stat.S_IXUSR)
+    return path
+
+
+def test_six_seconds_more_are_found_between_two_installations_and_written_everywhere(tmp_path, workload, slow_python):
+    files = {name: tmp_path / f"out.{name}" for name in ("md", "xml", "svg")}
+    status, output, errors = call(
+        "--exec", sys.executable, slow_python, "--workload", workload, "--pairs", 4,
+        "--markdown", files["md"], "--junit", files["xml"], "--picture", files["svg"],
+    )  # fmt: skip
+    assert status == 1, errors
+    assert output.startswith("REGRESSION: of 1 workload, 1 slower")
+    assert len([line for line in errors.splitlines() if line.startswith("pair ")]) == 4
+    assert "**slower**" in files["md"].read_text()
+    assert ET.fromstring(files["xml"].read_text().partition("\n")[2]).get("failures") == "1"
+    assert "<svg" in files["svg"].read_text()
+
+
+def test_a_side_against_itself_is_not_slower(workload):
+    status, output, _ = call("--exec", "none", "none", "--workload", workload, "--pairs", 3, "--json")
+    found = json.loads(output)
+    assert status in (0, 3)
+    assert found["rows"][0]["verdict"] in ("same", "cannot tell")
+    assert found["rows"][0]["energy_change_hartree"] == 0.0
+    assert found["paired"]
+
+
+def test_the_number_of_pairs_follows_from_the_scatter_of_the_first_ones_whoever_they_favour():
+    def samples(times):
+        return [duet.Sample(workload="w", wall_s=t, machine="here", created="", source="") for t in times]
+
+    steady = [10.0, 10.01, 9.99, 10.0, 10.02]
+    wild = [10.0, 14.0, 8.0, 12.0, 9.0]
+    assert duet._pairs_wanted(samples(steady), samples(steady[::-1]), 0.05) == duet.PILOT_PAIRS
+    assert duet._pairs_wanted(samples(steady), samples(wild), 0.05) == duet.MOST_PAIRS
+    doubled = [2 * t for t in wild]
+    assert duet._pairs_wanted(samples(steady), samples(doubled), 0.3) == duet._pairs_wanted(
+        samples(steady), samples(wild), 0.3
+    )
+
+
+def test_both_sides_run_once_before_anything_counts_and_then_in_turn(monkeypatch):
+    ran = []
+
+    def run(side, workload):
+        ran.append((side.name, workload[0]))
+        return duet.Sample(workload=workload[0], wall_s=1.0 + len(ran) / 1e4, machine="", created="", source="")
+
+    monkeypatch.setattr(duet, "_run", run)
+    sides = duet.Contender(name="a", python="p"), duet.Contender(name="b", python="p")
+    base, head = duet.measure(sides, [["x"], ["y"]], pairs=3)
+    assert ran[:4] == [("a", "x"), ("b", "x"), ("a", "y"), ("b", "y")]
+    assert (len(base), len(head)) == (6, 6)
+    for first, second in zip(ran[4::2], ran[5::2], strict=True):
+        assert {first[0], second[0]} == {"a", "b"}
+        assert first[1] == second[1]
+    assert [{name for _, name in ran[4 + 4 * n : 8 + 4 * n]} for n in range(3)] == [{"x", "y"}] * 3
+
+
+def test_a_virtual_environment_is_a_side(tmp_path):
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "python").symlink_to(sys.executable)
+    with pytest.raises(InputError, match="has no autotune"):
+        # A link outside of any environment is the plain Python, which has nothing installed.
+        duet.contender(str(tmp_path))
+    assert duet.contender(sys.executable).python == sys.executable
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda folder: folder / "none", "is neither a tuning file, a Python, a virtual environment"),
+        (lambda folder: folder, "is no virtual environment: it has no bin/python"),
+        (lambda folder: (folder / "t.json", (folder / "t.json").write_text("{}"))[0], "has schema"),
+        (lambda folder: (folder / "data", (folder / "data").write_text("x"))[0], "is not a program that may be run"),
+    ],
+)
+def test_what_is_no_side_is_refused_in_one_line(tmp_path, make, words):
+    with pytest.raises(InputError, match=words):
+        duet.contender(str(make(tmp_path)))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ((), "a comparison needs BASE and HEAD, and 0 were given"),
+        (("one.json",), "a comparison needs BASE and HEAD, and 1 were given"),
+        (("none.json", "none.json"), "none.json cannot be read"),
+        (("--exec", "none", "none"), "--exec needs something to run"),
+        (("--exec", "none", "none", "--workload", "none.xyz"), "none.xyz cannot be read"),
+        (("--history", ".", "a", "b"), "--history takes the place of BASE"),
+        (("--history", "."), ". has no run record"),
+        (("--threshold", "much", "a", "b"), "'much' is no share; give one such as 5% or 0.05"),
+        (("--markdown", "no/such/place.md", "a", "b"), "there is no folder"),
+    ],
+)
+def test_bad_arguments_get_one_line_and_status_2(tmp_path, arguments, words):
+    status, output, errors = call(*arguments, cwd=tmp_path)
+    assert (status, output) == (2, "")
+    assert words in errors
+    assert not list(tmp_path.iterdir())
+
+
+def test_records_before_and_after_are_compared_with_the_history_and_without(tmp_path, workload):
+    before, after = tmp_path / "before", tmp_path / "after"
+    for folder, count in ((before, 4), (after, 3)):
+        folder.mkdir()
+        for number in range(count):
+            command = [sys.executable, "-m", "autotune", "run", str(workload), "--quiet", "--journal", "none"]
+            record = folder / f"{number}.json"
+            subprocess.run([*command, "-o", str(tmp_path / "o"), "--record", str(record)], check=True, timeout=120)
+    status, output, _ = call(before, after, "--json")
+    (row,) = json.loads(output)["rows"]
+    assert status in (0, 1, 3)
+    assert (row["base_runs"], row["head_runs"]) == (4, 3)
+    assert row["energy_change_hartree"] == 0.0
+    _, output, _ = call(after, "--history", before, "--picture", tmp_path / "h.png")
+    assert "4 records, now at" in output
+    assert (tmp_path / "h.png").stat().st_size > 5000
