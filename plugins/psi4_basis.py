@@ -2,8 +2,10 @@
 
 Psi4 writes each molecule out, reads it into a second kind of molecule, searches, reads and parses the basis set's file
 for every atom and every purpose, in Python, and hands the shells to C++. Only the shells' centres depend on the
-geometry, and C++ takes those from the molecule itself. So the shells are remembered for each composition, and the files
-for each element; results are the same to the last bit (a test compares with fresh processes).
+geometry, and C++ takes those from the molecule itself. So the shells are remembered for each composition, those of the
+atoms by themselves (for the guess) for each kind of atom, and the files for each element. That Psi4 compares each
+molecule that it writes out with itself is left out. Results are the same to the last bit (a test compares with fresh
+processes).
 
 Rules: runs in Psi4's environment, see `psi4_server`. What is not known to be safe goes Psi4's own way.
 """
@@ -26,6 +28,7 @@ def remember(psi4: Any) -> None:
 
         _remember_files(qcdb.libmintsbasissetparser.Gaussian94BasisSetParser)
         _remember_shells(psi4.core, qcdb)
+        qcdb.molecule.compare_molrecs = lambda *_, **__: True  # with a library that takes longer to load than a water
     except (ImportError, AttributeError):
         return
 
@@ -33,7 +36,13 @@ def remember(psi4: Any) -> None:
 def _remember_shells(core: Any, qcdb: Any) -> None:
     """Let `core.BasisSet.build` look up what Psi4 built for the same atoms, whatever their places."""
     build_anew = core.BasisSet.build
-    known: dict[Composition, Any] = {}
+    known: dict[Any, Any] = {}
+
+    def anew(mol: Any, key: str, name: str, fitrole: str, other: Any, *, return_atomlist: bool) -> Any:
+        return qcdb.BasisSet.pyconstruct(
+            mol.to_dict(), key, name, fitrole, other, return_dict=True, return_atomlist=return_atomlist
+        )[1]
+
     targets = qcdb.libmintsbasisset.basishorde
 
     def build(
@@ -55,20 +64,22 @@ def _remember_shells(core: Any, qcdb: Any) -> None:
         if not (simple and mol.units() == "Bohr" and mol.com_fixed() and mol.orientation_fixed()):
             return build_anew(mol, key, target, fitrole, other, puream, return_atomlist, quiet)
         mol.update_geometry()
-        composition = (key, name, fitrole, other, return_atomlist, _atoms(mol))
-        if composition not in known:
-            _, described = qcdb.BasisSet.pyconstruct(
-                mol.to_dict(), key, name, fitrole, other, return_dict=True, return_atomlist=return_atomlist
-            )
-            known[composition] = described
-        described = known[composition]
+        atoms = _atoms(mol)
+        wanted = (key, name, fitrole, other)
         if return_atomlist:
-            return [
-                core.BasisSet.construct_from_pydict(
-                    core.Molecule.from_dict(_moved(atom["molecule"], mol, i)), atom, puream
-                )
-                for i, atom in enumerate(described)
+            if any((wanted, atom) not in known for atom in atoms):
+                found = anew(mol, *wanted, return_atomlist=True)
+                known.update(((wanted, atom), found[i]) for i, atom in enumerate(atoms))
+            alone = [
+                dict(known[wanted, atom], molecule=_moved(known[wanted, atom], mol, i)) for i, atom in enumerate(atoms)
             ]
+            return [
+                core.BasisSet.construct_from_pydict(core.Molecule.from_dict(one["molecule"]), one, puream)
+                for one in alone
+            ]
+        if (wanted, atoms) not in known:
+            known[wanted, atoms] = anew(mol, *wanted, return_atomlist=False)
+        described = known[wanted, atoms]
         described = dict(described, name=described["name"].split("/")[-1].replace(".gbs", ""))
         if not quiet:
             core.print_out(described["message"])
@@ -82,14 +93,15 @@ def _remember_shells(core: Any, qcdb: Any) -> None:
 
 
 def _atoms(mol: Any) -> Composition:
+    """Return the kind of each atom; a ghost's charge is 0."""
     return tuple((mol.symbol(i), mol.label(i), mol.Z(i), mol.mass(i)) for i in range(mol.natom()))
 
 
-def _moved(one_atom: dict[str, Any], mol: Any, atom: int) -> dict[str, Any]:
-    """Return a molecule of one atom at the place of an atom of another molecule."""
-    place = one_atom["geom"].copy()
+def _moved(one: dict[str, Any], mol: Any, atom: int) -> dict[str, Any]:
+    """Return the molecule that an atom by itself is, at the place of an atom of another molecule."""
+    place = one["molecule"]["geom"].copy()
     place[:] = (mol.x(atom), mol.y(atom), mol.z(atom))
-    return dict(one_atom, geom=place)
+    return dict(one["molecule"], geom=place)
 
 
 def _remember_files(parser: Any) -> None:
