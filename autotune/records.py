@@ -226,7 +226,7 @@ class RunRecord:
         created: UTC time of its end, ISO 8601.
         workload: What was computed, in a few words.
         content: Digest of all tasks; equal only for the same work, whatever its name, program version and schedule.
-        energy_hartree: The total energy that came out; None where there is none, as after a failure.
+        energy_hartree: What came out: the interaction energy, or the total where the input asks for it; None without.
         wall_s: From the call to the result.
         tasks: Distinct tasks of the input.
         recalled: Tasks that were not computed, because the journal of an earlier run had them.

@@ -153,7 +153,7 @@ def _facts(run: RunRecord) -> list[tuple[str, str]]:
     energy = "none" if run.energy_hartree is None else f"{run.energy_hartree:.10f} Eh"
     return [
         ("Computed", told(run.workload)),
-        ("Energy", energy),
+        ("Many-body energy", energy),
         ("Tasks", listed(filter(None, tasks))),
         ("Ended", told(run.created)),
         ("Machine", f"{told(here.cpu_model)}, {count(here.cores, 'core')}, {gib(here.memory_gib)}"),
