@@ -340,6 +340,20 @@ def test_the_table_of_programs_in_the_docs_is_the_record_in_results():
         assert line in document, line
 
 
+def test_what_the_docs_say_of_upstreams_own_suite_is_the_record_in_results():
+    record, document = record_of("upstream_suite"), (ROOT / "docs" / "accuracy.md").read_text()
+    for words in (
+        f"{record['passed']} pass",
+        f"{record['skipped']} are skipped",
+        f"{record['failed']} fail",
+        f"{record['passed_and_routed']} of those that pass",
+        f"{record['tasks']:,} tasks",
+    ):
+        assert words in document, words
+    # Psi4 1.3.2 ignores embedding charges, so they are refused.
+    assert all("ignores external potentials" in words for words in record["failures"].values())
+
+
 def test_the_regrets_in_the_docs_are_the_record_in_results():
     record, document = record_of("regret"), (ROOT / "docs" / "calibration.md").read_text()
     for row in record["workloads"]:
