@@ -219,8 +219,12 @@ class Session:
         return execution
 
     def _load(self, programs: Sequence[str], methods: tuple[Method, ...]) -> None:
-        guess = planning.guess(methods, machine=self.machine, manager=self._manager, options=self._options)
-        self._open_pool(programs, guess)
+        # Programs load while stored tunings are read; a tuning that wants another environment has them load again.
+        for look_up in (False, True) if self._pool is None else (True,):
+            policy = planning.guess(
+                methods, machine=self.machine, manager=self._manager, options=self._options, look_up=look_up
+            )
+            self._open_pool(programs, policy)
 
     def _close_pool(self) -> None:
         if self._pool is not None:

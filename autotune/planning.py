@@ -112,9 +112,14 @@ def fixed(plan: Policy, *, costs: Costs, budget_gib: float) -> Plan:
     )
 
 
-def guess(methods: tuple[Method, ...], *, machine: Machine, manager: Manager, options: Options) -> Policy:
-    """Return the policy before the workload is planned; enough to know the workers' environment."""
-    found = _find(machine, methods, options, tasks=()) if methods else tunings.NOTHING
+def guess(
+    methods: tuple[Method, ...], *, machine: Machine, manager: Manager, options: Options, look_up: bool = True
+) -> Policy:
+    """Return the policy before the workload is planned; enough to know the workers' environment.
+
+    Without `look_up` no stored tuning is read, which takes a tenth of a second.
+    """
+    found = _find(machine, methods, options, tasks=()) if methods and look_up else tunings.NOTHING
     context = Context(machine=machine, methods=methods, tasks=0)
     return _compose(found, context, manager=manager, options=options).policy(machine)
 
