@@ -1,7 +1,7 @@
 """The command line: verbs are in `verbs/`, one file each; errors become one line and an exit code in `main`.
 
-Rules: results go to standard output or to files, everything else to standard error. Exits: 0 done, 1 a task failed,
-2 bad input or usage, 130 interrupted.
+Rules: results go to standard output or to files, everything else to standard error. Exits: 0 done, 1 a task failed or
+something became slower, 2 bad input or usage, 3 cannot tell, 130 interrupted.
 """
 
 from __future__ import annotations

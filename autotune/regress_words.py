@@ -12,6 +12,7 @@ from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
 from autotune.history import Trace
 from autotune.regress import Regression, Row
+from autotune.report_text import seconds
 
 MARKS = {"faster": "+", "same": "=", "slower": "!", "cannot tell": "?", "missing": "?", "new": " "}
 _HEADLINES = {
@@ -87,12 +88,6 @@ def history_table(traces: Sequence[Trace]) -> str:
         if not trace.changes:
             lines.append("  no change of its level")
     return "\n".join(lines)
-
-
-def seconds(value: float) -> str:
-    """Return a time with three digits and its unit."""
-    unit, size = next(((u, s) for u, s in (("s", 1.0), ("ms", 1e-3)) if value >= s), ("µs", 1e-6))
-    return f"{value / size:.3g} {unit}" if value < 1000.0 else f"{value:.0f} s"  # noqa: PLR2004 - no 1e+03 s
 
 
 # --- parts ------------------------------------------------------------------------------------------------------------
