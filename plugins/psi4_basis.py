@@ -27,25 +27,23 @@ def remember(psi4: Any) -> None:
         from psi4.driver import qcdb
 
         _remember_files(qcdb.libmintsbasissetparser.Gaussian94BasisSetParser)
-        _remember_shells(psi4.core, qcdb)
+        psi4.core.BasisSet.build = staticmethod(_Shells(psi4.core, qcdb).build)
         qcdb.molecule.compare_molrecs = lambda *_, **__: True  # with a library that takes longer to load than a water
     except (ImportError, AttributeError):
         return
 
 
-def _remember_shells(core: Any, qcdb: Any) -> None:
-    """Let `core.BasisSet.build` look up what Psi4 built for the same atoms, whatever their places."""
-    build_anew = core.BasisSet.build
-    known: dict[Any, Any] = {}
+class _Shells:
+    """Builds basis sets as `core.BasisSet.build` does, but looks up what Psi4 described for the same atoms before."""
 
-    def anew(mol: Any, key: str, name: str, fitrole: str, other: Any, *, return_atomlist: bool) -> Any:
-        return qcdb.BasisSet.pyconstruct(
-            mol.to_dict(), key, name, fitrole, other, return_dict=True, return_atomlist=return_atomlist
-        )[1]
-
-    targets = qcdb.libmintsbasisset.basishorde
+    def __init__(self, core: Any, qcdb: Any) -> None:
+        self._core, self._qcdb = core, qcdb
+        self._build_anew = core.BasisSet.build
+        self._together: dict[Composition, Any] = {}
+        self._alone: dict[Composition, Any] = {}
 
     def build(
+        self,
         mol: Any,
         key: str | None = None,
         target: Any = None,
@@ -55,41 +53,64 @@ def _remember_shells(core: Any, qcdb: Any) -> None:
         return_atomlist: bool = False,  # noqa: FBT001, FBT002 - Psi4's signature
         quiet: bool = False,  # noqa: FBT001, FBT002
     ) -> Any:
+        """Return a basis set of a molecule, or one of each atom by itself."""
         if key is None or key == "ORBITAL":
             key = "BASIS"
-        name = target or core.get_global_option(key)
-        # Basis sets of an input file are functions of the molecule. A molecule that Psi4 moves or that is not in bohr
-        # would have atoms of its own at other places.
-        simple = isinstance(name, str) and name not in targets and (other is None or isinstance(other, str))
-        if not (simple and mol.units() == "Bohr" and mol.com_fixed() and mol.orientation_fixed()):
-            return build_anew(mol, key, target, fitrole, other, puream, return_atomlist, quiet)
+        name = target or self._core.get_global_option(key)
         mol.update_geometry()
-        atoms = _atoms(mol)
+        if not (self._is_named(name) and (other is None or isinstance(other, str)) and _stays(mol)):
+            return self._build_anew(mol, key, target, fitrole, other, puream, return_atomlist, quiet)
         wanted = (key, name, fitrole, other)
-        if return_atomlist:
-            if any((wanted, atom) not in known for atom in atoms):
-                found = anew(mol, *wanted, return_atomlist=True)
-                known.update(((wanted, atom), found[i]) for i, atom in enumerate(atoms))
-            alone = [
-                dict(known[wanted, atom], molecule=_moved(known[wanted, atom], mol, i)) for i, atom in enumerate(atoms)
-            ]
-            return [
-                core.BasisSet.construct_from_pydict(core.Molecule.from_dict(one["molecule"]), one, puream)
-                for one in alone
-            ]
-        if (wanted, atoms) not in known:
-            known[wanted, atoms] = anew(mol, *wanted, return_atomlist=False)
-        described = known[wanted, atoms]
-        described = dict(described, name=described["name"].split("/")[-1].replace(".gbs", ""))
-        if not quiet:
-            core.print_out(described["message"])
-            if "ECP" in described["message"]:
-                core.print_out(
-                    "    !!!  WARNING: ECP capability is in beta. Please check occupations closely.  !!!\n\n"
-                )
-        return core.BasisSet.construct_from_pydict(mol, described, puream)
+        build = self._core.BasisSet.construct_from_pydict
+        if not return_atomlist:
+            described = self._described(mol, wanted)
+            if not quiet:
+                self._print(described["message"])
+            return build(mol, described, puream)
+        if mol.point_group().symbol() != "c1":
+            # Psi4 makes a symmetry exact anew for atoms by themselves, which moves them by a last bit.
+            return self._build_anew(mol, key, target, fitrole, other, puream, return_atomlist, quiet)
+        return [
+            build(self._core.Molecule.from_dict(_moved(one, mol, i)), one, puream)
+            for i, one in enumerate(self._described_alone(mol, wanted))
+        ]
 
-    core.BasisSet.build = staticmethod(build)
+    def _is_named(self, target: Any) -> bool:
+        """Return whether a basis set is a name, not a function of the molecule as those of input files are."""
+        return isinstance(target, str) and target not in self._qcdb.libmintsbasisset.basishorde
+
+    def _described(self, mol: Any, wanted: Composition) -> Any:
+        composition = (wanted, _atoms(mol))
+        if composition not in self._together:
+            described = self._anew(mol, wanted, return_atomlist=False)
+            described["name"] = described["name"].split("/")[-1].replace(".gbs", "")
+            self._together[composition] = described
+        return self._together[composition]
+
+    def _described_alone(self, mol: Any, wanted: Composition) -> Any:
+        kinds = [(wanted, atom) for atom in _atoms(mol)]
+        if not all(kind in self._alone for kind in kinds):
+            found = self._anew(mol, wanted, return_atomlist=True)
+            if any("ecp_shell_map" in one for one in found):
+                return found  # with the core potentials of the whole molecule
+            self._alone.update(zip(kinds, found))  # noqa: B905 - Python 3.7
+        return [self._alone[kind] for kind in kinds]
+
+    def _anew(self, mol: Any, wanted: Composition, *, return_atomlist: bool) -> Any:
+        construct = self._qcdb.BasisSet.pyconstruct
+        return construct(mol.to_dict(), *wanted, return_dict=True, return_atomlist=return_atomlist)[1]
+
+    def _print(self, message: str) -> None:
+        self._core.print_out(message)
+        if "ECP" in message:
+            self._core.print_out(
+                "    !!!  WARNING: ECP capability is in beta. Please check occupations closely.  !!!\n\n"
+            )
+
+
+def _stays(mol: Any) -> bool:
+    """Return whether Psi4 takes a molecule's coordinates as they are: it is neither moved nor converted."""
+    return bool(mol.units() == "Bohr" and mol.com_fixed() and mol.orientation_fixed())
 
 
 def _atoms(mol: Any) -> Composition:

@@ -39,6 +39,8 @@ DIMER = (
 )
 SALT = (("Na", 0.0, 0.0, 0.0), ("Cl", 2.6, 0.0, 0.3), *(((s, x - 2.4, y, z)) for s, x, y, z in DIMER[:3]))
 SALT_FRAGMENTS = json.dumps({"fragments": [1, 1, 3], "charges": [1, -1, 0]})
+SQUARE = (*(("H", 0.37, y, 2.0) for y in (0.1, 2.1)), *(("H", -0.37, y, 2.0) for y in (0.1, 2.1)))
+IODIDE = (("I", 0.2, 0.5, 3.4), *DIMER[:3])
 RADICAL = (("O", 0.0, 0.3, 2.6), ("H", 0.2, 0.1, 3.55), *DIMER[3:])
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 LEAST_MEMORY_BYTES = 262144000
@@ -164,6 +166,8 @@ EXPANSIONS = {
     "gradients": (DIMER, {"method": "hf", "basis": "sto-3g", "driver": "gradient"}),
     "a Hessian": (DIMER, {"method": "hf", "basis": "sto-3g", "driver": "hessian", "max_nbody": 1}),
     "ions": (SALT, {"method": "hf", "basis": "6-31g", "comment": SALT_FRAGMENTS, "max_nbody": 2}),
+    "symmetry": (SQUARE, {"method": "hf", "basis": "cc-pvdz", "fragments": "1,3;2,4"}),
+    "core potentials": (IODIDE, {"method": "hf", "basis": "def2-svp", "charges": "1:-1", "fragments": "1;2-4"}),
     "a radical": (RADICAL, {"method": "hf", "basis": "6-31g", "multiplicities": "1:2"}),
 }
 
