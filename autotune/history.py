@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import itertools
-import math
-import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from autotune.changes import change_points
-from autotune.samples import Sample, grouped
+from autotune.samples import Sample, grouped, mean_s
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +59,7 @@ def traces(samples: Sequence[Sample]) -> tuple[Trace, ...]:
         alike = [s for s in of_name if s.machine == last.machine and s.content == last.content]
         points = change_points([sample.wall_s for sample in alike])
         borders = [0, *points, len(alike)]
-        means = [_mean(alike[start:end]) for start, end in itertools.pairwise(borders)]
+        means = [mean_s(alike[start:end]) for start, end in itertools.pairwise(borders)]
         changes = tuple(
             Change(
                 position=point, created=alike[point].created, source=alike[point].source, change=after / before - 1.0
@@ -72,7 +70,3 @@ def traces(samples: Sequence[Sample]) -> tuple[Trace, ...]:
             Trace(workload=name, samples=tuple(alike), changes=changes, level_from=borders[-2], level_s=means[-1])
         )
     return tuple(found)
-
-
-def _mean(samples: Sequence[Sample]) -> float:
-    return math.exp(statistics.fmean(math.log(sample.wall_s) for sample in samples))

@@ -11,13 +11,12 @@ Rules:
 from __future__ import annotations
 
 import math
-import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
 from autotune import compare
-from autotune.samples import Sample, grouped
+from autotune.samples import Sample, grouped, mean_s
 
 Verdict: TypeAlias = Literal["faster", "same", "slower", "cannot tell", "new", "missing"]
 
@@ -97,7 +96,7 @@ def judge(
     names: tuple[str, str] = ("BASE", "HEAD"),
     confidence: float = 0.95,
     threshold: float = 0.05,
-    noise: Mapping[str, compare.Noise] | compare.Noise | None = None,
+    noise: compare.Noise | None = None,
     paired: bool = False,
     any_machine: bool = False,
 ) -> Regression:
@@ -109,7 +108,7 @@ def judge(
         names: Of the sides.
         confidence: Of all verdicts together.
         threshold: Relative change that does not matter.
-        noise: From runs of equal work: by workload, or for all; leave it out where there are enough repeats.
+        noise: How much equal runs differ, from runs made to learn it.
         paired: Samples of one workload were measured in turn, in this order.
         any_machine: Compare times although the machines differ.
 
@@ -126,7 +125,7 @@ def judge(
             confidence=confidence,
             threshold=threshold,
             family=max(len(both) - len(apart), 1),
-            noise=noise.get(name) if isinstance(noise, Mapping) else noise,
+            noise=noise,
             paired=paired,
         )
         for name in both
@@ -153,7 +152,7 @@ def judge(
         rows=tuple(rows),
         confidence=confidence,
         threshold=threshold,
-        noise=noise.cv if isinstance(noise, compare.Noise) else None,
+        noise=noise.cv if noise else None,
         paired=paired,
         verdict=verdict,
         status=STATUS[verdict],
@@ -201,8 +200,8 @@ def _row(
     row = Row(
         workload=name,
         verdict="cannot tell",
-        base_s=_mean(base),
-        head_s=_mean(head),
+        base_s=mean_s(base),
+        head_s=mean_s(head),
         base_runs=len(base),
         head_runs=len(head),
         energy_change_hartree=energy_change,
@@ -245,8 +244,8 @@ def _overall(rows: Sequence[Row]) -> str:
 
 def _single(name: str, samples: Sequence[Sample], verdict: Literal["new", "missing"]) -> Row:
     if verdict == "new":
-        return Row(workload=name, verdict=verdict, head_s=_mean(samples), head_runs=len(samples), note="not in BASE")
-    return Row(workload=name, verdict=verdict, base_s=_mean(samples), base_runs=len(samples), note="not in HEAD")
+        return Row(workload=name, verdict=verdict, head_s=mean_s(samples), head_runs=len(samples), note="not in BASE")
+    return Row(workload=name, verdict=verdict, base_s=mean_s(samples), base_runs=len(samples), note="not in HEAD")
 
 
 def _apart(base: Sequence[Sample], head: Sequence[Sample]) -> str:
@@ -267,7 +266,3 @@ def _energy_change(base: Sequence[Sample], head: Sequence[Sample]) -> float | No
 
 def _content(samples: Sequence[Sample]) -> str:
     return ",".join(sorted({sample.content for sample in samples}))
-
-
-def _mean(samples: Sequence[Sample]) -> float:
-    return math.exp(statistics.fmean(math.log(sample.wall_s) for sample in samples))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+import statistics
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,6 +92,11 @@ def known_noise(machine: str) -> Noise | None:
     return Noise(cv=math.sqrt(sum(cv**2 * f for cv, f in seen) / freedom), freedom=freedom) if seen else None
 
 
+def mean_s(samples: Sequence[Sample]) -> float:
+    """Return the geometric mean of the times of one sample or more."""
+    return math.exp(statistics.fmean(math.log(sample.wall_s) for sample in samples))
+
+
 def grouped(samples: Iterable[Sample]) -> dict[str, list[Sample]]:
     """Return samples by workload, in the order of appearance."""
     groups: dict[str, list[Sample]] = {}
@@ -103,18 +109,19 @@ def grouped(samples: Iterable[Sample]) -> dict[str, list[Sample]]:
 
 
 def _of_file(path: Path) -> tuple[Sample, ...]:
-    schema = _schema(path)
+    fields = _read(path)
+    if "benchmarks" in fields and "machine_info" in fields:
+        return tuple(_of_benchmarks(fields, source=str(path)))
+    schema = str(fields.get("schema", ""))
     if schema.startswith("autotune.run/"):
         return (from_run(store.load_run(path), source=str(path)),)
     if schema.startswith("autotune.tunings"):
         return tuple(sample for tuning in tunings.load(path) for sample in _of_tuning(tuning, source=str(path)))
-    if schema == "pytest-benchmark":
-        return tuple(_of_benchmarks(path))
     raise InputError(f"{path} is neither a run record (autotune run --record), a tuning nor a pytest-benchmark file")
 
 
-def _schema(path: Path) -> str:
-    """Return what kind of file it is; empty for none that is known."""
+def _read(path: Path) -> dict[str, Any]:
+    """Return the fields of a JSON file; none where it holds something else."""
     try:
         with path.open("rb") as file:
             text = file.read(store.MAX_FILE_BYTES + 1).decode()
@@ -123,9 +130,7 @@ def _schema(path: Path) -> str:
         raise InputError(f"{path} cannot be read: {error.strerror}; check the path") from error
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path} is not valid JSON ({one_line(error)})") from error
-    if not isinstance(fields, dict):
-        return ""
-    return "pytest-benchmark" if "benchmarks" in fields and "machine_info" in fields else str(fields.get("schema", ""))
+    return fields if isinstance(fields, dict) else {}
 
 
 def _of_tuning(tuning: Tuning, *, source: str) -> Iterator[Sample]:
@@ -147,22 +152,21 @@ def _of_tuning(tuning: Tuning, *, source: str) -> Iterator[Sample]:
             )
 
 
-def _of_benchmarks(path: Path) -> Iterator[Sample]:
-    fields = json.loads(path.read_text())
+def _of_benchmarks(fields: Mapping[str, Any], *, source: str) -> Iterator[Sample]:
     try:
         machine = _benchmark_machine(fields["machine_info"])
         for benchmark in fields["benchmarks"]:
             if not finite(median_s := float(benchmark["stats"]["median"])):
-                raise InputError(f"{path}: the median of {one_line(benchmark['fullname'])} is no time")
+                raise InputError(f"{source}: the median of {one_line(benchmark['fullname'])} is no time")
             yield Sample(
                 workload=str(benchmark["fullname"]),
                 wall_s=median_s,
                 machine=machine,
                 created=str(fields.get("datetime", "")),
-                source=str(path),
+                source=source,
             )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise InputError(f"{path} is not as pytest-benchmark writes it: {one_line(repr(error))}") from error
+        raise InputError(f"{source} is not as pytest-benchmark writes it: {one_line(repr(error))}") from error
 
 
 def _benchmark_machine(info: Mapping[str, Any]) -> str:
