@@ -4,7 +4,7 @@ All sides compute the same input with the same harness and keywords. Upstream is
 at its defaults. The older executor's schedule and the engines (`fixed_pool.py`) run one core a task, each with its best
 number of workers, found by one run with 2, 3 and 4; where OpenBLAS is too old for the processor they are told which
 kernels to use, as autotune's workers are. Sides take turns in random order. Cold is a whole process; warm is the second
-pass over the input in it, for autotune the second run of a Session.
+pass over the input in it, for autotune the second run of a Session. The older schedule's processes are never warm.
 
     python tests/bench/comparison.py --rounds 3 --output results/comparison.json
 """
@@ -118,7 +118,7 @@ def measured(case: Case, *, rounds: int, budget: str) -> dict[str, Any]:
         if workers["older"] != 4:
             sides["older, best"] = lambda: pools.run("older", workers["older"])
         for engine in ENGINES:
-            sides[engine] = lambda engine=engine: pools.run(engine, workers[engine])
+            sides[engine] = lambda engine=engine: pools.run(engine, workers[engine], passes=2)
         samples: dict[str, list[dict[str, float]]] = {side: [] for side in sides}
         order = random.Random(0)
         for _ in range(rounds):
@@ -134,12 +134,13 @@ class Pools:
     def __init__(self, source: Path, answer: Path, environment: dict[str, str]) -> None:
         self._source, self._answer, self._environment = source, answer, environment
 
-    def run(self, engine: str, workers: int) -> dict[str, float]:
+    def run(self, engine: str, workers: int, *, passes: int = 1) -> dict[str, float]:
         command = [sys.executable, str(HERE / "fixed_pool.py"), str(self._source), str(self._answer), str(workers)]
-        wall_s, output = timed([*command, "--engine", engine, "--passes", "2"], self._environment)
-        first, second = json.loads(output.splitlines()[-1])
+        wall_s, output = timed([*command, "--engine", engine, "--passes", str(passes)], self._environment)
+        _, *further = json.loads(output.splitlines()[-1])
         # What the second pass took was no part of the cold run.
-        return {"cold": wall_s - second, "warm": second, "energy": energy_of(self._answer), "first": first}
+        sample = {"cold": wall_s - sum(further), "energy": energy_of(self._answer)}
+        return sample | ({"warm": further[0]} if further else {})
 
     def best(self, engine: str) -> int:
         return min(WORKERS, key=lambda workers: self.run(engine, workers)["cold"])

@@ -20,7 +20,6 @@ import sys
 import tempfile
 import time
 from concurrent.futures import ProcessPoolExecutor
-from itertools import groupby
 from pathlib import Path
 
 
@@ -66,11 +65,12 @@ def futures(workers):
 @contextlib.contextmanager
 def older(workers):
     def by_level(tasks, levels):
-        answers = []
-        for _, group in groupby(zip(levels, tasks, strict=True), key=lambda pair: pair[0]):
+        answers = {}
+        for level in sorted(set(levels)):
+            here = [number for number, of in enumerate(levels) if of == level]
             with ProcessPoolExecutor(workers) as pool:
-                answers += pool.map(compute, [task for _, task in group])
-        return answers
+                answers |= zip(here, pool.map(compute, [tasks[number] for number in here]), strict=True)
+        return [answers[number] for number in range(len(tasks))]
 
     yield by_level
 
@@ -105,6 +105,10 @@ def dask(workers):
 
 @contextlib.contextmanager
 def parsl(workers):
+    # Parsl looks for its own commands in PATH, and brings functions of a script without what they refer to.
+    os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    os.environ["PYTHONPATH"] = str(Path(__file__).parent)
+    import fixed_pool
     import parsl as engine
     from parsl.config import Config
     from parsl.executors import HighThroughputExecutor
@@ -114,8 +118,10 @@ def parsl(workers):
         executor = HighThroughputExecutor(
             max_workers_per_node=workers, provider=LocalProvider(init_blocks=1, max_blocks=1), address="127.0.0.1"
         )
-        with engine.load(Config(executors=[executor], run_dir=folder, strategy="none", initialize_logging=False)):
-            app = engine.python_app(compute)
+        with engine.load(
+            Config(executors=[executor], run_dir=folder, strategy="none", strategy_period=0.1, initialize_logging=False)
+        ):
+            app = engine.python_app(fixed_pool.compute)
             yield lambda tasks, _: [future.result() for future in [app(task) for task in tasks]]
 
 
