@@ -24,7 +24,7 @@ import struct
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from autotune import process, worker
 
@@ -33,8 +33,8 @@ MOST_CONFIGURATIONS = 1000
 EXIT_REPORT = struct.Struct("!Ii")  # worker number, wait status
 
 
-def serve(control_fd: int, owner_fd: int, programs: Sequence[str], scratch: str) -> None:
-    """Run the zygote until the parent closes the control socket."""
+def serve(control_fd: int, owner_fd: int, programs: Sequence[str], scratch: str) -> NoReturn:
+    """Run the zygote until the parent closes the control socket, then end the process."""
     for fd in (control_fd, owner_fd):
         os.set_inheritable(fd, False)
     control = socket.socket(fileno=control_fd)
@@ -72,6 +72,7 @@ def serve(control_fd: int, owner_fd: int, programs: Sequence[str], scratch: str)
     # The parent closed the socket, or is dead; in the second case nobody else cleans up.
     _end_all()
     shutil.rmtree(scratch, ignore_errors=True)
+    os._exit(0)  # at once: taking down the programs takes a tenth of a second, and the parent waits for it
 
 
 def _request(control: socket.socket) -> tuple[bytes, list[int]]:
@@ -103,6 +104,7 @@ def _kill_orphans(workers: Mapping[int, int]) -> None:
 
 def _prepare(programs: Sequence[str]) -> None:
     """Import and register everything a task needs, so that forked workers have it."""
+    gc.disable()  # what is imported lives as long as the process
     import qcelemental.models.v2  # noqa: F401
     import qcengine
 
@@ -118,10 +120,9 @@ def _prepare(programs: Sequence[str]) -> None:
             warm_up = getattr(qcengine.get_program(program), "warm_up", None)
             if warm_up is not None:
                 warm_up()
-    # What was imported lives as long as the process: collections in the workers need not look at it again, nor touch
-    # (and so copy) its pages.
-    gc.collect()
+    # Collections in the workers need not look at it again, nor touch (and so copy) its pages.
     gc.freeze()
+    gc.enable()
 
 
 def _prime_qcengine() -> None:
