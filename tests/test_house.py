@@ -55,6 +55,7 @@ LAYERS = (
         "manager",
         "memory",
         "scheduler",
+        "bundles",
         "compare",
         "account",
         "confirm",
