@@ -8,23 +8,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from autotune import abilities, doubts, ending, machine, parts, planning, recall, workload
+from autotune import doubts, ending, parts, planning, recall, workload
 from autotune.entries import Entry
 from autotune.errors import InputError
-from autotune.execute import Executor
 from autotune.execution import Care, Execution
+from autotune.fleet import Fleet
 from autotune.journal import Journal
+from autotune.local import Local
 from autotune.manager import Manager
 from autotune.monitor import Snapshot
 from autotune.options import Options
-from autotune.pool import Pool
 from autotune.records import RunRecord, TuningChoice
-from autotune.types import Method, Policy
-from autotune.worker import Checked
+from autotune.types import Machine, Method
 from autotune.workload import Workload
 
 if TYPE_CHECKING:
@@ -55,15 +52,19 @@ class Session:
         self._on_progress, self._on_choice = on_progress, on_choice
         self._say = on_notice or (lambda _: None)
         self._manager = Manager()
-        self._pool: Pool | None = None
-        self._programs: tuple[str, ...] = ()
-        self._environment: dict[str, str] = {}
+        self._place: Local | Fleet = (
+            Local(self._options, manager=self._manager)
+            if self._options.here
+            else Fleet(self._options, manager=self._manager, say=self._say)
+        )
         self._journal: Journal | None = None
         self._journal_opened = False
         self.record: RunRecord | None = None
-        # The whole machine's key: a tuning measured on all cores is still the nearest for fewer.
-        limited = machine.detect(cores=self._options.cores, memory_gib=self._options.memory_gib)
-        self.machine = replace(limited, key=machine.detect().key)
+
+    @property
+    def machine(self) -> Machine:
+        """What may be used; of several machines, all that were seen together."""
+        return self._place.machine
 
     def __enter__(self) -> Self:
         return self
@@ -73,14 +74,14 @@ class Session:
 
     def close(self) -> None:
         """End the worker processes; write what is left to the journal and close it."""
-        self._close_pool()
+        self._place.close()
         if self._journal is not None:
             self._journal.close()
         self._journal, self._journal_opened = None, False
 
     def preload(self, methods: Sequence[Method]) -> None:
         """Start to load the programs of an input that is still to be made, and do not wait for them."""
-        self._load(sorted({method.program for method in methods}), tuple(methods))
+        self._place.load(sorted({method.program for method in methods}), tuple(methods))
 
     def run(self, many_body_input: object) -> ManyBodyResult | ManyBodyResultV1:
         """Return the result of a many-body input, in the schema version it came in.
@@ -122,17 +123,16 @@ class Session:
         if not self._journal_opened:
             self._journal, self._journal_opened = recall.opened(self._options, self._say), True
         methods, programs = _named_in(source)
-        self._load(programs, methods)
+        self._place.load(programs, methods)
         work = source if isinstance(source, Workload) else workload.load(source)
         if not work.tasks:
             # Counterpoise up to 1-body: all is zero by definition, and upstream says so without computing.
             self.record = None
             return answer(work, Execution())
-        plan = planning.make(work, machine=self.machine, manager=self._manager, options=self._options)
+        plan = self._place.plan(work)
         if self._on_choice:
             self._on_choice(plan.chosen)
-        checked = self._checked(self._open_pool(programs, plan.policy), work, plan)
-        plan.costs.one_core = abilities.on_one_core(checked.widths)
+        checked = self._place.check(work, plan)
         self._tell(doubts.of_basis(work.methods, work.recipe.molecule.symbols))
         self._tell(doubts.of_version(plan, checked.versions))
         care = self._care(checked.versions)
@@ -153,6 +153,7 @@ class Session:
             wall_s=time.monotonic() - started,
             versions=checked.versions,
             result=result,
+            nodes=self._place.nodes,
         )
         self._manager.run_done(self.record)
         self._tell(doubts.of_times(plan, work.tasks, execution.records, cores=self.machine.cores))
@@ -161,21 +162,6 @@ class Session:
             error.add_note(recall.kept_note(care.journal, len(execution.values)))
             raise error
         return result
-
-    def _checked(self, pool: Pool, work: Workload, plan: planning.Plan) -> Checked:
-        """Bring the workers to where they can start and return what one of them says of the programs; all is well."""
-        try:
-            pool.set_recipe(replace(work.recipe, rescue=self._options.rescue).to_json())
-            if self._options.enforce_memory:
-                pool.enforce(plan.budget_gib)
-            pool.prepare(min(plan.policy.workers, len(work.tasks)))
-            checked = pool.check()
-        except BaseException:
-            self.close()
-            raise
-        if checked.problems:
-            raise InputError("; ".join(checked.problems))
-        return checked
 
     def _tell(self, note: str) -> None:
         if note:
@@ -196,50 +182,25 @@ class Session:
         self, work: Workload, known: Mapping[str, Entry], *, plan: planning.Plan, care: Care, started: float
     ) -> Execution:
         """Run the tasks that are not known and return what came out, the known ones among it."""
-        assert self._pool is not None
-        executor = Executor(
-            [task for task in work.tasks if task.key not in known],
-            self._pool,
-            plan=plan,
-            machine=self.machine,
-            manager=self._manager,
-            care=care,
-            started=started,
-            on_progress=self._on_progress,
-        )
+        execution = Execution()
         self._manager.run_started(work.tasks, plan.policy, self.machine)
         try:
-            execution = executor.run()
+            self._place.execute(
+                [task for task in work.tasks if task.key not in known],
+                work=work,
+                plan=plan,
+                care=care,
+                execution=execution,
+                started=started,
+                on_progress=self._on_progress,
+            )
         except BaseException as error:
             self.close()
-            error.add_note(recall.kept_note(care.journal, len(executor.execution.values) + len(known)))
+            error.add_note(recall.kept_note(care.journal, len(execution.values) + len(known)))
             raise
         execution.values.update((key, entry.values) for key, entry in known.items())
         execution.results.update((key, entry.result) for key, entry in known.items() if entry.result is not None)
         return execution
-
-    def _load(self, programs: Sequence[str], methods: tuple[Method, ...]) -> None:
-        # Programs load while stored tunings are read; a tuning that wants another environment has them load again.
-        for look_up in (False, True) if self._pool is None else (True,):
-            policy = planning.guess(
-                methods, machine=self.machine, manager=self._manager, options=self._options, look_up=look_up
-            )
-            self._open_pool(programs, policy)
-
-    def _close_pool(self) -> None:
-        if self._pool is not None:
-            self._pool.close()
-            self._pool = None
-
-    def _open_pool(self, programs: Sequence[str], plan: Policy) -> Pool:
-        environment = planning.environment(plan)
-        if self._pool is not None and (self._environment != environment or not set(programs) <= set(self._programs)):
-            self._close_pool()
-        if self._pool is None:
-            scratch = Path(self._options.scratch) if self._options.scratch else None
-            self._pool = Pool(programs=programs, environment=environment, scratch=scratch)
-            self._programs, self._environment = tuple(programs), environment
-        return self._pool
 
 
 def _named_in(source: object) -> tuple[tuple[Method, ...], list[str]]:

@@ -31,26 +31,28 @@ def record(
     wall_s: float,
     versions: Mapping[str, str],
     result: object = None,
+    nodes: int = 1,
 ) -> RunRecord:
     """Return the record of a run.
 
     Args:
         execution: What came out.
         plan: What was to be done.
-        machine: Where.
+        machine: Where; of several machines, all together.
         work: What was computed.
         recalled: Tasks that the journal had.
         wall_s: From the call to the result.
         versions: Of the programs.
         result: The many-body result, if there is one.
+        nodes: How many machines.
     """
     done = [record for record in execution.records if record.status == "done"]
     # Where workers outnumber cores, task times are stretched by sharing them: no bound for fewer slots follows.
     tasks = {task.number: task for task in work.tasks}
     bound_s = account.lower_bound_s(
         done,
-        cores=max(machine.cores, plan.policy.core_slots),
-        memory_gib=plan.budget_gib,
+        cores=max(machine.cores, nodes * plan.policy.core_slots),
+        memory_gib=nodes * plan.budget_gib,
         narrow_s={r.number: _alone_s(r, plan.costs.estimate(tasks[r.number])) for r in done if r.width > 1},
     )
     return RunRecord(
@@ -78,6 +80,7 @@ def record(
         tuning=plan.chosen,
         versions={**library_versions(), **versions},
         machine=machine,
+        nodes=nodes,
         methods=work.methods,
         task_records=tuple(execution.records),
     )

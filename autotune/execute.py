@@ -43,6 +43,7 @@ class Executor:
         machine: Cores and memory.
         manager: Told about every task.
         care: What to do about faults.
+        execution: Filled with what comes out; a new one by default.
         started: CLOCK_MONOTONIC second from which the run's times count.
         on_progress: Called with a `Snapshot` about twice a second and at the end.
     """
@@ -56,6 +57,7 @@ class Executor:
         machine: Machine,
         manager: Manager,
         care: Care | None = None,
+        execution: Execution | None = None,
         started: float | None = None,
         on_progress: Callable[[Snapshot], None] | None = None,
     ) -> None:
@@ -84,7 +86,7 @@ class Executor:
         self._stalled = self._limit_events = self._pressed = 0.0
         self._paused = self._dropped = False
         self._first = self._settled = self._looked = self._scratch_looked = time.monotonic()
-        self.execution = Execution()
+        self.execution = execution or Execution()
 
     def run(self) -> Execution:
         """Run all tasks and return what came out; it counts when the journal is flushed.
@@ -152,6 +154,8 @@ class Executor:
 
     def _succeed(self, reply: Reply, values: Mapping[str, Any]) -> None:
         task, width = self._tasks[reply.number], self._starts[reply.number].width
+        if reply.number in self._rescued:
+            self.execution.rescued.add(task.key)
         if self._care.journal is not None:
             rescue = self._care.rescue_text if reply.number in self._rescued else ""
             version = self._care.version(task.method.program)

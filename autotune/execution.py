@@ -21,6 +21,7 @@ class Execution:
     Attributes:
         values: Energy, gradient and Hessian by task key.
         results: AtomicResult JSON by task key, where the input keeps component results.
+        rescued: Keys of the tasks that needed the rescue keywords.
         records: What happened to each task that ended; with fail-fast some were never started.
         attempts: Starts of tasks.
         peak_gib: Largest sampled resident memory of all workers together.
@@ -30,6 +31,7 @@ class Execution:
 
     values: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     results: dict[str, str] = field(default_factory=dict)
+    rescued: set[str] = field(default_factory=set)
     records: list[TaskRecord] = field(default_factory=list)
     attempts: int = 0
     peak_gib: float = 0.0

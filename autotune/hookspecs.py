@@ -7,7 +7,9 @@ entry point in the group `autotune`; it marks its functions with `hookimpl` and 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Protocol
+from concurrent.futures import Executor
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import pluggy
 
@@ -107,14 +109,28 @@ class Strategy(Protocol):
         return policy
 
 
+class Backend(NamedTuple):
+    """Several machines: an executor that runs functions of this package on them, one call a node at a time.
+
+    `executor` is theirs, `nodes` says how many calls run at once, `close` ends what was started for it at once.
+    """
+
+    executor: Executor
+    nodes: int
+    close: Callable[[], None]
+
+
 @hookspec
 def autotune_strategies() -> Sequence[Strategy]:  # type: ignore[empty-body]
     """Return strategies; called once, at load."""
 
 
 @hookspec
-def autotune_backends() -> Mapping[str, Callable[..., object]]:  # type: ignore[empty-body]
-    """Return backends, name to factory; called once, at load."""
+def autotune_backends() -> Mapping[str, Callable[[Path | None], Backend]]:  # type: ignore[empty-body]
+    """Return backends, name to a function that starts one; called once, when a run asks for one.
+
+    The function takes the file that the user gave as its configuration, or None.
+    """
 
 
 @hookspec

@@ -8,14 +8,15 @@ takes the names of entry points to leave out.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
 
 import pluggy
 
 from autotune import hookspecs
 from autotune.errors import InputError, quoted
-from autotune.hookspecs import Strategy
+from autotune.hookspecs import Backend, Strategy
 from autotune.records import RunRecord, TaskRecord
 from autotune.types import Estimate, Machine, Policy, Task
 
@@ -66,6 +67,17 @@ class Manager:
                     raise InputError(f"two plugins define a strategy named {strategy.name!r}; uninstall one of them")
                 self._strategies[strategy.name] = strategy
         return self._strategies
+
+    @property
+    def backends(self) -> dict[str, Callable[[Path | None], Backend]]:
+        """What starts each backend, by name."""
+        found: dict[str, Callable[[Path | None], Backend]] = {}
+        for offered in reversed(self._pluggy.hook.autotune_backends()):
+            for name, start in offered.items():
+                if name in found or name == "local":
+                    raise InputError(f"two plugins define a backend named {name!r}; uninstall one of them")
+                found[name] = start
+        return found
 
     def register_programs(self) -> None:
         """Let plugins register their QCEngine harnesses in this process."""

@@ -35,6 +35,7 @@ class Snapshot:
         settled_s: Since the policy last changed, or the first task started.
         eta_s: Predicted seconds to the end; None until something has finished.
         composed: The policy as the strategies made it for this machine.
+        nodes: Of several machines; `running` then counts bundles on the way. 0 on this one alone.
     """
 
     done: int
@@ -50,6 +51,7 @@ class Snapshot:
     settled_s: float
     eta_s: float | None
     composed: Policy
+    nodes: int = 0
 
 
 class Load(NamedTuple):

@@ -6,6 +6,7 @@ Rules: values that cannot be meant are refused when they are made; everything ma
 from __future__ import annotations
 
 from collections.abc import Mapping
+from concurrent.futures import Executor
 from dataclasses import dataclass, field
 
 from autotune.errors import InputError
@@ -31,6 +32,10 @@ class Options:
         fail_fast: Start nothing more once a task has failed for good.
         enforce_memory: Let the kernel hold all workers to the memory budget, by a control group of their own.
         rescue: Keywords laid over a task's own in a second attempt, where the first did not converge.
+        backend: `local` is this machine; others run bundles of tasks on several, such as `parsl`.
+        backend_config: File that the backend reads.
+        executor: A `concurrent.futures.Executor` whose workers are nodes, instead of a backend; it is not shut down.
+        nodes: Bundles that run at once; by default what the backend or the executor says.
     """
 
     workers: int | None = None
@@ -48,12 +53,26 @@ class Options:
     fail_fast: bool = False
     enforce_memory: bool = False
     rescue: Mapping[str, object] = field(default_factory=dict)
+    backend: str = "local"
+    backend_config: str = ""
+    executor: Executor | None = None
+    nodes: int | None = None
+
+    @property
+    def here(self) -> bool:
+        """Whether tasks run on this machine alone."""
+        return self.executor is None and self.backend == "local"
 
     def __post_init__(self) -> None:
         """Refuse values that cannot be meant."""
-        for name in ("workers", "threads", "cores", "memory_gib", "task_limit_s", "scratch_gib"):
+        for name in ("workers", "threads", "cores", "memory_gib", "task_limit_s", "scratch_gib", "nodes"):
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise InputError(f"option {name} is {value}, but must be above 0")
         if self.resume and self.journal == "none":
             raise InputError("option resume needs a journal: leave out journal=none")
+        if self.executor is not None and self.backend != "local":
+            raise InputError(f"option executor says where tasks run, and so does backend={self.backend!r}: give one")
+        if self.here and (self.nodes or self.backend_config):
+            name = "nodes" if self.nodes else "backend_config"
+            raise InputError(f"option {name} is for several machines: give a backend, such as parsl, or an executor")

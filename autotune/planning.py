@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from autotune import abilities, policy, process, tunings
+from autotune.component import Recipe
 from autotune.costs import Costs
 from autotune.errors import InputError
 from autotune.hookspecs import Strategy
@@ -19,9 +20,27 @@ from autotune.manager import Manager
 from autotune.options import Options
 from autotune.records import Law, Tuning, TuningChoice
 from autotune.types import Context, Estimate, Machine, Method, Parameters, Policy, Task
-from autotune.workload import Workload
 
 MEMORY_CHANGE = 0.05  # of the limit; less is noise
+
+
+class Work(Protocol):
+    """What is planned: a workload, or a part of one."""
+
+    @property
+    def recipe(self) -> Recipe:
+        """What workers need to build each task's input."""
+        ...
+
+    @property
+    def tasks(self) -> Sequence[Task]:
+        """The tasks."""
+        ...
+
+    @property
+    def methods(self) -> tuple[Method, ...]:
+        """Their model chemistries, in order of appearance."""
+        ...
 
 
 class Remade(NamedTuple):
@@ -55,7 +74,7 @@ class Plan:
     remake: Callable[[], Remade | None]
 
 
-def make(work: Workload, *, machine: Machine, manager: Manager, options: Options) -> Plan:
+def make(work: Work, *, machine: Machine, manager: Manager, options: Options) -> Plan:
     """Return the plan for a workload on a machine.
 
     Raises:

@@ -65,6 +65,11 @@ class Progress:
 def line(snapshot: Snapshot) -> str:
     """Return a snapshot in words."""
     left = "" if snapshot.eta_s is None else f", {duration(snapshot.eta_s)} left"
+    if snapshot.nodes:
+        return (
+            f"{snapshot.done}/{snapshot.total} tasks, {snapshot.running} bundles out to {snapshot.nodes} nodes with"
+            f" {snapshot.cores} cores, {duration(snapshot.elapsed_s)} gone{left}"
+        )
     return (
         f"{snapshot.done}/{snapshot.total} tasks, {snapshot.running} running on {snapshot.cores_in_use} of"
         f" {snapshot.cores} cores, {snapshot.resident_gib:.1f} of {snapshot.budget_gib:.1f} GiB,"

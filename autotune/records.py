@@ -240,9 +240,10 @@ class RunRecord:
         policy: The policy after composition.
         tuning: Which tuning, and why.
         versions: Program and library versions.
-        machine: The machine.
+        machine: The machine; of several, one of them with the cores and the memory of all.
         methods: Model chemistries.
         task_records: Every task.
+        nodes: Machines; memory, its budget and the policy are of each of them.
     """
 
     created: str
@@ -265,3 +266,4 @@ class RunRecord:
     machine: Machine
     methods: tuple[Method, ...]
     task_records: tuple[TaskRecord, ...] = field(repr=False)
+    nodes: int = 1

@@ -16,3 +16,8 @@ def library_versions() -> dict[str, str]:
         except PackageNotFoundError:
             found[name] = "not installed"
     return found
+
+
+def own_version() -> str:
+    """Return the version of autotune."""
+    return library_versions()["qc-autotune"]

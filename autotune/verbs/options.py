@@ -65,6 +65,12 @@ fault_options = _together(
     ),
 )
 
+fleet_options = _together(
+    click.option("--backend", default="local", metavar="NAME", help="Where tasks run: local, or parsl for clusters."),
+    click.option("--parsl-config", default="", metavar="FILE", help="Python file that defines Parsl's config."),
+    click.option("--nodes", type=int, metavar="N", help="Nodes of the backend. [default: as its config says]"),
+)
+
 
 def expansion(given: dict[str, Any]) -> Expansion | None:
     """Return what the expansion options say, or None where none was given."""
@@ -112,7 +118,18 @@ def session_options(given: dict[str, Any]) -> Options:
         fail_fast=given.get("fail_fast", False),
         enforce_memory=given.get("enforce_memory", False),
         rescue=parse_keywords(given.get("rescue", ""), option="--rescue"),
+        **_fleet(given),
     )
+
+
+def _fleet(given: dict[str, Any]) -> dict[str, Any]:
+    """Return what the options for several machines say; nothing for verbs without them."""
+    if "backend" not in given:
+        return {}
+    config = given["parsl_config"]
+    if config and given["backend"] != "parsl":
+        raise InputError("--parsl-config says how Parsl is to start; give --backend parsl with it")
+    return {"backend": given["backend"], "backend_config": config, "nodes": given["nodes"]}
 
 
 def check_target(path: Path) -> None:

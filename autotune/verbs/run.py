@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from autotune.errors import TaskError
+from autotune.errors import InputError, TaskError
 from autotune.verbs import options
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ FORECAST_TASKS = 20_000  # a virtual run of more takes seconds
 @options.expansion_options
 @options.planning_options
 @options.fault_options
+@options.fleet_options
 @click.option("-o", "--output", metavar="FILE", help="Write the ManyBodyResult here instead of standard output.")
 @click.option("--record", metavar="FILE", help="Write what happened here: times, memory, bound, efficiency.")
 @click.option("--explain", is_flag=True, help="Say first, in words, what will be done and why, and what it may take.")
@@ -58,6 +59,10 @@ def run(source: str, output: str | None, record: str | None, explain: bool, quie
         if expansion is not None:
             session.preload([expansion.model])
         fields = inputs.many_body_fields(text, name=name, expansion=expansion)
+        if explain and not chosen.here:
+            raise InputError(
+                "--explain says what this machine would do; leave out --backend, or see `autotune simulate`"
+            )
         if explain:
             _say(_explained(fields, chosen, session.machine))
         try:
