@@ -7,6 +7,7 @@ that are not at work yet are called back.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, wait
@@ -93,7 +94,8 @@ class Dispatch:
                 self._tick()
         except BaseException:
             for future in self._out:
-                future.cancel()
+                with contextlib.suppress(NotImplementedError):  # Parsl's: they end with its nodes
+                    future.cancel()
             raise
 
     def _fill(self) -> None:

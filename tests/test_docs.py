@@ -77,6 +77,9 @@ LEFT_OUT = {
     "python3 -m venv .venv": "the tests run in an environment that is there",
     ". .venv/bin/activate": "as above",
     "pip install '.[pyscf,plots]'": "as above",
+    "autotune run water64.json --backend parsl --parsl-config slurm.py -o result.json --record record.json": (
+        "there is no Slurm here; test_parsl.py runs its configuration with stand-ins for its commands"
+    ),
     "pip install ./polite_strategy": "test_third_party.py installs it; here the plugin lies in the folder",
     "pip install ./london_program": "the plugin lies in the folder, with the entry point that the page gives it",
     'pytest tests/test_strategies.py -k "TestContract and polite"': "test_third_party.py runs it",
@@ -92,7 +95,7 @@ ALSO = {
 }
 # What comes before a page's Python: names that the reader has.
 NAMES = "import json\nmany_body_input = json.load(open('input.json'))\ninputs = [many_body_input]\n"
-BEFORE = {"README.md": NAMES, "docs/reference/api.md": NAMES}
+BEFORE = {"README.md": NAMES, "docs/nodes.md": NAMES, "docs/reference/api.md": NAMES}
 NEEDED = {'"geometric"': "geometric"}  # a text in a snippet, and the module without which it is left out
 
 SMALL_STUDY = """

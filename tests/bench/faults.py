@@ -260,7 +260,7 @@ class Killer:
 
     def __call__(self, _: object) -> None:
         assert self.session is not None
-        workers = [w for w in self.session._pool._workers.values() if w.orders and w.pid]
+        workers = [w for w in self.session._place._pool._workers.values() if w.orders and w.pid]
         if workers and not self.killed and time.perf_counter() > self.at_s:
             os.kill(self.random.choice(workers).pid, signal.SIGKILL)
             self.killed = 1

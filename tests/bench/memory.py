@@ -85,7 +85,7 @@ class Sampler(threading.Thread):
 
     def run(self) -> None:
         while not self.ended.wait(0.02):
-            pool = self.session._pool
+            pool = self.session._place._pool
             if pool is None:
                 continue
             pids = [pid for w in list(pool._workers.values()) if w.pid for pid in process.tree(w.pid)]

@@ -236,7 +236,7 @@ def test_where_the_kernel_enforces_the_budget_a_task_that_exceeds_it_is_killed_a
     try:
         with Session(options) as session:
             assert session.run(given).return_result == 0.0
-            folder = session._pool._enclosure.folder
+            folder = session._place._pool._enclosure.folder
             assert folder.exists()
             assert session.record.attempts == 4
     except ResourceError as error:
@@ -407,7 +407,7 @@ def test_the_command_line_names_what_failed_keeps_the_rest_and_exits_with_1(faul
 def test_workers_are_replaced_by_number_of_tasks_growth_and_age(faulty):
     with Session(Options(workers=1)) as session:
         session.run(faulty("water2"))
-        pool = session._pool
+        pool = session._place._pool
         worker = next(iter(pool._workers.values()))
         for limits in ({"tasks": worker.tasks + 1}, {"growth_gib": 1.0}, {"age_s": 3600.0}):
             pool.retire(**{"tasks": 0, "growth_gib": 0.0, "age_s": 0.0, **limits})

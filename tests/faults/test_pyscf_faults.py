@@ -16,7 +16,7 @@ def test_a_pyscf_worker_that_is_killed_costs_one_attempt_and_not_one_bit(cluster
     killed = []
 
     def kill(snapshot):
-        workers = [w for w in session._pool._workers.values() if w.orders and w.pid]
+        workers = [w for w in session._place._pool._workers.values() if w.orders and w.pid]
         if workers and snapshot.done >= 2 and not killed:
             killed.append(workers[0].pid)
             os.kill(workers[0].pid, signal.SIGKILL)
@@ -57,7 +57,7 @@ def test_five_hundred_tasks_in_one_resident_worker_keep_its_memory_bounded(clust
     with Session(Options(workers=1, threads=1)) as session:
         for _ in range(4):
             session.run(given)
-            (worker,) = session._pool._workers.values()
+            (worker,) = session._place._pool._workers.values()
             resident.append(worker.resident_gib)
         assert worker.tasks == 4 * 136
     assert max(resident[1:]) - resident[0] < 0.05
