@@ -1,6 +1,6 @@
 """What a run is told about faults, and what comes out of it.
 
-Rules: records for `execute.py` and those who start it; no behaviour beyond restating the fields.
+Rules: records for `execute.py` and those who start it; no behaviour beyond filling and restating the fields.
 """
 
 from __future__ import annotations
@@ -10,8 +10,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from autotune.entries import Entry
 from autotune.journal import Journal
 from autotune.records import TaskRecord
+from autotune.values import Values
 
 
 @dataclass(slots=True, kw_only=True)
@@ -28,13 +30,19 @@ class Execution:
         lost_core_s: Core-seconds of attempts that failed.
     """
 
-    values: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    values: Values = field(default_factory=Values)
     results: dict[str, str] = field(default_factory=dict)
     records: list[TaskRecord] = field(default_factory=list)
     attempts: int = 0
     peak_gib: float = 0.0
     memory_idle_core_s: float = 0.0
     lost_core_s: float = 0.0
+
+    def take(self, entry: Entry) -> None:
+        """Take what a finished task computed."""
+        self.values.keep(entry)
+        if entry.result is not None:
+            self.results[entry.key] = entry.result
 
     @property
     def failed(self) -> list[TaskRecord]:
