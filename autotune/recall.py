@@ -78,7 +78,7 @@ def left_out_note(nbytes: int, journal: Journal | None, *, keeps_results: bool) 
     kept = f"they are in {' and in '.join(where)}" if where else "protocol cluster_results=all or a journal keeps them"
     return (
         "cluster_properties has energies only: gradients and Hessians of all components, each in the shape of the whole"
-        f" cluster, would take {nbytes / 2**30:.3g} GiB; {kept}"
+        f" cluster, would take {nbytes / 2**30:,.1f} GiB; {kept}"
     )
 
 

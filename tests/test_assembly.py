@@ -319,6 +319,6 @@ def test_a_run_whose_arrays_are_all_read_back_gives_the_same_result_and_says_wha
     assert np.asarray(anew.return_result) == pytest.approx(np.asarray(expected.return_result), abs=1e-9)
     (notice,) = [line for line in said if "cluster_properties" in line]
     assert notice.startswith("cluster_properties has energies only: ")
-    assert notice.endswith(f" would take 4.02e-07 GiB; they are in {tmp_path / 'other'}")
+    assert notice.endswith(f" would take 0.0 GiB; they are in {tmp_path / 'other'}")
     assert all(each.return_gradient is None for each in anew.cluster_properties.values())
     assert autotune.run(fields, journal="none").return_result.shape == (6, 3)
