@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from autotune import doubts, ending, parts, planning, recall, workload
-from autotune.entries import Entry
 from autotune.errors import InputError
 from autotune.execution import Care, Execution
 from autotune.fleet import Fleet
@@ -94,7 +93,7 @@ class Session:
             TaskError: A program failed on at least one fragment; the others were computed.
             ResourceError: The journal cannot be written.
         """
-        return self._compute(many_body_input, lambda work, done: work.assemble(done.values, done.results))
+        return self._compute(many_body_input, self._assembled)
 
     def components(
         self, many_body_input: object, *, labels: Iterable[str] | None = None
@@ -136,10 +135,11 @@ class Session:
         self._tell(doubts.of_basis(work.methods, work.recipe.molecule.symbols))
         self._tell(doubts.of_version(plan, checked.versions))
         care = self._care(checked.versions)
-        known = recall.recalled(work, care, resume=self._options.resume)
+        execution = recall.recalled(work, care, resume=self._options.resume)
+        recalled = len(execution.values)
         if self._options.resume:
-            self._say(f"{len(known)} of {len(work.tasks)} tasks are in the journal and are not computed again")
-        execution = self._execute(work, known, plan=plan, care=care, started=started)
+            self._say(f"{recalled} of {len(work.tasks)} tasks are in the journal and are not computed again")
+        self._execute(work, execution, plan=plan, care=care, started=started)
         with recall.noting_what_is_kept(care.journal, len(execution.values)):
             result = None if execution.failed else answer(work, execution)
             if care.journal is not None:
@@ -149,7 +149,7 @@ class Session:
             plan=plan,
             machine=self.machine,
             work=work,
-            recalled=len(known),
+            recalled=recalled,
             wall_s=time.monotonic() - started,
             versions=checked.versions,
             result=result,
@@ -161,6 +161,12 @@ class Session:
             error = ending.failure(execution, work)
             error.add_note(recall.kept_note(care.journal, len(execution.values)))
             raise error
+        return result
+
+    def _assembled(self, work: Workload, done: Execution) -> ManyBodyResult | ManyBodyResultV1:
+        result = work.assemble(done.values, done.results)
+        left_out = work.left_out_bytes(done.values)
+        self._tell(recall.left_out_note(left_out, self._journal, keeps_results=work.recipe.keep_results))
         return result
 
     def _tell(self, note: str) -> None:
@@ -179,14 +185,13 @@ class Session:
         )
 
     def _execute(
-        self, work: Workload, known: Mapping[str, Entry], *, plan: planning.Plan, care: Care, started: float
-    ) -> Execution:
-        """Run the tasks that are not known and return what came out, the known ones among it."""
-        execution = Execution()
+        self, work: Workload, execution: Execution, *, plan: planning.Plan, care: Care, started: float
+    ) -> None:
+        """Run the tasks whose values are not known and add what comes out."""
         self._manager.run_started(work.tasks, plan.policy, self.machine)
         try:
             self._place.execute(
-                [task for task in work.tasks if task.key not in known],
+                [task for task in work.tasks if task.key not in execution.values],
                 work=work,
                 plan=plan,
                 care=care,
@@ -196,11 +201,8 @@ class Session:
             )
         except BaseException as error:
             self.close()
-            error.add_note(recall.kept_note(care.journal, len(execution.values) + len(known)))
+            error.add_note(recall.kept_note(care.journal, len(execution.values)))
             raise
-        execution.values.update((key, entry.values) for key, entry in known.items())
-        execution.results.update((key, entry.result) for key, entry in known.items() if entry.result is not None)
-        return execution
 
 
 def _named_in(source: object) -> tuple[tuple[Method, ...], list[str]]:

@@ -145,18 +145,13 @@ class Dispatch:
         """Take in what a node computed; it counts when the journal has it."""
         found, ours, care = computed.execution, self._execution, self._care
         offset_s = computed.began_s - (time.time() - time.monotonic() + self._started)
-        by_key = {task.key: task for task in (self._tasks[record.number] for record in found.records)}
         for key, values in found.values.items():
-            result = found.results.get(key)
+            entry = Entry(*values.where, values, found.results.get(key))
             if care.journal is not None:
-                rescue = care.rescue_text if key in found.rescued else ""
-                version = care.version(by_key[key].method.program)
-                care.journal.record(Entry(key, version, rescue, values, result))
+                care.journal.record(entry)
+            ours.take(entry)
         if care.journal is not None:
             care.journal.flush()
-        ours.values.update(found.values)
-        ours.results.update(found.results)
-        ours.rescued |= found.rescued
         ours.attempts += found.attempts
         ours.peak_gib = max(ours.peak_gib, found.peak_gib)
         ours.memory_idle_core_s += found.memory_idle_core_s

@@ -87,23 +87,29 @@ def record(
 
 
 def failure(execution: Execution, work: Workload) -> TaskError:
-    """Return what to raise for a run with failed tasks: a line for people, everything by label for programs."""
+    """Return what to raise for a run with failed tasks: a line for people, everything by label for programs.
+
+    Arrays that were too many to stay in memory are not read back for this.
+    """
     failed = execution.failed
     named = [f"{r.label}: {r.error_type}: {' '.join(r.error.split())[-400:]}" for r in failed[:NAMED_FAILURES]]
     more = f"; and {len(failed) - NAMED_FAILURES} more" if len(failed) > NAMED_FAILURES else ""
     left = len(work.tasks) - len(execution.values) - len(failed)
     stopped = f"; {left} were not started after that" if left else ""
     errors = {record.number: (record.error_type, record.error) for record in failed}
-    return TaskError(
+    error = TaskError(
         f"{len(failed)} of {len(work.tasks)} fragments failed{stopped}: {'; '.join(named)}{more}",
         done={
-            label: execution.values[task.key]
+            label: execution.values[task.key].as_json(arrays=execution.values.whole)
             for task in work.tasks
             if task.key in execution.values
             for label in task.labels
         },
         failed={label: errors[task.number] for task in work.tasks if task.number in errors for label in task.labels},
     )
+    if not execution.values.whole:
+        error.add_note("of what was computed only energies are given here; gradients and Hessians are in the journal")
+    return error
 
 
 def _workload_words(work: Workload) -> str:

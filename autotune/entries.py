@@ -29,8 +29,9 @@ class Entry(NamedTuple):
     """A finished task.
 
     `key` is the task's; `version` names the program and its version; `rescue` is the JSON of the keywords that a second
-    attempt had instead of its own, or empty; `values` are energy, gradient and Hessian as far as computed; `result` is
-    the AtomicResult's JSON where the input keeps component results.
+    attempt had instead of its own, or empty; `values` are energy, gradient and Hessian as far as computed, the last two
+    as arrays or nested lists (read from a file: lists); `result` is the AtomicResult's JSON where the input keeps
+    component results.
     """
 
     key: str
@@ -41,7 +42,8 @@ class Entry(NamedTuple):
 
     def to_row(self) -> tuple[str, str, str, str, str | None, bytes]:
         """Return the values of `COLUMNS`."""
-        body = json.dumps(dict(self.values))
+        # An array's own lists: json prints each float64 so that the same one is read back.
+        body = json.dumps(dict(self.values), default=lambda array: array.tolist())
         digest = _digest(self.key, self.version, self.rescue, body, self.result)
         return self.key, self.version, self.rescue, body, self.result, digest
 

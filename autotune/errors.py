@@ -46,7 +46,8 @@ class TaskError(AutotuneError):
     """A program failed on one or more fragments.
 
     Attributes:
-        done: Values of the tasks that were computed, by QCManyBody label: `energy`, `gradient`, `hessian`.
+        done: Values of the tasks that were computed, by QCManyBody label: `energy`, `gradient`, `hessian`; energies
+            only where arrays were so many that they are in the journal alone, which a note says.
         failed: Kind and message of those that were not, by QCManyBody label.
     """
 

@@ -43,9 +43,9 @@ class Executor:
         machine: Cores and memory.
         manager: Told about every task.
         care: What to do about faults.
-        execution: Filled with what comes out; a new one by default.
         started: CLOCK_MONOTONIC second from which the run's times count.
         on_progress: Called with a `Snapshot` about twice a second and at the end.
+        execution: What is known already, to which the rest is added.
     """
 
     def __init__(
@@ -57,9 +57,9 @@ class Executor:
         machine: Machine,
         manager: Manager,
         care: Care | None = None,
-        execution: Execution | None = None,
         started: float | None = None,
         on_progress: Callable[[Snapshot], None] | None = None,
+        execution: Execution | None = None,
     ) -> None:
         self._tasks = {task.number: task for task in tasks}
         self._pool, self._plan, self._machine, self._manager = pool, plan, machine, manager
@@ -154,15 +154,11 @@ class Executor:
 
     def _succeed(self, reply: Reply, values: Mapping[str, Any]) -> None:
         task, width = self._tasks[reply.number], self._starts[reply.number].width
-        if reply.number in self._rescued:
-            self.execution.rescued.add(task.key)
+        rescue = self._care.rescue_text if reply.number in self._rescued else ""
+        entry = Entry(task.key, self._care.version(task.method.program), rescue, values, reply.result)
         if self._care.journal is not None:
-            rescue = self._care.rescue_text if reply.number in self._rescued else ""
-            version = self._care.version(task.method.program)
-            self._care.journal.record(Entry(task.key, version, rescue, values, reply.result))
-        self.execution.values[task.key] = values
-        if reply.result is not None:
-            self.execution.results[task.key] = reply.result
+            self._care.journal.record(entry)
+        self.execution.take(entry)
         self._scheduler.handle(Finished(reply.number))
         self._finish(reply, "")
         if self._policy.learn:

@@ -1,6 +1,6 @@
 """What a run is told about faults, and what comes out of it.
 
-Rules: records for `execute.py` and those who start it; no behaviour beyond restating the fields.
+Rules: records for `execute.py` and those who start it; no behaviour beyond filling and restating the fields.
 """
 
 from __future__ import annotations
@@ -10,8 +10,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from autotune.entries import Entry
 from autotune.journal import Journal
 from autotune.records import TaskRecord
+from autotune.values import Values
 
 
 @dataclass(slots=True, kw_only=True)
@@ -21,7 +23,6 @@ class Execution:
     Attributes:
         values: Energy, gradient and Hessian by task key.
         results: AtomicResult JSON by task key, where the input keeps component results.
-        rescued: Keys of the tasks that needed the rescue keywords.
         records: What happened to each task that ended; with fail-fast some were never started.
         attempts: Starts of tasks.
         peak_gib: Largest sampled resident memory of all workers together.
@@ -29,14 +30,19 @@ class Execution:
         lost_core_s: Core-seconds of attempts that failed.
     """
 
-    values: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    values: Values = field(default_factory=Values)
     results: dict[str, str] = field(default_factory=dict)
-    rescued: set[str] = field(default_factory=set)
     records: list[TaskRecord] = field(default_factory=list)
     attempts: int = 0
     peak_gib: float = 0.0
     memory_idle_core_s: float = 0.0
     lost_core_s: float = 0.0
+
+    def take(self, entry: Entry) -> None:
+        """Take what a finished task computed."""
+        self.values.keep(entry)
+        if entry.result is not None:
+            self.results[entry.key] = entry.result
 
     @property
     def failed(self) -> list[TaskRecord]:

@@ -16,16 +16,17 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Self
+from typing import Self, TypeVar
 
 from autotune.entries import COLUMNS, FAULTS, Entry, from_row
-from autotune.errors import AutotuneError
+from autotune.errors import AutotuneError, ResourceError
 from autotune.journal_file import JournalFile, insert, is_damage
 
 ENTRIES_A_COMMIT = 256
 GATHER_S = 0.1  # a commit costs as much processor time as a tiny task, so several share one
 KEYS_A_QUERY = 500
 DAY_S = 86400.0
+_Found = TypeVar("_Found")
 
 
 class Journal:
@@ -66,16 +67,24 @@ class Journal:
         Raises:
             ResourceError: The file cannot be read.
         """
-        with self._using:
-            try:
-                found = self._read(keys, rescue)
-            except FAULTS as error:
-                if not is_damage(error):
-                    raise self._file.unwritable(error) from error
-                self._disconnect()
-                self._file.mend(error)
-                found = self._read(keys, rescue)
+        found = self._mending(lambda: self._read(keys, rescue))
         return {(e.key, e.version): e for e in found if e.result is not None or not results}
+
+    def read_back(self, key: str, *, version: str, rescue: str) -> Entry:
+        """Return an entry that was recorded or recalled before.
+
+        Where two runs have computed the same task, it may be the other's, which is as good.
+
+        Raises:
+            ResourceError: The file cannot be read or written, or has lost the entry.
+        """
+        found = self._mending(lambda: self._one(key, version, rescue))
+        if found is None:
+            self.flush()  # it may not be written yet
+            found = self._mending(lambda: self._one(key, version, rescue))
+        if found is None:
+            raise ResourceError(f"the journal {self.path} has lost a finished task; --resume computes it again")
+        return found
 
     def record(self, entry: Entry) -> None:
         """Take an entry to be written soon; see `flush`.
@@ -154,6 +163,23 @@ class Journal:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+
+    def _mending(self, read: Callable[[], _Found]) -> _Found:
+        """Return what is read, if need be after mending the file."""
+        with self._using:
+            try:
+                return read()
+            except FAULTS as error:
+                if not is_damage(error):
+                    raise self._file.unwritable(error) from error
+                self._disconnect()
+                self._file.mend(error)
+                return read()
+
+    def _one(self, key: str, version: str, rescue: str) -> Entry | None:
+        question = f"SELECT {COLUMNS} FROM tasks WHERE key = ? AND version = ? AND rescue = ?"  # noqa: S608
+        row = self._file.connection.execute(question, [key, version, rescue]).fetchone()
+        return None if row is None else from_row(row)
 
     def _read(self, keys: Sequence[str], rescue: str) -> list[Entry]:
         now, found = time.time(), []

@@ -1,4 +1,4 @@
-"""A run and its journal: which file it is, which tasks it has already, what to tell the user when a run ends early.
+"""A run and its journal: which file it is, which tasks it has already, what to tell the user of what is kept there.
 
 Rules: `journal.py` knows files and rows, this room knows options and workloads.
 """
@@ -9,13 +9,15 @@ import contextlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from autotune.entries import Entry
 from autotune.errors import ResourceError
-from autotune.execution import Care
+from autotune.execution import Care, Execution
 from autotune.journal import Journal
 from autotune.journal_file import default_path
 from autotune.options import Options
+from autotune.values import Values
 from autotune.workload import Workload
+
+TASKS_AT_ONCE = 50  # as they come from the journal they take four times the memory of an array
 
 
 def opened(options: Options, say: Callable[[str], None]) -> Journal | None:
@@ -40,18 +42,24 @@ def opened(options: Options, say: Callable[[str], None]) -> Journal | None:
         return None
 
 
-def recalled(work: Workload, care: Care, *, resume: bool) -> dict[str, Entry]:
-    """Return what the journal has of a workload's tasks, by task key; nothing unless asked to resume.
+def recalled(work: Workload, care: Care, *, resume: bool) -> Execution:
+    """Return a run's beginning: what the journal has of a workload's tasks; nothing unless asked to resume.
 
     Results of another version of the program do not count, nor those without an AtomicResult where the input keeps
     them.
     """
+    found = Execution(values=Values(care.journal))
     if not resume or care.journal is None:
-        return {}
-    keys = [task.key for task in work.tasks]
-    known = care.journal.recall(keys, results=work.recipe.keep_results, rescue=care.rescue_text)
-    wanted = {task.key: care.version(task.method.program) for task in work.tasks}
-    return {key: known[key, version] for key, version in wanted.items() if (key, version) in known}
+        return found
+    for start in range(0, len(work.tasks), TASKS_AT_ONCE):
+        tasks = work.tasks[start : start + TASKS_AT_ONCE]
+        keys = [task.key for task in tasks]
+        known = care.journal.recall(keys, results=work.recipe.keep_results, rescue=care.rescue_text)
+        for task in tasks:
+            entry = known.get((task.key, care.version(task.method.program)))
+            if entry is not None:
+                found.take(entry)
+    return found
 
 
 def kept_note(journal: Journal | None, finished: int) -> str:
@@ -60,6 +68,18 @@ def kept_note(journal: Journal | None, finished: int) -> str:
         return ""
     tasks = "1 finished task is" if finished == 1 else f"{finished} finished tasks are"
     return f"{tasks} kept in {journal.path}; the same command with --resume goes on from there"
+
+
+def left_out_note(nbytes: int, journal: Journal | None, *, keeps_results: bool) -> str:
+    """Return what to tell a user whose result leaves arrays out that would take so much; empty for nothing."""
+    if not nbytes:
+        return ""
+    where = (["cluster_results"] if keeps_results else []) + ([str(journal.path)] if journal is not None else [])
+    kept = f"they are in {' and in '.join(where)}" if where else "protocol cluster_results=all or a journal keeps them"
+    return (
+        "cluster_properties has energies only: gradients and Hessians of all components, each in the shape of the whole"
+        f" cluster, would take {nbytes / 2**30:,.1f} GiB; {kept}"
+    )
 
 
 @contextlib.contextmanager

@@ -264,7 +264,7 @@ def _values(result: Any) -> tuple[dict[str, Any] | None, str]:
             continue
         if not np.all(np.isfinite(value)):
             return None, f"the program reported success, but its {name} holds a number that is not finite"
-        values[name] = value if name == "energy" else np.asarray(value).tolist()
+        values[name] = value if name == "energy" else np.asarray(value, dtype=np.float64)
     if wanted in PROPERTIES and wanted not in values:
         return None, f"the program reported success, but gave no {wanted}"
     return values, ""

@@ -101,31 +101,26 @@ class Workload:
         """Return upstream's result from the values of all tasks.
 
         Args:
-            values: By task key, `energy` (Eh), `gradient` (Eh/a0, nested lists, shape (natom, 3)) and `hessian`
-                (Eh/a0², shape (3 natom, 3 natom)), as far as computed.
+            values: By task key, `energy` (Eh), `gradient` (Eh/a0, shape (natom, 3)) and `hessian` (Eh/a0², shape
+                (3 natom, 3 natom)), as far as computed; arrays are asked for one at a time, while they are added up.
             results: By task key, the AtomicResult (v2, JSON); empty unless the input keeps component results.
         """
-        import numpy as np
         from qcelemental.models.v2 import AtomicResult
 
-        converted = {
-            key: {name: value if name == "energy" else np.asarray(value) for name, value in of_task.items()}
-            for key, of_task in values.items()
-        }
-        # Some programs give more than was asked for; upstream's analysis wants of each component what one of them has.
-        common = set.intersection(*(set(of_task) for of_task in converted.values())) if converted else set()
-        properties = {
-            label: {name: value for name, value in converted[key].items() if name in common}
-            for label, key in self._keys_by_label.items()
-        }
+        from autotune.assembly import assembled
+
         component_results = {}
         if results:
             models = {key: AtomicResult(**json.loads(text)) for key, text in results.items()}
             component_results = {label: models[key] for label, key in self._keys_by_label.items()}
-        back = self._computer.qcmb_core.analyze(properties)
-        back["nbody_number"] = len(properties)
-        result = self._computer.get_results(external_results=back, component_results=component_results)
+        result = assembled(self._computer, self._keys_by_label, values, component_results)
         return result.convert_v(1) if self.schema_version == 1 else result
+
+    def left_out_bytes(self, values: Mapping[str, Mapping[str, Any]]) -> int:
+        """Return what the arrays that `assemble` leaves out of `cluster_properties` would take; 0 where it does not."""
+        from autotune.assembly import left_out_bytes
+
+        return left_out_bytes(self._computer, self._keys_by_label, values)
 
 
 def load(source: object) -> Workload:

@@ -21,6 +21,7 @@ LAYERS = (
     ("types", "records", "errors", "events", "versions", "students_t"),
     (
         "abilities",
+        "assembly",
         "basis",
         "blas",
         "component",
@@ -38,6 +39,7 @@ LAYERS = (
         "mpi",
         "options",
         "overlap",
+        "padded",
         "parallel_core",
         "parts",
         "pressure",
@@ -47,6 +49,7 @@ LAYERS = (
         "store",
         "study",
         "terms",
+        "values",
         "widths",
         "wording",
         "workload",
