@@ -134,9 +134,9 @@ def _tail(run: RunRecord) -> str:
         return (
             "Start the longest tasks first: apply the strategy dynamic_balancing, which orders them by predicted time."
         )
-    widest = min(run.policy.widest, run.machine.cores)
+    widest = min(run.policy.widest, run.node.cores)
     narrow = [record for record in last_tasks(run)[-1:] if record.width < widest]
-    if run.machine.cores > 1 and (widest <= run.policy.width or not run.policy.widen_tail):
+    if run.node.cores > 1 and (widest <= run.policy.width or not run.policy.widen_tail):
         return "Let the last tasks take the cores that fall idle: the strategy hybrid with hybrid.widen does."
     if narrow:
         return (
@@ -147,7 +147,7 @@ def _tail(run: RunRecord) -> str:
 
 
 def _memory(run: RunRecord) -> str:
-    budget_gib, all_gib = run.memory_budget_gib, run.machine.memory_gib
+    budget_gib, all_gib = run.memory_budget_gib, run.node.memory_gib
     if budget_gib < _ALL_MEMORY * all_gib:
         return f"Allow more memory by `--memory`: tasks might take {gib(budget_gib)} of {gib(all_gib)} together."
     return "Use a machine with more memory for each core, or fewer workers with more threads each."
@@ -173,12 +173,16 @@ def _between(run: RunRecord) -> str:
         )
     if policy.tasks_per_worker == 1:
         return "Keep programs loaded from one task to the next: the strategy method_tuning does."
-    if at_once(policy) * policy.width < run.machine.cores:
+    if at_once(policy) * policy.width < run.node.cores:
         return (
             f"Use all cores: {count(at_once(policy), 'task')} at once with {count(policy.width, 'core')} each leave"
-            f" some of {run.machine.cores} idle; leave `--workers` out, or calibrate."
+            f" some of {run.node.cores} idle; leave `--workers` out, or calibrate."
         )
-    return "Tasks may be too short to be handed out one by one: calibrate, so that short ones are known and batched."
+    return (
+        "Let fewer nodes share the work: `autotune simulate --nodes` tells how many pay."
+        if run.nodes > 1
+        else "Tasks may be too short to be handed out one by one: calibrate, so that short ones are known and batched."
+    )
 
 
 def _wide(run: RunRecord) -> str:

@@ -169,14 +169,14 @@ def _idle(records: list[TaskRecord], *, cores: int, start_s: float) -> Iterator[
 def _wide_s(run: RunRecord, computing_s: float) -> float:
     """Return what wide tasks cost more than narrow ones, where the record shows it."""
     done = _done(run)
-    slots = max(run.machine.cores, run.policy.core_slots)
+    slots = max(run.machine.cores, run.nodes * run.policy.core_slots)
     if slots > run.machine.cores or all(record.width == 1 for record in done):
         return 0.0
     # The bound's area counts each task as narrow as it can be; other bounds say nothing of it.
     others_s = account.lower_bound_s(
         done,
         cores=slots,
-        memory_gib=run.memory_budget_gib or math.inf,
+        memory_gib=run.nodes * run.memory_budget_gib or math.inf,
         narrow_s=dict.fromkeys((record.number for record in done), 0.0),
     )
     return max(0.0, computing_s - run.lower_bound_s) if run.lower_bound_s > others_s * (1.0 + _SAME) else 0.0

@@ -6,7 +6,7 @@ Rules: like `types.py`, which these are made of. JSON forms live in `store.py`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from autotune.types import Machine, Method, Parameter, Policy
 
@@ -267,3 +267,9 @@ class RunRecord:
     methods: tuple[Method, ...]
     task_records: tuple[TaskRecord, ...] = field(repr=False)
     nodes: int = 1
+
+    @property
+    def node(self) -> Machine:
+        """The machine; of several, one of them."""
+        here = self.machine
+        return replace(here, cores=here.cores // self.nodes, memory_gib=here.memory_gib / self.nodes)

@@ -96,7 +96,12 @@ def report(named: Sequence[tuple[str, RunRecord]], *, sections: Sequence[tuple[s
 
 def _check(name: str, run: RunRecord) -> None:
     """Refuse what no run can have and much depends on."""
-    for field, value in (("machine.cores", run.machine.cores), ("policy.width", run.policy.width)):
+    least = (
+        ("nodes", run.nodes),
+        ("machine.cores", run.machine.cores // max(1, run.nodes)),
+        ("policy.width", run.policy.width),
+    )
+    for field, value in least:
         if value < 1:
             raise InputError(f"{told(name)}: field {field} is {value}, but must be above 0; restore or remove the file")
 
@@ -110,7 +115,7 @@ def _of_run(name: str, run: RunRecord, *, most_bars: int) -> RunReport:
         headline=_headline(run),
         facts=tuple(_facts(run)),
         tuning=tuple(_tuning(run)),
-        does=tuple(map(told, policy_words(run.policy, run.machine, budget_gib=budget_gib))),
+        does=tuple(map(told, policy_words(run.policy, run.node, budget_gib=budget_gib))),
         timeline=timeline(run.task_records, cores=run.machine.cores, wall_s=run.wall_s, most_bars=most_bars),
         bound=bound_words(run),
         losses=lost,
@@ -135,6 +140,11 @@ def _headline(run: RunRecord) -> str:
     return f"{count(computed, 'task')} {took}{recalled}: {share}."
 
 
+def _machine(run: RunRecord) -> str:
+    one = f"{told(run.node.cpu_model)}, {count(run.node.cores, 'core')}, {gib(run.node.memory_gib)}"
+    return one if run.nodes == 1 else f"{run.nodes} nodes, each {one}"
+
+
 def _facts(run: RunRecord) -> list[tuple[str, str]]:
     here, ended = run.machine, len(run.task_records)
     again = sum(record.attempts - 1 for record in run.task_records if record.attempts > 1)
@@ -156,7 +166,7 @@ def _facts(run: RunRecord) -> list[tuple[str, str]]:
         ("Many-body energy", energy),
         ("Tasks", listed(filter(None, tasks))),
         ("Ended", told(run.created)),
-        ("Machine", f"{told(here.cpu_model)}, {count(here.cores, 'core')}, {gib(here.memory_gib)}"),
+        ("Machine", _machine(run)),
         *([("Limited", listed(limits))] if limits else []),
         ("Memory", f"at most {gib(run.peak_memory_gib)} held, of {gib(run.memory_budget_gib)} that tasks might take"),
         ("Versions", ", ".join(f"{told(name)} {told(version)}" for name, version in sorted(run.versions.items()))),

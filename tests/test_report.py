@@ -796,3 +796,19 @@ def test_without_a_run_the_usage_is_shown():
     done = call("report")
     assert done.returncode == 2
     assert "Missing argument 'RUN...'" in done.stderr
+
+
+def test_a_run_on_several_nodes_is_told_as_one_of_nodes():
+    run = replace(filled(40, cores=8), nodes=4)
+    run = replace(run, policy=replace(run.policy, workers=2, core_slots=2, widest=2))
+    (told,) = report.report([("run.json", run)]).runs
+    assert dict(told.facts)["Machine"].startswith("4 nodes, each ")
+    assert "2 cores" in dict(told.facts)["Machine"]
+    assert not any("idle" in sentence and "of 8" in sentence for sentence in told.does)
+    assert not any("Use all cores" in each.what for each in told.advice)
+
+
+@pytest.mark.parametrize(("cores", "nodes"), [(4, 0), (4, -1), (4, 5)])
+def test_a_record_with_impossible_nodes_is_refused(cores, nodes):
+    with pytest.raises(InputError, match=r"field (nodes|machine\.cores) is"):
+        report.report([("run.json", replace(filled(4, cores=cores), nodes=nodes))])
