@@ -6,7 +6,13 @@ number of workers, found by one run with 2, 3 and 4; where OpenBLAS is too old f
 kernels to use, as autotune's workers are. Sides take turns in random order. Cold is a whole process; warm is the second
 pass over the input in it, for autotune the second run of a Session. The older schedule's processes are never warm.
 
-    python tests/bench/comparison.py --rounds 3 --output results/comparison.json
+Simulated for more cores than there are: the real scheduler on a virtual clock, with the times measured here and without
+start-up of any side; an engine is as many workers of one core as there are cores, in the order of the expansion.
+
+    python tests/bench/comparison.py --rounds 4 --budget 1m --output results/comparison.json
+    python tests/bench/comparison.py --table --output results/comparison.json
+
+The second prints the tables of docs/comparison.md.
 """
 
 from __future__ import annotations
@@ -29,8 +35,12 @@ from typing import Any, NamedTuple
 
 import programs
 
-from autotune import blas, compare, machine
+from autotune import blas, compare, machine, planning, simulate, workload
 from autotune.inputs import Expansion, from_xyz
+from autotune.manager import Manager
+from autotune.options import Options
+from autotune.types import Policy
+from autotune.verbs.simulate import _replayed
 from autotune.versions import library_versions
 
 HERE = Path(__file__).parent
@@ -44,6 +54,8 @@ with autotune.Session(autotune.Options(journal="none", tuning=sys.argv[2])) as s
     session.run(fields)
     print(json.dumps([time.perf_counter() - started, session.record.lower_bound_s]))
 """
+LARGER = (16, 64)  # cores that are simulated
+GIB_A_CORE = 4.0
 ENGINES = ("concurrent.futures", "loky", "dask", "parsl")
 WORKERS = (2, 3, 4)
 
@@ -85,8 +97,12 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--budget", default="2m", help="of each calibration; 0 for none")
     parser.add_argument("--output", type=Path, help="write the record here, beside the cases that are there already")
+    parser.add_argument("--table", action="store_true", help="print the tables of the record instead")
     arguments = parser.parse_args()
     output = arguments.output
+    if arguments.table:
+        print(tables(json.loads(output.read_text())))
+        return
     rows = json.loads(output.read_text())["cases"] if output and output.exists() else []
     for name in arguments.case or CASES:
         row = {"case": name, **measured(CASES[name], rounds=arguments.rounds, budget=arguments.budget)}
@@ -125,7 +141,8 @@ def measured(case: Case, *, rounds: int, budget: str) -> dict[str, Any]:
             for side in order.sample(list(sides), len(sides)):
                 samples[side].append(sides[side]())
             print("  " + ", ".join(f"{side} {found[-1]['cold']:.1f}" for side, found in samples.items()), flush=True)
-    return judged(case, samples, workers) | {"calibration": calibration}
+        larger = {cores: simulated(source, Path(folder) / "record.json", cores) for cores in LARGER}
+    return judged(case, samples, workers) | {"calibration": calibration, "simulated_s": larger}
 
 
 class Pools:
@@ -160,6 +177,35 @@ def ours(source: Path, folder: str, environment: dict[str, str], tuning: str) ->
         "bound": run["lower_bound_s"],
         "efficiency": run["efficiency"],
         "tasks": run["tasks"],
+    }
+
+
+def simulated(source: Path, record: Path, cores: int) -> dict[str, float]:
+    """Return the makespans of all schedules on more cores, from the task times of a run here."""
+    work, manager, here = workload.load(json.loads(source.read_text())), Manager(), machine.detect()
+    larger = dataclasses.replace(here, cores=cores, memory_gib=GIB_A_CORE * cores)
+    plan = planning.make(work, machine=larger, manager=manager, options=Options(tuning="none"))
+    estimates = {
+        task.number: planning.estimate(task, costs=plan.costs, manager=manager, machine=here) for task in work.tasks
+    }
+    times = _replayed(str(record), work, estimates)
+    pool = Policy(workers=cores, core_slots=cores, level_barriers=False)
+    policies = {
+        "autotune": plan.policy,
+        "upstream": Policy(workers=1, core_slots=cores, width=cores, level_barriers=False),
+        "older, 4 workers": Policy(),
+        "older, best": Policy(workers=cores, core_slots=cores),
+        "engine": pool,
+    }
+    budget_gib = 0.8 * larger.memory_gib
+    runs = {
+        side: simulate.simulate(
+            work.tasks, estimates, policy=policy, machine=larger, memory_budget_gib=budget_gib, durations_s=times
+        )
+        for side, policy in policies.items()
+    }
+    return {side: round(run.makespan_s, 4) for side, run in runs.items()} | {
+        "bound": round(runs["autotune"].lower_bound_s, 4)
     }
 
 
@@ -250,6 +296,56 @@ def means(rows: list[dict[str, Any]]) -> dict[str, Any]:
         "against_best_engine_cold": over([row["against"][row["best_engine"]]["speedup"] for row in rows]),
         "against_best_engine_warm": over([row["against_warm"][row["best_engine_warm"]]["speedup"] for row in rows]),
     }
+
+
+def tables(record: dict[str, Any]) -> str:
+    """Return the tables of a record as markdown."""
+    rows = record["cases"]
+
+    def by(found: dict[str, Any]) -> str:
+        low, high = found["interval"]
+        return f"{found['speedup']:.2f} ({low:.2f} to {high:.2f})"
+
+    lines = [
+        "| workload | tasks | autotune | bound | x upstream | x older, best | x best engine, cold | x best engine, warm |",
+        "|---|---:|---:|---:|---:|---:|---:|---:|",
+    ]
+    for row in rows:
+        older = row["against"].get("older, best", row["against"]["older, 4 workers"])
+        cold, warm = row["best_engine"], row["best_engine_warm"]
+        lines.append(
+            f"| {row['case']} | {row['tasks']:,} | {row['mean_s']['autotune']:.1f} s | {row['bound_s']:.1f} s"
+            f" | {by(row['against']['upstream'])} | {by(older)} | {by(row['against'][cold])}, {cold}"
+            f" | {by(row['against_warm'][warm])}, {warm} |"
+        )
+    found = record["geometric_means"]
+    lines.append(
+        f"| **geometric mean** | | | | **{found['against_upstream']:.2f}** (PySCF {found['against_upstream_pyscf']:.2f})"
+        f" | **{found['against_older_best']:.2f}** | **{found['against_best_engine_cold']:.2f}**"
+        f" | **{found['against_best_engine_warm']:.2f}** |"
+    )
+    for cores in map(str, LARGER):
+        lines += [
+            "",
+            f"Simulated, {cores} cores:",
+            "",
+            "| workload | autotune | of the bound | x upstream | x older, 4 workers | x older, best | x engine |",
+            "|---|---:|---:|---:|---:|---:|---:|",
+        ]
+        sides = ("upstream", "older, 4 workers", "older, best", "engine")
+        for row in rows:
+            times = row["simulated_s"][cores]
+            ours_s = times["autotune"]
+            lines.append(
+                f"| {row['case']} | {ours_s:.3g} s | {100 * times['bound'] / ours_s:.0f} % | "
+                + " | ".join(f"{times[side] / ours_s:.2f}" for side in sides)
+                + " |"
+            )
+        overall = [
+            mean([row["simulated_s"][cores][s] / row["simulated_s"][cores]["autotune"] for row in rows]) for s in sides
+        ]
+        lines.append("| **geometric mean** | | | " + " | ".join(f"**{each:.2f}**" for each in overall) + " |")
+    return "\n".join(lines)
 
 
 def mean(values: list[float]) -> float:
