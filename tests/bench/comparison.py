@@ -10,9 +10,7 @@ Simulated for more cores than there are: the real scheduler on a virtual clock, 
 start-up of any side; an engine is as many workers of one core as there are cores, in the order of the expansion.
 
     python tests/bench/comparison.py --rounds 4 --budget 1m --output results/comparison.json
-    python tests/bench/comparison.py --table --output results/comparison.json
-
-The second prints the tables of docs/comparison.md.
+    python tests/bench/comparison_tables.py results/comparison.json  # as they are in the docs
 """
 
 from __future__ import annotations
@@ -20,7 +18,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-import math
 import os
 import random
 import statistics
@@ -34,6 +31,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import programs
+from comparison_tables import LARGER, mean
 
 from autotune import blas, compare, machine, planning, simulate, workload
 from autotune.inputs import Expansion, from_xyz
@@ -54,7 +52,7 @@ with autotune.Session(autotune.Options(journal="none", tuning=sys.argv[2])) as s
     session.run(fields)
     print(json.dumps([time.perf_counter() - started, session.record.lower_bound_s]))
 """
-LARGER = (16, 64)  # cores that are simulated
+
 GIB_A_CORE = 4.0
 ENGINES = ("concurrent.futures", "loky", "dask", "parsl")
 WORKERS = (2, 3, 4)
@@ -97,12 +95,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--budget", default="2m", help="of each calibration; 0 for none")
     parser.add_argument("--output", type=Path, help="write the record here, beside the cases that are there already")
-    parser.add_argument("--table", action="store_true", help="print the tables of the record instead")
     arguments = parser.parse_args()
     output = arguments.output
-    if arguments.table:
-        print(tables(json.loads(output.read_text())))
-        return
     rows = json.loads(output.read_text())["cases"] if output and output.exists() else []
     for name in arguments.case or CASES:
         row = {"case": name, **measured(CASES[name], rounds=arguments.rounds, budget=arguments.budget)}
@@ -296,60 +290,6 @@ def means(rows: list[dict[str, Any]]) -> dict[str, Any]:
         "against_best_engine_cold": over([row["against"][row["best_engine"]]["speedup"] for row in rows]),
         "against_best_engine_warm": over([row["against_warm"][row["best_engine_warm"]]["speedup"] for row in rows]),
     }
-
-
-def tables(record: dict[str, Any]) -> str:
-    """Return the tables of a record as markdown."""
-    rows = record["cases"]
-
-    def by(found: dict[str, Any]) -> str:
-        low, high = found["interval"]
-        return f"{found['speedup']:.2f} ({low:.2f} to {high:.2f})"
-
-    lines = [
-        "| workload | tasks | autotune | bound | x upstream | x older, best | x best engine, cold | x best engine, warm |",
-        "|---|---:|---:|---:|---:|---:|---:|---:|",
-    ]
-    for row in rows:
-        older = row["against"].get("older, best", row["against"]["older, 4 workers"])
-        cold, warm = row["best_engine"], row["best_engine_warm"]
-        lines.append(
-            f"| {row['case']} | {row['tasks']:,} | {row['mean_s']['autotune']:.1f} s | {row['bound_s']:.1f} s"
-            f" | {by(row['against']['upstream'])} | {by(older)} | {by(row['against'][cold])}, {cold}"
-            f" | {by(row['against_warm'][warm])}, {warm} |"
-        )
-    found = record["geometric_means"]
-    lines.append(
-        f"| **geometric mean** | | | | **{found['against_upstream']:.2f}** (PySCF {found['against_upstream_pyscf']:.2f})"
-        f" | **{found['against_older_best']:.2f}** | **{found['against_best_engine_cold']:.2f}**"
-        f" | **{found['against_best_engine_warm']:.2f}** |"
-    )
-    for cores in map(str, LARGER):
-        lines += [
-            "",
-            f"Simulated, {cores} cores:",
-            "",
-            "| workload | autotune | of the bound | x upstream | x older, 4 workers | x older, best | x engine |",
-            "|---|---:|---:|---:|---:|---:|---:|",
-        ]
-        sides = ("upstream", "older, 4 workers", "older, best", "engine")
-        for row in rows:
-            times = row["simulated_s"][cores]
-            ours_s = times["autotune"]
-            lines.append(
-                f"| {row['case']} | {ours_s:.3g} s | {100 * times['bound'] / ours_s:.0f} % | "
-                + " | ".join(f"{times[side] / ours_s:.2f}" for side in sides)
-                + " |"
-            )
-        overall = [
-            mean([row["simulated_s"][cores][s] / row["simulated_s"][cores]["autotune"] for row in rows]) for s in sides
-        ]
-        lines.append("| **geometric mean** | | | " + " | ".join(f"**{each:.2f}**" for each in overall) + " |")
-    return "\n".join(lines)
-
-
-def mean(values: list[float]) -> float:
-    return math.exp(statistics.fmean(map(math.log, values)))
 
 
 def write(path: Path, rows: list[dict[str, Any]]) -> None:
