@@ -28,8 +28,7 @@ def tables(record: dict[str, Any]) -> str:
         return f"{found['speedup']:.2f} ({low:.2f} to {high:.2f})"
 
     lines = [
-        "| workload | tasks | autotune | bound | x upstream | x older, best | x best engine, cold"
-        " | x best engine, warm |",
+        "| workload | tasks | autotune | bound | upstream | older, best | best engine, cold | best engine, warm |",
         "|---|---:|---:|---:|---:|---:|---:|---:|",
     ]
     for row in rows:
@@ -41,11 +40,10 @@ def tables(record: dict[str, Any]) -> str:
             f" | {by(row['against_warm'][warm])}, {warm} |"
         )
     found = record["geometric_means"]
-    lines.append(
-        f"| **geometric mean** | | | | **{found['against_upstream']:.2f}**"
-        f" (PySCF {found['against_upstream_pyscf']:.2f}) | **{found['against_older_best']:.2f}** | **{found['against_best_engine_cold']:.2f}**"
-        f" | **{found['against_best_engine_warm']:.2f}** |"
-    )
+    names = ("against_upstream", "against_older_best", "against_best_engine_cold", "against_best_engine_warm")
+    overall = [f"**{found[name]:.2f}**" for name in names]
+    overall[0] += f" (PySCF {found['against_upstream_pyscf']:.2f})"
+    lines.append(f"| **geometric mean** | | | | {' | '.join(overall)} |")
     for cores in map(str, LARGER):
         lines += [
             "",
