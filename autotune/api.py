@@ -7,12 +7,12 @@ assemble. Programs start to load in the background before the input is validated
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from autotune import abilities, doubts, ending, machine, parts, planning, recall, workload
+from autotune import abilities, doubts, ending, machine, omitted, parts, planning, recall, workload
 from autotune.entries import Entry
 from autotune.errors import InputError
 from autotune.execute import Executor
@@ -128,6 +128,10 @@ class Session:
             # Counterpoise up to 1-body: all is zero by definition, and upstream says so without computing.
             self.record = None
             return answer(work, Execution())
+        lean = omitted.plan(work, self._options)
+        work = lean.work
+        for found in lean.omitted():
+            self._say(found.words)
         plan = planning.make(work, machine=self.machine, manager=self._manager, options=self._options)
         if self._on_choice:
             self._on_choice(plan.chosen)
@@ -135,13 +139,19 @@ class Session:
         plan.costs.one_core = abilities.on_one_core(checked.widths)
         self._tell(doubts.of_basis(work.methods, work.recipe.molecule.symbols))
         self._tell(doubts.of_version(plan, checked.versions))
-        care = self._care(checked.versions)
+        care = self._care(checked.versions, lean.hosts)
         known = recall.recalled(work, care, resume=self._options.resume)
         if self._options.resume:
             self._say(f"{len(known)} of {len(work.tasks)} tasks are in the journal and are not computed again")
         execution = self._execute(work, known, plan=plan, care=care, started=started)
+        late = lean.late(execution)
+        if late.tasks:
+            self._say(omitted.late_words(late))
+            also = recall.recalled(late, care, resume=self._options.resume)
+            execution.add(self._execute(late, also, plan=plan, care=care, started=started))
+            work, known = omitted.together(work, late), {**known, **also}
         with recall.noting_what_is_kept(care.journal, len(execution.values)):
-            result = None if execution.failed else answer(work, execution)
+            result = None if execution.failed else answer(lean.whole, lean.filled(execution))
             if care.journal is not None:
                 care.journal.flush()
         self.record = ending.record(
@@ -153,6 +163,7 @@ class Session:
             wall_s=time.monotonic() - started,
             versions=checked.versions,
             result=result,
+            omitted=lean.omitted(late),
         )
         self._manager.run_done(self.record)
         self._tell(doubts.of_times(plan, work.tasks, execution.records, cores=self.machine.cores))
@@ -181,7 +192,7 @@ class Session:
         if note:
             self._say(note)
 
-    def _care(self, versions: Mapping[str, str]) -> Care:
+    def _care(self, versions: Mapping[str, str], hosts: Collection[str]) -> Care:
         options = self._options
         return Care(
             journal=self._journal,
@@ -190,6 +201,7 @@ class Session:
             fail_fast=options.fail_fast,
             task_limit_s=options.task_limit_s,
             scratch_gib=options.scratch_gib,
+            hosts=hosts,
         )
 
     def _execute(
@@ -215,6 +227,7 @@ class Session:
             error.add_note(recall.kept_note(care.journal, len(executor.execution.values) + len(known)))
             raise
         execution.values.update((key, entry.values) for key, entry in known.items())
+        execution.contained.update((key, entry.contained) for key, entry in known.items() if entry.contained)
         execution.results.update((key, entry.result) for key, entry in known.items() if entry.result is not None)
         return execution
 

@@ -13,7 +13,7 @@ from autotune import account
 from autotune.errors import TaskError
 from autotune.execution import Execution
 from autotune.planning import Plan
-from autotune.records import RunRecord, TaskRecord
+from autotune.records import Omitted, RunRecord, TaskRecord
 from autotune.types import Estimate, Machine
 from autotune.versions import library_versions
 from autotune.workload import Workload
@@ -31,6 +31,7 @@ def record(
     wall_s: float,
     versions: Mapping[str, str],
     result: object = None,
+    omitted: tuple[Omitted, ...] = (),
 ) -> RunRecord:
     """Return the record of a run.
 
@@ -43,6 +44,7 @@ def record(
         wall_s: From the call to the result.
         versions: Of the programs.
         result: The many-body result, if there is one.
+        omitted: What options left out.
     """
     done = [record for record in execution.records if record.status == "done"]
     # Where workers outnumber cores, task times are stretched by sharing them: no bound for fewer slots follows.
@@ -80,6 +82,7 @@ def record(
         machine=machine,
         methods=work.methods,
         task_records=tuple(execution.records),
+        omitted=omitted,
     )
 
 

@@ -31,6 +31,9 @@ class Options:
         fail_fast: Start nothing more once a task has failed for good.
         enforce_memory: Let the kernel hold all workers to the memory budget, by a control group of their own.
         rescue: Keywords laid over a task's own in a second attempt, where the first did not converge.
+        reuse_contained: Take energies that a task of a higher method contains, instead of computing them.
+        reuse_equal_monomers: Compute one of the monomers that are equal up to rotation and translation.
+        screen_distance: Leave out terms of fragments that are farther apart than this, in Å; they are reported.
     """
 
     workers: int | None = None
@@ -48,10 +51,13 @@ class Options:
     fail_fast: bool = False
     enforce_memory: bool = False
     rescue: Mapping[str, object] = field(default_factory=dict)
+    reuse_contained: bool = False
+    reuse_equal_monomers: bool = False
+    screen_distance: float | None = None
 
     def __post_init__(self) -> None:
         """Refuse values that cannot be meant."""
-        for name in ("workers", "threads", "cores", "memory_gib", "task_limit_s", "scratch_gib"):
+        for name in ("workers", "threads", "cores", "memory_gib", "task_limit_s", "scratch_gib", "screen_distance"):
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise InputError(f"option {name} is {value}, but must be above 0")
