@@ -27,25 +27,21 @@ class _Shapes:
     """The shapes that were seen of monomers of one kind, and the tasks that have them."""
 
     def __init__(self) -> None:
-        self._keys: list[str] = []
-        self._positions: list[Numbers] = []
-        self._distances: list[Numbers] = []
+        # By the sum of their distances in units of the most by which that of equal ones can differ.
+        self._seen: dict[int, list[tuple[str, Numbers]]] = {}
 
     def first(self, key: str, positions: Numbers) -> str:
         """Return the key of the first task with these positions, shape (natom, 3), a0; this one's if there is none."""
         import numpy as np
 
-        between = positions[:, None] - positions[None]
-        distances = np.sqrt((between**2).sum(axis=-1)).ravel()
-        if self._keys:
-            # Cheap, and all that is needed for most: with both atoms moved, a distance changes by twice the tolerance.
-            near = np.abs(np.asarray(self._distances) - distances).max(axis=1) <= 2 * TOLERANCE_BOHR
-            for place in np.flatnonzero(near):
-                if superposed_bohr(self._positions[place], positions) <= TOLERANCE_BOHR:
-                    return self._keys[place]
-        self._keys.append(key)
-        self._positions.append(positions)
-        self._distances.append(distances)
+        distances = np.sqrt(((positions[:, None] - positions[None]) ** 2).sum(axis=-1))
+        # With both of its atoms moved, a distance changes by at most twice the tolerance.
+        place = int(distances.sum() // (2 * TOLERANCE_BOHR * distances.size))
+        for near in (place - 1, place, place + 1):
+            for other, there in self._seen.get(near, ()):
+                if superposed_bohr(there, positions) <= TOLERANCE_BOHR:
+                    return other
+        self._seen.setdefault(place, []).append((key, positions))
         return key
 
 
