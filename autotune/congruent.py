@@ -1,7 +1,8 @@
 """Monomers of one shape: equal up to rotation and translation, so that one of them gives the energy of all.
 
-Rules: for methods whose energy turns with the molecule only; the grid of a DFT calculation does not. Mirror images are
-not equal. A monomer is compared with the first of its shape, never with one that was itself taken for another.
+Rules: for methods whose energy turns with the molecule only; the grid of a DFT calculation does not, and keywords may
+name a direction (a field, charges) where it is not known that they cannot. Mirror images are not equal. A monomer is
+compared with the first of its shape, never with one that was itself taken for another.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, TypeAlias
 
 from autotune.component import Recipe
-from autotune.types import Task
+from autotune.types import Method, Task
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 TOLERANCE_BOHR = 1.0e-6  # by which an atom may be elsewhere, once two monomers lie on each other
 # Methods without a grid: their energies depend on nothing but distances.
 METHODS = frozenset({"hf", "scf", "rhf", "uhf", "rohf", "mp2", "ccsd", "ccsd(t)"})
+PROGRAMS = frozenset({"pyscf"})  # none of whose keywords names a direction in space
 
 
 class _Shapes:
@@ -48,7 +50,7 @@ class _Shapes:
 def equal_monomers(tasks: Iterable[Task], recipe: Recipe) -> dict[str, str]:
     """Return, by key of a task whose monomer has the shape of an earlier one's at its level, that one's key.
 
-    Only 1-body tasks without ghosts, of one of `METHODS`. Equal are order, symbols and masses of the atoms, charge and
+    Only 1-body tasks without ghosts whose energy `turns`. Equal are order, symbols and masses of the atoms, charge and
     multiplicity, and the geometry within `TOLERANCE_BOHR`.
     """
     whole = recipe.molecule
@@ -56,7 +58,7 @@ def equal_monomers(tasks: Iterable[Task], recipe: Recipe) -> dict[str, str]:
     shapes: dict[tuple[object, ...], _Shapes] = {}
     equal = {}
     for task in tasks:
-        if task.real != task.basis or task.nbody != 1 or task.method.method not in METHODS:
+        if task.real != task.basis or task.nbody != 1 or not turns(task.method):
             continue
         fragment = task.real[0] - 1
         atoms = list(whole.fragments[fragment])
@@ -71,6 +73,11 @@ def equal_monomers(tasks: Iterable[Task], recipe: Recipe) -> dict[str, str]:
         if first != task.key:
             equal[task.key] = first
     return equal
+
+
+def turns(method: Method) -> bool:
+    """Return whether it is known that a model chemistry's energy is the same in every orientation of a molecule."""
+    return method.method in METHODS and (method.program in PROGRAMS or method.keywords == "{}")
 
 
 def superposed_bohr(one: Numbers, other: Numbers) -> float:

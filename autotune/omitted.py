@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-from autotune.congruent import METHODS, equal_monomers
+from autotune.congruent import equal_monomers, turns
 from autotune.contained import Source, sources
 from autotune.errors import InputError
 from autotune.execution import Execution
@@ -180,7 +180,7 @@ def _equal(number: int, tasks: Iterable[Task]) -> Omitted:
     words = (
         f"{NAMES['reuse_equal_monomers']}: {number:,} of {count(of, 'monomer')} take the energy of one of their shape"
     )
-    others = sorted({task.method.method for task in tasks} - METHODS)
+    others = sorted({str(task.method) for task in tasks if task.nbody == 1 and not turns(task.method)})
     if others:
         words += f"; not with {listed(others)}, of which it is not known that energies turn with the molecule"
     return Omitted(option="reuse_equal_monomers", tasks=number, of=of, words=words)

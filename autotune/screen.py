@@ -55,6 +55,7 @@ class Screen:
             known: By task key, `energy` of every task that is not dropped.
         """
         energies: dict[str, float] = {}
+        keys: dict[tuple[str, tuple[int, ...], tuple[int, ...]], str] = {}  # pairs are below many triples
         for task in self.dropped:
             terms = []
             # Of all fragments, real and basis are the same in either correction.
@@ -62,7 +63,8 @@ class Screen:
             for size in range(1, task.nbody):
                 sign = (-1) ** (task.nbody - size - 1)
                 for real in combinations(task.real, size):
-                    key = self._keys.key(task.level, real, real if own else task.basis)
+                    below = task.level, real, real if own else task.basis
+                    key = keys.get(below) or keys.setdefault(below, self._keys.key(*below))
                     terms.append(sign * (energies[key] if key in energies else known[key]["energy"]))
             energies[task.key] = math.fsum(terms)
         return {key: {"energy": energy} for key, energy in energies.items()}

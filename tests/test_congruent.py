@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import autotune
-from autotune import workload
+from autotune import omitted, workload
 from autotune.api import Options, Session
-from autotune.congruent import METHODS, TOLERANCE_BOHR, equal_monomers, superposed_bohr
+from autotune.congruent import TOLERANCE_BOHR, equal_monomers, superposed_bohr
 from autotune.inputs import Expansion, from_xyz
 
 WATER = np.array([[0.0, 0.0, 0.1173], [0.0, 0.7572, -0.4692], [0.0, -0.7572, -0.4692]]) / 0.529177
@@ -112,8 +112,21 @@ def test_charge_multiplicity_and_isotopes_tell_monomers_apart(changes):
 def test_monomers_with_ghosts_and_grids_are_computed():
     shapes = [WATER, WATER @ turn(1)]
     assert equal(made(shapes, "OHH", bsse=("cp",), max_nbody=2)) == {}
-    assert "b3lyp" not in METHODS
-    assert equal(made(shapes, "OHH", method="b3lyp", max_nbody=2)) == {}
+    fields = made(shapes, "OHH", method="b3lyp", max_nbody=2)
+    assert equal(fields) == {}
+    (found,) = omitted.plan(workload.load(fields), Options(reuse_equal_monomers=True)).omitted()
+    assert found.words == (
+        "--reuse-equal-monomers: 0 of 2 monomers take the energy of one of their shape; not with pyscf b3lyp/sto-3g"
+        " energy, of which it is not known that energies turn with the molecule"
+    )
+
+
+def test_keywords_of_other_programs_may_name_a_direction():
+    shapes = [WATER, WATER @ turn(1)]
+    assert equal(made(shapes, "OHH", program="psi4", max_nbody=2)) == {2: 1}
+    field = {"perturb_h": True, "perturb_with": "dipole", "perturb_dipole": [0, 0, 0.05]}
+    assert equal(made(shapes, "OHH", program="psi4", max_nbody=2, keywords=field)) == {}
+    assert equal(made(shapes, "OHH", max_nbody=2, keywords={"conv_tol": 1e-9})) == {2: 1}
 
 
 def test_the_result_is_that_of_computing_every_monomer(waters):
