@@ -7,10 +7,10 @@ assemble. Programs start to load in the background before the input is validated
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from autotune import doubts, ending, parts, planning, recall, workload
+from autotune import doubts, ending, omitted, parts, planning, recall, workload
 from autotune.errors import InputError
 from autotune.execution import Care, Execution
 from autotune.fleet import Fleet
@@ -128,20 +128,32 @@ class Session:
             # Counterpoise up to 1-body: all is zero by definition, and upstream says so without computing.
             self.record = None
             return answer(work, Execution())
+        lean = omitted.plan(work, self._options)
+        work = lean.work
+        for found in lean.omitted():
+            self._say(found.words)
         plan = self._place.plan(work)
         if self._on_choice:
             self._on_choice(plan.chosen)
         checked = self._place.check(work, plan)
         self._tell(doubts.of_basis(work.methods, work.recipe.molecule.symbols))
         self._tell(doubts.of_version(plan, checked.versions))
-        care = self._care(checked.versions)
+        care = self._care(checked.versions, lean.hosts)
         execution = recall.recalled(work, care, resume=self._options.resume)
         recalled = len(execution.values)
         if self._options.resume:
             self._say(f"{recalled} of {len(work.tasks)} tasks are in the journal and are not computed again")
         self._execute(work, execution, plan=plan, care=care, started=started)
+        late = lean.late(execution)
+        if late.tasks:
+            self._say(omitted.late_words(late))
+            also = recall.recalled(late, care, resume=self._options.resume)
+            recalled += len(also.values)
+            self._execute(late, also, plan=plan, care=care, started=started)
+            execution.add(also)
+            work = omitted.together(work, late)
         with recall.noting_what_is_kept(care.journal, len(execution.values)):
-            result = None if execution.failed else answer(work, execution)
+            result = None if execution.failed else answer(lean.whole, lean.filled(execution))
             if care.journal is not None:
                 care.journal.flush()
         self.record = ending.record(
@@ -154,6 +166,7 @@ class Session:
             versions=checked.versions,
             result=result,
             nodes=self._place.nodes,
+            omitted=lean.omitted(late),
         )
         self._manager.run_done(self.record)
         self._tell(doubts.of_times(plan, work.tasks, execution.records, cores=self.machine.cores))
@@ -173,7 +186,7 @@ class Session:
         if note:
             self._say(note)
 
-    def _care(self, versions: Mapping[str, str]) -> Care:
+    def _care(self, versions: Mapping[str, str], hosts: Collection[str]) -> Care:
         options = self._options
         return Care(
             journal=self._journal,
@@ -182,6 +195,7 @@ class Session:
             fail_fast=options.fail_fast,
             task_limit_s=options.task_limit_s,
             scratch_gib=options.scratch_gib,
+            hosts=hosts,
         )
 
     def _execute(

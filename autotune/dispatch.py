@@ -103,7 +103,9 @@ class Dispatch:
             numbers = self._dealer.deal()
             if not numbers:
                 return
-            bundle = self._empty._replace(tasks=tuple(self._tasks[number] for number in numbers))
+            tasks = tuple(self._tasks[number] for number in numbers)
+            hosts = frozenset(task.key for task in tasks if task.key in self._care.hosts)
+            bundle = self._empty._replace(tasks=tasks, hosts=hosts)
             try:
                 self._out[self._backend.executor.submit(node.compute, bundle)] = numbers
             except RuntimeError as error:  # what executors raise that were shut down
@@ -146,7 +148,7 @@ class Dispatch:
         found, ours, care = computed.execution, self._execution, self._care
         offset_s = computed.began_s - (time.time() - time.monotonic() + self._started)
         for key, values in found.values.items():
-            entry = Entry(*values.where, values, found.results.get(key))
+            entry = Entry(*values.where, values, found.results.get(key), found.contained.get(key))
             if care.journal is not None:
                 care.journal.record(entry)
             ours.take(entry)

@@ -13,7 +13,7 @@ from autotune import account
 from autotune.errors import TaskError
 from autotune.execution import Execution
 from autotune.planning import Plan
-from autotune.records import RunRecord, TaskRecord
+from autotune.records import Omitted, RunRecord, TaskRecord
 from autotune.types import Estimate, Machine
 from autotune.versions import library_versions
 from autotune.workload import Workload
@@ -32,6 +32,7 @@ def record(
     versions: Mapping[str, str],
     result: object = None,
     nodes: int = 1,
+    omitted: tuple[Omitted, ...] = (),
 ) -> RunRecord:
     """Return the record of a run.
 
@@ -45,6 +46,7 @@ def record(
         versions: Of the programs.
         result: The many-body result, if there is one.
         nodes: How many machines.
+        omitted: What options left out.
     """
     done = [record for record in execution.records if record.status == "done"]
     # Where workers outnumber cores, task times are stretched by sharing them: no bound for fewer slots follows.
@@ -83,6 +85,7 @@ def record(
         nodes=nodes,
         methods=work.methods,
         task_records=tuple(execution.records),
+        omitted=omitted,
     )
 
 

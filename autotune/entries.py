@@ -15,11 +15,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from autotune.component import PROPERTIES
+from autotune.contained import ENERGIES
 
 TABLE = (
     "CREATE TABLE tasks (key TEXT NOT NULL, version TEXT NOT NULL, rescue TEXT NOT NULL, used REAL NOT NULL,"
     " body TEXT NOT NULL, result TEXT, digest BLOB NOT NULL, PRIMARY KEY (key, version, rescue))"
 )
+CONTAINED = "contained"  # in a body, beside the values
 COLUMNS = "key, version, rescue, body, result, digest"
 LAST_ROW = 2**63 - 1
 FAULTS = (sqlite3.Error, MemoryError, UnicodeError)  # what SQLite's Python side raises on a bad file
@@ -31,7 +33,7 @@ class Entry(NamedTuple):
     `key` is the task's; `version` names the program and its version; `rescue` is the JSON of the keywords that a second
     attempt had instead of its own, or empty; `values` are energy, gradient and Hessian as far as computed, the last two
     as arrays or nested lists (read from a file: lists); `result` is the AtomicResult's JSON where the input keeps
-    component results.
+    component results; `contained` are energies (Eh) of lower methods by property, where a run wanted them.
     """
 
     key: str
@@ -39,11 +41,13 @@ class Entry(NamedTuple):
     rescue: str
     values: Mapping[str, Any]
     result: str | None
+    contained: Mapping[str, float] | None = None
 
     def to_row(self) -> tuple[str, str, str, str, str | None, bytes]:
         """Return the values of `COLUMNS`."""
+        values = {**self.values, CONTAINED: dict(self.contained)} if self.contained else dict(self.values)
         # An array's own lists: json prints each float64 so that the same one is read back.
-        body = json.dumps(dict(self.values), default=lambda array: array.tolist())
+        body = json.dumps(values, default=lambda array: array.tolist())
         digest = _digest(self.key, self.version, self.rescue, body, self.result)
         return self.key, self.version, self.rescue, body, self.result, digest
 
@@ -60,9 +64,21 @@ def from_row(row: Sequence[Any]) -> Entry | None:
         values = json.loads(body)
     except (ValueError, RecursionError):
         return None
-    if not isinstance(values, dict) or not values or not values.keys() <= set(PROPERTIES):
+    if not isinstance(values, dict):
         return None
-    return Entry(key, version, rescue, values, result)
+    contained = values.pop(CONTAINED, None)
+    if not values or not values.keys() <= set(PROPERTIES) or not _are_energies(contained):
+        return None
+    return Entry(key, version, rescue, values, result, contained)
+
+
+def _are_energies(contained: object) -> bool:
+    """Return whether these are energies that a calculation can contain, or none."""
+    if contained is None:
+        return True
+    return isinstance(contained, dict) and all(
+        name in ENERGIES and isinstance(value, float) for name, value in contained.items()
+    )
 
 
 def lossy(text: bytes) -> str:

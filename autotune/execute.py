@@ -136,8 +136,7 @@ class Executor:
             self._starts[number] = start
             self._attempts[number] += 1
             grant_gib = self._expected.grant_gib(number, start.width, alone=number in self._alone)
-            self._grants[number] = grant_gib
-            rescue = number in self._rescued
+            self._grants[number], rescue = grant_gib, number in self._rescued
             orders.append(Order(number, task.level, task.real, task.basis, start.width, grant_gib, rescue))
         self.execution.attempts += len(orders)
         self._pool.start(orders)
@@ -154,8 +153,11 @@ class Executor:
 
     def _succeed(self, reply: Reply, values: Mapping[str, Any]) -> None:
         task, width = self._tasks[reply.number], self._starts[reply.number].width
-        rescue = self._care.rescue_text if reply.number in self._rescued else ""
-        entry = Entry(task.key, self._care.version(task.method.program), rescue, values, reply.result)
+        rescued = reply.number in self._rescued
+        rescue, version = self._care.rescue_text if rescued else "", self._care.version(task.method.program)
+        # A second attempt has other keywords than the task that would take the energy.
+        contained = reply.contained if task.key in self._care.hosts and not rescued else None
+        entry = Entry(task.key, version, rescue, values, reply.result, contained)
         if self._care.journal is not None:
             self._care.journal.record(entry)
         self.execution.take(entry)
@@ -174,8 +176,7 @@ class Executor:
         answer = failures.answer(kind, self._failures[number], can_rescue=bool(self._care.rescue))
         again = answer.again and not self._dropped and not (kind == "memory" and number in self._alone)
         if again and answer.more_memory:
-            estimate = self._expected.more_memory(number, reply.peak_gib)
-            self._scheduler.handle(Learned({number: estimate}))
+            self._scheduler.handle(Learned({number: self._expected.more_memory(number, reply.peak_gib)}))
         if again and answer.alone:
             self._alone.add(number)
         if again and answer.rescue:
@@ -242,8 +243,7 @@ class Executor:
         if verdict.stop is not None:
             for event in self._pool.stop(verdict.stop, kind, verdict.reason):
                 # Without fault of its own it comes back as if it had not been started.
-                blameless = isinstance(event, Lost) and not verdict.blame
-                self._take(Returned(event.number) if blameless else event)
+                self._take(Returned(event.number) if isinstance(event, Lost) and not verdict.blame else event)
 
     def _tick(self) -> None:
         now = time.monotonic()

@@ -6,7 +6,7 @@ Rules: records for `execute.py` and those who start it; no behaviour beyond fill
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,6 +22,7 @@ class Execution:
 
     Attributes:
         values: Energy, gradient and Hessian by task key.
+        contained: Energies (Eh) of lower methods, by key of the task that contains them and by property.
         results: AtomicResult JSON by task key, where the input keeps component results.
         records: What happened to each task that ended; with fail-fast some were never started.
         attempts: Starts of tasks.
@@ -31,6 +32,7 @@ class Execution:
     """
 
     values: Values = field(default_factory=Values)
+    contained: dict[str, Mapping[str, float]] = field(default_factory=dict)
     results: dict[str, str] = field(default_factory=dict)
     records: list[TaskRecord] = field(default_factory=list)
     attempts: int = 0
@@ -41,6 +43,8 @@ class Execution:
     def take(self, entry: Entry) -> None:
         """Take what a finished task computed."""
         self.values.keep(entry)
+        if entry.contained:
+            self.contained[entry.key] = entry.contained
         if entry.result is not None:
             self.results[entry.key] = entry.result
 
@@ -48,6 +52,17 @@ class Execution:
     def failed(self) -> list[TaskRecord]:
         """Tasks that failed for good."""
         return [record for record in self.records if record.status == "failed"]
+
+    def add(self, later: Execution) -> None:
+        """Take in what came out of a second lot of tasks of the same run."""
+        self.values.add(later.values)
+        self.contained.update(later.contained)
+        self.results.update(later.results)
+        self.records += later.records
+        self.attempts += later.attempts
+        self.peak_gib = max(self.peak_gib, later.peak_gib)
+        self.memory_idle_core_s += later.memory_idle_core_s
+        self.lost_core_s += later.lost_core_s
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +76,7 @@ class Care:
         fail_fast: Start nothing more once a task has failed for good.
         task_limit_s: Time limit of one task, None for no limit.
         scratch_gib: What scratch files may take together; None for nine tenths of what is free at the start.
+        hosts: Keys of tasks whose contained energies are wanted.
     """
 
     journal: Journal | None = None
@@ -69,6 +85,7 @@ class Care:
     fail_fast: bool = False
     task_limit_s: float | None = None
     scratch_gib: float | None = None
+    hosts: Collection[str] = ()
 
     @property
     def rescue_text(self) -> str:

@@ -35,12 +35,17 @@ _lock = threading.Lock()  # an executor may give a node several bundles at a tim
 
 
 class Bundle(NamedTuple):
-    """Tasks for a node, the recipe they are built from (JSON), what the user decided, and our version."""
+    """Tasks for a node.
+
+    `recipe` (JSON) is what they are built from, `options` what the user decided, `version` ours; `hosts` are keys of
+    tasks whose contained energies are wanted.
+    """
 
     recipe: str
     tasks: tuple[Task, ...]
     options: Options
     version: str
+    hosts: frozenset[str] = frozenset()
 
 
 class Seen(NamedTuple):
@@ -96,6 +101,7 @@ def compute(bundle: Bundle) -> Computed:
             fail_fast=bundle.options.fail_fast,
             task_limit_s=bundle.options.task_limit_s,
             scratch_gib=bundle.options.scratch_gib,
+            hosts=bundle.hosts,
         )
         try:
             here.execute(bundle.tasks, work=work, plan=plan, care=care, execution=execution, started=started)

@@ -11,6 +11,17 @@ from dataclasses import dataclass, field
 
 from autotune.errors import InputError
 
+_ABOVE_ZERO = (
+    "workers",
+    "threads",
+    "cores",
+    "memory_gib",
+    "task_limit_s",
+    "scratch_gib",
+    "nodes",
+    "screen_distance",
+)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
@@ -36,6 +47,9 @@ class Options:
         backend_config: File that the backend reads.
         executor: A `concurrent.futures.Executor` whose workers are nodes, instead of a backend; it is not shut down.
         nodes: Bundles that run at once; by default what the backend or the executor says.
+        reuse_contained: Take energies that a task of a higher method contains, instead of computing them.
+        reuse_equal_monomers: Compute one of the monomers that are equal up to rotation and translation.
+        screen_distance: Leave out terms of fragments that are farther apart than this, in Å; they are reported.
     """
 
     workers: int | None = None
@@ -57,6 +71,9 @@ class Options:
     backend_config: str = ""
     executor: Executor | None = None
     nodes: int | None = None
+    reuse_contained: bool = False
+    reuse_equal_monomers: bool = False
+    screen_distance: float | None = None
 
     @property
     def here(self) -> bool:
@@ -65,7 +82,7 @@ class Options:
 
     def __post_init__(self) -> None:
         """Refuse values that cannot be meant."""
-        for name in ("workers", "threads", "cores", "memory_gib", "task_limit_s", "scratch_gib", "nodes"):
+        for name in _ABOVE_ZERO:
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise InputError(f"option {name} is {value}, but must be above 0")

@@ -219,6 +219,23 @@ class Gap:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Omitted:
+    """Tasks that were not computed, because an option said so.
+
+    Attributes:
+        option: `screen_distance`, `reuse_contained` or `reuse_equal_monomers`.
+        tasks: How many.
+        of: So many it could have been.
+        words: The same in a sentence, as the run said it.
+    """
+
+    option: str
+    tasks: int
+    of: int
+    words: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunRecord:
     """What a run did; see design: run record.
 
@@ -228,7 +245,7 @@ class RunRecord:
         content: Digest of all tasks; equal only for the same work, whatever its name, program version and schedule.
         energy_hartree: What came out: the interaction energy, or the total where the input asks for it; None without.
         wall_s: From the call to the result.
-        tasks: Distinct tasks of the input.
+        tasks: Distinct tasks of the input, without those omitted.
         recalled: Tasks that were not computed, because the journal of an earlier run had them.
         attempts: Starts of tasks; more than `tasks` less `recalled` when some were repeated.
         lower_bound_s: No schedule of these measured task times can be shorter; see `account.lower_bound_s`.
@@ -244,6 +261,7 @@ class RunRecord:
         methods: Model chemistries.
         task_records: Every task.
         nodes: Machines; memory, its budget and the policy are of each of them.
+        omitted: What options left out or took from other tasks; with `screen_distance` the result lacks these terms.
     """
 
     created: str
@@ -267,6 +285,7 @@ class RunRecord:
     methods: tuple[Method, ...]
     task_records: tuple[TaskRecord, ...] = field(repr=False)
     nodes: int = 1
+    omitted: tuple[Omitted, ...] = ()
 
     @property
     def node(self) -> Machine:

@@ -168,6 +168,7 @@ def _facts(run: RunRecord) -> list[tuple[str, str]]:
         ("Ended", told(run.created)),
         ("Machine", _machine(run)),
         *([("Limited", listed(limits))] if limits else []),
+        *(("Not computed", told(each.words)) for each in run.omitted if each.tasks),
         ("Memory", f"at most {gib(run.peak_memory_gib)} held, of {gib(run.memory_budget_gib)} that tasks might take"),
         ("Versions", ", ".join(f"{told(name)} {told(version)}" for name, version in sorted(run.versions.items()))),
         ("Digest of the work", told(run.content)),

@@ -62,6 +62,11 @@ class Values(Mapping[str, "TaskValues"]):
                 self._room_bytes -= array.nbytes
         self._tasks[entry.key] = TaskValues(held, (entry.key, entry.version, entry.rescue), self._journal)
 
+    def add(self, later: Values) -> None:
+        """Take in the values of other tasks of the same run."""
+        self._tasks.update(later._tasks)
+        self.whole &= later.whole
+
 
 class TaskValues(Mapping[str, "float | NDArray[np.float64]"]):
     """The values of one task: `energy` (Eh), `gradient` (Eh/a0, shape (natom, 3)), `hessian` (Eh/a0²).

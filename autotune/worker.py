@@ -19,7 +19,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from autotune import abilities, mpi, process
+from autotune import abilities, contained, mpi, process
 
 if TYPE_CHECKING:
     from autotune.component import Recipe
@@ -40,7 +40,8 @@ class Order(NamedTuple):
 class Reply(NamedTuple):
     """What became of an `Order`; times are CLOCK_MONOTONIC seconds, comparable on one machine.
 
-    `resident_gib` is what the worker holds after the task: it grows where a program leaks.
+    `resident_gib` is what the worker holds after the task: it grows where a program leaks. `contained` are energies
+    (Eh) of lower methods that the task computed on its way, by property.
     """
 
     number: int
@@ -53,6 +54,7 @@ class Reply(NamedTuple):
     cpu_s: float
     peak_gib: float
     resident_gib: float
+    contained: dict[str, float] | None = None
 
 
 class Check(NamedTuple):
@@ -146,6 +148,7 @@ def compute(recipe: Recipe, order: Order, scratch: Path) -> Reply:
     started, cpu = time.monotonic(), process.cpu_s()
     values: dict[str, Any] | None = None
     text: str | None = None
+    within: dict[str, float] | None = None
     error_type = error = ""
     try:
         result = qcengine.compute(
@@ -156,6 +159,7 @@ def compute(recipe: Recipe, order: Order, scratch: Path) -> Reply:
         )
         if result.success:
             values, error = _values(result)
+            within = contained.energies(result.properties)
             error_type = "unknown_error" if error else ""
             text = result.model_dump_json() if recipe.keep_results and not error else None
         else:
@@ -173,6 +177,7 @@ def compute(recipe: Recipe, order: Order, scratch: Path) -> Reply:
         cpu_s=process.cpu_s() - cpu,
         peak_gib=process.peak_gib(),
         resident_gib=process.resident_gib(),
+        contained=within,
     )
 
 
@@ -180,12 +185,7 @@ def _task_config(program: str, order: Order, scratch: Path) -> dict[str, Any]:
     """Return what QCEngine is told of a task's resources; an MPI program gets a rank for each core."""
     import qcengine
 
-    config = {
-        "ncores": order.width,
-        "memory": order.grant_gib,
-        "scratch_directory": str(scratch),
-        "retries": 0,
-    }
+    config = {"ncores": order.width, "memory": order.grant_gib, "scratch_directory": str(scratch), "retries": 0}
     harness = qcengine.get_program(program, check=False)
     if order.width > 1 and abilities.flagged(harness) == abilities.RANKS and mpi.launcher():
         config |= {"use_mpiexec": True, "mpiexec_command": mpi.launcher(), "cores_per_rank": 1, "nnodes": 1}

@@ -35,6 +35,7 @@ class Workload:
         tasks: Distinct component calculations.
         recipe: What workers need to build each task's input.
         schema_version: QCSchema version of the input, and of the result.
+        keywords: Which expansion it is, in upstream's words.
     """
 
     def __init__(self, many_body_input: ManyBodyInput, *, schema_version: int) -> None:
@@ -48,7 +49,7 @@ class Workload:
             raise InputError(
                 f"the many-body input cannot be planned: {one_line(error) or type(error).__name__}"
             ) from error
-        self.schema_version = schema_version
+        self.schema_version, self.keywords = schema_version, many_body_input.specification.keywords
         self._keys_by_label: dict[str, str] = {}
         self.tasks = self._plan()
 

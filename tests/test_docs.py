@@ -390,6 +390,7 @@ def test_the_page_of_the_command_line_is_what_the_commands_say():
     "record_class",
     [
         records.RunRecord,
+        records.Omitted,
         records.TaskRecord,
         records.Gap,
         records.TuningChoice,

@@ -72,6 +72,15 @@ fleet_options = _together(
 )
 
 
+omission_options = _together(
+    click.option("--reuse-contained", is_flag=True, help="Take energies that a task of a higher method contains."),
+    click.option("--reuse-equal-monomers", is_flag=True, help="Compute one of the monomers that have one shape."),
+    click.option(
+        "--screen-distance", type=float, metavar="ANGSTROM", help="Leave out terms of fragments farther apart."
+    ),
+)
+
+
 def expansion(given: dict[str, Any]) -> Expansion | None:
     """Return what the expansion options say, or None where none was given."""
     from autotune.inputs import Expansion, parse_keywords
@@ -119,6 +128,9 @@ def session_options(given: dict[str, Any]) -> Options:
         enforce_memory=given.get("enforce_memory", False),
         rescue=parse_keywords(given.get("rescue", ""), option="--rescue"),
         **_fleet(given),
+        reuse_contained=given.get("reuse_contained", False),
+        reuse_equal_monomers=given.get("reuse_equal_monomers", False),
+        screen_distance=given.get("screen_distance"),
     )
 
 

@@ -24,6 +24,7 @@ FORECAST_TASKS = 20_000  # a virtual run of more takes seconds
 @options.planning_options
 @options.fault_options
 @options.fleet_options
+@options.omission_options
 @click.option("-o", "--output", metavar="FILE", help="Write the ManyBodyResult here instead of standard output.")
 @click.option("--record", metavar="FILE", help="Write what happened here: times, memory, bound, efficiency.")
 @click.option("--explain", is_flag=True, help="Say first, in words, what will be done and why, and what it may take.")
@@ -100,11 +101,11 @@ def _tell(done: RunRecord | None, path: str | None, *, quiet: bool) -> None:
 
 def _explained(fields: dict[str, Any], chosen: Options, here: Machine) -> str:
     """Return what the run will do and why, planned as the run itself will plan it."""
-    from autotune import planning, simulate, workload
+    from autotune import omitted, planning, simulate, workload
     from autotune.explain import choice_words
     from autotune.manager import Manager
 
-    work, manager = workload.load(fields), Manager()
+    work, manager = omitted.plan(workload.load(fields), chosen).work, Manager()
     if not work.tasks:
         return "nothing has to be computed for this expansion"
     plan = planning.make(work, machine=here, manager=manager, options=chosen)
