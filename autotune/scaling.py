@@ -54,6 +54,32 @@ def table(scaling: Scaling) -> str:
     return "\n".join(lines)
 
 
+def fields(scaling: Scaling) -> list[dict[str, float]]:
+    """Return the runs as JSON has them, with what follows from their numbers; times in seconds."""
+    return [
+        {
+            "nodes": run.nodes.count,
+            "makespan_s": run.makespan_s,
+            "speed_up": scaling.speed_up(run),
+            "parallel_efficiency": scaling.efficiency(run),
+            "bound_s": run.bound_s,
+            "efficiency": run.efficiency,
+            "node_hours": run.node_hours,
+            "done": run.done,
+            "given_up": run.given_up,
+            "bundles": run.bundles,
+            "bundles_lost": run.bundles_lost,
+            "nodes_lost": run.nodes_lost,
+            "lost_core_s": run.lost_core_s,
+            "waiting": run.waiting,
+            "planning": run.planning,
+            "within": run.within,
+            "lost": run.lost,
+        }
+        for run in scaling.runs
+    ]
+
+
 def verdict(scaling: Scaling) -> str:
     """Return in words how many nodes are worth it."""
     first, worth, last = scaling.runs[0], scaling.worth, scaling.runs[-1]
@@ -128,9 +154,9 @@ def assumed(nodes: PretendedNodes, *, spread: float | None, contention: float = 
     else:
         times = "tasks take exactly what is predicted"
     busy = (
-        f"{contention:g} times as long when all cores of a node are busy"
+        f"{contention:g} times as long while all cores of a node are busy"
         if contention > 1
-        else "no longer on busy nodes"
+        else "tasks on one node do not slow each other down"
     )
     way = f"a bundle takes {nodes.latency_s:g} s to its node and its results {nodes.latency_s:g} s back"
     bundles = (

@@ -70,7 +70,7 @@ def test_assumptions_name_what_was_pretended():
     )
     assert "which is noticed after 60 s; none takes its place" in words[2]
     assert words[3].startswith("single tasks take 1.11 times more or less")
-    assert words[3].endswith("1.2 times as long when all cores of a node are busy")
+    assert words[3].endswith("1.2 times as long while all cores of a node are busy")
     assert scaling.assumed(nodes, spread=None)[3].startswith("tasks take what they took in the record")
 
 

@@ -5,7 +5,6 @@ Rules: what several nodes are told is refused without --nodes; every answer name
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import math
 from pathlib import Path
@@ -17,7 +16,7 @@ from autotune.errors import InputError, quoted
 from autotune.verbs import options
 
 if TYPE_CHECKING:
-    from autotune.pretended_nodes import NodesSimulation, PretendedNodes
+    from autotune.pretended_nodes import PretendedNodes
     from autotune.scaling import Scaling
     from autotune.verbs.simulate import Pretence
 
@@ -123,32 +122,20 @@ def _pretended(count: int, pretence: Pretence, told: dict[str, Any]) -> Pretende
 
 
 def _fields(found: Scaling, pretence: Pretence, assumptions: tuple[str, ...]) -> str:
+    from autotune import scaling
+
     fields = {
         "simulated": True,
         "tasks": len(pretence.tasks),
         "core_s": found.runs[0].core_s,
         "cores": pretence.machine.cores,
         "memory_budget_gib": pretence.plan.budget_gib,
-        "runs": [run_fields(found, run) for run in found.runs],
+        "runs": scaling.fields(found),
         "worth_it": found.worth.nodes.count,
         "assumed": assumptions,
         "times_from": pretence.times_from,
     }
     return json.dumps(fields, indent=1)
-
-
-def run_fields(found: Scaling, run: NodesSimulation) -> dict[str, Any]:
-    """Return one run of a scaling as JSON has it."""
-    fields = {name: value for name, value in dataclasses.asdict(run).items() if name not in ("nodes", "core_s")}
-    return {
-        "nodes": run.nodes.count,
-        **fields,
-        "bound_s": run.bound_s,
-        "efficiency": run.efficiency,
-        "speed_up": found.speed_up(run),
-        "parallel_efficiency": found.efficiency(run),
-        "node_hours": run.node_hours,
-    }
 
 
 def _words(found: Scaling, pretence: Pretence, assumptions: tuple[str, ...]) -> str:
