@@ -86,11 +86,12 @@ def verdict(scaling: Scaling) -> str:
     rule = f"the largest number with a parallel efficiency of at least {WORTH}"
     if len(scaling.runs) > 1:
         rule += f" against {count(first.nodes.count, 'node')}"
-    more = " More were not simulated." if worth is last else f" {_of_more(scaling)}"
-    return (
-        f"worth it: up to {count(worth.nodes.count, 'node')}, {_time(worth.makespan_s)} instead of"
-        f" {_time(first.makespan_s)} ({rule}).{more}"
-    )
+    more = "More were not simulated." if worth is last else _of_more(scaling)
+    if worth is first:
+        what = f"{count(worth.nodes.count, 'node')}, {_time(worth.makespan_s)}"
+    else:
+        what = f"up to {worth.nodes.count:,} nodes, {_time(worth.makespan_s)} instead of {_time(first.makespan_s)}"
+    return f"worth it: {what} ({rule}). {more}"
 
 
 def _of_more(scaling: Scaling) -> str:

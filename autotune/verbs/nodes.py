@@ -26,15 +26,29 @@ _NOT_NEGATIVE = click.FloatRange(min=0.0)
 
 node_options = options.together(
     click.option("--nodes", metavar="LIST", help="Simulate so many machines: 8, or 1,2,4, or 1-1000 for a table."),
-    click.option("--latency", type=_NOT_NEGATIVE, metavar="SECONDS", help="To a node, and back. [default: 0.1]"),
-    click.option("--stragglers", metavar="SHARE[xFACTOR]", help="So many nodes are slower: 0.05x2. [default: 0x2]"),
-    click.option("--lost", type=click.IntRange(0), metavar="N", help="Nodes lost at random times. [default: 0]"),
-    click.option("--back", type=_NOT_NEGATIVE, metavar="SECONDS", help="A lost node is replaced. [default: never]"),
-    click.option("--start-spread", type=_NOT_NEGATIVE, metavar="SECONDS", help="In which nodes start. [default: 0]"),
+    click.option(
+        "--latency",
+        type=_NOT_NEGATIVE,
+        metavar="SECONDS",
+        help="Until a bundle is at its node; as long back. [default: 0.1]",
+    ),
+    click.option("--stragglers", metavar="SHARE[xFACTOR]", help="So many nodes are slower, as 0.05x2. [default: none]"),
+    click.option(
+        "--lost", type=click.IntRange(0), metavar="N", help="So many nodes are lost, at random times. [default: 0]"
+    ),
+    click.option(
+        "--back",
+        type=_NOT_NEGATIVE,
+        metavar="SECONDS",
+        help="After a loss another node takes the place. [default: never]",
+    ),
+    click.option(
+        "--start-spread", type=_NOT_NEGATIVE, metavar="SECONDS", help="Nodes start at random within. [default: 0]"
+    ),
     click.option(
         "--spread", type=_NOT_NEGATIVE, metavar="S", help="Scatter of task times, 0.1 for 10 %. [default: as predicted]"
     ),
-    click.option("--seed", type=int, metavar="N", help="Of chance on nodes. [default: 0]"),
+    click.option("--seed", type=int, metavar="N", help="Of chance in all this. [default: 0]"),
 )
 
 

@@ -64,7 +64,7 @@ class Pretence:
 @click.option("--plot", metavar="FILE", help="Draw the schedule, or the scaling of --nodes: a PNG, SVG or PDF file.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def simulate(source: str, replay: str | None, contention: float, plot: str | None, as_json: bool, **given: Any) -> None:
-    r"""Show how a many-body expansion would run on another machine, or on several.
+    """Show how a many-body expansion would run on another machine, or on several.
 
     Takes the same INPUT and options as `autotune run`; --cores and --memory describe the machine pretended. The
     scheduler is the real one, the clock is virtual, and the answer says that it is simulated.
@@ -74,7 +74,7 @@ def simulate(source: str, replay: str | None, contention: float, plot: str | Non
 
     \b
     autotune simulate water16.xyz --program pyscf --method hf --basis '6-31g*' --max-nbody 3 --cores 64 --memory 256
-    autotune simulate water64.xyz --program pyscf --method hf --basis '6-31g*' --max-nbody 3 --cores 64 --memory 256 \
+    autotune simulate water64.xyz --program pyscf --method hf --basis '6-31g*' --max-nbody 3 --cores 64 --memory 256 \\
         --nodes 1-100 --stragglers 0.05x2 --plot scaling.png
     """
     asked = nodes.asked(given)

@@ -63,9 +63,10 @@ class Case(NamedTuple):
 WATERS, MILLION, TROUBLE = "(H2O)64", "a million tasks", "5 % of nodes twice as slow, 2 lost"
 CASES = (
     Case(f"{WATERS} HF/6-31G*", "hf", "6-31g*", False, FEW, "nodes.svg"),
+    Case(f"{WATERS} CCSD(T)/cc-pVDZ", "ccsd(t)", "cc-pvdz", False, FEW),
+    Case(f"{WATERS} CCSD(T)/cc-pVDZ, {TROUBLE}", "ccsd(t)", "cc-pvdz", False, FEW, troubled=True),
     Case(f"{MILLION} HF/6-31G*", "hf", "6-31g*", True, MANY, "nodes_million.svg"),
     Case(f"{MILLION} CCSD(T)/cc-pVDZ", "ccsd(t)", "cc-pvdz", True, MANY[::2]),
-    Case(f"{MILLION} CCSD(T)/cc-pVDZ, {TROUBLE}", "ccsd(t)", "cc-pvdz", True, MANY[::2], troubled=True),
 )
 
 
