@@ -38,8 +38,8 @@ def test_the_largest_number_with_enough_parallel_efficiency_is_worth_it():
 def test_nothing_is_said_of_more_nodes_than_were_simulated():
     assert scaling.verdict(of((1, 100.0), (2, 51.0))).endswith("More were not simulated.")
     assert scaling.verdict(of((1, 100.0), (2, 100.0))) == (
-        "worth it: 1 node, 1 min 40 s (the largest number with a parallel efficiency of at least 0.8 against 1 node). More"
-        " are not faster."
+        "worth it: 1 node, 1 min 40 s (the largest number with a parallel efficiency of at least 0.8 against 1 node)."
+        " More are not faster."
     )
 
 
