@@ -41,13 +41,14 @@ types: $(STAMP)
 docs: $(STAMP)  ## the guide, built strictly into site/, without a network
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict  # not --quiet, which counts no warnings
 
-pictures: $(STAMP)  ## the pictures of docs/concepts.md; the commands are there
+pictures: $(STAMP)  ## the pictures of docs/concepts.md, the commands are there, and of simulated nodes; ten minutes
 	$(BIN)/autotune simulate studies/workloads/methanol_water6.xyz --program pyscf --method hf --basis '6-31g*' \
 		--max-nbody 3 --tuning none --cores 8 --memory 32 --plot docs/images/longest_first.svg
 	$(BIN)/autotune simulate studies/workloads/methanol_water6.xyz --program pyscf --method hf --basis '6-31g*' \
 		--max-nbody 3 --tuning none --cores 8 --memory 32 --strategies '' --plot docs/images/fixed_schedule.svg
 	$(BIN)/autotune simulate studies/workloads/benzene3.xyz --program pyscf --method hf --basis '6-31g*' \
 		--max-nbody 2 --tuning none --cores 8 --memory 4 --plot docs/images/memory.svg
+	$(BIN)/python tests/bench/nodes.py --pictures docs/images
 
 speed: $(STAMP)  ## how long our own layers take; `autotune regress` compares what it stores in .benchmarks
 	$(BIN)/pytest tests/bench/test_speed.py --benchmark-enable --benchmark-autosave
@@ -65,6 +66,7 @@ bench: $(STAMP)  ## the measurements in results/; leave the machine alone meanwh
 	$(BIN)/python tests/bench/programs.py --output results/programs.json
 	$(BIN)/python tests/bench/upstream_suite.py --output results/upstream_suite.json
 	$(BIN)/python tests/bench/regress_aa.py --output results/regress_aa.json
+	$(BIN)/python tests/bench/nodes.py --output results/nodes.json --pictures docs/images
 
 faults: $(STAMP)  ## the records of faults in results/; about an hour
 	$(BIN)/python tests/bench/faults.py --seeds 18 --output results/faults.json

@@ -63,27 +63,63 @@ def simulate(
     """
     by_number = {task.number: task for task in tasks}
     planned = [Planned(number=t.number, level=t.nbody, estimate=estimates[t.number]) for t in tasks]
-    scheduler = Scheduler(planned, policy, cores=machine.cores, memory_budget_gib=memory_budget_gib)
-    clock, sequence = 0.0, 0
-    ends: list[tuple[float, int, int]] = []
     records: list[TaskRecord] = []
+
+    def note(number: int, start: Start, begins_s: float, wall_s: float) -> None:
+        records.append(_record(by_number[number], start, begins_s, wall_s, estimates[number]))
+
+    end_s = makespan_s(
+        planned,
+        policy=policy,
+        cores=machine.cores,
+        memory_budget_gib=memory_budget_gib,
+        durations_s=durations_s,
+        contention=contention,
+        started=note,
+    )
+    alone_s = {n: _wall_s(n, 1, estimate, durations_s) for n, estimate in estimates.items()}
+    bound_s = account.lower_bound_s(records, cores=max(machine.cores, policy.core_slots), narrow_s=alone_s)
+    return Simulation(makespan_s=end_s, lower_bound_s=bound_s, records=tuple(records))
+
+
+def makespan_s(
+    tasks: Sequence[Planned],
+    *,
+    policy: Policy,
+    cores: int,
+    memory_budget_gib: float,
+    durations_s: Mapping[int, float] | None = None,
+    contention: Callable[[float], float] = lambda _: 1.0,
+    started: Callable[[int, Start, float, float], None] | None = None,
+) -> float:
+    """Return when the last task ends, in seconds; `started` is told number, start, begin and wall time of each.
+
+    The arguments are those of `simulate`, with as many durations as there are tasks or more.
+    """
+    estimates = {task.number: task.estimate for task in tasks}
+    scheduler = Scheduler(tasks, policy, cores=cores, memory_budget_gib=memory_budget_gib)
+    clock, sequence, busy_slots = 0.0, 0, 0
+    ends: list[tuple[float, int, int, int]] = []
     while not scheduler.done:
-        for start in scheduler.decide(clock):
-            busy = sum(s.width for s in scheduler.running) / machine.cores
+        starts = scheduler.decide(clock)
+        busy_slots += sum(start.width for start in starts)
+        for start in starts:
+            busy = busy_slots / cores
             slower = contention(busy) * max(1.0, busy)
             begins_s = clock
             for number in start.numbers:
                 wall_s = _wall_s(number, start.width, estimates[number], durations_s) * slower
-                records.append(_record(by_number[number], start, begins_s, wall_s, estimates[number]))
+                if started:
+                    started(number, start, begins_s, wall_s)
                 sequence += 1
+                last = number == start.numbers[-1]
                 # Between the tasks of a batch the worker waits for nobody.
-                begins_s += wall_s + (DISPATCH_S if number == start.numbers[-1] else 0.0)
-                heapq.heappush(ends, (begins_s, sequence, number))
-        clock, _, number = heapq.heappop(ends)
+                begins_s += wall_s + (DISPATCH_S if last else 0.0)
+                heapq.heappush(ends, (begins_s, sequence, number, start.width if last else 0))
+        clock, _, number, freed = heapq.heappop(ends)
+        busy_slots -= freed
         scheduler.handle(Finished(number))
-    alone_s = {n: _wall_s(n, 1, estimate, durations_s) for n, estimate in estimates.items()}
-    bound_s = account.lower_bound_s(records, cores=max(machine.cores, policy.core_slots), narrow_s=alone_s)
-    return Simulation(makespan_s=clock, lower_bound_s=bound_s, records=tuple(records))
+    return clock
 
 
 def _wall_s(number: int, width: int, estimate: Estimate, durations_s: Mapping[int, float] | None) -> float:

@@ -81,6 +81,7 @@ LAYERS = (
     ("zygote", "outcome"),
     ("forks",),
     ("pool", "simulate", "planning"),
+    ("pretended_nodes", "simulate_nodes"),
     ("doubts",),
     ("monitor", "expectations", "execution"),
     ("ending", "execute", "omitted", "recall"),
@@ -89,6 +90,7 @@ LAYERS = (
     ("dispatch",),
     ("fleet",),
     ("api", "progress", "doctor", "explain", "plots", "programs", "timing"),
+    ("scaling", "scaling_picture"),
     ("parallel_adaptive", "parallel_balance", "parallel_config", "parallel_statistics"),
     ("losses", "report_text", "run_facts", "timeline"),
     ("regress_words", "regress_picture"),
@@ -404,4 +406,21 @@ def test_what_the_docs_say_of_fuzzing_is_the_record_in_results():
         assert reader["inputs"] >= 100_000
         assert (reader["exceptions"], reader["written_outside"]) == (0, [])
         line = f"| {reader['reader']} | {reader['inputs']:,} | {reader['accepted']:,} | {reader['slowest_s']:.2f} s |"
+        assert line in document, line
+
+
+def test_the_table_of_simulated_nodes_in_the_docs_is_the_record_in_results():
+    document, record = (ROOT / "docs" / "scheduling.md").read_text(), record_of("nodes")
+    assert record["simulated"] is True
+    for case in record["cases"]:
+        runs = {run["nodes"]: run for run in case["runs"]}
+        assert all(run["done"] == case["tasks"] for run in case["runs"])
+        times = [f"{runs[1]['makespan_s']:,.1f} s"] + [
+            f"{runs[nodes]['makespan_s']:,.1f} s ({runs[nodes]['parallel_efficiency']:.2f})"
+            for nodes in (10, 100, 1000)
+        ]
+        line = (
+            f"| {case['case']} | {case['tasks']:,} | {case['core_s'] / case['tasks']:.2f} s |"
+            f" {' | '.join(times)} | {case['worth_it']:,} |"
+        )
         assert line in document, line

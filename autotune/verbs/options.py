@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 Decorator = Callable[[Callable[..., None]], Callable[..., None]]
 
 
-def _together(*decorators: Any) -> Decorator:
+def together(*decorators: Any) -> Decorator:
+    """Return several decorators as one; what is first is shown first."""
+
     def apply(function: Callable[..., None]) -> Callable[..., None]:
         for decorator in reversed(decorators):
             function = decorator(function)
@@ -27,7 +29,7 @@ def _together(*decorators: Any) -> Decorator:
     return apply
 
 
-expansion_options = _together(
+expansion_options = together(
     click.option("--program", metavar="NAME", help="QCEngine program, such as pyscf."),
     click.option("--method", metavar="NAME", help="Method, such as hf, b3lyp, mp2, ccsd(t)."),
     click.option("--basis", metavar="NAME", default="", help="Basis set, such as '6-31g*'."),
@@ -42,7 +44,7 @@ expansion_options = _together(
     click.option("--multiplicities", metavar="LIST", default="", help="Fragment multiplicities: 1:2 or one for each."),
 )
 
-planning_options = _together(
+planning_options = together(
     click.option("--workers", type=int, metavar="N", help="Tasks that run at once."),
     click.option("--threads", type=int, metavar="N", help="Cores of each task."),
     click.option("--cores", type=int, metavar="N", help="Cores to use of those usable."),
@@ -52,7 +54,7 @@ planning_options = _together(
     click.option("--no-strategy", multiple=True, metavar="NAME", help="Leave a strategy out; may be repeated."),
 )
 
-fault_options = _together(
+fault_options = together(
     click.option("--timeout", type=float, metavar="SECONDS", help="Kill a task that runs longer."),
     click.option("--scratch", metavar="DIR", help="Folder for scratch files. [default: the system's]"),
     click.option("--scratch-gib", type=float, metavar="GIB", help="Scratch of all tasks. [default: 90 % of free]"),

@@ -3,17 +3,49 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from autotune.errors import InputError
-from autotune.verbs import options
+from autotune.verbs import nodes, options
 
 if TYPE_CHECKING:
+    from autotune.planning import Plan
     from autotune.simulate import Simulation
+    from autotune.types import Estimate, Machine, Task
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pretence:
+    """What is simulated, and on what.
+
+    Attributes:
+        tasks: Tasks of the workload.
+        estimates: What is believed of them, by number.
+        machine: The machine pretended, or one node.
+        plan: What would be done there.
+        durations_s: Seconds alone on one core of a record that is replayed, by number; None where none is.
+        measured: What is believed comes from measured times.
+        contention: How much longer a task takes while all cores are busy.
+        times_from: Where the times come from, in words.
+    """
+
+    tasks: tuple[Task, ...]
+    estimates: Mapping[int, Estimate]
+    machine: Machine
+    plan: Plan
+    durations_s: Mapping[int, float] | None
+    measured: bool
+    contention: float
+    times_from: str
+
+    def slower(self, busy: float) -> float:
+        """Return the factor on a task's time while a share of the cores is busy."""
+        return 1.0 + (self.contention - 1.0) * min(1.0, busy)
 
 
 @click.command()
@@ -28,19 +60,32 @@ if TYPE_CHECKING:
     metavar="FACTOR",
     help="How much longer a task takes while all cores are busy than alone; as measured, such as 1.1.",
 )
-@click.option("--plot", metavar="FILE", help="Draw the schedule: a PNG, SVG or PDF file.")
+@nodes.node_options
+@click.option("--plot", metavar="FILE", help="Draw the schedule, or the scaling of --nodes: a PNG, SVG or PDF file.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def simulate(source: str, replay: str | None, contention: float, plot: str | None, as_json: bool, **given: Any) -> None:
-    """Show how a many-body expansion would run on another machine.
+    """Show how a many-body expansion would run on another machine, or on several.
 
     Takes the same INPUT and options as `autotune run`; --cores and --memory describe the machine pretended. The
     scheduler is the real one, the clock is virtual, and the answer says that it is simulated.
 
+    With --nodes it is one of several machines that share the tasks in bundles: one number, several with commas, or a
+    range, for which a table shows how many nodes are worth it. The answer names what was assumed.
+
     \b
     autotune simulate water16.xyz --program pyscf --method hf --basis '6-31g*' --max-nbody 3 --cores 64 --memory 256
+    autotune simulate water64.xyz --program pyscf --method hf --basis '6-31g*' --max-nbody 3 --cores 64 --memory 256 \\
+        --nodes 1-100 --stragglers 0.05x2 --plot scaling.png
     """
+    asked = nodes.asked(given)
+    pretence = _pretence(source, replay, contention, given)
+    click.echo(
+        nodes.answer(pretence, asked, plot, as_json=as_json) if asked else _answer(pretence, plot, as_json=as_json)
+    )
+
+
+def _pretence(source: str, replay: str | None, contention: float, given: dict[str, Any]) -> Pretence:
     from autotune import inputs, machine, planning, workload
-    from autotune import simulate as simulator
     from autotune.manager import Manager
 
     text, name = inputs.read_text(source)
@@ -51,35 +96,51 @@ def simulate(source: str, replay: str | None, contention: float, plot: str | Non
     pretended = replace(here, cores=chosen.cores or here.cores)
     # The tuning is looked up for this machine: it is where the times were measured.
     measured = planning.make(work, machine=here, manager=manager, options=replace(chosen, cores=None))
-    plan = planning.make(work, machine=pretended, manager=manager, options=chosen)
     estimates = {
         task.number: planning.estimate(task, costs=measured.costs, manager=manager, machine=here) for task in work.tasks
     }
-    run = simulator.simulate(
-        work.tasks,
-        estimates,
-        policy=plan.policy,
+    return Pretence(
+        tasks=work.tasks,
+        estimates=estimates,
         machine=pretended,
-        memory_budget_gib=plan.budget_gib,
+        plan=planning.make(work, machine=pretended, manager=manager, options=chosen),
         durations_s=_replayed(replay, work, estimates) if replay else None,
-        contention=lambda busy: 1.0 + (contention - 1.0) * min(1.0, busy),
+        measured=measured.tuning is not None,
+        contention=contention,
+        times_from=replay or f"{measured.chosen.match} - {measured.chosen.reason}",
+    )
+
+
+def _answer(pretence: Pretence, plot: str | None, *, as_json: bool) -> str:
+    """Return what one machine would do, as words or JSON, and draw it where a file is given."""
+    from autotune import simulate as simulator
+
+    cores = pretence.machine.cores
+    run = simulator.simulate(
+        pretence.tasks,
+        pretence.estimates,
+        policy=pretence.plan.policy,
+        machine=pretence.machine,
+        memory_budget_gib=pretence.plan.budget_gib,
+        durations_s=pretence.durations_s,
+        contention=pretence.slower,
     )
     if plot:
         from autotune import plots
 
-        title = f"simulated: {len(work.tasks)} tasks on {pretended.cores} cores"
-        plots.schedule(run.records, cores=pretended.cores, title=title, path=Path(plot))
+        title = f"simulated: {len(pretence.tasks)} tasks on {cores} cores"
+        plots.schedule(run.records, cores=cores, title=title, path=Path(plot))
     answer = {
         "simulated": True,
-        "cores": pretended.cores,
-        "memory_budget_gib": plan.budget_gib,
-        "tasks": len(work.tasks),
+        "cores": cores,
+        "memory_budget_gib": pretence.plan.budget_gib,
+        "tasks": len(pretence.tasks),
         "makespan_s": run.makespan_s,
         "lower_bound_s": run.lower_bound_s,
         "efficiency": run.efficiency,
-        "times_from": replay or f"{measured.chosen.match} - {measured.chosen.reason}",
+        "times_from": pretence.times_from,
     }
-    click.echo(json.dumps(answer, indent=1) if as_json else _words(answer, run, pretended.cores))
+    return json.dumps(answer, indent=1) if as_json else _words(answer, run, cores)
 
 
 def _replayed(path: str, work: Any, estimates: dict[int, Any]) -> dict[int, float]:
