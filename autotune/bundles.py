@@ -14,6 +14,7 @@ import heapq
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
+AT_A_NODE = 2  # bundles: one at work, one that waits, so that the node need not
 ROUNDS = 2  # in which nodes would take all that is left
 LEAST_S = 3.0  # of a node's time; a bundle costs some 0.1 s beside its tasks
 MOST_S = 300.0  # what is lost with a node at most, and how long a drained node still works

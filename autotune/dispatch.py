@@ -26,7 +26,6 @@ from autotune.planning import Plan
 from autotune.records import TaskRecord
 from autotune.types import Machine, Task
 
-AHEAD = 2  # bundles for each node: one at work, one that need not come first when it is done
 TICK_S = 0.5
 LOST_IN_A_ROW = 3  # for each node: then it is not the nodes that are at fault
 
@@ -99,7 +98,7 @@ class Dispatch:
             raise
 
     def _fill(self) -> None:
-        while len(self._out) < AHEAD * self._backend.nodes:
+        while len(self._out) < bundles.AT_A_NODE * self._backend.nodes:
             numbers = self._dealer.deal()
             if not numbers:
                 return

@@ -21,14 +21,13 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from autotune import simulate
-from autotune.bundles import Dealer
+from autotune.bundles import AT_A_NODE, Dealer
 from autotune.events import Planned
 from autotune.pretended_nodes import NodesSimulation, PretendedNodes
 from autotune.types import Policy
 
 PLANNING_S = 0.1  # of a node for a bundle, beside its tasks
 NOTICED_S = 60.0  # after a node's last sign of life
-AT_A_NODE = 2  # bundles: one at work, one that waits, so that the node need not
 
 
 def simulate_nodes(

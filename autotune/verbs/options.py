@@ -67,14 +67,14 @@ fault_options = together(
     ),
 )
 
-fleet_options = _together(
+fleet_options = together(
     click.option("--backend", default="local", metavar="NAME", help="Where tasks run: local, or parsl for clusters."),
     click.option("--parsl-config", default="", metavar="FILE", help="Python file that defines Parsl's config."),
     click.option("--nodes", type=int, metavar="N", help="Nodes of the backend. [default: as its config says]"),
 )
 
 
-omission_options = _together(
+omission_options = together(
     click.option("--reuse-contained", is_flag=True, help="Take energies that a task of a higher method contains."),
     click.option("--reuse-equal-monomers", is_flag=True, help="Compute one of the monomers that have one shape."),
     click.option(
