@@ -9,9 +9,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from autotune.bundles import AT_A_NODE
 from autotune.pretended_nodes import NodesSimulation, PretendedNodes
 from autotune.progress import duration
-from autotune.simulate_nodes import AT_A_NODE, NOTICED_S, PLANNING_S
+from autotune.simulate_nodes import NOTICED_S, PLANNING_S
 from autotune.wording import count
 
 WORTH = 0.8  # of a parallel efficiency: each further node then still does most of what it could
