@@ -4,7 +4,7 @@ Tasks have the sizes of a 3-body expansion of waters and methanols with HF/6-31G
 the policy is what the strategies make of the cores. They take up to a tenth more or less than predicted. Where the
 run learns, the real `Expectations` predict anew each time the number of finished tasks has doubled, and the scheduler
 ranks what waits anew; predicting is timed apart. Each case runs in a process of its own. Prints a table, writes a
-record.
+record. Times are CPU times of the process, which does nothing else.
 
     python tests/bench/large.py --output results/large.json
 """
@@ -21,7 +21,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
@@ -66,8 +66,12 @@ def main() -> None:
     parser.add_argument("--case", action="append", metavar="TEXT", help="only cases whose name contains this")
     parser.add_argument("--most", type=int, default=SIZES[-1], metavar="TASKS", help="only so many tasks")
     parser.add_argument("--output", type=Path, help="write the record here")
+    parser.add_argument("--table", type=Path, metavar="RECORD", help="only print the table of a record")
     parser.add_argument("--one", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
+    if arguments.table:
+        print("\n".join(table(json.loads(arguments.table.read_text())["cases"])))
+        return
     if arguments.one:
         number, tasks = map(int, arguments.one.split(","))
         print(json.dumps(measured(CASES[number], tasks)))
@@ -96,8 +100,8 @@ def main() -> None:
 
 def table(rows: list[dict]) -> Iterator[str]:
     """Yield the lines of the table in docs/scheduling.md."""
-    sizes = [f"{row['tasks']:,}" for row in rows[0]["sizes"]]
-    yield f"| case | {' | '.join(sizes)} tasks | growth | memory |"
+    sizes = [f"{row['tasks']:,} tasks" for row in rows[0]["sizes"]]
+    yield f"| case | {' | '.join(sizes)} | growth | memory |"
     yield "|" + "---|" * (len(sizes) + 3)
     for row in rows:
         costs = " | ".join(f"{size['scheduler_us_per_task']:.1f} µs" for size in row["sizes"])
@@ -146,9 +150,10 @@ def measured(case: Case, count: int) -> dict:
     }
 
 
-def drive(scheduler: Scheduler, expected: Expectations, *, learns: bool) -> dict:
-    """Run all tasks on a virtual clock; return the seconds that the scheduler and predicting took."""
-    now = time.process_time  # of this process: others may use the machine, too
+def drive(
+    scheduler: Scheduler, expected: Expectations, *, learns: bool, now: Callable[[], float] = time.process_time
+) -> dict:
+    """Run all tasks on a virtual clock; return the seconds, by the clock `now`, that scheduler and predicting took."""
     decide_s = handle_s = learned_s = predicted_s = longest_s = clock = 0.0
     ends: list[tuple[float, int, float, int]] = []
     begun = 0
