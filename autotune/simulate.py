@@ -69,7 +69,7 @@ def simulate(
     records: list[TaskRecord] = []
     while not scheduler.done:
         for start in scheduler.decide(clock):
-            busy = sum(s.width for s in scheduler.running) / machine.cores
+            busy = scheduler.cores_in_use / machine.cores
             slower = contention(busy) * max(1.0, busy)
             begins_s = clock
             for number in start.numbers:

@@ -17,6 +17,7 @@ from typing import NamedTuple
 from autotune.types import Estimate
 
 SEARCH_STEPS = 20  # halvings of the interval in which the bound lies
+_SURELY = 1.0 - 1e-9  # rounding decides nothing
 WIDENING_GAIN = 0.8  # a task is widened only where its predicted time falls below this share
 
 
@@ -60,11 +61,14 @@ def widths(
     """
     if widest <= narrowest or not estimates:
         return {}
-    walls = [e.alone_s * ((1.0 - e.parallel) + e.parallel / narrowest) for e in estimates.values()]
-    core_s = sum([narrowest * wall_s for wall_s in walls])
-    base = {}
     # Where the largest fits as often as there are cores, memory is not scarce.
     fits = memory_gib >= cores * max([e.memory_gib for e in estimates.values()])
+    alone_s = [e.alone_s for e in estimates.values()]
+    if fits and max(alone_s) <= _SURELY * (committed_core_s + sum(alone_s)) / cores:
+        return {}
+    walls = [e.wall_s(narrowest) for e in estimates.values()]
+    core_s = sum([narrowest * wall_s for wall_s in walls])
+    base = {}
     if not fits and _held_s(estimates, walls, memory_gib) > core_s / cores:
         base = _by_memory(estimates, cores=cores, narrowest=narrowest, widest=widest, memory_gib=memory_gib)
         walls = [e.wall_s(base.get(n, narrowest)) for n, e in estimates.items()]

@@ -23,6 +23,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -65,7 +66,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--case", action="append", metavar="TEXT", help="only cases whose name contains this")
     parser.add_argument("--most", type=int, default=SIZES[-1], metavar="TASKS", help="only so many tasks")
-    parser.add_argument("--output", type=Path, help="write the record here")
+    parser.add_argument("--output", type=Path, help="write the record here, beside the cases that are there already")
     parser.add_argument("--table", type=Path, metavar="RECORD", help="only print the table of a record")
     parser.add_argument("--one", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -76,26 +77,34 @@ def main() -> None:
         number, tasks = map(int, arguments.one.split(","))
         print(json.dumps(measured(CASES[number], tasks)))
         return
+    before = arguments.output and arguments.output.exists() and json.loads(arguments.output.read_text())["cases"]
+    rows = {row["case"]: row for row in before or []}
     load = os.getloadavg()
     wanted = [case for case in CASES if any(part in case.name for part in arguments.case or [""])]
-    rows = []
+    if not wanted:
+        parser.error("no case has this in its name")
     for case in wanted:
         sizes = [in_a_process(case, size) for size in SIZES if size <= arguments.most]
         growth = sizes[-1]["scheduler_us_per_task"] / sizes[0]["scheduler_us_per_task"]
-        rows.append({"case": case.name, **case._asdict(), "growth": growth, "sizes": sizes})
-    print("\n".join(table(rows)))
-    if arguments.output:
-        record = {
-            "schema": "autotune.benchmark/1",
-            "what": "what the scheduler takes for each task on a virtual clock, from a thousand tasks to a million",
-            "command": " ".join(["python tests/bench/large.py", *sys.argv[1:]]),
-            "created": datetime.now(UTC).isoformat(timespec="seconds"),
-            "machine": dataclasses.asdict(machine.detect()),
-            "load_before": load,
-            "versions": library_versions(),
-            "cases": rows,
-        }
-        arguments.output.write_text(json.dumps(record, indent=1) + "\n")
+        rows[case.name] = {"case": case.name, **case._asdict(), "growth": growth, "sizes": sizes}
+        found = [rows[each.name] for each in CASES if each.name in rows]
+        if arguments.output:
+            write(arguments.output, found, load)
+    print("\n".join(table(found)))
+
+
+def write(output: Path, rows: list[dict], load: tuple[float, float, float]) -> None:
+    record = {
+        "schema": "autotune.benchmark/1",
+        "what": "what the scheduler takes for each task on a virtual clock, from a thousand tasks to a million",
+        "command": " ".join(["python tests/bench/large.py", *sys.argv[1:]]),
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "machine": dataclasses.asdict(machine.detect()),
+        "load_before": load,
+        "versions": library_versions(),
+        "cases": rows,
+    }
+    output.write_text(json.dumps(record, indent=1) + "\n")
 
 
 def table(rows: list[dict]) -> Iterator[str]:
@@ -213,11 +222,13 @@ def expansion() -> Iterator[Task]:
                     basis=real,
                     labels=("",),
                     method=METHOD,
-                    size=size_of(real),
+                    size=size_of(tuple(f - real[0] + real[0] % 2 for f in real)),
                 )
 
 
+@cache
 def size_of(real: tuple[int, ...]) -> TaskSize:
+    """Return the size of a task that begins at one of the first two fragments; it is the same farther on."""
     atoms, electrons, functions = (sum(FRAGMENTS[f % 2][kind] for f in real) for kind in range(3))
     # Pairs of primitives overlap less the farther apart their fragments are.
     pairs = sum(900.0 * FRAGMENTS[f % 2][0] * FRAGMENTS[g % 2][0] / (1 + (f - g) ** 2) for f in real for g in real)
