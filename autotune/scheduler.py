@@ -234,11 +234,7 @@ class Scheduler:
             return
         waiting = {entry[2]: self._estimates[entry[2]] for level in self._waiting.values() for entry in level}
         cores = min(self._cores, self._slots)
-        given = {
-            "cores": cores,
-            "narrowest": self._policy.width,
-            "widest": min(self._policy.widest, cores),
-        }
+        given = {"cores": cores, "narrowest": self._policy.width, "widest": min(self._policy.widest, cores)}
         memory_gib = self._budget_gib if self._policy.memory_admission else math.inf
         if tail:
             self._last = LastTasks(waiting, memory_gib=memory_gib, **given)
