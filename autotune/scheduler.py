@@ -25,7 +25,7 @@ from autotune.events import Adapted, Dropped, Event, Failed, Finished, Learned, 
 from autotune.last_tasks import LastTasks
 from autotune.running import Room, Running
 from autotune.types import Estimate, Policy
-from autotune.widths import widths
+from autotune.widths import all_stay_narrow, widths
 
 LOOK_AHEAD = 64  # tasks examined behind one that does not fit, before waiting
 TAIL_PER_SLOT = 2  # widths are chosen anew for each decision when so few tasks wait for each core slot
@@ -232,10 +232,15 @@ class Scheduler:
         if tail and self._last is not None:
             self._widths = self._last.widths(running_core_s)
             return
-        waiting = {entry[2]: self._estimates[entry[2]] for level in self._waiting.values() for entry in level}
         cores = min(self._cores, self._slots)
-        given = {"cores": cores, "narrowest": self._policy.width, "widest": min(self._policy.widest, cores)}
         memory_gib = self._budget_gib if self._policy.memory_admission else math.inf
+        if not tail:
+            estimates = [self._estimates[entry[2]] for level in self._waiting.values() for entry in level]
+            if all_stay_narrow(estimates, cores=cores, memory_gib=memory_gib, committed_core_s=running_core_s):
+                self._widths, self._last = {}, None
+                return
+        waiting = {entry[2]: self._estimates[entry[2]] for level in self._waiting.values() for entry in level}
+        given = {"cores": cores, "narrowest": self._policy.width, "widest": min(self._policy.widest, cores)}
         if tail:
             self._last = LastTasks(waiting, memory_gib=memory_gib, **given)
             self._widths = self._last.widths(running_core_s)

@@ -61,15 +61,10 @@ def widths(
     """
     if widest <= narrowest or not estimates:
         return {}
-    # Where the largest fits as often as there are cores, memory is not scarce.
-    fits = memory_gib >= cores * max([e.memory_gib for e in estimates.values()])
-    alone_s = [e.alone_s for e in estimates.values()]
-    if fits and max(alone_s) <= _SURELY * (committed_core_s + sum(alone_s)) / cores:
-        return {}
     walls = [e.wall_s(narrowest) for e in estimates.values()]
     core_s = sum([narrowest * wall_s for wall_s in walls])
     base = {}
-    if not fits and _held_s(estimates, walls, memory_gib) > core_s / cores:
+    if memory_gib < math.inf and _held_s(estimates, walls, memory_gib) > core_s / cores:
         base = _by_memory(estimates, cores=cores, narrowest=narrowest, widest=widest, memory_gib=memory_gib)
         walls = [e.wall_s(base.get(n, narrowest)) for n, e in estimates.items()]
         core_s = sum(base.get(n, narrowest) * wall_s for n, wall_s in zip(estimates, walls, strict=True))
@@ -82,6 +77,18 @@ def widths(
     ]
     long.sort(reverse=True)
     return base | widened(long, area, cores=cores, widest=widest)
+
+
+def all_stay_narrow(estimates: Sequence[Estimate], *, cores: int, memory_gib: float, committed_core_s: float) -> bool:
+    """Return whether it is sure at a glance that `widths` makes no task wider.
+
+    It is where the largest fits into memory as often as there are cores and the longest is none of `Long`: a task takes
+    no longer on some cores, and no fewer core-seconds, than on one.
+    """
+    if not estimates or memory_gib < cores * max([e.memory_gib for e in estimates]):
+        return False
+    alone_s = [e.alone_s for e in estimates]
+    return max(alone_s) <= _SURELY * (committed_core_s + sum(alone_s)) / cores
 
 
 def widened(long: Sequence[Long], area: float, *, cores: int, widest: int) -> dict[int, int]:
