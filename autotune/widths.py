@@ -32,12 +32,13 @@ class Long(NamedTuple):
     narrow: int
     serial_s: float
     divides_s: float
+    estimate: Estimate
 
 
 def long_task(number: int, estimate: Estimate, wall_s: float, narrow: int) -> Long:
     """Return a task that takes `wall_s` on its fewest cores."""
     alone_s, parallel = estimate.alone_s, estimate.parallel
-    return Long(wall_s, number, narrow, alone_s * (1.0 - parallel), alone_s * parallel)
+    return Long(wall_s, number, narrow, alone_s * (1.0 - parallel), alone_s * parallel, estimate)
 
 
 def widths(
@@ -111,11 +112,11 @@ def widened(long: Sequence[Long], area: float, *, cores: int, widest: int) -> di
         else:
             low = deadline
     chosen: dict[int, int] = {}
-    for wall_s, number, narrow, serial_s, divides_s in long if met else ():
+    for wall_s, number, narrow, serial_s, divides_s, estimate in long if met else ():
         if wall_s <= high:
             break
         width = max(narrow + 1, math.ceil(divides_s / (high - serial_s) - 1e-9))
-        if serial_s + divides_s / width < WIDENING_GAIN * wall_s:
+        if _pays(estimate, narrow, width):
             chosen[number] = width
     return chosen
 
@@ -164,7 +165,7 @@ class _Search:
             area += self._serial_s[too_long] - self._serial_s[many]
         else:
             many = too_long
-        for wall_s, _, narrow, serial_s, divides_s in self._long[:many]:
+        for wall_s, _, narrow, serial_s, divides_s, _ in self._long[:many]:
             left_s = deadline - serial_s
             if left_s <= 0.0:
                 return False
