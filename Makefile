@@ -56,6 +56,8 @@ speed: $(STAMP)  ## how long our own layers take; `autotune regress` compares wh
 bench: $(STAMP)  ## the measurements in results/; leave the machine alone meanwhile
 	$(BIN)/python tests/bench/against_upstream.py --pairs 5 --output results/against_upstream.json
 	$(BIN)/python tests/bench/overhead.py --output results/overhead.json
+	$(BIN)/python tests/bench/layers.py --output results/layers.json
+	$(BIN)/python tests/bench/large.py --output results/large.json
 	$(BIN)/python tests/bench/prediction.py --output results/prediction.json
 	$(BIN)/python tests/bench/efficiency.py --output results/efficiency.json
 	$(BIN)/python tests/bench/ablation.py --repeats 5 --output results/ablation.json

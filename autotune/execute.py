@@ -114,7 +114,7 @@ class Executor:
             events = self._pool.wait(timeout_s=timeout_s, task_limit_s=self._care.task_limit_s)
             now = time.monotonic()
             if was_bound:
-                idle = max(0, self._machine.cores - sum(start.width for start in scheduler.running))
+                idle = max(0, self._machine.cores - scheduler.cores_in_use)
                 execution.memory_idle_core_s += idle * (now - at)
             at = now
             for event in events:
@@ -273,7 +273,7 @@ class Executor:
             done=len(self.execution.records),
             total=len(self._tasks),
             running=len(running),
-            cores_in_use=sum(start.width for start in running),
+            cores_in_use=self._scheduler.cores_in_use,
             cores=self._machine.cores,
             busy_cores=busy_cores,
             idle_cores=idle_cores,

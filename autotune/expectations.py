@@ -40,8 +40,9 @@ class Expectations:
         self._least_grant_gib: dict[int, float] = {}
         self._least_gib: dict[int, float] = {}
         self._unfinished = dict.fromkeys(self._tasks)
-        self._told: dict[int, tuple[Estimate, Estimate]] = {}
+        self._told: dict[int, Estimate] = {}
         self._next_rank = 1
+        self._kinds = self._kinds_of(tasks)
         self.of = {task.number: self._estimate(task) for task in tasks}
         self.total_s = sum(each.alone_s for each in self.of.values())
         self.done_s = 0.0
@@ -93,15 +94,25 @@ class Expectations:
         self.of.update(fresh)
         return fresh
 
+    def _kinds_of(self, tasks: Sequence[Task]) -> dict[int, int]:
+        """Return a number for each task that is equal for those that will always share an estimate."""
+        if self._manager.answers_estimates:
+            return {task.number: task.number for task in tasks}  # plugins may tell tasks of one size apart
+        costs = self._plan.costs
+        found = {task.number: costs.estimate(task) for task in tasks}  # tasks of one size share the record itself
+        return {number: id(each) for number, each in found.items()}
+
     def _estimate(self, task: Task) -> Estimate:
-        found = estimate(task, costs=self._plan.costs, manager=self._manager, machine=self._machine)
         if least_gib := self._least_gib.get(task.number, 0.0):
-            return self._granted(found, least_gib)
-        # Tasks of one size share an estimate.
-        known = self._told.get(id(found))
+            return self._granted(self._found(task), least_gib)
+        kind = self._kinds[task.number]
+        known = self._told.get(kind)
         if known is None:
-            known = self._told[id(found)] = (found, self._granted(found, 0.0))
-        return known[1]
+            known = self._told[kind] = self._granted(self._found(task), 0.0)
+        return known
+
+    def _found(self, task: Task) -> Estimate:
+        return estimate(task, costs=self._plan.costs, manager=self._manager, machine=self._machine)
 
     def _granted(self, found: Estimate, least_gib: float) -> Estimate:
         """Return an estimate with the memory that its program will be told, and at least so much."""

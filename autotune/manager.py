@@ -83,9 +83,14 @@ class Manager:
         """Let plugins register their QCEngine harnesses in this process."""
         self._pluggy.hook.autotune_register_programs()
 
+    @property
+    def answers_estimates(self) -> bool:
+        """Whether there is a plugin that may estimate tasks."""
+        return bool(self._pluggy.hook.autotune_estimate.get_hookimpls())
+
     def estimate(self, task: Task, machine: Machine) -> Estimate | None:
         """Return a plugin's estimate of a task, or None where no plugin has one."""
-        if not self._pluggy.hook.autotune_estimate.get_hookimpls():
+        if not self.answers_estimates:
             return None  # asked for every task again and again, mostly without anybody to answer
         found: Estimate | None = self._pluggy.hook.autotune_estimate(task=task, machine=machine)
         return found

@@ -8,38 +8,31 @@ exceeds the budget, except that a task which exceeds it alone runs alone; every 
 attempt; while a task is ready and fits, no core slot stays idle (work-conserving), except behind a barrier and where
 starting it would hold up a task that waits for cores or memory with more right (`_Hold`). A task that is to run alone
 does, after all others that may start; in a pause nothing starts while something runs.
+
+A decision takes the same time whatever waits: queues are sorted, the most urgent task last, and a whole queue is looked
+at only when predictions or the policy change. `running.py` keeps what runs, `last_tasks.py` the sums of the last tasks.
 """
 
 from __future__ import annotations
 
-import heapq
 import math
+from bisect import insort
+from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from autotune.events import Adapted, Dropped, Event, Failed, Finished, Learned, Paused, Planned, Start
+from autotune.last_tasks import LastTasks
+from autotune.running import Room, Running
 from autotune.types import Estimate, Policy
-from autotune.widths import widths
+from autotune.widths import all_stay_narrow, widths
 
 LOOK_AHEAD = 64  # tasks examined behind one that does not fit, before waiting
-LATE_SHARE = 0.1  # a task that runs longer than predicted is expected to need this share of its time more
 TAIL_PER_SLOT = 2  # widths are chosen anew for each decision when so few tasks wait for each core slot
 MOST_IN_A_BATCH = 64
 BATCHES_LEFT = 4  # for each worker at least; so many batches later the last ones are single tasks
 
-_Entry = tuple[float, int, int]  # priority, position in the input, number
-
-
-@dataclass(slots=True)
-class _Running:
-    start: Start
-    left: set[int]
-    began_s: float
-    ends_s: float
-
-    def left_s(self, now_s: float) -> float:
-        return self.ends_s - now_s if now_s <= self.ends_s else LATE_SHARE * (now_s - self.began_s)
+_Entry = tuple[float, int, int]  # urgency, position in the input from its end, number
 
 
 class _Hold(NamedTuple):
@@ -67,25 +60,20 @@ class Scheduler:
     """
 
     def __init__(self, tasks: Sequence[Planned], policy: Policy, *, cores: int, memory_budget_gib: float) -> None:
-        self._tasks = {task.number: task for task in tasks}
-        self._adapt(Adapted(policy, cores, memory_budget_gib))
-        self._batches: dict[int, _Running] = {}
-        self._batch_of: dict[int, int] = {}
-        self._begun = 0
-        self._used_slots = 0
-        self._used_gib = 0.0
-        self._unfinished = len(tasks)
-        self._sequence = {task.number: position for position, task in enumerate(tasks)}
-        self._waiting: dict[int, list[_Entry]] = {}
-        self._unfinished_at: dict[int, int] = {}
-        for task in tasks:
-            self._unfinished_at[task.level] = self._unfinished_at.get(task.level, 0) + 1
-        self._rank(task.number for task in tasks)
-        self._widths: dict[int, int] | None = None
+        self._estimates = {task.number: task.estimate for task in tasks}
+        self._levels = {task.number: task.level for task in tasks}
+        self._position = {task.number: -position for position, task in enumerate(tasks)}
+        self._unfinished, self._unfinished_at = len(tasks), Counter(self._levels.values())
+        self._running = Running()
         self._alone: list[int] = []
         self._suspects: set[int] = set()
-        self._paused = False
+        self._paused = self._whole = False
         self.memory_bound = False
+        self._waiting: dict[int, list[_Entry]] = {}
+        self._widths: dict[int, int] | None = None
+        self._last: LastTasks | None = None
+        self._adapt(Adapted(policy, cores, memory_budget_gib))
+        self._rank(self._levels)
 
     @property
     def done(self) -> bool:
@@ -95,18 +83,22 @@ class Scheduler:
     @property
     def running(self) -> list[Start]:
         """What was started and has not ended, with what it was given."""
-        return [batch.start for batch in self._batches.values()]
+        return self._running.starts()
+
+    @property
+    def cores_in_use(self) -> int:
+        """Sum of the widths of what runs."""
+        return self._running.slots
 
     def handle(self, event: Event) -> None:
         """Take note of an event."""
         if isinstance(event, Learned):
-            for number, estimate in event.estimates.items():
-                task = self._tasks[number]
-                self._tasks[number] = Planned(number=number, level=task.level, estimate=estimate)
-            self._rank_again()
+            self._estimates.update(event.estimates)
+            # One that ran out of memory still runs: nothing that waits changes its place.
+            self._predicted_anew(ranked=all(number in self._running for number in event.estimates))
         elif isinstance(event, Adapted):
             self._adapt(event)
-            self._rank_again()
+            self._predicted_anew(ranked=False)
         elif isinstance(event, Paused):
             self._paused = event.on
         elif isinstance(event, Dropped):
@@ -122,19 +114,15 @@ class Scheduler:
         """
         starts: list[Start] = []
         self.memory_bound = False
-        while len(self._batches) < self._policy.workers and self._used_slots < self._slots:
-            if self._batches and (self._paused or self._used_gib == math.inf):
+        while len(self._running) < self._policy.workers and self._running.slots < self._slots:
+            if self._running and (self._paused or self._whole):
                 break
             start = self._next(now_s) or self._next_alone()
             if start is None:
                 break
-            wall_s = sum(self._tasks[number].estimate.wall_s(start.width) for number in start.numbers)
-            # Not by its first task: that may fail and start again while the rest of the batch still runs.
-            self._begun += 1
-            self._batches[self._begun] = _Running(start, set(start.numbers), now_s, now_s + wall_s)
-            self._batch_of.update(dict.fromkeys(start.numbers, self._begun))
-            self._used_slots += start.width
-            self._used_gib += start.memory_gib
+            self._whole = start.memory_gib == math.inf
+            wall_s = sum([self._estimates[number].wall_s(start.width) for number in start.numbers])
+            self._running.begin(start, now_s, now_s + wall_s)
             starts.append(start)
         return starts
 
@@ -143,13 +131,7 @@ class Scheduler:
         self._slots = max(self._policy.core_slots, self._policy.width)
 
     def _end(self, event: Finished | Failed) -> None:
-        begun = self._batch_of.pop(event.number)
-        batch = self._batches[begun]
-        batch.left.remove(event.number)
-        if not batch.left:
-            del self._batches[begun]
-            self._used_slots -= batch.start.width
-            self._used_gib = sum(other.start.memory_gib for other in self._batches.values())
+        self._running.end(event.number)
         if isinstance(event, Failed) and event.again:
             if event.suspect:
                 self._suspects.add(event.number)
@@ -159,7 +141,7 @@ class Scheduler:
                 self._push(event.number)
             return
         self._unfinished -= 1
-        self._unfinished_at[self._tasks[event.number].level] -= 1
+        self._unfinished_at[self._levels[event.number]] -= 1
 
     # --- one decision ------------------------------------------------------------------------------------------------
 
@@ -169,32 +151,30 @@ class Scheduler:
             return None
         self._choose_widths(queue, now_s)
         hold: _Hold | None = None
-        skipped: list[_Entry] = []
-        chosen: Start | None = None
-        free = self._slots - self._used_slots
-        while queue and len(skipped) < LOOK_AHEAD:
-            entry = heapq.heappop(queue)
-            estimate = self._tasks[entry[2]].estimate
-            wanted = self._width(entry[2])
+        free = self._slots - self._running.slots
+        for place in range(len(queue) - 1, max(-1, len(queue) - 1 - LOOK_AHEAD), -1):
+            number = queue[place][2]
+            estimate = self._estimates[number]
+            wanted = self._width(number)
             width, memory_gib = min(wanted, free), self._memory_gib(estimate)
-            fits = not self._batches or self._used_gib + memory_gib <= self._budget_gib
+            fits = not self._running or self._running.leave_gib(memory_gib, self._budget_gib)
             self.memory_bound |= not fits
             if fits and (hold is None or hold.lets_pass(now_s + estimate.wall_s(width), width, memory_gib)):
-                later = self._hold(wanted, memory_gib, now_s) if width < wanted else None
+                later = self._room(wanted, memory_gib, now_s) if width < wanted else None
                 if later is None or now_s + estimate.wall_s(width) <= later.at_s + estimate.wall_s(wanted):
+                    del queue[place]
                     # Behind a hold only this one was found to end in time.
-                    others = [] if hold or entry[2] in self._suspects else self._batch(queue, estimate, width)
-                    chosen = Start((entry[2], *others), width, memory_gib)
-                    break
+                    others = [] if hold or number in self._suspects else self._batch(queue, estimate, width)
+                    if self._last is not None:
+                        for each in (number, *others):
+                            self._last.remove(each)
+                    return Start((number, *others), width, memory_gib)
             hold = hold or self._hold(wanted, memory_gib, now_s)
-            skipped.append(entry)
-        for entry in skipped:
-            heapq.heappush(queue, entry)
-        return chosen
+        return None
 
     def _next_alone(self) -> Start | None:
         """Return the next task that wants the whole machine for itself, once nothing else runs or waits."""
-        if self._batches or not self._alone:
+        if self._running or not self._alone:
             return None
         number = self._alone.pop(0)
         return Start((number,), min(self._narrowest(number), self._slots), math.inf)
@@ -202,8 +182,8 @@ class Scheduler:
     def _drop(self) -> None:
         for number in [entry[2] for queue in self._waiting.values() for entry in queue] + self._alone:
             self._unfinished -= 1
-            self._unfinished_at[self._tasks[number].level] -= 1
-        self._waiting, self._alone = {}, []
+            self._unfinished_at[self._levels[number]] -= 1
+        self._waiting, self._alone, self._last = {}, [], None
 
     def _batch(self, queue: list[_Entry], first: Estimate, width: int) -> list[int]:
         """Take tasks from the queue that go along with a short one, so that its worker need not wait between them."""
@@ -211,28 +191,28 @@ class Scheduler:
         spent_s = first.wall_s(width)
         batch: list[int] = []
         while len(batch) < limit:
-            estimate = self._tasks[queue[0][2]].estimate
+            number = queue[-1][2]
+            estimate = self._estimates[number]
             spent_s += estimate.wall_s(width)
             too_much = spent_s > self._policy.batch_s or estimate.memory_gib > first.memory_gib
-            if too_much or queue[0][2] in self._suspects:
+            if too_much or number in self._suspects:
                 break
-            batch.append(heapq.heappop(queue)[2])
+            batch.append(queue.pop()[2])
         return batch
 
     def _memory_gib(self, estimate: Estimate) -> float:
         return estimate.memory_gib if self._policy.memory_admission else 0.0
 
+    def _room(self, width: int, memory_gib: float, now_s: float) -> Room:
+        idle = self._slots - self._running.slots
+        return self._running.room(width, memory_gib, now_s, slots=idle, budget_gib=self._budget_gib)
+
     def _hold(self, width: int, memory_gib: float, now_s: float) -> _Hold:
         """Return when running tasks are expected to have left a task its cores and memory."""
-        workers, slots = self._policy.workers - len(self._batches), self._slots - self._used_slots
-        at_s, used_gib = now_s, self._used_gib
-        ends = sorted((now_s + batch.left_s(now_s), batch.start) for batch in self._batches.values())
-        for position, (end_s, start) in enumerate(ends, start=1):
-            if slots >= width and used_gib + memory_gib <= self._budget_gib:
-                break
-            at_s, workers, slots = end_s, workers + 1, slots + start.width
-            used_gib = sum(other.memory_gib for _, other in ends[position:])
-        return _Hold(at_s, workers - 1, slots - width, self._budget_gib - used_gib - memory_gib)
+        room = self._room(width, memory_gib, now_s)
+        spare_workers = self._policy.workers - len(self._running) + room.ended - 1
+        spare_gib = self._budget_gib - self._running.granted_gib(room.ended, now_s) - memory_gib
+        return _Hold(room.at_s, spare_workers, room.slots - width, spare_gib)
 
     # --- widths ------------------------------------------------------------------------------------------------------
 
@@ -241,24 +221,36 @@ class Scheduler:
         return min(self._widths.get(number, self._narrowest(number)), self._slots)
 
     def _narrowest(self, number: int) -> int:
-        return 1 if self._tasks[number].estimate.one_core else self._policy.width
+        return 1 if self._estimates[number].one_core else self._policy.width
 
     def _choose_widths(self, queue: Sequence[_Entry], now_s: float) -> None:
         """Choose once for all that waits, again when predictions change, and each time when few tasks are left."""
         tail = self._policy.widen_tail and len(queue) <= TAIL_PER_SLOT * self._slots
         if self._widths is not None and not tail:
             return
+        running_core_s = self._running.left_core_s(now_s)
+        if tail and self._last is not None:
+            self._widths = self._last.widths(running_core_s)
+            return
         cores = min(self._cores, self._slots)
-        waiting = [entry[2] for level in self._waiting.values() for entry in level]
-        estimates = {number: self._tasks[number].estimate for number in waiting}
-        running_s = sum(batch.start.width * batch.left_s(now_s) for batch in self._batches.values())
+        memory_gib = self._budget_gib if self._policy.memory_admission else math.inf
+        if not tail:
+            estimates = [self._estimates[entry[2]] for level in self._waiting.values() for entry in level]
+            if all_stay_narrow(estimates, cores=cores, memory_gib=memory_gib, committed_core_s=running_core_s):
+                self._widths, self._last = {}, None
+                return
+        waiting = {entry[2]: self._estimates[entry[2]] for level in self._waiting.values() for entry in level}
+        given = {"cores": cores, "narrowest": self._policy.width, "widest": min(self._policy.widest, cores)}
+        if tail:
+            self._last = LastTasks(waiting, memory_gib=memory_gib, **given)
+            self._widths = self._last.widths(running_core_s)
+            return
+        self._last = None
+        one_core = {number: estimate.alone_s for number, estimate in waiting.items() if estimate.one_core}
+        for number in one_core:
+            del waiting[number]
         self._widths = widths(
-            {number: estimate for number, estimate in estimates.items() if not estimate.one_core},
-            cores=cores,
-            narrowest=self._policy.width,
-            widest=min(self._policy.widest, cores),
-            memory_gib=self._budget_gib if self._policy.memory_admission else math.inf,
-            committed_core_s=running_s + sum(e.alone_s for e in estimates.values() if e.one_core),
+            waiting, memory_gib=memory_gib, committed_core_s=running_core_s + sum(one_core.values()), **given
         )
 
     # --- queues ------------------------------------------------------------------------------------------------------
@@ -269,24 +261,32 @@ class Scheduler:
         unfinished = [level for level, count in self._unfinished_at.items() if count]
         return self._waiting.get(min(unfinished), []) if unfinished else []
 
-    def _rank_again(self) -> None:
-        self._rank([entry[2] for queue in self._waiting.values() for entry in queue])
-        self._widths = None
+    def _predicted_anew(self, *, ranked: bool) -> None:
+        if not ranked:
+            self._rank([entry[2] for queue in self._waiting.values() for entry in queue])
+        self._widths = self._last = None
 
     def _rank(self, numbers: Iterable[int]) -> None:
-        self._waiting = {}
-        for number in numbers:
-            self._waiting.setdefault(self._level(number), []).append(self._entry(number))
+        entries = self._entries(numbers)
+        self._waiting = {0: entries}
+        if self._policy.level_barriers:
+            self._waiting = {}
+            for entry in entries:
+                self._waiting.setdefault(self._levels[entry[2]], []).append(entry)
         for queue in self._waiting.values():
-            heapq.heapify(queue)
+            queue.sort()
 
     def _push(self, number: int) -> None:
-        heapq.heappush(self._waiting.setdefault(self._level(number), []), self._entry(number))
+        level = self._levels[number] if self._policy.level_barriers else 0
+        (entry,) = self._entries([number])
+        insort(self._waiting.setdefault(level, []), entry)
+        if self._last is not None:
+            self._last.add(number, self._estimates[number])
 
-    def _level(self, number: int) -> int:
-        return self._tasks[number].level if self._policy.level_barriers else 0
-
-    def _entry(self, number: int) -> _Entry:
-        cost = self._tasks[number].estimate.alone_s
-        priority = {"longest": -cost, "shortest": cost, "input": 0.0}[self._policy.order]
-        return (priority, self._sequence[number], number)
+    def _entries(self, numbers: Iterable[int]) -> list[_Entry]:
+        estimates, position = self._estimates, self._position
+        if self._policy.order == "longest":
+            return [(estimates[number].alone_s, position[number], number) for number in numbers]
+        if self._policy.order == "shortest":
+            return [(-estimates[number].alone_s, position[number], number) for number in numbers]
+        return [(0.0, position[number], number) for number in numbers]

@@ -98,13 +98,11 @@ def makespan_s(
     """
     estimates = {task.number: task.estimate for task in tasks}
     scheduler = Scheduler(tasks, policy, cores=cores, memory_budget_gib=memory_budget_gib)
-    clock, sequence, busy_slots = 0.0, 0, 0
-    ends: list[tuple[float, int, int, int]] = []
+    clock, sequence = 0.0, 0
+    ends: list[tuple[float, int, int]] = []
     while not scheduler.done:
-        starts = scheduler.decide(clock)
-        busy_slots += sum(start.width for start in starts)
-        for start in starts:
-            busy = busy_slots / cores
+        for start in scheduler.decide(clock):
+            busy = scheduler.cores_in_use / cores
             slower = contention(busy) * max(1.0, busy)
             begins_s = clock
             for number in start.numbers:
@@ -112,12 +110,10 @@ def makespan_s(
                 if started:
                     started(number, start, begins_s, wall_s)
                 sequence += 1
-                last = number == start.numbers[-1]
                 # Between the tasks of a batch the worker waits for nobody.
-                begins_s += wall_s + (DISPATCH_S if last else 0.0)
-                heapq.heappush(ends, (begins_s, sequence, number, start.width if last else 0))
-        clock, _, number, freed = heapq.heappop(ends)
-        busy_slots -= freed
+                begins_s += wall_s + (DISPATCH_S if number == start.numbers[-1] else 0.0)
+                heapq.heappush(ends, (begins_s, sequence, number))
+        clock, _, number = heapq.heappop(ends)
         scheduler.handle(Finished(number))
     return clock
 

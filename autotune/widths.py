@@ -3,18 +3,42 @@
 Rules: pure; knows estimates, not queues. Dual search for moldable tasks (Turek, Wolf and Yu 1992; Ludwig and Tiwari
 1994): for a deadline each task takes the fewest cores that meet it; the deadline can be met only if the area fits the
 cores. Halving finds the smallest such deadline. Only tasks longer than a core's share of the whole work can need more
-cores, and those are fewer than the cores.
+cores, and those are fewer than the cores. `last_tasks.py` asks the same again and again while tasks come and go.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Mapping
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from autotune.types import Estimate
 
 SEARCH_STEPS = 20  # halvings of the interval in which the bound lies
+_SURELY = 1.0 - 1e-9  # rounding decides nothing
 WIDENING_GAIN = 0.8  # a task is widened only where its predicted time falls below this share
+
+
+class Long(NamedTuple):
+    """A task that takes longer on its fewest cores than a core's share of the whole work.
+
+    `serial_s` of its time alone does not divide over cores, `divides_s` does.
+    """
+
+    wall_s: float
+    number: int
+    narrow: int
+    serial_s: float
+    divides_s: float
+    estimate: Estimate
+
+
+def long_task(number: int, estimate: Estimate, wall_s: float, narrow: int) -> Long:
+    """Return a task that takes `wall_s` on its fewest cores."""
+    alone_s, parallel = estimate.alone_s, estimate.parallel
+    return Long(wall_s, number, narrow, alone_s * (1.0 - parallel), alone_s * parallel, estimate)
 
 
 def widths(
@@ -38,64 +62,123 @@ def widths(
     """
     if widest <= narrowest or not estimates:
         return {}
+    walls = [e.wall_s(narrowest) for e in estimates.values()]
+    core_s = sum([narrowest * wall_s for wall_s in walls])
     base = {}
-    if memory_gib < math.inf:
+    if memory_gib < math.inf and _held_s(estimates, walls, memory_gib) > core_s / cores:
         base = _by_memory(estimates, cores=cores, narrowest=narrowest, widest=widest, memory_gib=memory_gib)
-    narrow = {n: (base.get(n, narrowest), e) for n, e in estimates.items()}
-    area = committed_core_s + sum(width * e.wall_s(width) for width, e in narrow.values())
+        walls = [e.wall_s(base.get(n, narrowest)) for n, e in estimates.items()]
+        core_s = sum(base.get(n, narrowest) * wall_s for n, wall_s in zip(estimates, walls, strict=True))
+    area = committed_core_s + core_s
     low = area / cores
-    long = {n: (width, e) for n, (width, e) in narrow.items() if e.wall_s(width) > low}
-    high = max((e.wall_s(width) for width, e in long.values()), default=low)
-    best: dict[int, int] = {}
+    long = [
+        long_task(number, estimates[number], wall_s, base.get(number, narrowest))
+        for number, wall_s in zip(estimates, walls, strict=True)
+        if wall_s > low
+    ]
+    long.sort(reverse=True)
+    return base | widened(long, area, cores=cores, widest=widest)
+
+
+def all_stay_narrow(estimates: Sequence[Estimate], *, cores: int, memory_gib: float, committed_core_s: float) -> bool:
+    """Return whether it is sure at a glance that `widths` makes no task wider.
+
+    It is where the largest fits into memory as often as there are cores and the longest is none of `Long`: a task takes
+    no longer on some cores, and no fewer core-seconds, than on one.
+    """
+    if not estimates or memory_gib < cores * max([e.memory_gib for e in estimates]):
+        return False
+    alone_s = [e.alone_s for e in estimates]
+    return max(alone_s) <= _SURELY * (committed_core_s + sum(alone_s)) / cores
+
+
+def widened(long: Sequence[Long], area: float, *, cores: int, widest: int) -> dict[int, int]:
+    """Return the widths of long tasks for the smallest deadline that can be met, by task number.
+
+    Args:
+        long: Longest first.
+        area: Core-seconds of all that runs and waits, each task on its fewest cores.
+        cores: Usable cores.
+        widest: Most cores of one task.
+    """
+    if not long:
+        return {}
+    search = _Search(long, area, cores=cores, widest=widest)
+    low, high, met = area / cores, long[0].wall_s, False
     for _ in range(SEARCH_STEPS):
         deadline = (low + high) / 2
-        chosen = _meeting(deadline, long, area, cores=cores, widest=widest)
-        if chosen is None:
-            low = deadline
+        if search.can_be_met(deadline):
+            high, met = deadline, True
         else:
-            high, best = deadline, chosen
-    return base | {n: width for n, width in best.items() if _pays(long[n][1], long[n][0], width)}
+            low = deadline
+    chosen: dict[int, int] = {}
+    for wall_s, number, narrow, serial_s, divides_s, estimate in long if met else ():
+        if wall_s <= high:
+            break
+        width = max(narrow + 1, math.ceil(divides_s / (high - serial_s) - 1e-9))
+        if _pays(estimate, narrow, width):
+            chosen[number] = width
+    return chosen
+
+
+def together(memory_gib: float, estimate: Estimate) -> int:
+    """Return how many tasks like this one fit in memory; those that need more than half of it exclude each other."""
+    return max(1, int(memory_gib / max(estimate.memory_gib, 1e-9)))
+
+
+def _held_s(estimates: Mapping[int, Estimate], walls: Sequence[float], memory_gib: float) -> float:
+    """Return how long all tasks would hold the whole memory, one after another."""
+    pairs = zip(estimates.values(), walls, strict=True)
+    return sum([wall_s / together(memory_gib, e) for e, wall_s in pairs])
 
 
 def _by_memory(
     estimates: Mapping[int, Estimate], *, cores: int, narrowest: int, widest: int, memory_gib: float
 ) -> dict[int, int]:
-    """Return widths where memory is scarcer than cores: where three such tasks fit, each gets a third of the cores.
-
-    Tasks that need more than half of the memory exclude each other, so each of them counts as all of it.
-    """
-    together = {n: max(1, int(memory_gib / max(e.memory_gib, 1e-9))) for n, e in estimates.items()}
-    core_s = sum(narrowest * e.wall_s(narrowest) for e in estimates.values())
-    held_s = sum(e.wall_s(narrowest) / together[n] for n, e in estimates.items())
-    if held_s <= core_s / cores:
-        return {}
-    shares = {n: round(cores / count) for n, count in together.items()}
+    """Return widths where memory is scarcer than cores: where three such tasks fit, each gets a third of the cores."""
+    shares = {n: round(cores / together(memory_gib, e)) for n, e in estimates.items()}
     wider = {n: min(widest, share) for n, share in shares.items() if share > narrowest}
     return {n: width for n, width in wider.items() if _pays(estimates[n], narrowest, width)}
 
 
-def _meeting(
-    deadline: float, long: Mapping[int, tuple[int, Estimate]], area: float, *, cores: int, widest: int
-) -> dict[int, int] | None:
-    """Return the fewest cores of each long task that meet a deadline, or None where nothing does."""
-    chosen: dict[int, int] = {}
-    for number, (narrow, estimate) in long.items():
-        if estimate.wall_s(narrow) <= deadline:
-            continue
-        width = _fewest(estimate, deadline, narrow)
-        if width > widest:
-            return None
-        chosen[number] = int(width)
-        area += width * estimate.wall_s(int(width)) - narrow * estimate.wall_s(narrow)
-    return chosen if area <= cores * deadline else None
+class _Search:
+    """Whether deadlines can be met; see `widened` for the arguments.
 
+    One core more costs a task its `serial_s` of core-seconds. Tasks that are too long by less than what one core more
+    gains are added up beforehand, so only the others are looked at one by one.
+    """
 
-def _fewest(estimate: Estimate, deadline: float, narrowest: int) -> float:
-    """Return the fewest cores, above `narrowest`, with which a task meets a deadline; infinity where none do."""
-    left_s = deadline - estimate.alone_s * (1.0 - estimate.parallel)
-    if left_s <= 0:
-        return math.inf
-    return max(narrowest + 1, math.ceil(estimate.alone_s * estimate.parallel / left_s - 1e-9))
+    def __init__(self, long: Sequence[Long], area: float, *, cores: int, widest: int) -> None:
+        self._long, self._area, self._cores, self._widest = long, area, cores, widest
+        self._shortest_first = [each.wall_s for each in reversed(long)]
+        self._serial_s = [0.0, *itertools.accumulate(each.serial_s for each in long)]
+        self._most_serial_s = max(each.serial_s for each in long)
+        self._widest_narrow = max(each.narrow for each in long)
+
+    def can_be_met(self, deadline: float) -> bool:
+        """Return whether the fewest cores with which each task meets a deadline are there."""
+        area, most = self._area, self._cores * deadline
+        too_long = self._longer_than(deadline)
+        if self._widest_narrow < self._widest:
+            gain = max(0.0, deadline - self._most_serial_s) / self._widest_narrow
+            many = self._longer_than(deadline + gain)
+            area += self._serial_s[too_long] - self._serial_s[many]
+        else:
+            many = too_long
+        for wall_s, _, narrow, serial_s, divides_s, _ in self._long[:many]:
+            left_s = deadline - serial_s
+            if left_s <= 0.0:
+                return False
+            width = max(narrow + 1, math.ceil(divides_s / left_s - 1e-9))
+            if width > self._widest:
+                return False
+            area += width * serial_s + divides_s - narrow * wall_s
+            if area > most:
+                return False
+        return area <= most
+
+    def _longer_than(self, seconds: float) -> int:
+        return len(self._long) - bisect_right(self._shortest_first, seconds)
 
 
 def _pays(estimate: Estimate, narrow: int, wide: int) -> bool:

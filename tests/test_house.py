@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import math
 import subprocess
 import sys
 import tomllib
@@ -37,6 +38,7 @@ LAYERS = (
         "inputs",
         "journal",
         "journal_file",
+        "last_tasks",
         "machine",
         "mpi",
         "options",
@@ -46,6 +48,7 @@ LAYERS = (
         "parts",
         "pressure",
         "process",
+        "running",
         "scratch",
         "screen",
         "sizes",
@@ -424,3 +427,29 @@ def test_the_table_of_simulated_nodes_in_the_docs_is_the_record_in_results():
             f" {' | '.join(times)} | {case['worth_it']:,} |"
         )
         assert line in document, line
+
+
+def test_the_table_of_layers_in_the_docs_is_the_record_in_results():
+    record, document = record_of("layers"), (ROOT / "docs" / "scheduling.md").read_text()
+    for layer, what in {**record["layers"], "together": ""}.items():
+        cells = [size["us_per_task"][layer] for size in record["sizes"]]
+        shown = " | ".join(f"{c['median']:.0f} ({c['low']:.0f} to {c['high']:.0f}) µs" for c in cells)
+        assert f"| {layer} | {what} | {shown} |" in document, shown
+    assert " | ".join(f"{size['peak_gib']:.2f} GiB" for size in record["sizes"]) in document
+    assert [round(math.log10(size["tasks"])) for size in record["sizes"]] == [3, 4, 5]
+
+
+def test_the_table_of_large_runs_in_the_docs_is_the_record_in_results():
+    record, document = record_of("large"), (ROOT / "docs" / "scheduling.md").read_text()
+    for case in record["cases"]:
+        costs = " | ".join(f"{size['scheduler_us_per_task']:.1f} µs" for size in case["sizes"])
+        held = f"{case['sizes'][-1]['bytes_per_task']:.0f} bytes"
+        assert f"| {case['case']} | {costs} | {case['growth']:.2f} | {held} |" in document, costs
+        assert [size["tasks"] for size in case["sizes"]] == [10**power for power in (3, 4, 5, 6)]
+
+
+@pytest.mark.parametrize("name", ["layers", "large"])
+def test_a_benchmark_prints_the_table_of_its_record_as_it_is_in_the_docs(name):
+    command = [sys.executable, f"tests/bench/{name}.py", "--table", f"results/{name}.json"]
+    printed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert printed in (ROOT / "docs" / "scheduling.md").read_text()

@@ -10,7 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autotune.events import Adapted, Dropped, Failed, Finished, Learned, Paused, Planned
+from autotune.events import Adapted, Dropped, Failed, Finished, Learned, Paused, Planned, Start
+from autotune.last_tasks import LastTasks
+from autotune.running import LATE_SHARE, Running
 from autotune.scheduler import Scheduler
 from autotune.types import Estimate, Policy
 from autotune.widths import widths
@@ -318,6 +320,15 @@ def test_learned_costs_change_the_order_of_what_waits():
     assert numbers(scheduler.decide(0.0)) == [2]
 
 
+def test_predictions_of_tasks_that_run_leave_the_order_of_those_that_wait():
+    policy = Policy(workers=1, core_slots=1, order="longest", level_barriers=False)
+    scheduler = Scheduler([planned(n, 9.0 - n) for n in range(3)], policy, cores=1, memory_budget_gib=1.0)
+    assert numbers(scheduler.decide(0.0)) == [0]
+    scheduler.handle(Learned({0: Estimate(alone_s=8.5, parallel=0.0, memory_gib=0.1)}))
+    scheduler.handle(Failed(0, again=True))
+    assert numbers(scheduler.decide(0.0)) == [0]
+
+
 def test_level_barriers_hold_the_next_level_back_until_the_last_task_of_this_one_finished():
     tasks = [planned(0, level=1), planned(1, level=1), planned(2, level=2)]
     scheduler = Scheduler(tasks, Policy(workers=4, core_slots=4), cores=4, memory_budget_gib=1.0)
@@ -383,6 +394,79 @@ def test_chosen_widths_never_raise_the_bound_on_the_makespan(tasks, cores, wides
         return max(sum(of.get(n, 1) * wall for n, wall in walls.items()) / cores, *walls.values())
 
     assert bound(chosen) <= bound({}) * (1 + 1e-9)
+
+
+@given(
+    st.lists(
+        st.tuples(st.floats(0.01, 100.0), st.floats(0.0, 0.99), st.floats(0.0, 3.0), st.booleans(), st.booleans()),
+        min_size=1,
+        max_size=30,
+    ),
+    st.integers(1, 16),
+    st.integers(1, 16),
+    st.sampled_from([2.0, 8.0, math.inf]),
+    st.floats(0.0, 100.0),
+)
+def test_the_widths_of_the_last_tasks_are_those_that_a_look_at_all_of_them_gives(
+    tasks, cores, widest, memory_gib, running_core_s
+):
+    """Tasks that wait have come and others have gone; the sums that are kept know of both."""
+    estimates = {
+        n: Estimate(alone_s=s, parallel=p, memory_gib=m, one_core=one) for n, (s, p, m, one, _) in enumerate(tasks)
+    }
+    gone = {n for n, (*_, goes) in enumerate(tasks) if goes}
+    late = {n for n in estimates if n % 3 == 0}
+    narrowest, widest = 1, min(widest, cores)
+    last = LastTasks(
+        {n: e for n, e in estimates.items() if n not in late},
+        cores=cores,
+        narrowest=narrowest,
+        widest=widest,
+        memory_gib=memory_gib,
+    )
+    for n in sorted(late):
+        last.add(n, estimates[n])
+    for n in sorted(gone):
+        last.remove(n)
+    left = {n: e for n, e in estimates.items() if n not in gone}
+    assert last.widths(running_core_s) == widths(
+        {n: e for n, e in left.items() if not e.one_core},
+        cores=cores,
+        narrowest=narrowest,
+        widest=widest,
+        memory_gib=memory_gib,
+        committed_core_s=running_core_s + math.fsum(e.alone_s for e in left.values() if e.one_core),
+    )
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(1, 4), st.floats(0.0, 3.0), st.floats(0.1, 9.0), st.booleans()), min_size=1, max_size=20
+    ),
+    st.integers(1, 8),
+    st.floats(0.0, 4.0),
+    st.floats(0.0, 12.0),
+)
+def test_room_for_a_task_is_where_a_look_at_all_that_runs_finds_it(batches, width, memory_gib, now_s):
+    running, budget_gib = Running(), 6.0
+    for n, (wide, held_gib, ends_s, _) in enumerate(batches):
+        running.begin(Start((n,), wide, held_gib), 0.0, ends_s)
+    for n, (*_, ended) in enumerate(batches):
+        if ended:
+            running.end(n)
+    left = [(wide, held_gib, ends_s) for wide, held_gib, ends_s, ended in batches if not ended]
+    late = {ends_s: ends_s if now_s <= ends_s else now_s * (1 + LATE_SHARE) for *_, ends_s in left}
+    assert running.slots == sum(wide for wide, *_ in left)
+    assert running.left_core_s(now_s) == pytest.approx(sum(wide * (late[ends_s] - now_s) for wide, _, ends_s in left))
+    room = running.room(width, memory_gib, now_s, slots=0, budget_gib=budget_gib)
+    order = sorted(left, key=lambda batch: late[batch[2]])
+    ended = 0
+    while ended < len(order) and (
+        sum(wide for wide, *_ in order[:ended]) < width
+        or sum(held_gib for _, held_gib, _ in order[ended:]) + memory_gib > budget_gib
+    ):
+        ended += 1
+    assert room.at_s == pytest.approx(late[order[ended - 1][2]] if ended else now_s)
 
 
 @pytest.mark.parametrize(("parallel", "width"), [(0.95, 4), (0.05, 1)])

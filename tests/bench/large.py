@@ -1,0 +1,253 @@
+"""What a decision costs: the real scheduler on a virtual clock, for a thousand to a million tasks.
+
+Tasks have the sizes of a 3-body expansion of waters and methanols with HF/6-31G*, no two with quite the same estimate;
+the policy is what the strategies make of the cores. They take up to a tenth more or less than predicted. Where the
+run learns, the real `Expectations` predict anew each time the number of finished tasks has doubled, and the scheduler
+ranks what waits anew; predicting is timed apart. Each case runs in a process of its own. Prints a table, writes a
+record. Times are CPU times of the process, which does nothing else.
+
+    python tests/bench/large.py --output results/large.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import gc
+import heapq
+import itertools
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+from autotune import machine, planning, policy
+from autotune.costs import Costs
+from autotune.events import Finished, Learned, Planned
+from autotune.expectations import Expectations
+from autotune.manager import Manager
+from autotune.scheduler import Scheduler
+from autotune.types import Context, Machine, Method, Task, TaskSize
+from autotune.versions import library_versions
+
+SIZES = (1_000, 10_000, 100_000, 1_000_000)
+METHOD = Method(program="pyscf", method="hf", basis="6-31g*", driver="energy")
+FRAGMENTS = ((3, 10, 19), (6, 18, 38))  # atoms, electrons and functions of water and methanol, in turn
+OFF = 0.1  # a task takes up to so much more or less than predicted
+PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+
+
+class Case(NamedTuple):
+    """A machine, and whether the run learns."""
+
+    cores: int
+    gib_per_core: float
+    learns: bool
+
+    @property
+    def name(self) -> str:
+        scarce = "" if self.gib_per_core >= 1.0 else f", {self.gib_per_core:g} GiB a core"
+        return f"{self.cores} cores{scarce}{', learning' if self.learns else ''}"
+
+
+CASES = (
+    *(Case(cores, 4.0, learns) for cores in (2, 64, 1000) for learns in (False, True)),
+    Case(64, 0.2, False),  # memory is scarcer than cores: tasks wait for it
+)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--case", action="append", metavar="TEXT", help="only cases whose name contains this")
+    parser.add_argument("--most", type=int, default=SIZES[-1], metavar="TASKS", help="only so many tasks")
+    parser.add_argument("--output", type=Path, help="write the record here, beside the cases that are there already")
+    parser.add_argument("--table", type=Path, metavar="RECORD", help="only print the table of a record")
+    parser.add_argument("--one", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.table:
+        print("\n".join(table(json.loads(arguments.table.read_text())["cases"])))
+        return
+    if arguments.one:
+        number, tasks = map(int, arguments.one.split(","))
+        print(json.dumps(measured(CASES[number], tasks)))
+        return
+    before = arguments.output and arguments.output.exists() and json.loads(arguments.output.read_text())["cases"]
+    rows = {row["case"]: row for row in before or []}
+    load = os.getloadavg()
+    wanted = [case for case in CASES if any(part in case.name for part in arguments.case or [""])]
+    if not wanted:
+        parser.error("no case has this in its name")
+    for case in wanted:
+        sizes = [in_a_process(case, size) for size in SIZES if size <= arguments.most]
+        growth = sizes[-1]["scheduler_us_per_task"] / sizes[0]["scheduler_us_per_task"]
+        rows[case.name] = {"case": case.name, **case._asdict(), "growth": growth, "sizes": sizes}
+        found = [rows[each.name] for each in CASES if each.name in rows]
+        if arguments.output:
+            write(arguments.output, found, load)
+    print("\n".join(table(found)))
+
+
+def write(output: Path, rows: list[dict], load: tuple[float, float, float]) -> None:
+    record = {
+        "schema": "autotune.benchmark/1",
+        "what": "what the scheduler takes for each task on a virtual clock, from a thousand tasks to a million",
+        "command": " ".join(["python tests/bench/large.py", *sys.argv[1:]]),
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "machine": dataclasses.asdict(machine.detect()),
+        "load_before": load,
+        "versions": library_versions(),
+        "cases": rows,
+    }
+    output.write_text(json.dumps(record, indent=1) + "\n")
+
+
+def table(rows: list[dict]) -> Iterator[str]:
+    """Yield the lines of the table in docs/scheduling.md."""
+    sizes = [f"{row['tasks']:,} tasks" for row in rows[0]["sizes"]]
+    yield f"| case | {' | '.join(sizes)} | growth | memory |"
+    yield "|" + "---|" * (len(sizes) + 3)
+    for row in rows:
+        costs = " | ".join(f"{size['scheduler_us_per_task']:.1f} µs" for size in row["sizes"])
+        yield f"| {row['case']} | {costs} | {row['growth']:.2f} | {row['sizes'][-1]['bytes_per_task']:.0f} bytes |"
+
+
+def in_a_process(case: Case, tasks: int) -> dict:
+    """Return what a fresh process measures of one case with so many tasks."""
+    command = [sys.executable, __file__, "--one", f"{CASES.index(case)},{tasks}"]
+    found = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
+    print(case.name, json.dumps(found), flush=True)
+    return found
+
+
+def measured(case: Case, count: int) -> dict:
+    """Return what planning and driving the scheduler took; memory is that of the scheduler alone."""
+    tasks = list(itertools.islice(expansion(), count))
+    pretended = machine_of(case)
+    manager = Manager()
+    context = Context(machine=pretended, methods=(METHOD,), tasks=count)
+    made = policy.compose(policy.choose(manager.strategies, None), {}, context)
+    plan = planning.fixed(made, costs=Costs(), budget_gib=made.memory_fraction * pretended.memory_gib)
+    began = time.process_time()
+    expected = Expectations(tasks, plan=plan, manager=manager, machine=pretended)
+    predicted_s = time.process_time() - began
+    planned = [Planned(number=t.number, level=t.nbody, estimate=expected.of[t.number]) for t in tasks]
+    gc.collect()
+    held = resident_bytes()
+    began = time.process_time()
+    scheduler = Scheduler(planned, made, cores=case.cores, memory_budget_gib=plan.budget_gib)
+    setup_s = time.process_time() - began
+    driven = drive(scheduler, expected, learns=case.learns)
+    scheduler_s = setup_s + driven["decide_s"] + driven["handle_s"] + driven["learned_s"]
+    return {
+        "tasks": count,
+        "scheduler_us_per_task": 1e6 * scheduler_s / count,
+        "setup_us_per_task": 1e6 * setup_s / count,
+        "decide_us_per_task": 1e6 * driven["decide_s"] / count,
+        "handle_us_per_task": 1e6 * driven["handle_s"] / count,
+        "ranked_anew_us_per_task": 1e6 * driven["learned_s"] / count,
+        "predicted_us_per_task": 1e6 * (predicted_s + driven["predicted_s"]) / count,
+        "longest_decision_ms": 1e3 * driven["longest_s"],
+        "starts": driven["starts"],
+        "bytes_per_task": (driven["resident_bytes"] - held) / count,
+        "makespan_s": driven["makespan_s"],
+    }
+
+
+def drive(
+    scheduler: Scheduler, expected: Expectations, *, learns: bool, now: Callable[[], float] = time.process_time
+) -> dict:
+    """Run all tasks on a virtual clock; return the seconds, by the clock `now`, that scheduler and predicting took."""
+    decide_s = handle_s = learned_s = predicted_s = longest_s = clock = 0.0
+    ends: list[tuple[float, int, float, int]] = []
+    begun = 0
+    first_bytes = 0
+    while not scheduler.done:
+        began = now()
+        starts = scheduler.decide(clock)
+        took = now() - began
+        decide_s, longest_s = decide_s + took, max(longest_s, took)
+        first_bytes = first_bytes or resident_bytes()
+        begun += len(starts)
+        for start in starts:
+            at = clock
+            for number in start.numbers:
+                wall_s = expected.of[number].wall_s(start.width) * off(number)
+                at += wall_s
+                heapq.heappush(ends, (at, number, wall_s, start.width))
+        clock, number, wall_s, width = heapq.heappop(ends)
+        began = now()
+        scheduler.handle(Finished(number))
+        handle_s += now() - began
+        if learns:
+            began = now()
+            expected.finish(number)
+            fresh = expected.learn(number, wall_s=wall_s, width=width, peak_gib=0.3)
+            predicted_s += now() - began
+            if fresh:
+                began = now()
+                scheduler.handle(Learned(fresh))
+                learned_s += now() - began
+    return {
+        "decide_s": decide_s,
+        "handle_s": handle_s,
+        "learned_s": learned_s,
+        "predicted_s": predicted_s,
+        "longest_s": longest_s,
+        "starts": begun,
+        "resident_bytes": first_bytes,
+        "makespan_s": clock,
+    }
+
+
+def expansion() -> Iterator[Task]:
+    """Yield the tasks of a 3-body expansion: all monomers, dimers and trimers of 200 fragments in a row."""
+    fragments = range(200)
+    number = itertools.count()
+    # As many of each kind as the smallest cluster with enough of them would have: by its last fragment.
+    for last in fragments:
+        for bodies in (1, 2, 3):
+            for others in itertools.combinations(range(last), bodies - 1):
+                real = (*others, last)
+                yield Task(
+                    number=next(number),
+                    key="",
+                    level="",
+                    real=real,
+                    basis=real,
+                    labels=("",),
+                    method=METHOD,
+                    size=size_of(tuple(f - real[0] + real[0] % 2 for f in real)),
+                )
+
+
+@cache
+def size_of(real: tuple[int, ...]) -> TaskSize:
+    """Return the size of a task that begins at one of the first two fragments; it is the same farther on."""
+    atoms, electrons, functions = (sum(FRAGMENTS[f % 2][kind] for f in real) for kind in range(3))
+    # Pairs of primitives overlap less the farther apart their fragments are.
+    pairs = sum(900.0 * FRAGMENTS[f % 2][0] * FRAGMENTS[g % 2][0] / (1 + (f - g) ** 2) for f in real for g in real)
+    return TaskSize(atoms=atoms, ghost_atoms=0, electrons=electrons, functions=functions, pairs=pairs)
+
+
+def off(number: int) -> float:
+    """Return a factor around one on the time of a task, different from one task to the next and the same each time."""
+    return 1.0 + OFF * (2.0 * ((number * 2654435761) % 2**32 / 2**32) - 1.0)
+
+
+def machine_of(case: Case) -> Machine:
+    here = machine.detect()
+    return dataclasses.replace(here, cores=case.cores, memory_gib=case.gib_per_core * case.cores)
+
+
+def resident_bytes() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * PAGE_BYTES
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,217 @@
+"""What each layer costs for each task: plan, predict, schedule, pipe, journal, assemble; for up to 10^5 tasks.
+
+Workloads are the first waters of the packaged clusters, 3-body, HF/6-31G*; more than 64 waters are two copies of that
+cluster side by side. Each layer works on all tasks at once, as in a run on this machine, and is timed by the clock on
+the wall. Through the pipe go the same tasks for a program that does nothing, to one worker in batches as the scheduler
+makes them of short tasks; what the worker spends in QCEngine is taken off. The pipe has a process of its own, the other
+layers share one, whose peak of memory is noted. Prints a table, writes a record.
+
+    python tests/bench/layers.py --output results/layers.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import math
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from importlib.resources import files
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+import large
+
+from autotune import machine, planning, workload
+from autotune.entries import Entry
+from autotune.events import Planned
+from autotune.expectations import Expectations
+from autotune.geometry import fragments_from_comment, read_xyz
+from autotune.inputs import Expansion, from_xyz
+from autotune.journal import Journal
+from autotune.manager import Manager
+from autotune.options import Options
+from autotune.pool import Pool
+from autotune.scheduler import MOST_IN_A_BATCH, Scheduler
+from autotune.types import Policy
+from autotune.versions import library_versions
+from autotune.worker import Order, Reply
+
+DISTRIBUTIONS = Path(__file__).parents[1] / "distributions"
+sys.path.insert(0, str(DISTRIBUTIONS))
+os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(DISTRIBUTIONS), os.environ.get("PYTHONPATH", "")]))
+
+WATERS = (18, 39, 84)  # 987, 9,919 and 98,854 tasks
+LAYERS = {
+    "plan": "from the input to tasks, keys and sizes",
+    "predict": "policy, costs, and what finished tasks teach about the others",
+    "schedule": "setting up, all decisions, ranking anew",
+    "pipe": "an order to a worker and its reply back",
+    "journal": "recording, until all is durable",
+    "assemble": "from energies to the many-body result",
+}
+APART_ANGSTROM = 2.5  # between the two copies of a cluster; hydrogen bonds are shorter
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--waters", type=int, action="append", metavar="N", help="only clusters of N; may be repeated")
+    parser.add_argument("--table", type=Path, metavar="RECORD", help="only print the table of a record")
+    parser.add_argument("--output", type=Path, help="write the record here")
+    parser.add_argument("--one", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.table:
+        print("\n".join(table(json.loads(arguments.table.read_text())["sizes"])))
+        return
+    if arguments.one:
+        part, waters = arguments.one.split(",")
+        print(json.dumps({"parent": in_the_parent, "pipe": through_the_pipe}[part](int(waters))))
+        return
+    load = os.getloadavg()
+    sizes = [measured(waters, arguments.repeats) for waters in arguments.waters or WATERS]
+    print("\n".join(table(sizes)))
+    if arguments.output:
+        record = {
+            "schema": "autotune.benchmark/1",
+            "what": "wall time of each layer per task, of expansions of a thousand to a hundred thousand tasks",
+            "command": " ".join(["python tests/bench/layers.py", *sys.argv[1:]]),
+            "created": datetime.now(UTC).isoformat(timespec="seconds"),
+            "machine": dataclasses.asdict(machine.detect()),
+            "load_before": load,
+            "versions": library_versions(),
+            "layers": LAYERS,
+            "sizes": sizes,
+        }
+        arguments.output.write_text(json.dumps(record, indent=1) + "\n")
+
+
+def measured(waters: int, repeats: int) -> dict:
+    """Return seconds of each layer, and medians and ranges per task."""
+    runs = []
+    for _ in range(repeats):
+        runs.append({**in_a_process("parent", waters), **in_a_process("pipe", waters)})
+        print(waters, json.dumps(runs[-1]), flush=True)
+    tasks = runs[0]["tasks"]
+    per_task = {layer: [1e6 * run[layer] / tasks for run in runs] for layer in LAYERS}
+    per_task["together"] = [sum(each[run] for each in per_task.values()) for run in range(repeats)]
+    return {
+        "waters": waters,
+        "tasks": tasks,
+        "us_per_task": {
+            layer: {"median": statistics.median(each), "low": min(each), "high": max(each)}
+            for layer, each in per_task.items()
+        },
+        "peak_gib": max(run["peak_gib"] for run in runs),
+        "runs_s": runs,
+    }
+
+
+def table(sizes: list[dict]) -> Iterator[str]:
+    """Yield the lines of the table in docs/scheduling.md: medians, and in brackets the range, in µs a task."""
+    yield "| layer | what | " + " | ".join(f"{size['tasks']:,} tasks" for size in sizes) + " |"
+    yield "|---|---|" + "---|" * len(sizes)
+    for layer, what in {**LAYERS, "together": ""}.items():
+        cells = [size["us_per_task"][layer] for size in sizes]
+        shown = " | ".join(f"{c['median']:.0f} ({c['low']:.0f} to {c['high']:.0f}) µs" for c in cells)
+        yield f"| {layer} | {what} | {shown} |"
+    yield (
+        "| peak of memory | of all but the pipe | " + " | ".join(f"{size['peak_gib']:.2f} GiB" for size in sizes) + " |"
+    )
+
+
+def in_a_process(part: str, waters: int) -> dict:
+    command = [sys.executable, __file__, "--one", f"{part},{waters}"]
+    return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
+
+
+def in_the_parent(waters: int) -> dict:
+    """Return the seconds of all layers but the pipe, and the largest memory this process had."""
+    workload.load(fields_of(2, "pyscf", "hf", "6-31g*"))  # what is imported and read once
+    fields = fields_of(waters, "pyscf", "hf", "6-31g*")
+    here, manager = machine.detect(), Manager()
+    now = time.perf_counter
+    began = now()
+    work = workload.load(fields)
+    seconds = {"plan": now() - began}
+    began = now()
+    plan = planning.make(work, machine=here, manager=manager, options=Options(tuning="none"))
+    expected = Expectations(work.tasks, plan=plan, manager=manager, machine=here)
+    seconds["predict"] = now() - began
+    began = now()
+    planned = [Planned(number=t.number, level=t.nbody, estimate=expected.of[t.number]) for t in work.tasks]
+    scheduler = Scheduler(planned, plan.policy, cores=here.cores, memory_budget_gib=plan.budget_gib)
+    seconds["schedule"] = now() - began
+    driven = large.drive(scheduler, expected, learns=plan.policy.learn, now=now)
+    seconds["predict"] += driven["predicted_s"]
+    seconds["schedule"] += driven["decide_s"] + driven["handle_s"] + driven["learned_s"]
+    values = {task.key: {"energy": -76.0 * task.nbody - 0.01 * math.comb(task.nbody, 2)} for task in work.tasks}
+    with tempfile.TemporaryDirectory() as folder, Journal(Path(folder) / "journal.sqlite3") as journal:
+        began = now()
+        for key, of_task in values.items():
+            journal.record(Entry(key, "pyscf 2.14.0", "", of_task, None))
+        journal.flush()
+        seconds["journal"] = now() - began
+    began = now()
+    work.assemble(values, {})
+    seconds["assemble"] = now() - began
+    peak_gib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    return {"tasks": len(work.tasks), **seconds, "peak_gib": peak_gib}
+
+
+def through_the_pipe(waters: int) -> dict:
+    """Return the seconds of all orders and replies, less what the worker spent in QCEngine."""
+    work = workload.load(fields_of(waters, "faulty", "nothing", ""))
+    orders = [Order(task.number, task.level, task.real, task.basis, 1, 1.0) for task in work.tasks]
+    spent_s = 0.0
+    with Pool(programs=["faulty"], environment=planning.environment(Policy())) as pool:
+        pool.set_recipe(work.recipe.to_json())
+        pool.prepare(1)
+        pool.check()
+        for first in (True, False):  # once for what is imported and read once
+            sent = orders[:1] if first else orders
+            began = time.perf_counter()
+            for start in range(0, len(sent), MOST_IN_A_BATCH):
+                batch = sent[start : start + MOST_IN_A_BATCH]
+                pool.start(batch)
+                done = 0
+                while done < len(batch):
+                    for reply in pool.wait(timeout_s=60.0):
+                        assert isinstance(reply, Reply)
+                        assert not reply.error, reply.error
+                        done += 1
+                        spent_s += 0.0 if first else reply.wall_s
+        seconds = time.perf_counter() - began
+    return {"pipe": seconds - spent_s, "qcengine": spent_s}
+
+
+def fields_of(waters: int, program: str, method: str, basis: str) -> dict:
+    """Return an input of the first waters of the packaged cluster of 64, and of a copy of it beside it."""
+    text = (files("autotune.studies") / "workloads" / "water64.xyz").read_text()
+    found = read_xyz(text, name="water64")
+    stated = fragments_from_comment(found, name="water64")
+    assert stated is not None
+    xs = [x for x, _, _ in found.coordinates_angstrom]
+    aside = max(xs) - min(xs) + APART_ANGSTROM
+    lines = []
+    for copy in range(math.ceil(waters / len(stated[0]))):
+        for atoms in stated[0][: waters - copy * len(stated[0])]:
+            for atom in atoms:
+                x, y, z = found.coordinates_angstrom[atom]
+                lines.append(f"{found.symbols[atom]} {x + copy * aside:.8f} {y:.8f} {z:.8f}")
+    comment = json.dumps({"fragments": [3] * waters, "charges": [0] * waters, "species": ["H2O"] * waters})
+    made = "\n".join([str(len(lines)), comment, *lines, ""])
+    expansion = Expansion(program=program, method=method, basis=basis, max_nbody=min(3, waters))
+    return from_xyz(made, name=f"water{waters}", expansion=expansion)
+
+
+if __name__ == "__main__":
+    main()
