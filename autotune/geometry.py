@@ -92,11 +92,9 @@ def fragments_by_connectivity(geometry: Geometry, *, scale: float = 1.2) -> Frag
     Two atoms whose covalent radii (Cordero et al., Dalton Trans. 2008, 2832) add up to r are bonded if they are closer
     than r + (scale - 1) max(r, 1.5 Å). Metals of groups 1 and 2 stand alone. Raises `InputError` without a radius.
     """
-    from qcelemental import covalentradii
-
     symbols = geometry.symbols
     bonding = [atom for atom, symbol in enumerate(symbols) if symbol not in _CATIONS]
-    radii = {s: float(covalentradii.get(s, units="angstrom", missing=0.0)) for s in {symbols[atom] for atom in bonding}}
+    radii = {symbol: _radius_angstrom(symbol) for symbol in {symbols[atom] for atom in bonding}}
     if unknown := sorted(symbol for symbol, radius in radii.items() if radius <= 0.0):
         raise InputError(f"no covalent radius is known for {', '.join(unknown)}; state the fragments")
     sums = {pair: radii[pair[0]] + radii[pair[1]] for pair in itertools.product(radii, repeat=2)}
@@ -110,6 +108,20 @@ def fragments_by_connectivity(geometry: Geometry, *, scale: float = 1.2) -> Frag
             for atom in small:
                 part_of[atom] = large
     return tuple(sorted(tuple(sorted(part)) for part in {id(part): part for part in part_of}.values()))
+
+
+def _radius_angstrom(symbol: str) -> float:
+    """Return a covalent radius in Å, 0 where none is known."""
+    from qcelemental import covalentradii
+    from qcelemental.exceptions import DataUnavailableError
+
+    try:
+        # As it is in the table: a conversion would load a library of units, which takes half a second.
+        found = covalentradii.get(symbol, return_tuple=True)
+    except DataUnavailableError:
+        return 0.0
+    assert found.units == "angstrom"
+    return float(found.data)
 
 
 def fragments_from_comment(geometry: Geometry, *, name: str) -> tuple[Fragments, tuple[int, ...]] | None:

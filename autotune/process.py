@@ -13,6 +13,7 @@ import signal
 import sys
 from collections.abc import Iterable
 from pathlib import Path
+from typing import NamedTuple
 
 KIB_PER_GIB = 2.0**20
 _PROC = Path("/proc/self/stat").exists()
@@ -31,55 +32,88 @@ THREAD_VARIABLES = (
 )
 
 
-def cpu_s() -> float:
-    """Return the CPU seconds of this process, its ended children and everything below it that lives."""
+class Meter:
+    """What this process and all below it use from now on: CPU time and the peak of the resident sets.
+
+    The peak starts anew with each meter, so there is one at a time. Where the system does not tell, it is 0.
+    """
+
+    def __init__(self) -> None:
+        below = descendants()
+        # Linux: "5" sets the high-water mark of the resident set back to its present size.
+        for pid in ("self", *below):
+            with contextlib.suppress(OSError):
+                _write(f"/proc/{pid}/clear_refs", b"5")
+        self._before_s = _cpu_s(below)
+
+    def read(self) -> Used:
+        """Return what was used until now.
+
+        Living children, such as a resident program, add their own peaks. Where child processes ran and ended, the
+        largest of them counts, if it was larger.
+        """
+        import resource
+
+        below = descendants()
+        ended_kib = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss if _PROC else 0
+        peak_kib = held_kib = 0
+        for pid in ("self", *below):
+            one_peak_kib, one_held_kib = _resident_kib(str(pid))
+            peak_kib, held_kib = peak_kib + one_peak_kib, held_kib + one_held_kib
+        return Used(
+            cpu_s=_cpu_s(below) - self._before_s,
+            peak_gib=max(peak_kib, ended_kib) / KIB_PER_GIB,
+            resident_gib=held_kib / KIB_PER_GIB,
+        )
+
+
+class Used(NamedTuple):
+    """What a `Meter` reads: CPU seconds, and GiB of the resident sets: their peak, and what is held now."""
+
+    cpu_s: float
+    peak_gib: float
+    resident_gib: float
+
+
+def _cpu_s(below: Iterable[int]) -> float:
+    """Return the CPU seconds of this process, its ended children and the living processes below it."""
     import resource  # not on Windows, which has no workers either
 
     own, children = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    return own.ru_utime + own.ru_stime + children.ru_utime + children.ru_stime + usage(descendants())[1]
+    return own.ru_utime + own.ru_stime + children.ru_utime + children.ru_stime + usage(below)[1]
 
 
-def reset_peak() -> None:
-    """Start measuring the peaks of the resident sets anew: of this process and of all below it."""
-    # Linux: "5" sets the high-water mark of the resident set back to its present size.
-    for pid in ("self", *descendants()):
-        with contextlib.suppress(OSError):
-            Path(f"/proc/{pid}/clear_refs").write_text("5", encoding="ascii")
-
-
-def peak_gib() -> float:
-    """Return the peak of the resident set since `reset_peak`, or 0 where the system does not tell.
-
-    Living children, such as a resident program, add their own peaks. Where child processes ran and ended, the largest
-    of them counts, if it was larger.
-    """
-    import resource
-
-    ended_kib = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss if _PROC else 0
-    living_kib = sum(_peak_kib(str(pid)) for pid in ("self", *descendants()))
-    return max(living_kib, ended_kib) / KIB_PER_GIB
-
-
-def _peak_kib(pid: str) -> int:
+def _resident_kib(pid: str) -> tuple[int, int]:
+    """Return peak and present size of a process's resident set."""
+    found = {b"VmHWM:": 0, b"VmRSS:": 0}
     with contextlib.suppress(OSError):
-        for line in Path(f"/proc/{pid}/status").read_text(encoding="ascii", errors="replace").splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1])
-    return 0
+        for line in _read(f"/proc/{pid}/status").splitlines():
+            name, _, rest = line.partition(b"\t")
+            if name in found:
+                found[name] = int(rest.split()[0])
+    return found[b"VmHWM:"], found[b"VmRSS:"]
+
+
+def _read(path: str) -> bytes:
+    with open(path, "rb", buffering=0) as file:  # noqa: PTH123 - read for every task, at a third of pathlib's price
+        return file.read()
+
+
+def _write(path: str, content: bytes) -> None:
+    with open(path, "wb", buffering=0) as file:  # noqa: PTH123 - as above
+        file.write(content)
 
 
 def descendants() -> list[int]:
     """Return the living processes below this one; empty where the system does not tell cheaply."""
-    return tree(os.getpid())[1:] if _PROC else []
-
-
-def resident_gib() -> float:
-    """Return the resident sets of this process and of all below it, or 0 where the system does not tell."""
-    held_gib = 0.0
-    for pid in ("self", *descendants()):
-        with contextlib.suppress(OSError):
-            held_gib += int(Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1]) * _PAGE_GIB
-    return held_gib
+    if not _PROC:
+        return []
+    try:
+        # One call says whether there is any child at all; without a wait, for whoever started it will.
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return []
+    return tree(os.getpid())[1:]
 
 
 def tree(pid: int) -> list[int]:

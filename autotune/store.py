@@ -26,13 +26,13 @@ import os
 import re
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from autotune.errors import InputError, ResourceError, one_line, quoted
-from autotune.records import RunRecord
+from autotune.records import RunRecord, TaskRecord
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
@@ -71,8 +71,18 @@ def check_writable(folder: Path) -> None:
 
 
 def save_run(run: RunRecord, path: Path) -> None:
-    """Write a run record."""
-    write_json(path, {"schema": RUN_SCHEMA, **fields_of(run)})
+    """Write a run record, a line for each task; piece by piece, for a run of a hundred thousand has 50 MB of it."""
+    write_text(path, _run_pieces(run))
+
+
+def _run_pieces(run: RunRecord) -> Iterator[str]:
+    fields = {"schema": RUN_SCHEMA, **fields_of(dataclasses.replace(run, task_records=()))}
+    del fields["task_records"]
+    yield json.dumps(fields, indent=1).removesuffix("\n}") + ',\n "task_records": ['
+    names = [field.name for field in dataclasses.fields(TaskRecord)]
+    for number, task in enumerate(run.task_records):
+        yield (",\n  " if number else "\n  ") + json.dumps({name: getattr(task, name) for name in names})
+    yield "\n ]\n}\n"
 
 
 def save_partial(done: Mapping[str, Mapping[str, object]], failed: Mapping[str, tuple[str, str]], path: Path) -> None:
@@ -162,8 +172,8 @@ def write_json(path: Path, fields: dict[str, Any]) -> None:
     write_text(path, json.dumps(fields, indent=1) + "\n")
 
 
-def write_text(path: Path, text: str) -> None:
-    """Replace a file at once: a reader sees the old or the new text, never half of one.
+def write_text(path: Path, text: str | Iterable[str]) -> None:
+    """Replace a file at once by a text, or by pieces of one: a reader sees the old or the new, never half of one.
 
     Raises:
         ResourceError: The folder cannot be written or the disk is full; the old file is untouched.
@@ -173,7 +183,7 @@ def write_text(path: Path, text: str) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
         with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
+            file.writelines([text] if isinstance(text, str) else text)
             file.flush()
             os.fsync(file.fileno())
         Path(temporary).replace(path)

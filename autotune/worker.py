@@ -144,8 +144,7 @@ def compute(recipe: Recipe, order: Order, scratch: Path) -> Reply:
 
     from autotune.component import atomic_input
 
-    process.reset_peak()
-    started, cpu = time.monotonic(), process.cpu_s()
+    meter, started = process.Meter(), time.monotonic()
     values: dict[str, Any] | None = None
     text: str | None = None
     within: dict[str, float] | None = None
@@ -166,6 +165,7 @@ def compute(recipe: Recipe, order: Order, scratch: Path) -> Reply:
             error_type, error = result.error.error_type, result.error.error_message
     except Exception as failure:  # noqa: BLE001 - the place where a crash of a program becomes a record
         error_type, error = "unknown_error", f"{type(failure).__name__}: {failure}"
+    wall_s, used = time.monotonic() - started, meter.read()
     return Reply(
         number=order.number,
         values=values,
@@ -173,10 +173,10 @@ def compute(recipe: Recipe, order: Order, scratch: Path) -> Reply:
         error_type=error_type,
         error=error,
         started=started,
-        wall_s=time.monotonic() - started,
-        cpu_s=process.cpu_s() - cpu,
-        peak_gib=process.peak_gib(),
-        resident_gib=process.resident_gib(),
+        wall_s=wall_s,
+        cpu_s=used.cpu_s,
+        peak_gib=used.peak_gib,
+        resident_gib=used.resident_gib,
         contained=within,
     )
 

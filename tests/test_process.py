@@ -72,9 +72,19 @@ def test_cpu_time_of_a_process_holds_that_of_its_ended_children():
 
 
 def test_the_resident_set_of_this_process_grows_with_what_it_touches():
-    before = process.resident_gib()
+    before = process.Meter().read().resident_gib
     held = b"x" * 2**26
-    assert process.resident_gib() - before == pytest.approx(len(held) / 2**30, rel=0.2)
+    assert process.Meter().read().resident_gib - before == pytest.approx(len(held) / 2**30, rel=0.2)
+
+
+def test_the_peak_starts_anew_with_each_meter():
+    meter = process.Meter()
+    held = b"x" * 2**27
+    high = meter.read().peak_gib
+    del held
+    used = process.Meter().read()
+    assert used.peak_gib <= high - 0.1
+    assert used.peak_gib >= used.resident_gib - 0.01
 
 
 @pytest.mark.parametrize(
@@ -102,15 +112,16 @@ sys.stdin.read()
 
 
 def test_a_child_that_stays_counts_with_its_parents_peak_cpu_and_memory():
-    before_s, before_gib = process.cpu_s(), process.resident_gib()
-    process.reset_peak()
+    meter = process.Meter()
+    before = meter.read()
     child = subprocess.Popen([sys.executable, "-c", RESIDENT], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     try:
         assert child.stdout.readline() == "ready\n"
         assert child.pid in process.descendants()
-        assert process.cpu_s() - before_s >= 0.25
-        assert process.resident_gib() - before_gib >= 0.035
-        assert process.peak_gib() >= before_gib + 0.035
+        used = meter.read()
+        assert used.cpu_s >= 0.25
+        assert used.resident_gib - before.resident_gib >= 0.035
+        assert used.peak_gib >= before.resident_gib + 0.035
     finally:
         child.communicate()
 
