@@ -19,6 +19,7 @@ from autotune.events import Adapted, Dropped, Failed, Finished, Learned, Paused,
 from autotune.execution import Care, Execution
 from autotune.expectations import Expectations
 from autotune.manager import Manager
+from autotune.messages import Order, Reply
 from autotune.monitor import LoadMeter, Snapshot
 from autotune.outcome import Lost, Outcome, Returned, Usage
 from autotune.planning import Plan
@@ -26,7 +27,6 @@ from autotune.pool import Pool
 from autotune.records import TaskRecord
 from autotune.scheduler import Scheduler
 from autotune.types import Machine, Policy, Task
-from autotune.worker import Order, Reply
 
 TICK_S = 0.5
 LOOK_AROUND_S = 5.0  # between looks at whether the machine has changed

@@ -17,12 +17,12 @@ from autotune.errors import InputError, ResourceError, one_line
 from autotune.execution import Care, Execution
 from autotune.hookspecs import Backend
 from autotune.manager import Manager
+from autotune.messages import Checked
 from autotune.monitor import Snapshot
 from autotune.options import Options
 from autotune.planning import Plan, Work
 from autotune.types import Method, Task
 from autotune.versions import own_version
-from autotune.worker import Checked
 
 LOOKS = 3  # at nodes, before the first is believed to be out of reach
 

@@ -14,12 +14,12 @@ from autotune.errors import InputError
 from autotune.execute import Executor
 from autotune.execution import Care, Execution
 from autotune.manager import Manager
+from autotune.messages import Checked
 from autotune.monitor import Snapshot
 from autotune.options import Options
 from autotune.planning import Plan, Work
 from autotune.pool import Pool
 from autotune.types import Machine, Method, Policy, Task
-from autotune.worker import Checked
 
 
 class Local:

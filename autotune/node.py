@@ -21,11 +21,11 @@ from autotune.errors import ResourceError
 from autotune.execution import Care, Execution
 from autotune.local import Local
 from autotune.manager import Manager
+from autotune.messages import Checked
 from autotune.options import Options
 from autotune.planning import Plan
 from autotune.types import Machine, Method, Task
 from autotune.versions import own_version
-from autotune.worker import Checked
 
 IDLE_S = 120.0  # after which a node without bundles ends its workers; an executor may go on to live for days
 

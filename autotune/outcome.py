@@ -9,7 +9,7 @@ import time
 from collections.abc import Mapping
 from typing import NamedTuple, TypeAlias
 
-from autotune.worker import Reply
+from autotune.messages import Reply
 
 
 class Lost(NamedTuple):

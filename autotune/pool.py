@@ -12,9 +12,7 @@ import contextlib
 import os
 import shutil
 import time
-from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Self
@@ -23,27 +21,11 @@ from autotune import pressure, process
 from autotune.enclosure import Enclosure
 from autotune.errors import AutotuneError
 from autotune.forks import Forks, last_lines
+from autotune.handle import Worker
+from autotune.messages import Check, Checked, Order
 from autotune.outcome import Lost, Outcome, Returned, Usage
-from autotune.worker import Check, Checked, Order, Reply
 
 STARTUP_LIMIT_S = 120.0
-
-
-@dataclass(slots=True, kw_only=True)
-class _Worker:
-    number: int
-    pipe: Connection
-    output: Path
-    pid: int = 0
-    recipe: str | None = None
-    orders: deque[Order] = field(default_factory=deque)
-    since: float = 0.0
-    born: float = field(default_factory=time.monotonic)
-    tasks: int = 0
-    fresh_gib: float = 0.0
-    resident_gib: float = 0.0
-    peak_gib: float = 0.0
-    exit_status: int | None = None
 
 
 class Pool:
@@ -64,7 +46,7 @@ class Pool:
     def __init__(self, *, programs: Sequence[str], environment: Mapping[str, str], scratch: Path | None = None) -> None:
         self._forks = Forks(programs=programs, environment=environment, scratch=scratch)
         self.scratch = self._forks.scratch
-        self._workers: dict[int, _Worker] = {}
+        self._workers: dict[int, Worker] = {}
         self._next_number = 0
         self._recipe: str | None = None
         self._serving = False
@@ -123,8 +105,7 @@ class Pool:
         worker.since = time.monotonic()
         try:
             self._brief(worker)
-            for order in orders:
-                worker.pipe.send(order)
+            worker.pipe.send(list(orders))
         except OSError:
             # Already dead: `wait` finds the closed pipe and reports the task as lost.
             return
@@ -161,7 +142,7 @@ class Pool:
     def stop(self, number: int, kind: str, reason: str) -> list[Outcome]:
         """Kill the worker that is at a task, with its whole process tree; return what is lost and what comes back."""
         events: list[Outcome] = []
-        for worker in [w for w in self._workers.values() if w.orders and w.orders[0].number == number]:
+        for worker in [w for w in self._workers.values() if w.at == number]:
             self._lose(worker, kind, reason, events)
         return events
 
@@ -191,14 +172,14 @@ class Pool:
                 continue
             held_gib, cpu_s = process.usage(process.tree(worker.pid))
             resident_gib, total_s = resident_gib + held_gib, total_s + cpu_s
-            if worker.orders:
-                by_task[worker.orders[0].number] = held_gib
+            if (at := worker.at) is not None:
+                by_task[at] = held_gib
                 worker.peak_gib = max(worker.peak_gib, held_gib)
         return Usage(resident_gib, total_s, by_task)
 
     def folders(self) -> dict[int, Path]:
         """Return the scratch folder of each worker that is at work, by the task it is at."""
-        return {w.orders[0].number: w.output.parent for w in self._workers.values() if w.orders}
+        return {at: w.output.parent for w in self._workers.values() if (at := w.at) is not None}
 
     def follow_affinity(self) -> None:
         """Let all processes run where this one may, after that has changed."""
@@ -224,23 +205,23 @@ class Pool:
         if self._enclosure is not None:
             self._enclosure.close()
 
-    def _fork(self) -> _Worker:
+    def _fork(self) -> Worker:
         number, self._next_number = self._next_number, self._next_number + 1
         pipe, output = self._forks.fork(number)
-        worker = _Worker(number=number, pipe=pipe, output=output)
+        worker = Worker(number=number, pipe=pipe, output=output)
         self._workers[number] = worker
         return worker
 
-    def _idle_worker(self) -> _Worker:
+    def _idle_worker(self) -> Worker:
         idle = next((w for w in self._workers.values() if not w.orders and w.exit_status is None), None)
         return idle or self._fork()
 
-    def _brief(self, worker: _Worker) -> None:
+    def _brief(self, worker: Worker) -> None:
         if worker.recipe is not self._recipe:
             worker.pipe.send(self._recipe)
             worker.recipe = self._recipe
 
-    def _receive(self, worker: _Worker, events: list[Outcome]) -> None:
+    def _receive(self, worker: Worker, events: list[Outcome]) -> None:
         try:
             message = worker.pipe.recv()
         except (EOFError, OSError):
@@ -249,13 +230,9 @@ class Pool:
                 self._take_exit_reports()
             self._bury(worker, events)
             return
-        if isinstance(message, Reply):
-            worker.orders.popleft()
-            worker.tasks += 1
-            worker.since = time.monotonic()
-            worker.resident_gib, worker.peak_gib = message.resident_gib, 0.0
-            worker.fresh_gib = worker.fresh_gib or message.resident_gib
-            events.append(message)
+        if isinstance(message, list):
+            worker.answered(message)
+            events += message
         else:
             worker.pid = message
             self._serving = True
@@ -265,7 +242,7 @@ class Pool:
             if number in self._workers:
                 self._workers[number].exit_status = status
 
-    def _bury(self, worker: _Worker, events: list[Outcome]) -> None:
+    def _bury(self, worker: Worker, events: list[Outcome]) -> None:
         if not worker.orders:
             self._kill(worker)
             return
@@ -273,28 +250,30 @@ class Pool:
         reason = f"{process.describe_exit(worker.exit_status)}{'; last lines: ' if lines else ''}{lines}"
         self._lose(worker, "memory" if self._killed_for_memory(worker) else "crash", reason, events)
 
-    def _killed_for_memory(self, worker: _Worker) -> bool:
+    def _killed_for_memory(self, worker: Worker) -> bool:
         """Return whether the system killed a worker because memory ran out."""
         before, self._memory_kills = self._memory_kills, pressure.memory_kills()
         return process.was_killed(worker.exit_status) and self._memory_kills > before
 
-    def _lose(self, worker: _Worker, kind: str, reason: str, events: list[Outcome]) -> None:
-        lost, *returned = list(worker.orders)
-        events.append(Lost(lost.number, kind, reason, time.monotonic() - worker.since, worker.peak_gib))
-        events += [Returned(order.number) for order in returned]
+    def _lose(self, worker: Worker, kind: str, reason: str, events: list[Outcome]) -> None:
+        lost = worker.at
+        assert lost is not None
+        events.append(Lost(lost, kind, reason, time.monotonic() - worker.since, worker.peak_gib))
+        # Also those that it may have done without an answer.
+        events += [Returned(order.number) for order in worker.orders if order.number != lost]
         self._kill(worker)
 
-    def _kill(self, worker: _Worker) -> None:
+    def _kill(self, worker: Worker) -> None:
         if worker.pid:
             process.kill_tree(worker.pid)
         self._forget(worker)
 
-    def _retire(self, worker: _Worker) -> None:
+    def _retire(self, worker: Worker) -> None:
         with contextlib.suppress(OSError):
             worker.pipe.send(None)
         self._forget(worker)
 
-    def _forget(self, worker: _Worker) -> None:
-        worker.pipe.close()
+    def _forget(self, worker: Worker) -> None:
+        worker.close()
         shutil.rmtree(worker.output.parent, ignore_errors=True)
         del self._workers[worker.number]

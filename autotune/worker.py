@@ -17,56 +17,18 @@ import traceback
 from collections.abc import Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from autotune import abilities, contained, mpi, process
+from autotune.beacon import Beacon
+from autotune.messages import Check, Order, Reply
 
 if TYPE_CHECKING:
     from autotune.component import Recipe
 
-
-class Order(NamedTuple):
-    """One task for a worker; with `rescue`, the recipe's other keywords are laid over its own."""
-
-    number: int
-    level: str
-    real: tuple[int, ...]
-    basis: tuple[int, ...]
-    width: int
-    grant_gib: float
-    rescue: bool = False
-
-
-class Reply(NamedTuple):
-    """What became of an `Order`; times are CLOCK_MONOTONIC seconds, comparable on one machine.
-
-    `resident_gib` is what the worker holds after the task: it grows where a program leaks. `contained` are energies
-    (Eh) of lower methods that the task computed on its way, by property.
-    """
-
-    number: int
-    values: dict[str, Any] | None
-    result: str | None
-    error_type: str
-    error: str
-    started: float
-    wall_s: float
-    cpu_s: float
-    peak_gib: float
-    resident_gib: float
-    contained: dict[str, float] | None = None
-
-
-class Check(NamedTuple):
-    """Ask whether every model chemistry of the recipe can run on every kind of fragment; answered by `Checked`."""
-
-
-class Checked(NamedTuple):
-    """One line for each thing that is wrong; by program, its version and how it divides a task over cores."""
-
-    problems: tuple[str, ...]
-    versions: dict[str, str]
-    widths: dict[str, str]
+# Replies to tasks of a batch go together as long as the oldest is no older: the parent wakes for every message, on a
+# core that another task wants. With a worker that dies they are lost, and computed again.
+TOGETHER_S = 0.02
 
 
 def work(pipe_fd: int, scratch: Path, programs: Sequence[str] = ()) -> None:
@@ -114,10 +76,12 @@ def _start(programs: Sequence[str]) -> None:
 
 
 def _loop(pipe: Connection, files: Path) -> None:
+    from autotune.check import check
     from autotune.component import Recipe
 
     recipe: Recipe | None = None
     width = 0
+    beacon = Beacon(files.parent)
     while True:
         message = pipe.recv()
         if message is None:
@@ -129,13 +93,21 @@ def _loop(pipe: Connection, files: Path) -> None:
         if isinstance(message, Check):
             pipe.send(check(recipe))
             continue
-        if message.width != width:
-            width = message.width
-            _limit_threads(width)
-        os.ftruncate(1, 0)  # what earlier tasks printed
-        reply = compute(recipe, message, files)
-        _empty(files)
-        pipe.send(reply)
+        replies: list[Reply] = []
+        told = time.monotonic()
+        for order in message:
+            beacon.number = order.number
+            if order.width != width:
+                width = order.width
+                _limit_threads(width)
+            os.ftruncate(1, 0)  # what earlier tasks printed
+            replies.append(compute(recipe, order, files))
+            _empty(files)
+            if time.monotonic() - told >= TOGETHER_S:
+                pipe.send(replies)
+                replies, told = [], time.monotonic()
+        if replies:
+            pipe.send(replies)
 
 
 def compute(recipe: Recipe, order: Order, scratch: Path) -> Reply:
@@ -190,61 +162,6 @@ def _task_config(program: str, order: Order, scratch: Path) -> dict[str, Any]:
     if order.width > 1 and abilities.flagged(harness) == abilities.RANKS and mpi.launcher():
         config |= {"use_mpiexec": True, "mpiexec_command": mpi.launcher(), "cores_per_rank": 1, "nnodes": 1}
     return config
-
-
-def check(recipe: Recipe) -> Checked:
-    """Return what is wrong with the recipe's programs, methods and basis sets, without computing anything."""
-    import difflib
-
-    import qcengine
-    from qcengine.exceptions import QCEngineException
-
-    from autotune.component import atomic_input
-
-    problems: list[str] = []
-    versions: dict[str, str] = {}
-    widths: dict[str, str] = {}
-    kinds = {
-        (tuple(recipe.molecule.symbols[list(atoms)]), charge, multiplicity): number
-        for number, (atoms, charge, multiplicity) in enumerate(
-            zip(
-                recipe.molecule.fragments,
-                recipe.molecule.fragment_charges,
-                recipe.molecule.fragment_multiplicities,
-                strict=True,
-            ),
-            start=1,
-        )
-    }
-    for level, program in recipe.programs.items():
-        known = qcengine.list_all_programs()
-        if program not in known:
-            near = difflib.get_close_matches(program, known, n=3)
-            hint = f"did you mean {' or '.join(near)}?" if near else f"known are {', '.join(sorted(known))}"
-            problems.append(f"program {program!r} is not known to QCEngine; {hint}")
-            continue
-        try:
-            harness = qcengine.get_program(program)
-        except QCEngineException:
-            problems.append(f"program {program!r} is not installed on this machine; install it or name another program")
-            continue
-        widths[program] = abilities.flagged(harness)
-        if widths[program] == abilities.RANKS and not mpi.launcher():
-            widths[program] = abilities.ONE_CORE
-        with contextlib.suppress(Exception):
-            versions[program] = str(harness.get_version())
-        preflight = getattr(harness, "preflight", None)
-        if preflight is None:
-            continue
-        for number in kinds.values():
-            try:
-                preflight(atomic_input(recipe, level, (number,), (number,)))
-                if recipe.rescue:
-                    preflight(atomic_input(recipe, level, (number,), (number,), rescue=True))
-            except QCEngineException as error:
-                problems.append(f"model chemistry {level!r}, fragment {number}: {error.raw_message}")
-                break
-    return Checked(tuple(dict.fromkeys(problems)), versions, widths)
 
 
 def _values(result: Any) -> tuple[dict[str, Any] | None, str]:

@@ -19,7 +19,7 @@ from autotune.cli import cli
 
 ROOT = Path(__file__).parents[1]
 LAYERS = (
-    ("types", "records", "errors", "events", "versions", "students_t"),
+    ("messages", "types", "records", "errors", "events", "versions", "students_t"),
     (
         "abilities",
         "assembly",
@@ -80,7 +80,8 @@ LAYERS = (
         "duet",
     ),
     ("costs", "drift", "gains", "policy"),
-    ("worker",),
+    ("beacon", "check"),
+    ("worker", "handle"),
     ("zygote", "outcome"),
     ("forks",),
     ("pool", "simulate", "planning"),

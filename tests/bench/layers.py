@@ -38,12 +38,12 @@ from autotune.geometry import fragments_from_comment, read_xyz
 from autotune.inputs import Expansion, from_xyz
 from autotune.journal import Journal
 from autotune.manager import Manager
+from autotune.messages import Order, Reply
 from autotune.options import Options
 from autotune.pool import Pool
 from autotune.scheduler import MOST_IN_A_BATCH, Scheduler
 from autotune.types import Policy
 from autotune.versions import library_versions
-from autotune.worker import Order, Reply
 
 DISTRIBUTIONS = Path(__file__).parents[1] / "distributions"
 sys.path.insert(0, str(DISTRIBUTIONS))

@@ -1,0 +1,53 @@
+"""What a pool and its workers tell each other over their pipe.
+
+Rules: records only. The pool sends a recipe (JSON text), a `Check`, a list of `Order`, or None for the end; a worker
+sends its process's number first, then a `Checked` or lists of `Reply`.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+
+class Order(NamedTuple):
+    """One task for a worker; with `rescue`, the recipe's other keywords are laid over its own."""
+
+    number: int
+    level: str
+    real: tuple[int, ...]
+    basis: tuple[int, ...]
+    width: int
+    grant_gib: float
+    rescue: bool = False
+
+
+class Reply(NamedTuple):
+    """What became of an `Order`; times are CLOCK_MONOTONIC seconds, comparable on one machine.
+
+    `resident_gib` is what the worker holds after the task: it grows where a program leaks. `contained` are energies
+    (Eh) of lower methods that the task computed on its way, by property.
+    """
+
+    number: int
+    values: dict[str, Any] | None
+    result: str | None
+    error_type: str
+    error: str
+    started: float
+    wall_s: float
+    cpu_s: float
+    peak_gib: float
+    resident_gib: float
+    contained: dict[str, float] | None = None
+
+
+class Check(NamedTuple):
+    """Ask whether every model chemistry of the recipe can run on every kind of fragment; answered by `Checked`."""
+
+
+class Checked(NamedTuple):
+    """One line for each thing that is wrong; by program, its version and how it divides a task over cores."""
+
+    problems: tuple[str, ...]
+    versions: dict[str, str]
+    widths: dict[str, str]
