@@ -14,6 +14,7 @@ from autotune.planning import Plan, estimate
 from autotune.types import Estimate, Machine, Policy, Task
 
 LEAST_GRANT_GIB = 0.5
+FIRST_RANK = 1e-3  # of all tasks: ranking a hundred thousand anew takes seconds, and cannot wait for single ones
 MORE = 2.0  # memory of a next attempt over that of the one that ran out of it
 _OVER_PEAK = 1.25  # and over what that one was seen to hold
 
@@ -41,7 +42,7 @@ class Expectations:
         self._least_gib: dict[int, float] = {}
         self._unfinished = dict.fromkeys(self._tasks)
         self._told: dict[int, Estimate] = {}
-        self._next_rank = 1
+        self._next_rank = max(1, round(FIRST_RANK * len(tasks)))
         self._kinds = self._kinds_of(tasks)
         self.of = {task.number: self._estimate(task) for task in tasks}
         self.total_s = sum(each.alone_s for each in self.of.values())
@@ -82,7 +83,7 @@ class Expectations:
     def learn(self, number: int, *, wall_s: float, width: int, peak_gib: float) -> Mapping[int, Estimate]:
         """Take in a finished task; return fresh estimates of those that are left, where it is time to rank them anew.
 
-        That is when the number of finished ones has doubled: often early, rarely later.
+        That is after a thousandth of them, and whenever the number of finished ones has doubled since.
         """
         self._plan.costs.observe(self._tasks[number], wall_s=wall_s, width=width, peak_gib=peak_gib)
         if len(self._tasks) - len(self._unfinished) < self._next_rank:

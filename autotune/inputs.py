@@ -121,7 +121,7 @@ def from_xyz(text: str, *, name: str, expansion: Expansion) -> dict[str, Any]:
         _refuse_guessed_radicals(found, fragments, multiplicities)
     geometry.check_electrons(found, fragments, charges, multiplicities)
     found, fragments, _ = geometry.contiguous(found, fragments)
-    bohr = constants.conversion_factor("angstrom", "bohr")
+    bohr = 1.0 / constants.bohr2angstroms  # `conversion_factor` gives the same and loads a library of units for it
     model: dict[str, Any] = {"method": expansion.method}
     if expansion.basis:
         model["basis"] = expansion.basis
