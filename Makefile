@@ -56,6 +56,8 @@ speed: $(STAMP)  ## how long our own layers take; `autotune regress` compares wh
 bench: $(STAMP)  ## the measurements in results/; leave the machine alone meanwhile
 	$(BIN)/python tests/bench/against_upstream.py --pairs 5 --output results/against_upstream.json
 	$(BIN)/python tests/bench/overhead.py --output results/overhead.json
+	$(BIN)/python tests/bench/water64.py --output results/water64.json
+	$(BIN)/python tests/bench/lost_node.py --output results/lost_node.json
 	$(BIN)/python tests/bench/layers.py --output results/layers.json
 	$(BIN)/python tests/bench/large.py --output results/large.json
 	$(BIN)/python tests/bench/prediction.py --output results/prediction.json

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import math
+import statistics
 import subprocess
 import sys
 import tomllib
@@ -454,3 +455,31 @@ def test_a_benchmark_prints_the_table_of_its_record_as_it_is_in_the_docs(name):
     command = [sys.executable, f"tests/bench/{name}.py", "--table", f"results/{name}.json"]
     printed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     assert printed in (ROOT / "docs" / "scheduling.md").read_text()
+
+
+def test_what_the_docs_say_of_a_large_expansion_is_the_record_in_results():
+    record, document = record_of("water64"), (ROOT / "docs" / "scheduling.md").read_text()
+    resumed = record["resumed"]
+    assert (record["tasks"], resumed["recalled"] + resumed["computed"]) == (43_744, 43_744)
+    assert (record["resumed_bit_equal"], record["differs_hartree"]) == (True, 0.0)
+    wall_s = statistics.median(run["wall_s"] for run in record["runs"])
+    bound = f"{record['wall_over_bound']:.2f} times the bound"
+    for line in (
+        f"| first task | {record['first_task_s']:.1f} s after the command |",
+        f"| to the result | {wall_s:.1f} s, {bound} of the measured task times |",
+        f"| memory of the command's own process | {record['parent_peak_mib']:.0f} MiB at most |",
+        f"| {resumed['recalled']:,} tasks recalled, {resumed['computed']:,} computed, the same result",
+        f"| {record['independent_total_energy']:.10f} Eh; the sum of components that tblite computed alone is the same",
+    ):
+        assert line in document, line
+
+
+def test_what_the_docs_say_of_lost_nodes_is_the_record_in_results():
+    record, document = record_of("lost_node"), " ".join((ROOT / "docs" / "nodes.md").read_text().split())
+    said = (
+        f"{record['runs']} runs of 41 tasks on two blocks of Parsl, one of them killed at a random moment, in"
+        f" {record['killed_at_work']} of them with bundles at work"
+    )
+    assert said in document, said
+    assert (record["wrong"], record["twice_beyond_in_flight"], record["processes_left"]) == (0, 0, 0)
+    assert f"{record['computed_twice']} tasks were computed twice" in document

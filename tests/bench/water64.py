@@ -132,6 +132,7 @@ def to_the_end(source: Path, folder: Path) -> dict[str, float]:
         "parent_peak_mib": round(peak / 2**20, 1),
         "tasks": record["tasks"],
         "bound_s": round(record["lower_bound_s"], 3),
+        "efficiency": round(record["efficiency"], 4),
         "wall_over_bound": round(wall_s / record["lower_bound_s"], 4),
         "gap_s": record["gap"],
         "cpu_utilisation": record["cpu_utilisation"],
