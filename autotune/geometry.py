@@ -20,25 +20,21 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
+from autotune.bonds import Position, bonded_parts, close_pairs
 from autotune.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
-Position: TypeAlias = tuple[float, float, float]
 Fragments: TypeAlias = tuple[tuple[int, ...], ...]
 
 MAX_ATOMS = 200_000
 MAX_COORDINATE_ANGSTROM = 1.0e6
 MAX_STATED = 1_000_000
 OVERLAP_ANGSTROM = 0.4
-# The slack of a bond is that of an ordinary single bond at least: 1.2 times the radii alone would lose F2 and
-# stretched H2, and would make a lone proton of the one that two molecules share.
-SLACK_FROM_ANGSTROM = 1.5
 
 _CATIONS = {"Li": 1, "Na": 1, "K": 1, "Rb": 1, "Cs": 1, "Fr": 1, "Be": 2, "Mg": 2, "Ca": 2, "Sr": 2, "Ba": 2, "Ra": 2}
 _ION_CHARGES = _CATIONS | dict.fromkeys(("F", "Cl", "Br", "I", "At"), -1)
-_NEIGHBOURS = tuple(itertools.product((-1, 0, 1), repeat=3))
 _COUNT = re.compile(r"[0-9]{1,9}")
 _NUMBER = re.compile(r"[-+]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eEdD][-+]?[0-9]+)?")
 
@@ -80,48 +76,18 @@ def read_xyz(text: str, *, name: str) -> Geometry:
         raise InputError(f"{name}: line 2 orders the columns {layout[1][:40]!r}; put species and pos first")
     symbols, positions, problems = zip(*map(_read_atom, atom_lines), strict=True)
     _report(name, [f"line {number}: {problem}" for number, problem in enumerate(problems, start=3) if problem])
-    for i, j, distance in _close_pairs(positions, OVERLAP_ANGSTROM):
+    for i, j, distance in close_pairs(positions, OVERLAP_ANGSTROM):
         pair = f"atoms {i + 1} ({symbols[i]}) and {j + 1} ({symbols[j]}) are only {distance:.3f} Å apart"
         raise InputError(f"{name}: {pair}; remove a duplicate, or convert the coordinates to ångström")
     return Geometry(symbols=symbols, coordinates_angstrom=positions, comment=comment)
 
 
 def fragments_by_connectivity(geometry: Geometry, *, scale: float = 1.2) -> Fragments:
-    """Return the covalently bonded parts of a geometry, numbered by their first atom.
+    """Return the covalently bonded parts of a geometry (`bonds.bonded_parts`), numbered by their first atom.
 
-    Two atoms whose covalent radii (Cordero et al., Dalton Trans. 2008, 2832) add up to r are bonded if they are closer
-    than r + (scale - 1) max(r, 1.5 Å). Metals of groups 1 and 2 stand alone. Raises `InputError` without a radius.
+    Metals of groups 1 and 2 stand alone. Raises `InputError` without a radius.
     """
-    symbols = geometry.symbols
-    bonding = [atom for atom, symbol in enumerate(symbols) if symbol not in _CATIONS]
-    radii = {symbol: _radius_angstrom(symbol) for symbol in {symbols[atom] for atom in bonding}}
-    if unknown := sorted(symbol for symbol, radius in radii.items() if radius <= 0.0):
-        raise InputError(f"no covalent radius is known for {', '.join(unknown)}; state the fragments")
-    sums = {pair: radii[pair[0]] + radii[pair[1]] for pair in itertools.product(radii, repeat=2)}
-    reach = {pair: total + (scale - 1.0) * max(total, SLACK_FROM_ANGSTROM) for pair, total in sums.items()}
-    positions = [geometry.coordinates_angstrom[atom] for atom in bonding]
-    part_of = [[atom] for atom in range(len(symbols))]
-    for i, j, distance in _close_pairs(positions, max(reach.values(), default=1.0)):
-        small, large = sorted((part_of[bonding[i]], part_of[bonding[j]]), key=len)
-        if small is not large and distance < reach[symbols[bonding[i]], symbols[bonding[j]]]:
-            large.extend(small)
-            for atom in small:
-                part_of[atom] = large
-    return tuple(sorted(tuple(sorted(part)) for part in {id(part): part for part in part_of}.values()))
-
-
-def _radius_angstrom(symbol: str) -> float:
-    """Return a covalent radius in Å, 0 where none is known."""
-    from qcelemental import covalentradii
-    from qcelemental.exceptions import DataUnavailableError
-
-    try:
-        # As it is in the table: a conversion would load a library of units, which takes half a second.
-        found = covalentradii.get(symbol, return_tuple=True)
-    except DataUnavailableError:
-        return 0.0
-    assert found.units == "angstrom"
-    return float(found.data)
+    return bonded_parts(geometry.symbols, geometry.coordinates_angstrom, alone=_CATIONS, scale=scale)
 
 
 def fragments_from_comment(geometry: Geometry, *, name: str) -> tuple[Fragments, tuple[int, ...]] | None:
@@ -265,18 +231,6 @@ def _read_atom(line: str) -> tuple[str, Position, str]:
         cure = f"{meant} (labels, isotopes and ghosts are not read)" if meant else "a symbol, O, or atomic number, 8"
         problem = f"unknown element {label[:40]!r}; write {cure}"
     return symbol, (values[0], values[1], values[2]), problem
-
-
-def _close_pairs(positions: Sequence[Position], cutoff: float) -> Iterator[tuple[int, int, float]]:
-    """Yield `(i, j, distance)` of the pairs closer than `cutoff`; linear in atoms, by cells of that size."""
-    cells: dict[tuple[int, int, int], list[int]] = {}
-    for j, position in enumerate(positions):
-        x, y, z = (math.floor(value / cutoff) for value in position)
-        for dx, dy, dz in _NEIGHBOURS:
-            for i in cells.get((x + dx, y + dy, z + dz), ()):
-                if (distance := math.dist(positions[i], position)) < cutoff:
-                    yield i, j, distance
-        cells.setdefault((x, y, z), []).append(j)
 
 
 def _blocks(sizes: Sequence[int]) -> Fragments:

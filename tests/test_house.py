@@ -26,6 +26,7 @@ LAYERS = (
         "assembly",
         "basis",
         "blas",
+        "bonds",
         "component",
         "congruent",
         "contained",
