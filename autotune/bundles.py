@@ -44,6 +44,7 @@ class Dealer:
         self._left_s = sum(costs_s.values())
         self._losses: Counter[int] = Counter()
         self._parts: list[tuple[int, ...]] = []
+        self._dropped = False
 
     @property
     def waiting(self) -> int:
@@ -70,8 +71,11 @@ class Dealer:
     def lost(self, numbers: Sequence[int]) -> tuple[int, ...]:
         """Take back the tasks of a bundle that did not return; return those that were lost too often to be tried again.
 
-        They come back in two halves: a task that takes its node with it is soon alone and gives up alone.
+        They come back in two halves: a task that takes its node with it is soon alone and gives up alone. After `drop`
+        they do not come back.
         """
+        if self._dropped:
+            return ()
         self._losses.update(numbers)
         self._left_s += sum(self._costs_s[number] for number in numbers)
         alone = len(numbers) == 1
@@ -92,8 +96,8 @@ class Dealer:
         self._left_s = self._sum_s(numbers) + sum(map(self._sum_s, self._parts))
 
     def drop(self) -> None:
-        """Forget what waits."""
-        self._queue, self._parts, self._left_s = [], [], 0.0
+        """Forget what waits, and what is still to be lost."""
+        self._queue, self._parts, self._left_s, self._dropped = [], [], 0.0, True
 
     def _dealt(self, bundle: tuple[int, ...]) -> tuple[int, ...]:
         self._left_s = max(0.0, self._left_s - self._sum_s(bundle))

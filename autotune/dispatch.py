@@ -25,6 +25,7 @@ from autotune.monitor import Snapshot
 from autotune.planning import Plan
 from autotune.records import TaskRecord
 from autotune.types import Machine, Task
+from autotune.wording import count
 
 TICK_S = 0.5
 LOST_IN_A_ROW = 3  # for each node: then it is not the nodes that are at fault
@@ -140,7 +141,8 @@ class Dispatch:
             task = self._tasks[number]
             given_up = f"the node was lost {bundles.MOST_LOSSES} times, the last with {reason}"
             self._end(task, _failed(task, self._expected.of[number].wall_s(1), given_up))
-        self._say(f"a bundle of {len(numbers)} tasks did not come back ({reason}); its tasks are given to nodes again")
+        again = "; its tasks are given to nodes again" if self._dealer.waiting else ""
+        self._say(f"a bundle of {count(len(numbers), 'task')} did not come back ({reason}){again}")
 
     def _keep(self, computed: node.Computed) -> None:
         """Take in what a node computed; it counts when the journal has it."""

@@ -6,6 +6,7 @@ import sys
 from typing import TYPE_CHECKING, Self, TextIO
 
 from autotune.monitor import Snapshot
+from autotune.wording import count
 
 if TYPE_CHECKING:
     from rich.live import Live
@@ -67,8 +68,9 @@ def line(snapshot: Snapshot) -> str:
     left = "" if snapshot.eta_s is None else f", {duration(snapshot.eta_s)} left"
     if snapshot.nodes:
         return (
-            f"{snapshot.done}/{snapshot.total} tasks, {snapshot.running} bundles out to {snapshot.nodes} nodes with"
-            f" {snapshot.cores} cores, {duration(snapshot.elapsed_s)} gone{left}"
+            f"{snapshot.done}/{snapshot.total} tasks, {count(snapshot.running, 'bundle')} out to"
+            f" {count(snapshot.nodes, 'node')} with {count(snapshot.cores, 'core')},"
+            f" {duration(snapshot.elapsed_s)} gone{left}"
         )
     return (
         f"{snapshot.done}/{snapshot.total} tasks, {snapshot.running} running on {snapshot.cores_in_use} of"

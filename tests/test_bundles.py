@@ -92,3 +92,11 @@ def test_what_is_dropped_is_not_dealt():
     dealer.drop()
     assert dealer.deal() == ()
     assert dealer.waiting == 0
+
+
+def test_what_is_lost_after_the_rest_was_dropped_is_not_dealt_again():
+    dealer = Dealer(costs(*[9.0] * 10), nodes=2, cores=1)
+    bundle = dealer.deal()
+    dealer.drop()
+    assert dealer.lost(bundle) == ()
+    assert dealer.deal() == ()

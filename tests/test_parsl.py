@@ -113,7 +113,7 @@ def test_a_killed_block_costs_its_bundles_and_nothing_else(faulty, two_blocks, t
     assert record.tasks == 92 == len({task.number for task in record.task_records})
     lost = [line for line in said if "did not come back" in line]
     assert lost
-    in_flight = sum(int(line.split()[3]) for line in lost)
+    in_flight = sum(int(line.split()[3].replace(",", "")) for line in lost)
     done = Counter(log.read_text().split("\n")[:-1])
     assert 92 <= sum(done.values()) <= 92 + in_flight
 

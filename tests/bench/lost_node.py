@@ -134,7 +134,9 @@ def disturbed(folder: Path, *, pyscf: bool, after_s: float, expected: str) -> di
     if run.returncode:
         sys.exit(words)
     record = json.loads((folder / "record.json").read_text())
-    lost = [int(count) for count in re.findall(r"a bundle of (\d+) tasks did not come back", words)]
+    lost = [
+        int(count.replace(",", "")) for count in re.findall(r"a bundle of ([\d,]+) tasks? did not come back", words)
+    ]
     result = (folder / "result.json").read_text()
     row: dict[str, object] = {
         "program": "pyscf" if pyscf else "sleep",
