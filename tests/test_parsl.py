@@ -233,3 +233,23 @@ def test_the_ready_configuration_for_slurm_runs_where_its_commands_do(cluster, t
         assert line in script
     assert f"--drain_period={4 * 3600 - 420}" in script
     assert "--max_workers_per_node=1" in script
+
+
+def test_a_node_near_the_end_of_its_time_finishes_its_bundles_and_another_takes_its_place(
+    faulty, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(bundles, "LEAST_S", 0.01)
+    monkeypatch.setattr(bundles, "FIRST_S", 0.3)
+    monkeypatch.setattr(bundles, "MOST_S", 0.3)
+    folder, log, said = tmp_path / "parsl", tmp_path / "log", []
+    config = tmp_path / "draining.py"
+    text = TWO_BLOCKS.format(folder=str(folder), workers=1)
+    text = text.replace("init_blocks=2, min_blocks=2, max_blocks=2", "init_blocks=1, min_blocks=0, max_blocks=1")
+    config.write_text(text.replace("heartbeat_period=1,", "heartbeat_period=1, drain_period=5,"))
+    fields = faulty("water6", "sleep", at=[3, 6, 9], seconds=0.3, max_nbody=3, log=str(log))
+    options = Options(backend="parsl", backend_config=str(config), cores=1, journal="none")
+    with Session(options, on_notice=said.append) as session:
+        assert session.run(fields).return_result == 0.0
+    assert [line for line in said if "did not come back" in line] == []
+    assert sum(Counter(log.read_text().split("\n")[:-1]).values()) == 41
+    assert len(list(folder.glob("*/*/block-*"))) >= 2
