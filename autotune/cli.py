@@ -13,6 +13,7 @@ import sys
 
 import click
 
+from autotune import garbage
 from autotune.errors import AutotuneError
 from autotune.verbs.calibrate import calibrate
 from autotune.verbs.doctor import doctor
@@ -42,6 +43,7 @@ def main() -> None:
     os._exit(status)
 
 
+@garbage.sought_seldom()
 def invoke() -> int:
     """Run the command line and return its exit code."""
     for name in ("SIGTERM", "SIGHUP"):

@@ -9,7 +9,7 @@ import hashlib
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
-from autotune import account
+from autotune import account, garbage
 from autotune.errors import TaskError
 from autotune.execution import Execution
 from autotune.planning import Plan
@@ -21,6 +21,7 @@ from autotune.workload import Workload
 NAMED_FAILURES = 5
 
 
+@garbage.sought_seldom()
 def record(
     execution: Execution,
     *,

@@ -9,22 +9,19 @@ exception; whoever owns the pool closes it.
 from __future__ import annotations
 
 import time
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
-from autotune import failures, guard, pressure, scratch
-from autotune.entries import Entry
+from autotune import failures, garbage, guard, pressure, scratch
+from autotune.attempts import Attempts
 from autotune.events import Adapted, Dropped, Failed, Finished, Learned, Paused, Planned, Start
 from autotune.execution import Care, Execution
 from autotune.expectations import Expectations
 from autotune.manager import Manager
-from autotune.messages import Order, Reply
+from autotune.messages import Reply
 from autotune.monitor import LoadMeter, Snapshot
 from autotune.outcome import Lost, Outcome, Returned, Usage
 from autotune.planning import Plan
 from autotune.pool import Pool
-from autotune.records import TaskRecord
 from autotune.scheduler import Scheduler
 from autotune.types import Machine, Policy, Task
 
@@ -48,6 +45,7 @@ class Executor:
         execution: What is known already, to which the rest is added.
     """
 
+    @garbage.sought_seldom()
     def __init__(
         self,
         tasks: Sequence[Task],
@@ -76,18 +74,14 @@ class Executor:
             cores=machine.cores,
             memory_budget_gib=plan.budget_gib,
         )
-        self._starts: dict[int, Start] = {}
-        self._attempts: Counter[int] = Counter()
-        self._failures: Counter[int] = Counter()
-        self._grants: dict[int, float] = {}
-        self._alone: set[int] = set()
-        self._rescued: set[int] = set()
+        self._attempts = Attempts(tasks, expected=self._expected, care=self._care, started=self._started)
         self._usage = Usage(0.0, 0.0, {})
         self._stalled = self._limit_events = self._pressed = 0.0
         self._paused = self._dropped = False
         self._first = self._settled = self._looked = self._scratch_looked = time.monotonic()
         self.execution = execution or Execution()
 
+    @garbage.sought_seldom()
     def run(self) -> Execution:
         """Run all tasks and return what came out; it counts when the journal is flushed.
 
@@ -100,8 +94,7 @@ class Executor:
         self._first = self._settled = self._looked = at = time.monotonic()
         ticked = sampled = 0.0
         while not scheduler.done:
-            for start in scheduler.decide(time.monotonic()):
-                self._start(start)
+            self._start_ready()
             if time.monotonic() - sampled >= self._guard.interval_s:
                 # Here, not after events: workers that just finished are at work again.
                 self._watch()
@@ -117,51 +110,49 @@ class Executor:
                 idle = max(0, self._machine.cores - scheduler.cores_in_use)
                 execution.memory_idle_core_s += idle * (now - at)
             at = now
-            for event in events:
-                self._take(event)
-            policy = self._policy
-            self._pool.retire(
-                tasks=policy.tasks_per_worker, growth_gib=policy.worker_growth_gib, age_s=policy.worker_age_s
-            )
+            self._take_all(events)
         self._watch()
         self._tick()
         return execution
 
     # --- tasks -------------------------------------------------------------------------------------------------------
 
+    def _start_ready(self) -> None:
+        for start in self._scheduler.decide(time.monotonic()):
+            self._start(start)
+
     def _start(self, start: Start) -> None:
-        orders = []
-        for number in start.numbers:
-            task = self._tasks[number]
-            self._starts[number] = start
-            self._attempts[number] += 1
-            grant_gib = self._expected.grant_gib(number, start.width, alone=number in self._alone)
-            self._grants[number], rescue = grant_gib, number in self._rescued
-            orders.append(Order(number, task.level, task.real, task.basis, start.width, grant_gib, rescue))
-        self.execution.attempts += len(orders)
-        self._pool.start(orders)
+        self.execution.attempts += len(start.numbers)
+        self._pool.start(self._attempts.orders(start))
+
+    def _take_all(self, events: Sequence[Outcome]) -> None:
+        done: list[Reply] = []
+        for event in events:
+            if isinstance(event, Reply) and event.values is not None:
+                done.append(event)
+                self._scheduler.handle(Finished(event.number))
+            else:
+                self._take(event)
+        policy = self._policy
+        self._pool.retire(tasks=policy.tasks_per_worker, growth_gib=policy.worker_growth_gib, age_s=policy.worker_age_s)
+        # Workers are at work again before what they did is written down.
+        self._start_ready()
+        for reply in done:
+            self._succeed(reply)
 
     def _take(self, event: Outcome) -> None:
         if isinstance(event, Returned):
-            self._attempts[event.number] -= 1
+            self._attempts.returned(event.number)
             self.execution.attempts -= 1
             self._scheduler.handle(Failed(event.number, again=not self._dropped))
-        elif isinstance(event, Reply) and event.values is not None:
-            self._succeed(event, event.values)
         else:
             self._fail(event.as_reply() if isinstance(event, Lost) else event)
 
-    def _succeed(self, reply: Reply, values: Mapping[str, Any]) -> None:
-        task, width = self._tasks[reply.number], self._starts[reply.number].width
-        rescued = reply.number in self._rescued
-        rescue, version = self._care.rescue_text if rescued else "", self._care.version(task.method.program)
-        # A second attempt has other keywords than the task that would take the energy.
-        contained = reply.contained if task.key in self._care.hosts and not rescued else None
-        entry = Entry(task.key, version, rescue, values, reply.result, contained)
+    def _succeed(self, reply: Reply) -> None:
+        entry, width = self._attempts.entry(reply), self._attempts.width(reply.number)
         if self._care.journal is not None:
             self._care.journal.record(entry)
         self.execution.take(entry)
-        self._scheduler.handle(Finished(reply.number))
         self._finish(reply, "")
         if self._policy.learn:
             fresh = self._expected.learn(reply.number, wall_s=reply.wall_s, width=width, peak_gib=reply.peak_gib)
@@ -170,17 +161,12 @@ class Executor:
 
     def _fail(self, reply: Reply) -> None:
         number = reply.number
-        self.execution.lost_core_s += reply.wall_s * self._starts[number].width
-        self._failures[number] += 1
+        self.execution.lost_core_s += reply.wall_s * self._attempts.width(number)
         kind = failures.kind_of(reply.error_type, reply.error)
-        answer = failures.answer(kind, self._failures[number], can_rescue=bool(self._care.rescue))
-        again = answer.again and not self._dropped and not (kind == "memory" and number in self._alone)
+        answer = self._attempts.answer(reply, kind)
+        again = answer.again and not self._dropped
         if again and answer.more_memory:
             self._scheduler.handle(Learned({number: self._expected.more_memory(number, reply.peak_gib)}))
-        if again and answer.alone:
-            self._alone.add(number)
-        if again and answer.rescue:
-            self._rescued.add(number)
         self._scheduler.handle(Failed(number, again, alone=again and answer.alone, suspect=True))
         if again:
             return
@@ -190,26 +176,10 @@ class Executor:
             self._scheduler.handle(Dropped())
 
     def _finish(self, reply: Reply, kind: str) -> None:
-        task, start = self._tasks[reply.number], self._starts[reply.number]
-        record = TaskRecord(
-            number=task.number,
-            label=task.labels[0],
-            nbody=task.nbody,
-            status="failed" if kind else "done",
-            attempts=self._attempts[task.number],
-            started_s=reply.started - self._started,
-            wall_s=reply.wall_s,
-            cpu_s=reply.cpu_s,
-            width=start.width,
-            grant_gib=self._grants[task.number],
-            peak_gib=reply.peak_gib,
-            predicted_s=self._expected.of[task.number].wall_s(start.width),
-            error_type=kind,
-            error=reply.error,
-        )
+        record = self._attempts.record(reply, kind)
         self.execution.records.append(record)
-        self._expected.finish(task.number)
-        self._manager.task_done(task, record)
+        self._expected.finish(reply.number)
+        self._manager.task_done(self._tasks[reply.number], record)
 
     # --- what is seen on the way -------------------------------------------------------------------------------------
 

@@ -90,9 +90,9 @@ class Expectations:
             return {}
         self._next_rank *= 2
         self._told.clear()  # what is learned makes other estimates
-        fresh = {number: self._estimate(self._tasks[number]) for number in self._unfinished}
-        self.total_s += sum(each.alone_s - self.of[number].alone_s for number, each in fresh.items())
+        fresh = self._fresh()
         self.of.update(fresh)
+        self.total_s = self.done_s + sum([each.alone_s for each in fresh.values()])
         return fresh
 
     def _kinds_of(self, tasks: Sequence[Task]) -> dict[int, int]:
@@ -102,6 +102,16 @@ class Expectations:
         costs = self._plan.costs
         found = {task.number: costs.estimate(task) for task in tasks}  # tasks of one size share the record itself
         return {number: id(each) for number, each in found.items()}
+
+    def _fresh(self) -> dict[int, Estimate]:
+        """Return what is expected now of each task that is left; there may be a hundred thousand, of a few kinds."""
+        kinds, told = self._kinds, self._told
+        for kind, number in {kinds[number]: number for number in self._unfinished}.items():
+            told[kind] = self._granted(self._found(self._tasks[number]), 0.0)
+        fresh = {number: told[kinds[number]] for number in self._unfinished}
+        for number in self._least_gib.keys() & fresh.keys():
+            fresh[number] = self._estimate(self._tasks[number])
+        return fresh
 
     def _estimate(self, task: Task) -> Estimate:
         if least_gib := self._least_gib.get(task.number, 0.0):

@@ -20,7 +20,7 @@ from autotune.scratch import make, remove_orphans
 from autotune.zygote import EXIT_REPORT, FORK_REQUEST
 
 CLOSING_LIMIT_S = 5.0
-LAST_LINES = 12
+LAST_LINES, LAST_BYTES = 12, 4000
 
 
 class Forks:
@@ -130,10 +130,13 @@ class Forks:
         return AutotuneError(f"the worker processes ended unexpectedly: {self.last_lines() or 'no output'}")
 
 
-def last_lines(path: Path) -> str:
-    """Return the last lines of a text file, joined by bars; empty where it cannot be read."""
+def last_lines(path: Path, *, start_bytes: int = 0) -> str:
+    """Return the last lines of a text file, from a place in it on, joined by bars; empty where it cannot be read."""
     try:
-        text = path.read_text(encoding="utf-8", errors="replace")[-4000:]
+        with path.open("rb") as file:
+            end = file.seek(0, os.SEEK_END)
+            file.seek(max(min(start_bytes, end), end - LAST_BYTES))
+            text = file.read().decode(errors="replace")
     except OSError:
         return ""
     return " | ".join(line.strip() for line in text.splitlines()[-LAST_LINES:] if line.strip())

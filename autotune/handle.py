@@ -14,6 +14,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from autotune.beacon import Beacon
+from autotune.forks import last_lines
 from autotune.messages import Order, Reply
 
 
@@ -57,12 +58,16 @@ class Worker:
         """Number of the task it is at; None where it has no orders."""
         if not self.orders:
             return None
-        if self._beacon is None and self.pid:
-            with contextlib.suppress(OSError, ValueError):
-                self._beacon = Beacon(self.output.parent)
-        number = self._beacon.number if self._beacon is not None else -1
+        beacon = self._seen()
+        number = beacon.number if beacon is not None else -1
         # It may have been read before the worker took up its first order, or after it ended with its last.
         return number if any(order.number == number for order in self.orders) else self.orders[0].number
+
+    @property
+    def last_lines(self) -> str:
+        """The end of what the task it is at has printed."""
+        beacon = self._seen()
+        return last_lines(self.output, start_bytes=beacon.printed_bytes if beacon is not None else 0)
 
     def answered(self, replies: Sequence[Reply]) -> None:
         """Take note of replies, which come in the order of the orders."""
@@ -72,6 +77,12 @@ class Worker:
         self.since = time.monotonic()
         self.resident_gib, self.peak_gib = replies[-1].resident_gib, 0.0
         self.fresh_gib = self.fresh_gib or replies[0].resident_gib
+
+    def _seen(self) -> Beacon | None:
+        if self._beacon is None and self.pid:
+            with contextlib.suppress(OSError, ValueError):
+                self._beacon = Beacon(self.output.parent)
+        return self._beacon
 
     def close(self) -> None:
         """Let go of pipe and file."""

@@ -101,7 +101,8 @@ class Manager:
 
     def task_done(self, task: Task, record: TaskRecord) -> None:
         """Tell plugins that a task ended."""
-        self._pluggy.hook.autotune_task_done(task=task, record=record)
+        if self._pluggy.hook.autotune_task_done.get_hookimpls():  # asking nobody costs as much as the rest of a task
+            self._pluggy.hook.autotune_task_done(task=task, record=record)
 
     def report_sections(self, runs: Sequence[RunRecord], changes: Sequence[object]) -> list[tuple[str, str]]:
         """Return the sections that plugins add to a report, title and markdown, in registration order.

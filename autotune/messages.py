@@ -24,8 +24,10 @@ class Order(NamedTuple):
 class Reply(NamedTuple):
     """What became of an `Order`; times are CLOCK_MONOTONIC seconds, comparable on one machine.
 
-    `resident_gib` is what the worker holds after the task: it grows where a program leaks. `contained` are energies
-    (Eh) of lower methods that the task computed on its way, by property.
+    Short tasks that are answered together are measured together: they share their CPU time by wall time, and the peak
+    is that of all; 0 where it is not known whose it is. `resident_gib` is what the worker holds afterwards: it grows
+    where a program leaks. `contained` are energies (Eh) of lower methods that the task computed on its way, by
+    property.
     """
 
     number: int

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-from autotune import abilities, policy, process, tunings
+from autotune import abilities, garbage, policy, process, tunings
 from autotune.component import Recipe
 from autotune.costs import Costs
 from autotune.errors import InputError
@@ -74,6 +74,7 @@ class Plan:
     remake: Callable[[], Remade | None]
 
 
+@garbage.sought_seldom()
 def make(work: Work, *, machine: Machine, manager: Manager, options: Options) -> Plan:
     """Return the plan for a workload on a machine.
 
@@ -111,6 +112,9 @@ def known_costs(methods: Sequence[Method], *, machine: Machine, options: Options
 
 def methods_by_load(tasks: Sequence[Task], costs: Costs) -> tuple[Method, ...]:
     """Return the methods of some tasks, the one that takes most of the time first."""
+    methods = tuple(dict.fromkeys(task.method for task in tasks))
+    if len(methods) == 1:
+        return methods
     load_s: dict[Method, float] = {}
     for task in tasks:
         load_s[task.method] = load_s.get(task.method, 0.0) + costs.estimate(task).alone_s

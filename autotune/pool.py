@@ -1,6 +1,6 @@
 """The supervisor: resident worker processes, one task at a time, one pipe each.
 
-Rules: a worker's death costs the task it was at, and those of the last 20 ms that it had no time to answer; those that
+Rules: a worker's death costs the task it was at, and those of the last 50 ms that it had no time to answer; those that
 were to follow come back; a task that
 exceeds its time limit is killed with its whole process tree, counted from the task's start; leaving the pool leaves no
 process and no scratch file. The pool decides nothing: it starts what it is told and reports what happened. See
@@ -21,7 +21,7 @@ from typing import Self
 from autotune import pressure, process
 from autotune.enclosure import Enclosure
 from autotune.errors import AutotuneError
-from autotune.forks import Forks, last_lines
+from autotune.forks import Forks
 from autotune.handle import Worker
 from autotune.messages import Check, Checked, Order
 from autotune.outcome import Lost, Outcome, Returned, Usage
@@ -96,7 +96,7 @@ class Pool:
                     return message
                 worker.pid = message
                 self._serving = True
-        lines = last_lines(worker.output) or self._forks.last_lines() or "no output"
+        lines = worker.last_lines or self._forks.last_lines() or "no output"
         raise AutotuneError(f"the worker processes did not start: {lines}")
 
     def start(self, orders: Sequence[Order]) -> None:
@@ -247,7 +247,7 @@ class Pool:
         if not worker.orders:
             self._kill(worker)
             return
-        lines = last_lines(worker.output)
+        lines = worker.last_lines
         reason = f"{process.describe_exit(worker.exit_status)}{'; last lines: ' if lines else ''}{lines}"
         self._lose(worker, "memory" if self._killed_for_memory(worker) else "crash", reason, events)
 

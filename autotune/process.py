@@ -1,4 +1,4 @@
-"""One process: its threads, its memory, its environment, how it ended, and how its tree is killed.
+"""One process: its children, its memory, its environment, how it ended, and how its tree is killed.
 
 Rules: small answers about processes for the zygote, the workers and the pool; no decisions. What only Linux can do is
 left out elsewhere without a word: parents still end their children in an orderly way.
@@ -13,13 +13,10 @@ import signal
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import NamedTuple
 
-KIB_PER_GIB = 2.0**20
-_PROC = Path("/proc/self/stat").exists()
+HAS_PROC = Path("/proc/self/stat").exists()
 _TICKS_A_SECOND = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
-_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4096
-_PAGE_GIB = _PAGE_BYTES / 2**30
+PAGE_BYTES = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4096
 BLAS_THREADS_VARIABLE = "AUTOTUNE_BLAS_THREADS"  # read by harnesses that keep OpenMP and BLAS threads apart
 RESIDENT_VARIABLE = "AUTOTUNE_RESIDENT"  # "0" where a program is to be a new process for each task
 THREAD_VARIABLES = (
@@ -32,81 +29,9 @@ THREAD_VARIABLES = (
 )
 
 
-class Meter:
-    """What this process and all below it use from now on: CPU time and the peak of the resident sets.
-
-    The peak starts anew with each meter, so there is one at a time. Where the system does not tell, it is 0.
-    """
-
-    def __init__(self) -> None:
-        below = descendants()
-        # Linux: "5" sets the high-water mark of the resident set back to its present size.
-        for pid in ("self", *below):
-            with contextlib.suppress(OSError):
-                _write(f"/proc/{pid}/clear_refs", b"5")
-        self._before_s = _cpu_s(below)
-
-    def read(self) -> Used:
-        """Return what was used until now.
-
-        Living children, such as a resident program, add their own peaks. Where child processes ran and ended, the
-        largest of them counts, if it was larger.
-        """
-        import resource
-
-        below = descendants()
-        ended_kib = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss if _PROC else 0
-        peak_kib = held_kib = 0
-        for pid in ("self", *below):
-            one_peak_kib, one_held_kib = _resident_kib(str(pid))
-            peak_kib, held_kib = peak_kib + one_peak_kib, held_kib + one_held_kib
-        return Used(
-            cpu_s=_cpu_s(below) - self._before_s,
-            peak_gib=max(peak_kib, ended_kib) / KIB_PER_GIB,
-            resident_gib=held_kib / KIB_PER_GIB,
-        )
-
-
-class Used(NamedTuple):
-    """What a `Meter` reads: CPU seconds, and GiB of the resident sets: their peak, and what is held now."""
-
-    cpu_s: float
-    peak_gib: float
-    resident_gib: float
-
-
-def _cpu_s(below: Iterable[int]) -> float:
-    """Return the CPU seconds of this process, its ended children and the living processes below it."""
-    import resource  # not on Windows, which has no workers either
-
-    own, children = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    return own.ru_utime + own.ru_stime + children.ru_utime + children.ru_stime + usage(below)[1]
-
-
-def _resident_kib(pid: str) -> tuple[int, int]:
-    """Return peak and present size of a process's resident set."""
-    found = {b"VmHWM:": 0, b"VmRSS:": 0}
-    with contextlib.suppress(OSError):
-        for line in _read(f"/proc/{pid}/status").splitlines():
-            name, _, rest = line.partition(b"\t")
-            if name in found:
-                found[name] = int(rest.split()[0])
-    return found[b"VmHWM:"], found[b"VmRSS:"]
-
-
-def _read(path: str) -> bytes:
-    with open(path, "rb", buffering=0) as file:  # noqa: PTH123 - read for every task, at a third of pathlib's price
-        return file.read()
-
-
-def _write(path: str, content: bytes) -> None:
-    with open(path, "wb", buffering=0) as file:  # noqa: PTH123 - as above
-        file.write(content)
-
-
 def descendants() -> list[int]:
     """Return the living processes below this one; empty where the system does not tell cheaply."""
-    if not _PROC:
+    if not HAS_PROC:
         return []
     try:
         # One call says whether there is any child at all; without a wait, for whoever started it will.
@@ -142,11 +67,11 @@ def usage(pids: Iterable[int]) -> tuple[float, float]:
     """
     resident, seconds = 0, 0.0
     for pid in pids:
-        if _PROC:
+        if HAS_PROC:
             with contextlib.suppress(OSError):
                 # proc(5): utime, stime, cutime, cstime are fields 14 to 17, rss is field 24; the name may hold spaces.
                 fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b") ")[2].split()
-                resident += int(fields[21]) * _PAGE_BYTES
+                resident += int(fields[21]) * PAGE_BYTES
                 seconds += sum(map(int, fields[11:15])) / _TICKS_A_SECOND
             continue
         import psutil

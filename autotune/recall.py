@@ -9,6 +9,7 @@ import contextlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from autotune import garbage
 from autotune.errors import ResourceError
 from autotune.execution import Care, Execution
 from autotune.journal import Journal
@@ -42,6 +43,7 @@ def opened(options: Options, say: Callable[[str], None]) -> Journal | None:
         return None
 
 
+@garbage.sought_seldom()
 def recalled(work: Workload, care: Care, *, resume: bool) -> Execution:
     """Return a run's beginning: what the journal has of a workload's tasks; nothing unless asked to resume.
 

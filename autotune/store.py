@@ -31,8 +31,9 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from autotune import garbage
 from autotune.errors import InputError, ResourceError, one_line, quoted
-from autotune.records import RunRecord, TaskRecord
+from autotune.records import RunRecord
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
@@ -70,18 +71,21 @@ def check_writable(folder: Path) -> None:
         raise ResourceError(f"folder {folder} cannot be written: {error.strerror}; set {HOME_VARIABLE}") from error
 
 
+@garbage.sought_seldom()
 def save_run(run: RunRecord, path: Path) -> None:
     """Write a run record, a line for each task; piece by piece, for a run of a hundred thousand has 50 MB of it."""
     write_text(path, _run_pieces(run))
 
 
 def _run_pieces(run: RunRecord) -> Iterator[str]:
+    from pydantic_core import to_json
+
     fields = {"schema": RUN_SCHEMA, **fields_of(dataclasses.replace(run, task_records=()))}
     del fields["task_records"]
     yield json.dumps(fields, indent=1).removesuffix("\n}") + ',\n "task_records": ['
-    names = [field.name for field in dataclasses.fields(TaskRecord)]
     for number, task in enumerate(run.task_records):
-        yield (",\n  " if number else "\n  ") + json.dumps({name: getattr(task, name) for name in names})
+        # Four times as fast as json, which takes a quarter of a second for 43,744 tasks.
+        yield (",\n  " if number else "\n  ") + to_json(task, inf_nan_mode="constants").decode()
     yield "\n ]\n}\n"
 
 

@@ -2,7 +2,7 @@
 
 Rules: a program that fails is an answer, not an end; a program that takes the process with it is the pool's to report.
 A worker has its own session and its own scratch folder: its output goes to a file there, its tasks stand in a folder
-`files` below, which is emptied after each of them.
+`files` below, which is emptied after each of them; after a batch of them where the program says it writes no files.
 """
 
 from __future__ import annotations
@@ -15,20 +15,24 @@ import sys
 import time
 import traceback
 from collections.abc import Sequence
+from functools import cache
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from autotune import abilities, contained, mpi, process
+from autotune import mpi, process
 from autotune.beacon import Beacon
+from autotune.calculation import compute
 from autotune.messages import Check, Order, Reply
+from autotune.meter import Meter
 
 if TYPE_CHECKING:
     from autotune.component import Recipe
 
 # Replies to tasks of a batch go together as long as the oldest is no older: the parent wakes for every message, on a
 # core that another task wants. With a worker that dies they are lost, and computed again.
-TOGETHER_S = 0.02
+TOGETHER_S = 0.05
+MOST_OUTPUT_BYTES = 2**20
 
 
 def work(pipe_fd: int, scratch: Path, programs: Sequence[str] = ()) -> None:
@@ -80,8 +84,7 @@ def _loop(pipe: Connection, files: Path) -> None:
     from autotune.component import Recipe
 
     recipe: Recipe | None = None
-    width = 0
-    beacon = Beacon(files.parent)
+    batch = _Batches(pipe, files)
     while True:
         message = pipe.recv()
         if message is None:
@@ -93,98 +96,71 @@ def _loop(pipe: Connection, files: Path) -> None:
         if isinstance(message, Check):
             pipe.send(check(recipe))
             continue
+        batch.serve(recipe, message)
+
+
+class _Batches:
+    """Serves batches of orders: computes them one after another and answers them in groups.
+
+    Args:
+        pipe: Where answers go.
+        files: The folder in which tasks stand.
+    """
+
+    def __init__(self, pipe: Connection, files: Path) -> None:
+        self._pipe, self._files = pipe, files
+        self._beacon, self._meter, self._width = Beacon(files.parent), Meter(), 0
+
+    def serve(self, recipe: Recipe, orders: Sequence[Order]) -> None:
         replies: list[Reply] = []
-        told = time.monotonic()
-        for order in message:
-            beacon.number = order.number
-            if order.width != width:
-                width = order.width
-                _limit_threads(width)
-            os.ftruncate(1, 0)  # what earlier tasks printed
-            replies.append(compute(recipe, order, files))
-            _empty(files)
-            if time.monotonic() - told >= TOGETHER_S:
-                pipe.send(replies)
-                replies, told = [], time.monotonic()
+        for order in orders:
+            if not replies:
+                self._meter.start()
+                began = time.monotonic()
+            self._beacon.begin(order.number, printed_bytes=_printed_bytes())
+            if order.width != self._width:
+                self._width = order.width
+                _limit_threads(order.width)
+            replies.append(compute(recipe, order, self._files))
+            if _uses_scratch(recipe.programs[order.level]):
+                _empty(self._files)
+            if time.monotonic() - began >= TOGETHER_S:
+                self._answer(replies)
+                replies = []
+        _empty(self._files)
         if replies:
-            pipe.send(replies)
+            self._answer(replies)
 
-
-def compute(recipe: Recipe, order: Order, scratch: Path) -> Reply:
-    """Return the reply to one order; a failing program is a reply too."""
-    import qcengine
-
-    from autotune.component import atomic_input
-
-    meter, started = process.Meter(), time.monotonic()
-    values: dict[str, Any] | None = None
-    text: str | None = None
-    within: dict[str, float] | None = None
-    error_type = error = ""
-    try:
-        result = qcengine.compute(
-            atomic_input(recipe, order.level, order.real, order.basis, rescue=order.rescue),
-            recipe.programs[order.level],
-            task_config=_task_config(recipe.programs[order.level], order, scratch),
-            return_version=2,
+    def _answer(self, replies: Sequence[Reply]) -> None:
+        """Send replies with what their tasks used together; see `Reply`."""
+        used, last = self._meter.read(), replies[-1]
+        each_s = used.cpu_s / (sum([reply.wall_s for reply in replies]) or 1.0)
+        # One that took long was taken for short by mistake: the peak is its own.
+        others_gib = 0.0 if last.wall_s >= TOGETHER_S else used.peak_gib
+        peaks_gib = [others_gib] * (len(replies) - 1) + [used.peak_gib]
+        self._pipe.send(
+            [
+                reply._replace(cpu_s=each_s * reply.wall_s, peak_gib=peak_gib, resident_gib=used.resident_gib)
+                for reply, peak_gib in zip(replies, peaks_gib, strict=True)
+            ]
         )
-        if result.success:
-            values, error = _values(result)
-            within = contained.energies(result.properties)
-            error_type = "unknown_error" if error else ""
-            text = result.model_dump_json() if recipe.keep_results and not error else None
-        else:
-            error_type, error = result.error.error_type, result.error.error_message
-    except Exception as failure:  # noqa: BLE001 - the place where a crash of a program becomes a record
-        error_type, error = "unknown_error", f"{type(failure).__name__}: {failure}"
-    wall_s, used = time.monotonic() - started, meter.read()
-    return Reply(
-        number=order.number,
-        values=values,
-        result=text,
-        error_type=error_type,
-        error=error,
-        started=started,
-        wall_s=wall_s,
-        cpu_s=used.cpu_s,
-        peak_gib=used.peak_gib,
-        resident_gib=used.resident_gib,
-        contained=within,
-    )
 
 
-def _task_config(program: str, order: Order, scratch: Path) -> dict[str, Any]:
-    """Return what QCEngine is told of a task's resources; an MPI program gets a rank for each core."""
+@cache
+def _uses_scratch(program: str) -> bool:
+    """Return whether a program says of itself that it writes files: others have their folder emptied less often."""
     import qcengine
 
-    config = {"ncores": order.width, "memory": order.grant_gib, "scratch_directory": str(scratch), "retries": 0}
-    harness = qcengine.get_program(program, check=False)
-    if order.width > 1 and abilities.flagged(harness) == abilities.RANKS and mpi.launcher():
-        config |= {"use_mpiexec": True, "mpiexec_command": mpi.launcher(), "cores_per_rank": 1, "nnodes": 1}
-    return config
+    return bool(getattr(qcengine.get_program(program, check=False), "scratch", True))
 
 
-def _values(result: Any) -> tuple[dict[str, Any] | None, str]:
-    """Return energy, gradient and Hessian as far as computed, or None and what is wrong with them."""
-    import numpy as np
-
-    from autotune.component import PROPERTIES
-
-    values = {}
-    wanted = result.input_data.specification.driver.value
-    for name in PROPERTIES:
-        value = getattr(result.properties, f"return_{name}", None)
-        if value is None and name == wanted:
-            # QCEngine's harnesses of MOPAC and dftd4 give a gradient as the result only, not among the properties.
-            value = result.return_result
-        if value is None:
-            continue
-        if not np.all(np.isfinite(value)):
-            return None, f"the program reported success, but its {name} holds a number that is not finite"
-        values[name] = value if name == "energy" else np.asarray(value, dtype=np.float64)
-    if wanted in PROPERTIES and wanted not in values:
-        return None, f"the program reported success, but gave no {wanted}"
-    return values, ""
+def _printed_bytes() -> int:
+    """Return the size of this process's output, which starts anew where it has grown large."""
+    printed = os.fstat(1).st_size
+    if printed < MOST_OUTPUT_BYTES:
+        return printed
+    os.ftruncate(1, 0)
+    return 0
 
 
 def _empty(folder: Path) -> None:

@@ -12,6 +12,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from autotune import garbage
 from autotune.component import Keys, Recipe
 from autotune.errors import InputError, one_line, quoted
 from autotune.fragments import check_distances, explicit_fragments
@@ -53,6 +54,7 @@ class Workload:
         self._keys_by_label: dict[str, str] = {}
         self.tasks = self._plan()
 
+    @garbage.sought_seldom()
     def _plan(self) -> tuple[Task, ...]:
         keys = Keys(self.recipe)
         sizes = Sizes(self.recipe.molecule)
@@ -96,6 +98,7 @@ class Workload:
         """Model chemistries of the tasks, in order of appearance."""
         return tuple(dict.fromkeys(task.method for task in self.tasks))
 
+    @garbage.sought_seldom()
     def assemble(
         self, values: Mapping[str, Mapping[str, Any]], results: Mapping[str, str]
     ) -> ManyBodyResult | ManyBodyResultV1:

@@ -31,11 +31,11 @@ def worker(tmp_path):
     theirs.close()
 
 
-def test_both_sides_of_a_beacon_see_one_number(tmp_path):
+def test_both_sides_of_a_beacon_see_the_same(tmp_path):
     ours, theirs = Beacon(tmp_path), Beacon(tmp_path)
     assert (ours.number, theirs.number) == (-1, -1)
-    theirs.number = 2**40
-    assert ours.number == 2**40
+    theirs.begin(2**40, printed_bytes=7)
+    assert (ours.number, ours.printed_bytes) == (2**40, 7)
     for each in (ours, theirs):
         each.close()
 
@@ -43,11 +43,11 @@ def test_both_sides_of_a_beacon_see_one_number(tmp_path):
 def test_a_worker_is_at_the_task_that_its_beacon_names(worker, tmp_path):
     worker.orders.extend(map(order, (4, 5, 6)))
     beacon = Beacon(tmp_path)
-    beacon.number = 5
+    beacon.begin(5, printed_bytes=0)
     assert worker.at == 5
     worker.answered([reply(4), reply(5)])
     assert worker.at == 6  # it may not have taken up the next one
-    beacon.number = 6
+    beacon.begin(6, printed_bytes=0)
     assert worker.at == 6
     worker.answered([reply(6)])
     assert worker.at is None
@@ -59,7 +59,7 @@ def test_a_worker_that_has_not_begun_is_at_its_first_order(worker, tmp_path):
     worker.orders.extend(map(order, (4, 5)))
     assert worker.at == 4
     beacon = Beacon(tmp_path)
-    beacon.number = 3  # of an earlier batch
+    beacon.begin(3, printed_bytes=0)  # of an earlier batch
     assert worker.at == 4
     beacon.close()
 

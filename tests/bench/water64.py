@@ -39,10 +39,10 @@ import sys, time
 began = time.monotonic()
 from autotune import cli, execute
 succeed = execute.Executor._succeed
-def first(self, reply, values):
+def first(self, reply):
     print(f"first task after {reply.started - began:.3f} s", file=sys.stderr, flush=True)
     execute.Executor._succeed = succeed
-    succeed(self, reply, values)
+    succeed(self, reply)
 execute.Executor._succeed = first
 cli.main()
 """
