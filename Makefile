@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DEMO_HOME := $(CURDIR)/demo-out
 
-.PHONY: demo test test-programs lint types docs pictures speed bench faults clean
+.PHONY: demo test test-programs coverage lint types docs pictures speed bench comparison faults clean
 
 $(STAMP): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -30,6 +30,13 @@ test-programs: $(STAMP)  ## tests with Psi4, NWChem, MOPAC, tblite, dftd4, geome
 		{ echo "$$program cannot be installed here; install it and put it into PATH" >&2; exit 1; }; done
 	$(BIN)/pip install --quiet --editable '.[programs,browser]'
 	AUTOTUNE_REQUIRE_PROGRAMS=1 $(BIN)/pytest -m programs
+
+coverage: $(STAMP)  ## which lines the tests run, in all processes; needs the programs of test-programs
+	$(BIN)/pip install --quiet --editable '.[coverage,programs,browser]'
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
@@ -71,6 +78,11 @@ bench: $(STAMP)  ## the measurements in results/; leave the machine alone meanwh
 	$(BIN)/python tests/bench/upstream_suite.py --output results/upstream_suite.json
 	$(BIN)/python tests/bench/regress_aa.py --output results/regress_aa.json
 	$(BIN)/python tests/bench/nodes.py --output results/nodes.json --pictures docs/images
+	$(MAKE) comparison
+
+comparison: $(STAMP)  ## against everyone else; two hours, with the programs of test-programs
+	$(BIN)/pip install --quiet --editable '.[bench,programs]'
+	$(BIN)/python tests/bench/comparison.py --rounds 4 --budget 1m --output results/comparison.json
 
 faults: $(STAMP)  ## the records of faults in results/; about an hour
 	$(BIN)/python tests/bench/faults.py --seeds 18 --output results/faults.json

@@ -8,12 +8,11 @@ Rules:
 - "faster" or "slower" needs both significance (the interval excludes 1) and size (the estimate is past the threshold);
   "same" needs the whole interval within the threshold; all else is "cannot tell". A threshold of t reaches from
   1/(1 + t) to 1 + t. Several comparisons at once must pass their p-values through `holm`.
-- The winner of a search looks better than it is (`winner_bias`): measure it anew, paired, before believing it.
+- The winner of a search looks better than it is: measure it anew, paired, before believing it.
 """
 
 from __future__ import annotations
 
-import functools
 import math
 import statistics
 from dataclasses import dataclass
@@ -211,27 +210,6 @@ def noise(samples: Sequence[float]) -> float:
     spread = statistics.median(abs(sample - middle) for sample in samples)
     factor = _MAD_FACTORS[n - 2] if n - 2 < len(_MAD_FACTORS) else n / (n - 0.8)
     return factor * spread / (_NORMAL.inv_cdf(0.75) * middle)
-
-
-@functools.cache
-def winner_bias(n: int, cv: float) -> float:
-    """Return by how much the best of `n` equal configurations, measured once each, looks faster than it is.
-
-    The shortest of n normal times lies E[max of n normals] · cv below the mean; the relative speed-up that this feigns
-    is 1 / (1 - E·cv) - 1; infinite where a normal distribution of times makes no sense any more (E·cv ≥ 1).
-    """
-    if n < 1 or not 0.0 <= cv < math.inf:
-        raise InputError(f"winner of {n} configurations at a CV of {cv}: n must be at least 1 and the CV not negative")
-    steps, end = 2000, 12.0
-
-    # E[max] = ∫ (1 - Φ(x)^n) dx over x > 0 - ∫ Φ(x)^n dx over x < 0, by Simpson's rule.
-    def integrand(x: float) -> float:
-        beyond = math.erfc(x / math.sqrt(2.0)) / 2.0
-        return -math.expm1(n * math.log1p(-beyond)) - beyond**n
-
-    inner = math.fsum((4.0 if step % 2 else 2.0) * integrand(end * step / steps) for step in range(1, steps))
-    luck = (integrand(0.0) + inner + integrand(end)) * end / steps / 3.0 * cv
-    return luck / (1.0 - luck) if luck < 1.0 else math.inf
 
 
 def _logs(times_s: Sequence[float], side: str) -> list[float]:

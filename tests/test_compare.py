@@ -17,7 +17,6 @@ from autotune.compare import (
     t_p_value,
     t_quantile,
     unpaired,
-    winner_bias,
 )
 from autotune.errors import InputError
 
@@ -429,26 +428,3 @@ def test_noise_does_not_care_about_outliers():
 def test_noise_of_one_run_is_refused():
     with pytest.raises(InputError, match=r"^1 samples tell nothing about noise; measure at least 2$"):
         noise([1.0])
-
-
-@pytest.mark.parametrize(("cv", "percent"), [(0.01, 2.3), (0.0266, 6.4), (0.05, 12.7)])
-def test_the_best_of_fifty_equals_looks_faster_by_what_was_measured(cv, percent):
-    assert 100 * winner_bias(50, cv) == pytest.approx(percent, abs=0.05)
-
-
-@pytest.mark.parametrize(
-    ("n", "expected"), [(1, 0.0), (2, 0.5641896), (3, 0.8462844), (10, 1.5387527), (100, 2.5075936)]
-)
-def test_the_expected_maximum_of_normals_agrees_with_tables(n, expected):
-    luck = winner_bias(n, 0.01)
-    assert luck / (1.0 + luck) / 0.01 == pytest.approx(expected, abs=1e-6)
-
-
-def test_luck_beyond_the_normal_model_is_infinite():
-    assert winner_bias(50, 0.5) == math.inf
-
-
-@pytest.mark.parametrize(("n", "cv"), [(0, 0.1), (5, -0.1), (5, math.nan)])
-def test_luck_of_nothing_is_refused(n, cv):
-    with pytest.raises(InputError, match="must be at least 1"):
-        winner_bias(n, cv)

@@ -74,6 +74,7 @@ LEFT_OUT = {
     "make test": "this is it",
     "make bench": "takes hours and needs the machine for itself",
     "make faults": "takes an hour",
+    "make comparison": "takes two hours and needs the machine for itself",
     "python3 -m venv .venv": "the tests run in an environment that is there",
     ". .venv/bin/activate": "as above",
     "pip install '.[pyscf,plots]'": "as above",
