@@ -454,6 +454,16 @@ def test_the_table_of_large_runs_in_the_docs_is_the_record_in_results():
         assert [size["tasks"] for size in case["sizes"]] == [10**power for power in (3, 4, 5, 6)]
 
 
+def test_the_tables_of_the_comparison_in_the_docs_are_the_record_in_results():
+    command = [sys.executable, "tests/bench/comparison_tables.py", "results/comparison.json"]
+    printed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    document = (ROOT / "docs" / "comparison.md").read_text()
+    first, *simulated = printed.strip().split("\n\nSimulated")
+    assert first in document
+    assert all(each in document for each in simulated)
+    assert max(case["energies_differ_by"] for case in record_of("comparison")["cases"]) < 1e-9
+
+
 @pytest.mark.parametrize("name", ["layers", "large"])
 def test_a_benchmark_prints_the_table_of_its_record_as_it_is_in_the_docs(name):
     command = [sys.executable, f"tests/bench/{name}.py", "--table", f"results/{name}.json"]

@@ -31,7 +31,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import programs
-from comparison_tables import LARGER, mean
+from comparison_tables import LARGER, mean, speedups
 
 from autotune import blas, compare, machine, planning, simulate, workload
 from autotune.inputs import Expansion, from_xyz
@@ -277,19 +277,9 @@ def judged(case: Case, samples: dict[str, list[dict[str, float]]], workers: dict
 def means(rows: list[dict[str, Any]]) -> dict[str, Any]:
     """Return the geometric means over the whole table."""
 
-    def over(speedups: list[float]) -> float | None:
-        return round(mean(speedups), 3) if speedups else None
-
-    def older(row: dict[str, Any]) -> float:
-        return row["against"].get("older, best", row["against"]["older, 4 workers"])["speedup"]
-
-    return {
-        "against_upstream": over([row["against"]["upstream"]["speedup"] for row in rows]),
-        "against_upstream_pyscf": over([r["against"]["upstream"]["speedup"] for r in rows if r["program"] == "pyscf"]),
-        "against_older_best": over([older(row) for row in rows]),
-        "against_best_engine_cold": over([row["against"][row["best_engine"]]["speedup"] for row in rows]),
-        "against_best_engine_warm": over([row["against_warm"][row["best_engine_warm"]]["speedup"] for row in rows]),
-    }
+    names = ("against_upstream", "against_older_best", "against_best_engine_cold", "against_best_engine_warm")
+    columns = zip(*map(speedups, rows), strict=True)
+    return {name: round(mean(column), 3) for name, column in zip(names, columns, strict=True)}
 
 
 def write(path: Path, rows: list[dict[str, Any]]) -> None:
