@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import math
+import re
 import statistics
 import subprocess
 import sys
@@ -452,6 +453,19 @@ def test_the_table_of_large_runs_in_the_docs_is_the_record_in_results():
         held = f"{case['sizes'][-1]['bytes_per_task']:.0f} bytes"
         assert f"| {case['case']} | {costs} | {case['growth']:.2f} | {held} |" in document, costs
         assert [size["tasks"] for size in case["sizes"]] == [10**power for power in (3, 4, 5, 6)]
+
+
+def test_what_the_readme_says_of_everyone_else_is_the_record_in_results():
+    readme, document = (" ".join((ROOT / name).read_text().split()) for name in ("README.md", "docs/comparison.md"))
+    upstream, older, cold = (
+        record_of("comparison")["geometric_means"][f"against_{name}"]
+        for name in ("upstream", "older_best", "best_engine_cold")
+    )
+    assert f"Over {len(record_of('comparison')['cases'])} workloads" in readme
+    assert f"{upstream:.1f} times as fast as upstream, {older:.1f} times as fast as the older" in readme
+    assert f"{cold:.1f} times as fast as the best of" in readme
+    row = re.search(r"all but Psi4\*\* \| \| \| \| \*\*([\d.]+)\*\* \| \*\*([\d.]+)\*\* \| \*\*([\d.]+)", document)
+    assert "which autotune keeps loaded, {:.1f}, {:.1f} and {:.1f}".format(*map(float, row.groups())) in readme
 
 
 def test_the_tables_of_the_comparison_in_the_docs_are_the_record_in_results():
