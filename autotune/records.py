@@ -23,10 +23,12 @@ class TaskRecord:
         attempts: Times it was started.
         started_s: Start of the last attempt, after the start of the run.
         wall_s: Wall time of the last attempt inside the worker, input building included.
-        cpu_s: CPU time of the last attempt, child processes included.
+        cpu_s: CPU time of the last attempt, child processes included; of tasks shorter than 50 ms that a worker did one
+            after another their common time, shared by wall time.
         width: Cores it was given.
         grant_gib: Memory the program was told.
-        peak_gib: Peak resident memory of the worker while it ran; 0 where it cannot be read.
+        peak_gib: Peak resident memory of the worker while it ran, or while it and the short tasks beside it did; 0 where
+            it is not known.
         predicted_s: Wall time predicted when it was last ranked, at its width.
         error_type: Kind of the failure, one of `failures.KINDS`; empty when done.
         error: Message of the program; empty when done.
