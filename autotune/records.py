@@ -27,8 +27,8 @@ class TaskRecord:
             after another their common time, shared by wall time.
         width: Cores it was given.
         grant_gib: Memory the program was told.
-        peak_gib: Peak resident memory of the worker while it ran, or while it and the short tasks beside it did; 0 where
-            it is not known.
+        peak_gib: Peak resident memory of the worker while it ran, or while it and the short tasks before and after it
+            did; 0 where it is not known.
         predicted_s: Wall time predicted when it was last ranked, at its width.
         error_type: Kind of the failure, one of `failures.KINDS`; empty when done.
         error: Message of the program; empty when done.
