@@ -466,6 +466,7 @@ def test_the_headline_is_the_record_in_results():
             f" {workload['speed_up_in_the_same_environment']:.2f} ({low_2:.2f} to {high_2:.2f}) |"
         )
         assert row in text, row
-    assert f"{overhead['ours_ms_per_task']:.1f} ms a task" in text
+    assert f"takes {overhead['wall_ms_per_task']:.2f} ms on two cores" in text
+    assert f"{overhead['qcengine_ms_per_task']:.2f} ms. A run of tasks" in text
     for size in ("20 ms", "100 ms"):
         assert f"{100 * overhead['over_plain_processes_at_tasks_of'][size]['share']:.1f} %" in text
