@@ -126,19 +126,22 @@ class Executor:
         self._pool.start(self._attempts.orders(start))
 
     def _take_all(self, events: Sequence[Outcome]) -> None:
-        done: list[Reply] = []
-        for event in events:
-            if isinstance(event, Reply) and event.values is not None:
-                done.append(event)
-                self._scheduler.handle(Finished(event.number))
-            else:
-                self._take(event)
         policy = self._policy
-        self._pool.retire(tasks=policy.tasks_per_worker, growth_gib=policy.worker_growth_gib, age_s=policy.worker_age_s)
-        # Workers are at work again before what they did is written down.
-        self._start_ready()
-        for reply in done:
-            self._succeed(reply)
+        done = [event for event in events if isinstance(event, Reply) and event.values is not None]
+        # Workers are at work again before what they did is written down, which happens whatever comes in between.
+        try:
+            for event in events:
+                if isinstance(event, Reply) and event.values is not None:
+                    self._scheduler.handle(Finished(event.number))
+                else:
+                    self._take(event)
+            self._pool.retire(
+                tasks=policy.tasks_per_worker, growth_gib=policy.worker_growth_gib, age_s=policy.worker_age_s
+            )
+            self._start_ready()
+        finally:
+            for reply in done:
+                self._succeed(reply)
 
     def _take(self, event: Outcome) -> None:
         if isinstance(event, Returned):

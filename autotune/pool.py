@@ -1,10 +1,9 @@
 """The supervisor: resident worker processes, one task at a time, one pipe each.
 
 Rules: a worker's death costs the task it was at, and those of the last 50 ms that it had no time to answer; those that
-were to follow come back; a task that
-exceeds its time limit is killed with its whole process tree, counted from the task's start; leaving the pool leaves no
-process and no scratch file. The pool decides nothing: it starts what it is told and reports what happened. See
-`zygote.py` for the processes and who dies with whom.
+were to follow come back; a task that exceeds its time limit is killed with its whole process tree, counted from the
+task's start; leaving the pool leaves no process and no scratch file. The pool decides nothing: it starts what it is
+told and reports what happened. See `zygote.py` for the processes and who dies with whom.
 """
 
 from __future__ import annotations

@@ -276,7 +276,6 @@ def judged(case: Case, samples: dict[str, list[dict[str, float]]], workers: dict
 
 def means(rows: list[dict[str, Any]]) -> dict[str, Any]:
     """Return the geometric means over the whole table."""
-
     names = ("against_upstream", "against_older_best", "against_best_engine_cold", "against_best_engine_warm")
     columns = zip(*map(speedups, rows), strict=True)
     return {name: round(mean(column), 3) for name, column in zip(names, columns, strict=True)}

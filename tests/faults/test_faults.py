@@ -14,6 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from autotune import pool
 from autotune.api import Options, Session
 from autotune.errors import InputError, ResourceError, TaskError
 from autotune.hookspecs import hookimpl
@@ -415,3 +416,19 @@ def test_workers_are_replaced_by_number_of_tasks_growth_and_age(faulty):
         pool.retire(tasks=worker.tasks, growth_gib=0.0, age_s=0.0)
         assert worker.number not in pool._workers
         assert replace(session.record.policy).tasks_per_worker > 1
+
+
+def test_what_is_done_is_kept_where_the_next_start_is_interrupted(faulty, monkeypatch):
+    start, interrupted = pool.Pool.start, []
+
+    def start_once(self, orders):
+        if interrupted:
+            raise KeyboardInterrupt
+        interrupted.append(len(orders))
+        start(self, orders)
+
+    monkeypatch.setattr(pool.Pool, "start", start_once)
+    with Session(Options(cores=1)) as session, pytest.raises(KeyboardInterrupt) as caught:
+        session.run(faulty("water4", "sleep", seconds=0.3))
+    count = "1 finished task is" if interrupted == [1] else f"{interrupted[0]} finished tasks are"
+    assert any(note.startswith(f"{count} kept in") for note in caught.value.__notes__)
