@@ -43,6 +43,7 @@ def compute(recipe: Recipe, order: Order, scratch: Path) -> Reply:
         else:
             error_type, error = result.error.error_type, result.error.error_message
     except Exception as failure:  # noqa: BLE001 - the place where a crash of a program becomes a record
+        values = within = text = None
         error_type, error = "unknown_error", f"{type(failure).__name__}: {failure}"
     wall_s = time.monotonic() - started
     return Reply(

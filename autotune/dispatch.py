@@ -94,6 +94,9 @@ class Dispatch:
                 self._tick()
         except BaseException:
             for future in self._out:
+                if _came_back(future):
+                    with contextlib.suppress(Exception):  # what is back counts, whatever else happens
+                        self._take(future, ())
                 with contextlib.suppress(NotImplementedError):  # Parsl's: they end with its nodes
                     future.cancel()
             raise
@@ -148,11 +151,13 @@ class Dispatch:
         """Take in what a node computed; it counts when the journal has it."""
         found, ours, care = computed.execution, self._execution, self._care
         offset_s = computed.began_s - (time.time() - time.monotonic() + self._started)
-        for key, values in found.values.items():
-            entry = Entry(*values.where, values, found.results.get(key), found.contained.get(key))
-            if care.journal is not None:
-                care.journal.record(entry)
-            ours.take(entry)
+        care.keep(
+            (
+                Entry(*values.where, values, found.results.get(key), found.contained.get(key))
+                for key, values in found.values.items()
+            ),
+            ours,
+        )
         if care.journal is not None:
             care.journal.flush()
         ours.attempts += found.attempts
@@ -221,6 +226,10 @@ def _failed(task: Task, predicted_s: float, error: str) -> TaskRecord:
         error_type="crash",
         error=error,
     )
+
+
+def _came_back(future: Future[node.Computed]) -> bool:
+    return future.done() and not future.cancelled() and future.exception() is None
 
 
 def _gone(error: BaseException) -> ResourceError:

@@ -8,6 +8,7 @@ exception; whoever owns the pool closes it.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Sequence
 
@@ -88,6 +89,16 @@ class Executor:
         Raises:
             ResourceError: The journal cannot be written.
         """
+        try:
+            self._run()
+        except BaseException:
+            # What workers have answered is kept, also what nobody has read yet.
+            with contextlib.suppress(Exception):
+                self._care.keep(map(self._attempts.entry, _done(self._pool.drain())), self.execution)
+            raise
+        return self.execution
+
+    def _run(self) -> None:
         scheduler, execution = self._scheduler, self.execution
         self._pool.prepare(min(self._policy.workers, len(self._tasks)))
         self._scratch_gib = scratch.budget_gib(self._pool.scratch, self._care.scratch_gib)
@@ -113,7 +124,6 @@ class Executor:
             self._take_all(events)
         self._watch()
         self._tick()
-        return execution
 
     # --- tasks -------------------------------------------------------------------------------------------------------
 
@@ -125,9 +135,8 @@ class Executor:
         self.execution.attempts += len(start.numbers)
         self._pool.start(self._attempts.orders(start))
 
-    def _take_all(self, events: Sequence[Outcome]) -> None:
-        policy = self._policy
-        done = [event for event in events if isinstance(event, Reply) and event.values is not None]
+    def _take_all(self, events: Sequence[Outcome], *, go_on: bool = True) -> None:
+        policy, done = self._policy, _done(events)
         # Workers are at work again before what they did is written down, which happens whatever comes in between.
         try:
             for event in events:
@@ -135,13 +144,15 @@ class Executor:
                     self._scheduler.handle(Finished(event.number))
                 else:
                     self._take(event)
-            self._pool.retire(
-                tasks=policy.tasks_per_worker, growth_gib=policy.worker_growth_gib, age_s=policy.worker_age_s
-            )
-            self._start_ready()
+            if go_on:
+                self._pool.retire(
+                    tasks=policy.tasks_per_worker, growth_gib=policy.worker_growth_gib, age_s=policy.worker_age_s
+                )
+                self._start_ready()
         finally:
-            for reply in done:
-                self._succeed(reply)
+            self._care.keep(map(self._attempts.entry, done), self.execution)
+        for reply in done:
+            self._credit(reply)
 
     def _take(self, event: Outcome) -> None:
         if isinstance(event, Returned):
@@ -151,11 +162,9 @@ class Executor:
         else:
             self._fail(event.as_reply() if isinstance(event, Lost) else event)
 
-    def _succeed(self, reply: Reply) -> None:
-        entry, width = self._attempts.entry(reply), self._attempts.width(reply.number)
-        if self._care.journal is not None:
-            self._care.journal.record(entry)
-        self.execution.take(entry)
+    def _credit(self, reply: Reply) -> None:
+        """Count a task as done, and learn from it."""
+        width = self._attempts.width(reply.number)
         self._finish(reply, "")
         if self._policy.learn:
             fresh = self._expected.learn(reply.number, wall_s=reply.wall_s, width=width, peak_gib=reply.peak_gib)
@@ -166,6 +175,10 @@ class Executor:
         number = reply.number
         self.execution.lost_core_s += reply.wall_s * self._attempts.width(number)
         kind = failures.kind_of(reply.error_type, reply.error)
+        if kind == "program" and self._pool.memory_ran_out():
+            kind = (
+                "memory"  # the system ends the largest process, which is the program's, and the program cannot say so
+            )
         answer = self._attempts.answer(reply, kind)
         again = answer.again and not self._dropped
         if again and answer.more_memory:
@@ -214,9 +227,11 @@ class Executor:
 
     def _obey(self, verdict: guard.Verdict, kind: str) -> None:
         if verdict.stop is not None:
-            for event in self._pool.stop(verdict.stop, kind, verdict.reason):
+            events = self._pool.stop(verdict.stop, kind, verdict.reason)
+            if not verdict.blame:
                 # Without fault of its own it comes back as if it had not been started.
-                self._take(Returned(event.number) if isinstance(event, Lost) and not verdict.blame else event)
+                events = [Returned(event.number) if isinstance(event, Lost) else event for event in events]
+            self._take_all(events, go_on=False)
 
     def _tick(self) -> None:
         now = time.monotonic()
@@ -271,3 +286,7 @@ class Executor:
         self._meter.reset(self._machine)
         self._expected.adapt(policy, self._guard.budget_gib)
         self._scheduler.handle(Adapted(policy, self._machine.cores, self._guard.budget_gib))
+
+
+def _done(events: Sequence[Outcome]) -> list[Reply]:
+    return [event for event in events if isinstance(event, Reply) and event.values is not None]

@@ -6,7 +6,7 @@ Rules: records for `execute.py` and those who start it; no behaviour beyond fill
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -91,6 +91,23 @@ class Care:
     def rescue_text(self) -> str:
         """The rescue keywords as the journal names them; empty without any."""
         return json.dumps(dict(self.rescue), sort_keys=True) if self.rescue else ""
+
+    def keep(self, entries: Iterable[Entry], execution: Execution) -> None:
+        """Take in what tasks computed, and give it to the journal.
+
+        Raises:
+            ResourceError: The journal cannot be written; all have been taken in nevertheless.
+        """
+        faults: list[BaseException] = []
+        for entry in entries:
+            try:
+                execution.take(entry)
+                if self.journal is not None:
+                    self.journal.record(entry)
+            except BaseException as fault:  # noqa: BLE001 - raised below
+                faults.append(fault)
+        if faults:
+            raise faults[0]
 
     def version(self, program: str) -> str:
         """Return a program with its version, as the journal names it."""

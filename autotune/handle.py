@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
 
+from autotune import process
 from autotune.beacon import Beacon
 from autotune.forks import last_lines
 from autotune.messages import Order, Reply
@@ -34,7 +35,7 @@ class Worker:
         tasks: Answered.
         fresh_gib: Resident memory after its first task.
         resident_gib: And after its last.
-        peak_gib: Most that was seen since its last answer.
+        peak_gib: Most that was seen since its last answer; see `look`.
         exit_status: Wait status, once it has ended.
     """
 
@@ -64,10 +65,22 @@ class Worker:
         return number if any(order.number == number for order in self.orders) else self.orders[0].number
 
     @property
+    def begun(self) -> bool:
+        """Whether it has taken up one of its orders."""
+        beacon = self._seen()
+        return beacon is not None and any(order.number == beacon.number for order in self.orders)
+
+    @property
     def last_lines(self) -> str:
         """The end of what the task it is at has printed."""
         beacon = self._seen()
         return last_lines(self.output, start_bytes=beacon.printed_bytes if beacon is not None else 0)
+
+    def look(self) -> tuple[float, float]:
+        """Return the memory, in GiB, and the CPU seconds of the worker and everything below it."""
+        held_gib, cpu_s = process.usage(process.tree(self.pid) if self.pid else ())
+        self.peak_gib = max(self.peak_gib, held_gib)
+        return held_gib, cpu_s
 
     def answered(self, replies: Sequence[Reply]) -> None:
         """Take note of replies, which come in the order of the orders."""

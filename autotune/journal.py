@@ -13,19 +13,17 @@ import contextlib
 import queue
 import sqlite3
 import threading
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Self, TypeVar
 
 from autotune.entries import COLUMNS, FAULTS, Entry, from_row
 from autotune.errors import AutotuneError, ResourceError
-from autotune.journal_file import JournalFile, insert, is_damage
+from autotune.journal_file import JournalFile, insert, is_damage, mark_used
 
 ENTRIES_A_COMMIT = 4096
 GATHER_S = 0.1  # a commit costs as much processor time as a tiny task, so several share one
 KEYS_A_QUERY = 500
-DAY_S = 86400.0
 _Found = TypeVar("_Found")
 
 
@@ -128,13 +126,17 @@ class Journal:
     def _write_all(self) -> None:
         """Write entries until told to stop."""
         stop = False
+        unwritten: list[Entry] = []
         while not stop:
             taken = self._gathered()
-            entries = [item for item in taken if isinstance(item, Entry)]
+            unwritten += [item for item in taken if isinstance(item, Entry)]
+            # After a failure only where somebody waits for it: a disk that was full may have room again by then.
+            asked = any(not isinstance(item, Entry) for item in taken)
             try:
-                if entries and self._failure is None:
+                if unwritten and (asked or self._failure is None):
                     with self._using:
-                        self._insert(entries)
+                        self._insert(unwritten)
+                    unwritten, self._failure = [], None
             except Exception as error:  # noqa: BLE001 - whoever records or flushes next is told
                 self._failure = error
             for item in taken:
@@ -188,7 +190,7 @@ class Journal:
         return None if row is None else from_row(row)
 
     def _read(self, keys: Sequence[str], rescue: str) -> list[Entry]:
-        now, found = time.time(), []
+        found = []
         for start in range(0, len(keys), KEYS_A_QUERY):
             part = keys[start : start + KEYS_A_QUERY]
             marks = ",".join("?" * len(part))
@@ -196,10 +198,6 @@ class Journal:
             question = f"SELECT {COLUMNS} FROM tasks WHERE key IN ({marks}) AND rescue IN ('', ?) ORDER BY rescue DESC"  # noqa: S608
             rows = self._file.connection.execute(question, [*part, rescue]).fetchall()
             entries = [entry for row in rows if (entry := from_row(row)) is not None]
-            with contextlib.suppress(sqlite3.OperationalError):  # full or read-only: only the date is lost
-                self._file.connection.executemany(
-                    "UPDATE tasks SET used = ? WHERE key = ? AND used < ?",
-                    [(now, entry.key, now - DAY_S) for entry in entries],
-                )
             found += entries
+        mark_used(self._file.connection, [entry.key for entry in found])
         return found

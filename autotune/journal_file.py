@@ -41,6 +41,8 @@ _SCHEMA = {"tasks": TABLE, "by_use": "CREATE INDEX by_use ON tasks (used)"}
 # SQLITE_ERROR (a table is not as it should be), _CORRUPT, _TOOBIG, _FORMAT, _NOTADB
 _DAMAGE = frozenset({1, 11, 18, 24, 26})
 
+DAY_S = 86400.0
+
 
 def default_path() -> Path:
     """Return the journal of this user."""
@@ -209,6 +211,19 @@ class JournalFile:
     def _opened(self) -> sqlite3.Connection:
         self._inode = self.path.stat().st_ino
         return _connected(self.path)
+
+
+def mark_used(connection: sqlite3.Connection, keys: Iterable[str]) -> None:
+    """Note that entries were of use today; where the file cannot be written, only that is lost."""
+    now = time.time()
+    with contextlib.suppress(sqlite3.OperationalError):
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            connection.executemany(
+                "UPDATE tasks SET used = ? WHERE key = ? AND used < ?", [(now, key, now - DAY_S) for key in keys]
+            )
+        finally:
+            connection.execute("COMMIT")
 
 
 def insert(connection: sqlite3.Connection, entries: Iterable[Entry]) -> None:

@@ -37,11 +37,13 @@ class Meter:
 
     def __init__(self) -> None:
         self._before_s = 0.0
+        self._ended = _Ended()
         self._own = _Own() if process.HAS_PROC else None
 
     def start(self) -> None:
         """Measure from now on."""
         below = process.descendants()
+        self._ended.peak_kib = 0
         if self._own is not None:
             self._own.reset()
         for pid in below:
@@ -65,8 +67,29 @@ class Meter:
             with contextlib.suppress(OSError):
                 one_peak_kib, one_held_kib = _resident_kib(Path(f"/proc/{pid}/status").read_bytes())
                 peak_kib, held_kib = peak_kib + one_peak_kib, held_kib + one_held_kib
-        peak_kib = max(peak_kib, _used(children=True).ru_maxrss)
+        peak_kib = max(peak_kib, self._ended.peak_kib)
         return Used(cpu_s, peak_kib / KIB_PER_GIB, held_kib / KIB_PER_GIB)
+
+
+class _Ended:
+    """The largest peak of the children that ended since it was set to 0.
+
+    `getrusage` knows only that of all children that ever ended, so a small task would have the peak of a large one
+    before it. `wait4` gives each child's own, that of its own ended children included: `os.waitpid`, by which
+    `subprocess` learns of an end, asks it here, in the worker process alone.
+    """
+
+    def __init__(self) -> None:
+        self.peak_kib = 0
+        wait4 = os.wait4
+
+        def waitpid(pid: int, options: int) -> tuple[int, int]:
+            ended, status, used = wait4(pid, options)
+            if ended:
+                self.peak_kib = max(self.peak_kib, used.ru_maxrss)
+            return ended, status
+
+        os.waitpid = waitpid
 
 
 class _Own:

@@ -9,23 +9,23 @@ told and reports what happened. See `zygote.py` for the processes and who dies w
 from __future__ import annotations
 
 import contextlib
-import os
 import shutil
 import time
 from collections.abc import Mapping, Sequence
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from autotune import pressure, process
 from autotune.enclosure import Enclosure
-from autotune.errors import AutotuneError
+from autotune.errors import AutotuneError, ResourceError
 from autotune.forks import Forks
 from autotune.handle import Worker
 from autotune.messages import Check, Checked, Order
 from autotune.outcome import Lost, Outcome, Returned, Usage
 
 STARTUP_LIMIT_S = 120.0
+MOST_STILLBORN, PAUSE_S = 10, 0.1  # five seconds in all until it is no passing trouble
 
 
 class Pool:
@@ -51,7 +51,9 @@ class Pool:
         self._recipe: str | None = None
         self._serving = False
         self._enclosure: Enclosure | None = None
-        self._memory_kills = pressure.memory_kills()
+        self._kills = pressure.Kills()
+        self._heard: list[Outcome] = []
+        self._stillborn = 0
 
     def __enter__(self) -> Self:
         return self
@@ -103,12 +105,9 @@ class Pool:
         worker = self._idle_worker()
         worker.orders.extend(orders)
         worker.since = time.monotonic()
-        try:
+        with contextlib.suppress(OSError):  # already dead: `wait` finds the closed pipe and reports the task as lost
             self._brief(worker)
             worker.pipe.send(list(orders))
-        except OSError:
-            # Already dead: `wait` finds the closed pipe and reports the task as lost.
-            return
 
     def wait(self, *, timeout_s: float, task_limit_s: float | None = None) -> list[Outcome]:
         """Return what happened, waiting up to `timeout_s` for something to happen.
@@ -123,7 +122,8 @@ class Pool:
             ends = [worker.since + task_limit_s - now for worker in self._workers.values() if worker.orders]
             until = max(0.0, min([timeout_s, *ends]))
         pipes = {worker.pipe: worker for worker in self._workers.values()}
-        events: list[Outcome] = []
+        # Not a list of this call alone: what was heard when it is interrupted is there for `drain`.
+        events = self._heard
         for ready in wait([*pipes, self._forks.control], until):
             if ready is self._forks.control:
                 self._take_exit_reports()
@@ -137,14 +137,34 @@ class Pool:
                 running_s = time.monotonic() - worker.since
                 if worker.orders and running_s >= task_limit_s:
                     self._lose(worker, "timeout", f"took longer than the limit of {task_limit_s:g} s", events)
+        self._heard = []
+        return events
+
+    def drain(self) -> list[Outcome]:
+        """Return what workers have said and nobody has read, without waiting for more; where a run ends early."""
+        for worker in list(self._workers.values()):
+            with contextlib.suppress(Exception):  # half a message, or the end of the pipe
+                while worker.pipe.poll():
+                    self._hear(worker, worker.pipe.recv(), self._heard)
+        events, self._heard = self._heard, []
         return events
 
     def stop(self, number: int, kind: str, reason: str) -> list[Outcome]:
-        """Kill the worker that is at a task, with its whole process tree; return what is lost and what comes back."""
+        """Kill the worker that is at a task, with its whole process tree; return what is lost and what comes back.
+
+        A worker that has answered meanwhile goes on, and its answers are returned.
+        """
         events: list[Outcome] = []
         for worker in [w for w in self._workers.values() if w.at == number]:
-            self._lose(worker, kind, reason, events)
+            while worker.number in self._workers and worker.pipe.poll():
+                self._receive(worker, events)
+            if worker.number in self._workers and worker.at == number:
+                self._lose(worker, kind, reason, events)
         return events
+
+    def memory_ran_out(self) -> bool:
+        """Return whether the system has just killed a process because memory ran out."""
+        return self._kills.lately()
 
     def retire(self, *, tasks: int, growth_gib: float, age_s: float) -> None:
         """Replace idle workers that ran as many tasks, hold so much more than after their first, or are as old.
@@ -165,16 +185,12 @@ class Pool:
 
     def usage(self) -> Usage:
         """Return the memory and CPU time of the worker processes and everything below them."""
-        resident_gib, total_s = 0.0, 0.0
-        by_task: dict[int, float] = {}
-        for worker in self._workers.values():
-            if not worker.pid:
-                continue
-            held_gib, cpu_s = process.usage(process.tree(worker.pid))
+        resident_gib, total_s, by_task = 0.0, 0.0, dict[int, float]()
+        for worker in filter(lambda worker: worker.pid, self._workers.values()):
+            held_gib, cpu_s = worker.look()
             resident_gib, total_s = resident_gib + held_gib, total_s + cpu_s
             if (at := worker.at) is not None:
                 by_task[at] = held_gib
-                worker.peak_gib = max(worker.peak_gib, held_gib)
         return Usage(resident_gib, total_s, by_task)
 
     def folders(self) -> dict[int, Path]:
@@ -183,19 +199,13 @@ class Pool:
 
     def follow_affinity(self) -> None:
         """Let all processes run where this one may, after that has changed."""
-        import psutil
-
-        if not hasattr(os, "sched_setaffinity"):
-            return
-        with contextlib.suppress(psutil.Error):
-            zygote = psutil.Process(self._forks.pid)
-            for each in (zygote, *zygote.children(recursive=True)):
-                for thread in each.threads():
-                    with contextlib.suppress(OSError):
-                        os.sched_setaffinity(thread.id, os.sched_getaffinity(0))
+        process.follow_affinity(self._forks.pid)
 
     def close(self) -> None:
         """End all processes and remove the scratch folder; safe to call twice."""
+        if not self._forks.alive:
+            # Its workers died with it, and what they had started was left to the system.
+            process.kill_sessions([worker.pid for worker in self._workers.values() if worker.pid])
         for worker in list(self._workers.values()):
             if worker.orders or worker.pid == 0:
                 self._kill(worker)
@@ -230,11 +240,15 @@ class Pool:
                 self._take_exit_reports()
             self._bury(worker, events)
             return
+        self._hear(worker, message, events)
+
+    def _hear(self, worker: Worker, message: Any, events: list[Outcome]) -> None:
         if isinstance(message, list):
             worker.answered(message)
             events += message
+            self._stillborn = 0
         else:
-            worker.pid = message
+            worker.pid, worker.since = message, time.monotonic()
             self._serving = True
 
     def _take_exit_reports(self) -> None:
@@ -246,14 +260,22 @@ class Pool:
         if not worker.orders:
             self._kill(worker)
             return
-        lines = worker.last_lines
+        lines = worker.last_lines or ("" if worker.pid else self._forks.last_lines())
         reason = f"{process.describe_exit(worker.exit_status)}{'; last lines: ' if lines else ''}{lines}"
-        self._lose(worker, "memory" if self._killed_for_memory(worker) else "crash", reason, events)
+        if worker.begun:
+            for_memory = process.was_killed(worker.exit_status) and self._kills.lately()
+            self._lose(worker, "memory" if for_memory else "crash", reason, events)
+        else:
+            self._return(worker, reason, events)
 
-    def _killed_for_memory(self, worker: Worker) -> bool:
-        """Return whether the system killed a worker because memory ran out."""
-        before, self._memory_kills = self._memory_kills, pressure.memory_kills()
-        return process.was_killed(worker.exit_status) and self._memory_kills > before
+    def _return(self, worker: Worker, reason: str, events: list[Outcome]) -> None:
+        # It ended before it took an order up, so no task is to blame.
+        self._stillborn += 1
+        if self._stillborn >= MOST_STILLBORN:
+            raise ResourceError(f"{self._stillborn} workers in a row ended before they took up a task: {reason}")
+        time.sleep(PAUSE_S * self._stillborn)
+        events += [Returned(order.number) for order in worker.orders]
+        self._kill(worker)
 
     def _lose(self, worker: Worker, kind: str, reason: str, events: list[Outcome]) -> None:
         lost = worker.at
@@ -264,7 +286,7 @@ class Pool:
         self._kill(worker)
 
     def _kill(self, worker: Worker) -> None:
-        if worker.pid:
+        if worker.pid and worker.exit_status is None:  # after that the number may be another process's
             process.kill_tree(worker.pid)
         self._forget(worker)
 

@@ -5,10 +5,14 @@ Rules: reads below `root`, as `machine.py` does; a missing file says nothing. No
 
 from __future__ import annotations
 
+import math
 import re
+import time
 from pathlib import Path
 
 from autotune.machine import ROOT, cgroup_folders, read_table, read_text
+
+LATELY_S = 2.0
 
 
 def stalled_share(root: Path = ROOT) -> float:
@@ -36,6 +40,23 @@ def limit_events(root: Path = ROOT) -> float:
         failures = read_text(folder / "memory.failcnt")  # v1
         count += float(failures) if failures.isdigit() else 0.0
     return count
+
+
+class Kills:
+    """Whether the system has just killed processes because memory ran out.
+
+    A kill ends one process or several, and whoever looks at one of them must not hide it from who looks at the next.
+    """
+
+    def __init__(self) -> None:
+        self._count, self._until = memory_kills(), -math.inf
+
+    def lately(self) -> bool:
+        """Return whether there was a kill since the last look, or it was seen in the last two seconds."""
+        count, now = memory_kills(), time.monotonic()
+        if count > self._count:
+            self._count, self._until = count, now + LATELY_S
+        return now <= self._until
 
 
 def memory_kills(root: Path = ROOT) -> float:

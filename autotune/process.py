@@ -11,7 +11,7 @@ import ctypes
 import os
 import signal
 import sys
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 HAS_PROC = Path("/proc/self/stat").exists()
@@ -114,6 +114,30 @@ def kill_tree(pid: int) -> None:
         for member in (process, *tree):
             with contextlib.suppress(psutil.Error):
                 member.kill()
+
+
+def follow_affinity(pid: int) -> None:
+    """Let a process and all below it run where this one may."""
+    import psutil
+
+    if not hasattr(os, "sched_setaffinity"):
+        return
+    with contextlib.suppress(psutil.Error):
+        first = psutil.Process(pid)
+        for each in (first, *first.children(recursive=True)):
+            for thread in each.threads():
+                with contextlib.suppress(OSError):
+                    os.sched_setaffinity(thread.id, os.sched_getaffinity(0))
+
+
+def kill_sessions(leaders: Collection[int]) -> None:
+    """Kill what is left of the sessions that processes led which are dead."""
+    import psutil
+
+    for pid in psutil.pids() if leaders else ():
+        with contextlib.suppress(OSError):
+            if os.getsid(pid) in leaders:
+                os.kill(pid, signal.SIGKILL)
 
 
 def worker_environment(

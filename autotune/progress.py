@@ -29,6 +29,7 @@ class Progress:
         self._live: Live | None = None
         self._last_s = 0.0
         self._last_part = 0
+        self._gone = False
 
     def __enter__(self) -> Self:
         return self
@@ -39,6 +40,14 @@ class Progress:
 
     def show(self, snapshot: Snapshot) -> None:
         """Show one snapshot, or leave it out where the last plain line is recent."""
+        if self._gone:
+            return
+        try:
+            self._show(snapshot)
+        except OSError:  # whoever read it went away; the run goes on
+            self._gone = True
+
+    def _show(self, snapshot: Snapshot) -> None:
         if self._terminal:
             self._draw(snapshot)
             return

@@ -22,6 +22,7 @@ import signal
 import socket
 import struct
 import sys
+import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
@@ -31,6 +32,7 @@ from autotune import process, worker
 FORK_REQUEST = struct.Struct("!I")  # worker number; the worker's end of its pipe travels beside it
 MOST_CONFIGURATIONS = 1000
 EXIT_REPORT = struct.Struct("!Ii")  # worker number, wait status
+NO_FORK = 1 << 8  # the wait status of a worker that could not be started: that of an exit with 1
 
 
 def serve(control_fd: int, owner_fd: int, programs: Sequence[str], scratch: str) -> NoReturn:
@@ -39,7 +41,22 @@ def serve(control_fd: int, owner_fd: int, programs: Sequence[str], scratch: str)
         os.set_inheritable(fd, False)
     control = socket.socket(fileno=control_fd)
     process.become_subreaper()
-    _prepare(programs)
+    try:
+        _prepare(programs)
+        _serve(control, owner_fd, programs, scratch)
+    except BaseException:  # noqa: BLE001 - the process ends here; its last lines go to the parent's report
+        traceback.print_exc()
+        sys.stderr.flush()
+        _end_all()
+        os._exit(1)
+    # The parent closed the socket, or is dead; in the second case nobody else cleans up.
+    _end_all()
+    shutil.rmtree(scratch, ignore_errors=True)
+    os._exit(0)  # at once: taking down the programs takes a tenth of a second, and the parent waits for it
+
+
+def _serve(control: socket.socket, owner_fd: int, programs: Sequence[str], scratch: str) -> None:
+    """Fork workers and report how they end, until the parent is gone."""
     workers: dict[int, int] = {}
     wake_read, wake_write = os.pipe()
     os.set_blocking(wake_write, False)
@@ -57,22 +74,25 @@ def serve(control_fd: int, owner_fd: int, programs: Sequence[str], scratch: str)
         if control.fileno() in readable:
             request, fds = _request(control)
             if not request:
-                break
+                return
             (number,) = FORK_REQUEST.unpack(request)
-            pid = os.fork()
+            try:
+                pid = os.fork()
+            except OSError as error:  # too many processes, or no memory; for this worker alone
+                sys.stderr.write(f"no worker can be started: {error.strerror}\n")
+                sys.stderr.flush()
+                os.close(fds[0])
+                with contextlib.suppress(OSError):
+                    control.sendall(EXIT_REPORT.pack(number, NO_FORK))
+                continue
             if pid == 0:
                 signal.set_wakeup_fd(-1)
                 signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-                for fd in (control_fd, owner_fd, wake_read, wake_write):
+                for fd in (control.detach(), owner_fd, wake_read, wake_write):
                     os.close(fd)
-                control.detach()
                 worker.work(fds[0], Path(scratch) / f"worker-{number}", programs)
             workers[pid] = number
             os.close(fds[0])
-    # The parent closed the socket, or is dead; in the second case nobody else cleans up.
-    _end_all()
-    shutil.rmtree(scratch, ignore_errors=True)
-    os._exit(0)  # at once: taking down the programs takes a tenth of a second, and the parent waits for it
 
 
 def _request(control: socket.socket) -> tuple[bytes, list[int]]:

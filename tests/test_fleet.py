@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sys
+import threading
 import time
 from collections import Counter
-from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import replace
 from itertools import pairwise
 from multiprocessing import get_context
@@ -226,6 +227,46 @@ def test_a_node_with_another_version_of_a_program_is_not_believed(faulty):
 
     with Flaky(behind=behind) as executor, pytest.raises(InputError, match=r"^node7 has faulty 2.0, the first node"):
         autotune.run(faulty("water6", max_nbody=3), executor=executor, journal="none")
+
+
+def test_a_bundle_that_is_back_counts_also_where_another_ends_the_run(faulty, tmp_path):
+    log, journal = tmp_path / "log", str(tmp_path / "journal")
+    fields = faulty("water6", max_nbody=3, log=str(log))
+    back = threading.Event()
+
+    class Broken(ThreadPoolExecutor):
+        """Gives back its first bundle together with word that the second broke it."""
+
+        first = None
+
+        def submit(self, fn, /, bundle):
+            if fn is not node.compute:
+                return super().submit(fn, bundle)
+            if Broken.first is None:
+                Broken.first = Future()
+                Broken.first.set_running_or_notify_cancel()
+                self.bundle = bundle
+                return Broken.first
+            second = Future()
+            second.set_running_or_notify_cancel()
+
+            def both():
+                done = fn(self.bundle)
+                second.set_exception(BrokenExecutor("the pool is broken"))
+                Broken.first.set_result(done)
+                back.set()
+
+            super().submit(both)
+            return second
+
+    with Broken(1) as executor, pytest.raises(ResourceError, match="takes no more bundles"):
+        autotune.run(fields, executor=executor, nodes=1, journal=journal)
+    assert back.wait(5.0)
+    computed = sum(lines(log).values())
+    with ThreadPoolExecutor(1) as other:
+        autotune.run(fields, executor=other, nodes=1, journal=journal, resume=True)
+    assert sum(lines(log).values()) == 41
+    assert computed > 0
 
 
 def test_a_node_with_another_version_of_autotune_says_so(faulty):

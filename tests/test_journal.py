@@ -307,6 +307,29 @@ def test_whoever_records_after_a_failed_write_is_told_and_closing_raises_nothing
     journal.close()
 
 
+@pytest.mark.parametrize("how", ["close", "flush"])
+def test_what_could_not_be_written_is_written_where_there_is_room_again(path, monkeypatch, how):
+    full = [True]
+
+    def insert(connection, entries):
+        if full[0]:
+            raise sqlite3.OperationalError("database or disk is full")
+        journal_file.insert(connection, entries)
+
+    monkeypatch.setattr("autotune.journal.insert", insert)
+    journal = Journal(path)
+    journal.record(entry("early"))
+    with pytest.raises(ResourceError, match="cannot be written"):
+        journal.flush()
+    full[0] = False
+    if how == "flush":
+        journal.flush()
+        journal.record(entry("later"))
+    journal.close()
+    kept = {("early", VERSION), ("later", VERSION)} if how == "flush" else {("early", VERSION)}
+    assert read(path, ["early", "later"]).keys() == kept
+
+
 def test_a_journal_that_another_process_keeps_locked_is_not_taken_for_damaged(path, monkeypatch, said):
     write(path, [entry()])
     monkeypatch.setattr(journal_file, "BUSY_S", 0.05)

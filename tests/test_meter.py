@@ -80,6 +80,18 @@ def test_a_child_that_stays_counts_with_its_parents_peak_cpu_and_memory():
         child.communicate()
 
 
+def test_the_peak_of_a_child_that_ended_is_its_own_not_that_of_one_before_it():
+    code = "import sys; held = b'x' * (int(sys.argv[1]) * 2**20)"
+    meter, peaks = Meter(), []
+    for mib in (900, 600, 1):
+        meter.start()
+        subprocess.run([sys.executable, "-c", code, str(mib)], check=True)
+        peaks.append(meter.read().peak_gib)
+    assert peaks[0] >= 900 / 1024
+    assert 600 / 1024 <= peaks[1] < 800 / 1024
+    assert peaks[2] < 500 / 1024
+
+
 def test_a_meter_leaves_no_file_open():
     before = len(list(Path("/proc/self/fd").iterdir()))
     for _ in range(3):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from autotune.pressure import limit_events, memory_kills, stalled_share
+from autotune.pressure import Kills, limit_events, memory_kills, stalled_share
 
 
 def write(root, files):
@@ -132,6 +132,20 @@ def test_kills_are_counted_on_the_machine_and_in_our_groups_of_either_kind(v1):
 
 def test_a_kill_in_our_group_of_v2_counts_where_the_machine_tells_nothing(v2):
     assert grows(memory_kills, v2, {"sys/fs/cgroup/job/step/memory.events": events(kills=1)}) == 1
+
+
+def test_a_kill_is_seen_by_all_who_look_within_two_seconds_and_not_by_later_ones(monkeypatch):
+    now, kills = [100.0], [3.0]
+    monkeypatch.setattr("autotune.pressure.memory_kills", lambda: kills[0])
+    monkeypatch.setattr("autotune.pressure.time.monotonic", lambda: now[0])
+    seen = Kills()
+    assert not seen.lately()
+    kills[0] = 4.0
+    assert seen.lately()
+    now[0] += 1.5
+    assert seen.lately()
+    now[0] += 1.0
+    assert not seen.lately()
 
 
 def test_this_machine_answers():

@@ -51,6 +51,16 @@ def test_without_a_terminal_there_are_a_few_plain_lines_and_no_control_character
     assert "\x1b" not in stream.getvalue()
 
 
+def test_a_reader_that_went_away_does_not_end_the_run():
+    class Gone(io.StringIO):
+        def write(self, text):
+            raise BrokenPipeError(text)
+
+    with Progress(stream=Gone()) as progress:
+        progress.show(snapshot(50))
+        progress.show(snapshot(100))
+
+
 def test_a_long_run_says_something_twice_a_minute():
     stream = io.StringIO()
     with Progress(stream) as progress:
