@@ -133,9 +133,9 @@ class Session:
         for found in lean.omitted():
             self._say(found.words)
         plan = self._place.plan(work)
-        if self._on_choice:
-            self._on_choice(plan.chosen)
         checked = self._place.check(work, plan)
+        if self._on_choice:  # not before: how to calibrate a method that does not exist is no advice
+            self._on_choice(plan.chosen)
         self._tell(doubts.of_basis(work.methods, work.recipe.molecule.symbols))
         self._tell(doubts.of_version(plan, checked.versions))
         care = self._care(checked.versions, lean.hosts)

@@ -14,7 +14,7 @@ import sys
 import click
 
 from autotune import garbage
-from autotune.errors import AutotuneError
+from autotune.errors import AutotuneError, one_line
 from autotune.verbs.calibrate import calibrate
 from autotune.verbs.doctor import doctor
 from autotune.verbs.estimate import estimate
@@ -51,13 +51,18 @@ def invoke() -> int:
         if hasattr(signal, name) and signal.getsignal(getattr(signal, name)) is not signal.SIG_IGN:
             signal.signal(getattr(signal, name), signal.default_int_handler)
     try:
-        status = cli.main(standalone_mode=False)
+        status = cli.main(prog_name="autotune", standalone_mode=False)
     except AutotuneError as error:
         click.echo(f"autotune: {error}", err=True)
         _echo_notes(error)
         status = error.exit_code
-    except click.UsageError as error:
+    except click.exceptions.NoArgsIsHelpError as error:
         error.show()
+        status = 2
+    except click.UsageError as error:
+        command = error.ctx.command_path if error.ctx else "autotune"
+        said = one_line(error.format_message()).rstrip(".")
+        click.echo(f"autotune: {said[:1].lower()}{said[1:]}; see `{command} --help`", err=True)
         status = 2
     except (click.Abort, KeyboardInterrupt) as stop:
         click.echo("autotune: interrupted; no process was left running", err=True)

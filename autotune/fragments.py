@@ -7,11 +7,11 @@ charges and multiplicities is what QCElemental cannot do for many fragments. Err
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from autotune import basis
-from autotune.errors import InputError, one_line
+from autotune.errors import InputError, one_line, quoted
 
 MIN_DISTANCE_BOHR = 0.75  # 0.4 Å: closer than any bond (H2 has 0.74 Å), so two atoms were given one place
 MAX_COORDINATE_BOHR = 1.0e7
@@ -24,7 +24,8 @@ def explicit_fragments(molecule: Mapping[str, Any]) -> dict[str, Any]:
     Charges that are not given are 0, multiplicities that are not given are 1 or 2 by the parity of the electrons.
 
     Raises:
-        InputError: No fragments, charges that do not add up to the molecular charge, or lists of the wrong length.
+        InputError: No fragments, charges that do not add up to the molecular charge, a multiplicity of the molecule
+            that its fragments do not have by themselves, or lists of the wrong length.
     """
     fields = dict(molecule)
     fragments = fields.get("fragments")
@@ -43,24 +44,44 @@ def explicit_fragments(molecule: Mapping[str, Any]) -> dict[str, Any]:
                 f"the molecule has charge {total:+g} but no fragment_charges; say which of the {count} have it"
             )
         charges = [0.0] * count
+    if wrong := [charge for charge in charges if not _is_finite(charge)]:
+        raise InputError(f"fragment_charges holds {quoted(wrong[0])}, which is no number; give one for each fragment")
     if len(charges) != count:
         raise InputError(f"fragment_charges has {len(charges)} entries for {count} fragments; give one for each")
     if total is not None and not math.isclose(total, sum(charges), abs_tol=1e-6):
         raise InputError(f"fragment_charges add up to {sum(charges):+g} but molecular_charge is {total:+g}; mend one")
     multiplicities = fields.get("fragment_multiplicities")
     if multiplicities is None:
-        try:
-            multiplicities = [
-                1 + basis.electrons([symbols[atom] for atom in fragment], charge) % 2
-                for fragment, charge in zip(fragments, charges, strict=True)
-            ]
-        except IndexError as error:
-            raise InputError(f"field 'fragments' names an atom beyond the {len(symbols)} of the molecule") from error
-        except Exception as error:
-            raise InputError(f"field 'symbols' holds something that is no element: {one_line(error)}") from error
+        multiplicities = _lowest_multiplicities(fields, charges)
     if len(multiplicities) != count:
         raise InputError(f"fragment_multiplicities has {len(multiplicities)} entries for {count} fragments")
     return {**fields, "fragment_charges": list(charges), "fragment_multiplicities": list(multiplicities)}
+
+
+def _lowest_multiplicities(fields: Mapping[str, Any], charges: Sequence[float]) -> list[int]:
+    """Return 1 or 2 for each fragment; InputError where the molecule states another multiplicity than that makes."""
+    symbols, fragments, stated = fields["symbols"], fields["fragments"], fields.get("molecular_multiplicity")
+    try:
+        multiplicities = [
+            1 + basis.electrons([symbols[atom] for atom in fragment], charge) % 2
+            for fragment, charge in zip(fragments, charges, strict=True)
+        ]
+    except IndexError as error:
+        raise InputError(f"field 'fragments' names an atom beyond the {len(symbols)} of the molecule") from error
+    except Exception as error:
+        raise InputError(f"field 'symbols' holds something that is no element: {one_line(error)}") from error
+    together = 1 + sum(multiplicity - 1 for multiplicity in multiplicities)
+    if stated is not None and stated != together:
+        # Which fragments have the unpaired electrons would be a guess, and a wrong one is another energy.
+        raise InputError(
+            f"the molecule has multiplicity {quoted(stated)}, its fragments at their lowest {together} together; say"
+            " fragment_multiplicities, one for each"
+        )
+    return multiplicities
+
+
+def _is_finite(value: object) -> bool:
+    return isinstance(value, (int, float)) and math.isfinite(value)
 
 
 def check_distances(molecule: Mapping[str, Any]) -> None:

@@ -93,8 +93,8 @@ def fragments_by_connectivity(geometry: Geometry, *, scale: float = 1.2) -> Frag
 def fragments_from_comment(geometry: Geometry, *, name: str) -> tuple[Fragments, tuple[int, ...]] | None:
     """Return fragments and charges that the comment states as JSON, or None where it states none.
 
-    `{"fragments": [3, 1], "charges": [0, -1]}` gives atoms and charge per fragment, in order. Without charges,
-    `usual_charges` apply. Raises `InputError` if what is stated does not fit the geometry, the file `name`.
+    `{"fragments": [3, 1], "charges": [0, -1]}` gives atoms and charge per fragment, in order; charges that it does not
+    state come back empty. Raises `InputError` if what is stated does not fit the geometry, the file `name`.
     """
     try:
         stated = json.loads(geometry.comment)
@@ -107,7 +107,7 @@ def fragments_from_comment(geometry: Geometry, *, name: str) -> tuple[Fragments,
         raise InputError(f'{name}: "fragments" in line 2 must list sizes, as in [3, 3], that add up to {natom} atoms')
     fragments = _blocks(sizes)
     if stated.get("charges") is None:
-        return fragments, usual_charges(geometry, fragments)
+        return fragments, ()
     charges = _integers(stated["charges"])
     if charges is None or len(charges) != len(fragments):
         raise InputError(f'{name}: "charges" in line 2 must list {len(fragments)} whole numbers, one per fragment')

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -102,23 +102,25 @@ def from_xyz(text: str, *, name: str, expansion: Expansion) -> dict[str, Any]:
     from qcelemental import constants
 
     found = geometry.read_xyz(text, name=name)
-    stated = None
+    comment = None
     if expansion.fragments:
         fragments = geometry.parse_fragments(expansion.fragments, len(found.symbols))
     else:
-        stated = geometry.fragments_from_comment(found, name=name)
-        fragments = stated[0] if stated else geometry.fragments_by_connectivity(found)
-    charges = list(stated[1] if stated else geometry.usual_charges(found, fragments))
+        comment = geometry.fragments_from_comment(found, name=name)
+        fragments = comment[0] if comment else geometry.fragments_by_connectivity(found)
+    charges = list(geometry.usual_charges(found, fragments))
+    stated = dict(enumerate(comment[1])) if comment and comment[1] else {}
     if expansion.charges:
-        for fragment, charge in geometry.parse_charges(expansion.charges, len(fragments)).items():
-            charges[fragment] = charge
+        stated |= geometry.parse_charges(expansion.charges, len(fragments))
+    for fragment, charge in stated.items():
+        charges[fragment] = charge
     multiplicities = list(geometry.usual_multiplicities(found, fragments, charges))
+    spins: dict[int, int] = {}
     if expansion.multiplicities:
-        given = geometry.parse_charges(expansion.multiplicities, len(fragments), label="multiplicity")
-        for fragment, multiplicity in given.items():
-            multiplicities[fragment] = multiplicity
-    if not (stated or expansion.charges or expansion.multiplicities):
-        _refuse_guessed_radicals(found, fragments, multiplicities)
+        spins = dict(geometry.parse_charges(expansion.multiplicities, len(fragments), label="multiplicity"))
+    for fragment, multiplicity in spins.items():
+        multiplicities[fragment] = multiplicity
+    _refuse_guessed_radicals(found, fragments, multiplicities, stated={*stated, *spins})
     geometry.check_electrons(found, fragments, charges, multiplicities)
     found, fragments, _ = geometry.contiguous(found, fragments)
     bohr = 1.0 / constants.bohr2angstroms  # `conversion_factor` gives the same and loads a library of units for it
@@ -162,11 +164,15 @@ def _conventional(expansion: Expansion, symbols: Sequence[str]) -> dict[str, Any
 
 
 def _refuse_guessed_radicals(
-    found: geometry.Geometry, fragments: geometry.Fragments, multiplicities: Sequence[int]
+    found: geometry.Geometry, fragments: geometry.Fragments, multiplicities: Sequence[int], *, stated: Collection[int]
 ) -> None:
-    """Refuse to take what may be OH-, H3O+ or NH4+ for a neutral radical: the energy would be a wrong number."""
+    """Refuse to take what may be OH-, H3O+, NH4+ or Cu+ for a neutral radical: the energy would be a wrong number.
+
+    Fragments of which the user has `stated` charge or multiplicity are as stated, and a lone hydrogen is an atom.
+    """
     for number, (atoms, multiplicity) in enumerate(zip(fragments, multiplicities, strict=True), start=1):
-        if len(atoms) > 1 and multiplicity > 1:
+        hydrogen = [found.symbols[atom] for atom in atoms] == ["H"]
+        if multiplicity > 1 and number - 1 not in stated and not hydrogen:
             symbols = " ".join(found.symbols[atom] for atom in atoms)
             raise InputError(
                 f"fragment {number} ({symbols}) has an odd number of electrons when neutral: an ion, or a radical?"

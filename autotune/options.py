@@ -5,22 +5,17 @@ Rules: values that cannot be meant are refused when they are made; everything ma
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
+from numbers import Integral, Real
+from typing import Any
 
-from autotune.errors import InputError
+from autotune.errors import InputError, quoted
 
-_ABOVE_ZERO = (
-    "workers",
-    "threads",
-    "cores",
-    "memory_gib",
-    "task_limit_s",
-    "scratch_gib",
-    "nodes",
-    "screen_distance",
-)
+_COUNTS = ("workers", "threads", "cores", "nodes")
+_QUANTITIES = ("memory_gib", "task_limit_s", "scratch_gib", "screen_distance")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,10 +77,12 @@ class Options:
 
     def __post_init__(self) -> None:
         """Refuse values that cannot be meant."""
-        for name in _ABOVE_ZERO:
-            value = getattr(self, name)
-            if value is not None and not value > 0:
-                raise InputError(f"option {name} is {value}, but must be above 0")
+        for name in (*_COUNTS, *_QUANTITIES):
+            if (value := getattr(self, name)) is not None:
+                _check_number(name, value)
+        for name in ("strategies", "without"):
+            if isinstance(value := getattr(self, name), str):
+                raise InputError(f"option {name} is the text {quoted(value)}, but must be a tuple of names")
         if self.resume and self.journal == "none":
             raise InputError("option resume needs a journal: leave out journal=none")
         if self.executor is not None and self.backend != "local":
@@ -93,3 +90,11 @@ class Options:
         if self.here and (self.nodes or self.backend_config):
             name = "nodes" if self.nodes else "backend_config"
             raise InputError(f"option {name} is for several machines: give a backend, such as parsl, or an executor")
+
+
+def _check_number(name: str, value: Any) -> None:
+    if isinstance(value, bool) or not isinstance(value, Integral if name in _COUNTS else Real):
+        noun = "whole number" if name in _COUNTS else "number"
+        raise InputError(f"option {name} is {quoted(value)}, but must be a {noun}")
+    if not 0 < float(value) < math.inf:
+        raise InputError(f"option {name} is {value}, but must be above 0 and finite")

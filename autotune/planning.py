@@ -83,6 +83,9 @@ def make(work: Work, *, machine: Machine, manager: Manager, options: Options) ->
     """
     if not work.tasks:
         raise InputError("this expansion has no component to compute; raise max_nbody, or take bsse nocp")
+    if options.threads is not None and options.threads > machine.cores:
+        # Only here: a run on a machine that shrinks meanwhile goes on.
+        raise InputError(f"option threads is {options.threads}, but only {machine.cores} cores may be used; give fewer")
     abilities.check_ghosts(work.tasks)
     costs = known_costs(work.methods, machine=machine, options=options)
     # The most expensive method decides which tuning is used.

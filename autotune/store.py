@@ -24,6 +24,8 @@ import dataclasses
 import json
 import os
 import re
+import secrets
+import stat
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -179,20 +181,31 @@ def write_json(path: Path, fields: dict[str, Any]) -> None:
 def write_text(path: Path, text: str | Iterable[str]) -> None:
     """Replace a file at once by a text, or by pieces of one: a reader sees the old or the new, never half of one.
 
+    A link stays a link, and its target is replaced; what is no file, a pipe or a device, is written to. A new file may
+    be read by whom the user's umask lets, as other programs' files.
+
     Raises:
         ResourceError: The folder cannot be written or the disk is full; the old file is untouched.
     """
-    temporary = ""
+    pieces = [text] if isinstance(text, str) else text
+    temporary: Path | None = None
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.writelines([text] if isinstance(text, str) else text)
+        if path.exists() and not path.is_file():
+            with path.open("w", encoding="utf-8") as file:
+                file.writelines(pieces)
+            return
+        target = path.resolve()
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
+        with temporary.open("x", encoding="utf-8") as file:
+            file.writelines(pieces)
             file.flush()
             os.fsync(file.fileno())
-        Path(temporary).replace(path)
+        if target.exists():
+            temporary.chmod(stat.S_IMODE(target.stat().st_mode))
+        temporary.replace(target)
     except OSError as error:
         if temporary:
             with contextlib.suppress(OSError):
-                Path(temporary).unlink()
+                temporary.unlink()
         raise ResourceError(f"{path} cannot be written: {error.strerror}") from error

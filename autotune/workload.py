@@ -8,11 +8,10 @@ made explicit before a molecule is built: left to be guessed, QCElemental's sear
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from autotune import garbage
+from autotune import extent, garbage
 from autotune.component import Keys, Recipe
 from autotune.errors import InputError, one_line, quoted
 from autotune.fragments import check_distances, explicit_fragments
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
     from qcmanybody.models.v2 import ManyBodyInput, ManyBodyResult
 
 MAX_INPUT_BYTES = 256 * 2**20
-MOST_COMPONENTS = 1_000_000  # of one model chemistry: a thousand bytes each, and a tenth of a millisecond to plan
 # What upstream's validators let through, beside their own kinds, where a value is of the wrong kind or size.
 _REFUSALS = (ValueError, TypeError, LookupError, ArithmeticError, AttributeError, AssertionError, RecursionError)
 
@@ -42,14 +40,12 @@ class Workload:
     def __init__(self, many_body_input: ManyBodyInput, *, schema_version: int) -> None:
         from qcmanybody.v2 import ManyBodyComputer
 
-        _check_extent(many_body_input)
+        extent.check(many_body_input)
         try:
             self._computer = ManyBodyComputer.from_manybodyinput(many_body_input, build_tasks=False)
             self.recipe = _recipe(many_body_input, self._computer)
         except _REFUSALS as error:
-            raise InputError(
-                f"the many-body input cannot be planned: {one_line(error) or type(error).__name__}"
-            ) from error
+            raise InputError(f"the many-body input cannot be planned: {_fault(error)}") from error
         self.schema_version, self.keywords = schema_version, many_body_input.specification.keywords
         self._keys_by_label: dict[str, str] = {}
         self.tasks = self._plan()
@@ -164,14 +160,17 @@ def methods_of(source: object) -> tuple[Method, ...]:
         outer = fields["specification"]
         inner = outer["specification"]
         chemistries = [inner] if "model" in inner else inner.values()
-        found = [_method(str(c["program"]), {**c, "driver": outer["driver"]}) for c in chemistries]
+        found = [
+            _method(str(c["program"]), {**c, "driver": outer["driver"]})
+            for c in chemistries
+            if isinstance(c.get("keywords") or {}, Mapping)
+        ]
     except _REFUSALS:
         return ()
     return tuple(dict.fromkeys(found))
 
 
 def _as_v2(source: object) -> tuple[ManyBodyInput, int]:
-    from pydantic import ValidationError
     from qcmanybody.models import v1, v2
 
     if isinstance(source, v2.ManyBodyInput):
@@ -189,20 +188,20 @@ def _as_v2(source: object) -> tuple[ManyBodyInput, int]:
         model = v1.ManyBodyInput(**fields).convert_v(2) if version == 1 else v2.ManyBodyInput(**fields)
         # A molecule that says of itself that it is validated is believed until its masses are looked up.
         _ = model.molecule.masses
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise InputError(f"the many-body input is not valid: {fault_line(first['loc'], first['msg'])}") from error
     except _REFUSALS as error:
-        # pydantic.v1's ValidationError is a ValueError; molparse raises its own kinds, all ValueErrors too.
-        errors = error.errors() if hasattr(error, "errors") else None
-        fault = fault_line(errors[0]["loc"], errors[0]["msg"]) if errors else one_line(error) or type(error).__name__
-        raise InputError(f"the many-body input is not valid: {fault}") from error
+        raise InputError(f"the many-body input is not valid: {_fault(error)}") from error
     except Exception as error:
         if type(error).__module__.startswith("qcelemental"):
             fault = f"{type(error).__name__}: {one_line(error)}"
             raise InputError(f"the many-body input is not valid: {fault}") from error
         raise
     return model, version
+
+
+def _fault(error: Exception) -> str:
+    """Return in one line what a validator refused; pydantic of both versions, and molparse's kinds, are ValueErrors."""
+    errors = error.errors() if hasattr(error, "errors") else None
+    return fault_line(errors[0]["loc"], errors[0]["msg"]) if errors else one_line(error) or type(error).__name__
 
 
 def _checked_molecule(fields: Mapping[str, Any]) -> dict[str, Any]:
@@ -223,33 +222,16 @@ def schema_version_of(fields: Mapping[str, Any]) -> int:
     return int(stated)
 
 
-def _check_extent(many_body_input: ManyBodyInput) -> None:
-    """Raise `InputError` for an expansion too large to plan: upstream would fill the memory with it."""
-    keywords = many_body_input.specification.keywords
-    fragments = len(many_body_input.molecule.fragments)
-    bodies = [body for body in keywords.levels or () if body != "supersystem"]
-    if bodies and max(bodies) > fragments:
-        raise InputError(
-            f"levels name the {quoted(max(bodies))}-body level, but the molecule has {fragments} fragments"
-        )
-    highest = max(bodies, default=fragments) if keywords.max_nbody is None else keywords.max_nbody
-    subsystems = any(bsse.value == "vmfc" for bsse in keywords.bsse_type)
-    components = 0
-    for body in range(1, 1 if keywords.supersystem_ie_only else min(highest, fragments) + 1):
-        components += math.comb(fragments, body) * (2**body if subsystems else 1)
-        if components > MOST_COMPONENTS:
-            raise InputError(
-                f"up to {body}-body the expansion of {fragments} fragments has {components:.2g} components, more than"
-                f" the {MOST_COMPONENTS} that can be planned; give a smaller max_nbody"
-            )
-
-
 def _recipe(many_body_input: ManyBodyInput, computer: Any) -> Recipe:
     programs: dict[str, str] = {}
     specifications: dict[str, dict[str, Any]] = {}
     for level, chemistry in many_body_input.specification.specification.items():
         # The same three steps as upstream's from_manybodyinput, so that inputs are equal field by field.
         fields = chemistry.model_dump()
+        if not isinstance(fields.get("keywords") or {}, Mapping):
+            raise InputError(
+                f"keywords of model chemistry {quoted(level)} are {quoted(fields['keywords'])}, not an object"
+            )
         programs[level] = fields.pop("program").lower()
         fields["driver"] = str(computer.driver.value)
         fields.pop("schema_name", None)

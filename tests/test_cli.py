@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import stat
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -118,7 +121,14 @@ FAULTY = ("--program", "faulty", "--method", "nothing")
             FAULTY,
             "fragment 1 (O H) has an odd number of electrons when neutral",
         ),
-        (XYZ, (*FAULTY, "--max-nbody", "5"), "the many-body input cannot be planned"),
+        (XYZ, (*FAULTY, "--max-nbody", "5"), "max_nbody is 5, but must lie within 1 and the 2 fragments"),
+        (XYZ, (*FAULTY, "--max-nbody", "0"), "max_nbody is 0, but must lie within 1 and the 2 fragments"),
+        (
+            "{}",
+            ("--max-nbody", "0"),
+            "input is a ManyBodyInput, which says itself what to compute; leave out --max-",
+        ),
+        ("{}", ("--bsse", "cp"), "input is a ManyBodyInput, which says itself what to compute; leave out --bsse"),
         (XYZ, (*FAULTY, "--keywords", "at"), "--keywords 'at' is not understood"),
         (XYZ, (*FAULTY, "--bsse", "pc"), "the many-body input is not valid: field specification.keywords.bsse_type"),
         (XYZ.replace("0 0 3.96", "0 0 0.96"), FAULTY, "input: atoms 2 (H) and 5 (H) are only 0.000 Å apart"),
@@ -134,7 +144,17 @@ FAULTY = ("--program", "faulty", "--method", "nothing")
             ("--program", "faulty", "--method", "nothin"),
             "model chemistry '(auto)', fragment 2: method 'nothin' is not known",
         ),
-        (XYZ, (*FAULTY, "--workers", "0"), "option workers is 0, but must be above 0"),
+        (XYZ, (*FAULTY, "--workers", "0"), "invalid value for '--workers': '0' is no whole number above 0; see `"),
+        (
+            XYZ,
+            (*FAULTY, "--memory", "nan"),
+            "invalid value for '--memory': 'nan' is no number above 0; see `",
+        ),
+        (XYZ, (*FAULTY, "--memory", "inf"), "invalid value for '--memory': 'inf' is no number above 0"),
+        (XYZ, (*FAULTY, "--cores", "1.5"), "invalid value for '--cores': '1.5' is no whole number above 0"),
+        (XYZ, (*FAULTY, "--driver", "properties"), "invalid value for '--driver': 'properties' is not one of"),
+        (XYZ, (*FAULTY, "--threads", "100000"), "option threads is 100000, but only"),
+        (XYZ, (*FAULTY, "-o", "out", "--record", "out"), "out is named for two different things"),
         (XYZ, (*FAULTY, "--tuning", "/nowhere"), "/nowhere cannot be read"),
         (XYZ, (*FAULTY, "--no-strategy", "hybird"), "there is no strategy 'hybird'; did you mean hybrid?"),
         (XYZ, (*FAULTY, "-o", "/nowhere/result.json"), "/nowhere/result.json cannot be written"),
@@ -144,9 +164,8 @@ def test_bad_input_gets_one_line_and_exit_2_before_any_task_starts(tmp_path, tex
     path = tmp_path / "input"
     path.write_text(text)
     status, output, errors = call("run", path, *arguments)
-    lines = [line for line in errors.splitlines() if not line.startswith("tuning:")]
-    assert (status, output, len(lines)) == (2, "", 1), errors
-    assert lines[0].removeprefix("autotune: ").removeprefix(str(tmp_path) + "/").startswith(message)
+    assert (status, output, errors.count("\n")) == (2, "", 1), errors
+    assert errors.removeprefix("autotune: ").removeprefix(str(tmp_path) + "/").startswith(message)
 
 
 def test_a_missing_file_gets_one_line_and_exit_2():
@@ -182,7 +201,110 @@ def test_doctor_prints_the_same_facts_for_people_and_as_json():
     assert all(finding["topic"] in people for finding in facts["findings"])
 
 
-def test_usage_errors_exit_2():
-    status, _, errors = call("run")
+def test_usage_errors_get_one_line_and_exit_2():
+    assert call("run") == (2, "", "autotune: missing argument 'INPUT'; see `autotune run --help`\n")
+    assert call("nosuch") == (2, "", "autotune: no such command 'nosuch'; see `autotune --help`\n")
+
+
+@pytest.mark.parametrize("contention", ["nan", "inf", "0.5"])
+def test_a_contention_that_is_none_is_refused_in_one_line(tmp_path, contention):
+    (tmp_path / "w.xyz").write_text(XYZ)
+    status, output, errors = call("simulate", tmp_path / "w.xyz", *FAULTY, "--contention", contention)
+    assert (status, output, errors.count("\n")) == (2, "", 1)
+    assert f"'{contention}' is no number from 1 on" in errors
+
+
+def test_the_input_is_never_written_over(tmp_path):
+    path = tmp_path / "w.xyz"
+    path.write_text(XYZ)
+    (tmp_path / "link").symlink_to(path)
+    for target in (path, tmp_path / "link"):
+        status, _, errors = call("run", path, *FAULTY, "-o", target)
+        assert (status, path.read_text()) == (2, XYZ)
+        assert "is what this command reads; give what it writes another name" in errors
+
+
+def test_an_output_may_be_a_link_or_a_device(tmp_path):
+    (tmp_path / "w.xyz").write_text(XYZ)
+    (tmp_path / "target").write_text("old")
+    (tmp_path / "link").symlink_to("target")
+    command = ("run", tmp_path / "w.xyz", *FAULTY, "--quiet", "--journal", "none")
+    assert call(*command, "-o", tmp_path / "link") == (0, "", "")
+    assert (tmp_path / "link").is_symlink()
+    assert json.loads((tmp_path / "target").read_text())["success"]
+    assert call(*command, "-o", "/dev/null", "--record", "/dev/null") == (0, "", "")
+    assert Path("/dev/null").is_char_device()
+    os.mkfifo(tmp_path / "pipe")
+    with subprocess.Popen(["cat", tmp_path / "pipe"], stdout=subprocess.PIPE) as reader:
+        assert call(*command, "-o", tmp_path / "pipe") == (0, "", "")
+        assert json.loads(reader.communicate()[0])["success"]
+
+
+def test_a_result_may_be_read_by_whom_the_umask_lets(tmp_path):
+    (tmp_path / "w.xyz").write_text(XYZ)
+    umask = os.umask(0o022)
+    try:
+        call("run", tmp_path / "w.xyz", *FAULTY, "--quiet", "-o", tmp_path / "result.json")
+    finally:
+        os.umask(umask)
+    assert stat.S_IMODE((tmp_path / "result.json").stat().st_mode) == 0o644
+
+
+@pytest.mark.parametrize("verb", ["estimate", "simulate"])
+def test_what_is_left_out_of_a_run_is_left_out_of_its_estimate(tmp_path, verb):
+    (tmp_path / "w.xyz").write_text(XYZ)
+    command = (verb, tmp_path / "w.xyz", *FAULTY, "--json")
+    assert json.loads(call(*command)[1])["tasks"] == 3
+    assert json.loads(call(*command, "--screen-distance", "1")[1])["tasks"] == 2
+    nothing = (*command, "--bsse", "cp", "--max-nbody", "1")
+    assert (call(*nothing)[0], json.loads(call(*nothing)[1])) == (0, {"tasks": 0})
+
+
+def test_the_estimate_is_of_no_more_memory_than_there_is(tmp_path):
+    (tmp_path / "w.xyz").write_text(XYZ)
+    status, _, errors = call("estimate", tmp_path / "w.xyz", *FAULTY, "--memory", "1e9")
+    assert (status, errors.count("\n")) == (2, 1)
+
+
+ONE_OF_TWO_RADICALS = "5\n{comment}\nO 0 0 0\nH 0 0 0.96\nH 0.93 0 -0.24\nO 0 0 3\nH 0 0 3.96\n"
+
+
+@pytest.mark.parametrize(
+    ("comment", "arguments"),
+    [
+        ('{"fragments": [3, 2]}', ()),
+        ("", ("--charges", "1:0")),
+        ("", ("--multiplicities", "1:1")),
+    ],
+)
+def test_what_is_said_of_one_fragment_is_not_taken_for_another(tmp_path, comment, arguments):
+    path = tmp_path / "w.xyz"
+    path.write_text(ONE_OF_TWO_RADICALS.format(comment=comment))
+    status, _, errors = call("run", path, *FAULTY, *arguments)
     assert status == 2
-    assert "Missing argument 'INPUT'" in errors
+    assert "fragment 2 (O H) has an odd number of electrons when neutral" in errors
+    for stated in ("--charges=2:-1", "--multiplicities=2:2"):
+        assert call("run", path, *FAULTY, "--quiet", stated)[0] == 0
+
+
+def test_a_multiplicity_that_fragments_do_not_have_by_themselves_is_refused(faulty, tmp_path):
+    fields = faulty("water2", max_nbody=1)
+    del fields["molecule"]["fragment_multiplicities"]
+    for multiplicity, accepted in ((1, True), (3, False)):
+        fields["molecule"]["molecular_multiplicity"] = multiplicity
+        (tmp_path / "in.json").write_text(json.dumps(fields))
+        status, _, errors = call("run", tmp_path / "in.json", "--quiet")
+        assert (status == 0) == accepted
+    assert "the molecule has multiplicity 3, its fragments at their lowest 1 together" in errors
+    assert errors.count("\n") == 1
+
+
+def test_keywords_that_are_no_object_are_refused_in_one_line(faulty, tmp_path):
+    fields = faulty("water2", max_nbody=1)
+    for chemistry in fields["specification"]["specification"].values():
+        chemistry["keywords"] = [1]
+    (tmp_path / "in.json").write_text(json.dumps(fields))
+    for verb in ("run", "estimate"):
+        status, output, errors = call(verb, tmp_path / "in.json")
+        assert (status, output, errors.count("\n")) == (2, "", 1)
+        assert "keywords" in errors

@@ -282,9 +282,9 @@ def test_a_comment_that_states_no_fragments_is_only_a_comment(comment):
     assert fragments_from_comment(geometry, name="w.xyz") is None
 
 
-def test_stated_fragments_without_charges_get_the_usual_ones():
+def test_charges_that_are_not_stated_come_back_empty():
     geometry = read_xyz(xyz("K 0 0 0", "I 0 0 3", comment='{"fragments": [1, 1]}'), name="w.xyz")
-    assert fragments_from_comment(geometry, name="w.xyz") == (((0,), (1,)), (1, -1))
+    assert fragments_from_comment(geometry, name="w.xyz") == (((0,), (1,)), ())
 
 
 @pytest.mark.parametrize("sizes", [[3, 3], [], [0, 3], [-1, 4], [True, 2], [3.0], "3", {"a": 3}, None, [10**30]])

@@ -144,7 +144,22 @@ def test_planning_costs_less_than_a_tenth_of_a_millisecond_a_task(faulty):
             "atoms 1 (O) and 2 (H) overlap",
         ),
         (lambda f: f["molecule"]["symbols"].__setitem__(0, "Qq"), "the many-body input is not valid: "),
-        (lambda f: f["specification"]["keywords"].update(max_nbody=9), "the many-body input cannot be planned: "),
+        (
+            lambda f: f["specification"]["keywords"].update(max_nbody=9),
+            "max_nbody is 9, but must lie within 1",
+        ),
+        (
+            lambda f: f["specification"]["keywords"].update(levels={0: "a"}, max_nbody=None),
+            "levels name the 0-body level; the lowest is 1",
+        ),
+        (
+            lambda f: f["molecule"].update(fragment_charges=[float("nan"), 0, 0, 0]),
+            "fragment_charges holds nan, which is no number",
+        ),
+        (
+            lambda f: f["molecule"].update(fragment_charges=["a", 0, 0, 0]),
+            "fragment_charges holds 'a', which is no number",
+        ),
         (
             lambda f: f["specification"]["keywords"].update(bsse_type=["pc"]),
             "the many-body input is not valid: field specification.keywords.bsse_type",

@@ -39,23 +39,28 @@ class _Row:
 @click.argument("source", metavar="INPUT")
 @options.expansion_options
 @options.planning_options
+@options.omission_options
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def estimate(source: str, as_json: bool, **given: Any) -> None:
     """Predict what a many-body expansion costs: tasks by class, time, memory, width, total.
 
-    Takes the same INPUT and options as `autotune run`, and starts nothing. Nine of ten tasks are expected to take the
-    time shown within the factor beside it, up or down. Without a tuning of the method the times are
-    an uncalibrated guess, good for proportions only.
+    Takes the INPUT, and the options for what is computed and how, of `autotune run`, and starts nothing. Nine of ten
+    tasks are expected to take the time shown within the factor beside it, up or down. Without a tuning of the method
+    the times are an uncalibrated guess, good for proportions only.
     """
-    from autotune import inputs, machine, planning, simulate, workload
+    from autotune import inputs, machine, omitted, planning, simulate, workload
     from autotune.manager import Manager
 
     text, name = inputs.read_text(source)
-    fields = inputs.many_body_fields(text, name=name, expansion=options.expansion(given))
-    work = workload.load(fields)
+    fields = inputs.many_body_fields(text, name=name, expansion=options.expansion(given, text=text, name=name))
     chosen = options.session_options(given)
+    work = omitted.plan(workload.load(fields), chosen).work
+    if not work.tasks:
+        click.echo(json.dumps({"tasks": 0}) if as_json else "nothing has to be computed for this expansion")
+        return
     # A tuning of the whole machine is still the nearest for fewer cores, as in a run.
-    here, manager = replace(machine.detect(cores=chosen.cores), key=machine.detect().key), Manager()
+    limited = machine.detect(cores=chosen.cores, memory_gib=chosen.memory_gib)
+    here, manager = replace(limited, key=machine.detect().key), Manager()
     plan = planning.make(work, machine=here, manager=manager, options=chosen)
     estimates = {
         task.number: planning.estimate(task, costs=plan.costs, manager=manager, machine=here) for task in work.tasks

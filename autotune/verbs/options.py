@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,29 @@ if TYPE_CHECKING:
     from autotune.options import Options
 
 Decorator = Callable[[Callable[..., None]], Callable[..., None]]
+
+
+class AboveZero(click.ParamType):  # type: ignore[type-arg]
+    """A finite number from `least` on; above 0 where that is 0."""
+
+    name = "number"
+
+    def __init__(self, kind: type[int | float], *, least: float = 0.0) -> None:
+        self._kind, self._least = kind, least
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Return the number."""
+        try:
+            number = self._kind(value)
+        except (ValueError, OverflowError):
+            number = math.nan
+        if not (max(self._least, 0.0) <= number < math.inf) or number == 0.0:
+            noun = "whole number" if self._kind is int else "number"
+            self.fail(f"{value!r} is no {noun} {f'from {self._least:g} on' if self._least else 'above 0'}", param, ctx)
+        return number
+
+
+AMOUNT, COUNT = AboveZero(float), AboveZero(int)
 
 
 def together(*decorators: Any) -> Decorator:
@@ -45,19 +69,21 @@ expansion_options = together(
 )
 
 planning_options = together(
-    click.option("--workers", type=int, metavar="N", help="Tasks that run at once."),
-    click.option("--threads", type=int, metavar="N", help="Cores of each task."),
-    click.option("--cores", type=int, metavar="N", help="Cores to use of those usable."),
-    click.option("--memory", type=float, metavar="GIB", help="Memory of all tasks together. [default: 80 % of usable]"),
+    click.option("--workers", type=COUNT, metavar="N", help="Tasks that run at once."),
+    click.option("--threads", type=COUNT, metavar="N", help="Cores of each task."),
+    click.option("--cores", type=COUNT, metavar="N", help="Cores to use of those usable."),
+    click.option(
+        "--memory", type=AMOUNT, metavar="GIB", help="Memory of all tasks together. [default: 80 % of usable]"
+    ),
     click.option("--tuning", default="auto", metavar="FILE|none", help="A tuning file, or none for the defaults."),
     click.option("--strategies", metavar="LIST", help="Strategies to apply, in order, with commas."),
     click.option("--no-strategy", multiple=True, metavar="NAME", help="Leave a strategy out; may be repeated."),
 )
 
 fault_options = together(
-    click.option("--timeout", type=float, metavar="SECONDS", help="Kill a task that runs longer."),
+    click.option("--timeout", type=AMOUNT, metavar="SECONDS", help="Kill a task that runs longer."),
     click.option("--scratch", metavar="DIR", help="Folder for scratch files. [default: the system's]"),
-    click.option("--scratch-gib", type=float, metavar="GIB", help="Scratch of all tasks. [default: 90 % of free]"),
+    click.option("--scratch-gib", type=AMOUNT, metavar="GIB", help="Scratch of all tasks. [default: 90 % of free]"),
     click.option("--resume", is_flag=True, help="Take tasks that the journal has instead of computing them again."),
     click.option("--journal", default="auto", metavar="FILE|none", help="Where finished tasks are kept."),
     click.option("--fail-fast", is_flag=True, help="Start nothing more once a fragment has failed for good."),
@@ -70,7 +96,7 @@ fault_options = together(
 fleet_options = together(
     click.option("--backend", default="local", metavar="NAME", help="Where tasks run: local, or parsl for clusters."),
     click.option("--parsl-config", default="", metavar="FILE", help="Python file that defines Parsl's config."),
-    click.option("--nodes", type=int, metavar="N", help="Nodes of the backend. [default: as its config says]"),
+    click.option("--nodes", type=COUNT, metavar="N", help="Nodes of the backend. [default: as its config says]"),
 )
 
 
@@ -78,18 +104,38 @@ omission_options = together(
     click.option("--reuse-contained", is_flag=True, help="Take energies that a task of a higher method contains."),
     click.option("--reuse-equal-monomers", is_flag=True, help="Compute one of the monomers that have one shape."),
     click.option(
-        "--screen-distance", type=float, metavar="ANGSTROM", help="Leave out terms of fragments farther apart."
+        "--screen-distance", type=AMOUNT, metavar="ANGSTROM", help="Leave out terms of fragments farther apart."
     ),
 )
 
 
-def expansion(given: dict[str, Any]) -> Expansion | None:
-    """Return what the expansion options say, or None where none was given."""
-    from autotune.inputs import Expansion, parse_keywords
+EXPANSION = (
+    *("program", "method", "basis", "bsse", "max_nbody", "driver", "keywords"),
+    *("fragments", "charges", "multiplicities"),
+)
 
-    names = ("program", "method", "basis", "bsse", "max_nbody", "driver", "keywords", "fragments", "charges")
-    if not any(given[name] for name in (*names, "multiplicities")):
+
+def flags(given: dict[str, Any], names: Sequence[str]) -> list[str]:
+    """Return those of the options that were given, as they are typed."""
+    return [f"--{name.replace('_', '-')}" for name in names if given[name] not in (None, "", ())]
+
+
+def expansion(given: dict[str, Any], *, text: str, name: str) -> Expansion | None:
+    """Return what the expansion options say of an input, or None where none was given.
+
+    Raises:
+        InputError: The input is JSON and says itself what to compute, or the options do not suffice for an XYZ file.
+    """
+    from autotune.inputs import Expansion, is_json, parse_keywords
+
+    told = flags(given, EXPANSION)
+    if not told:
         return None
+    if is_json(text):
+        raise InputError(
+            f"{name} is a ManyBodyInput, which says itself what to compute; leave out {', '.join(told)}, or give an XYZ"
+            " file"
+        )
     if not given["program"] or not given["method"]:
         raise InputError(
             "an XYZ file needs --program and --method, such as --program pyscf --method hf --basis '6-31g*'"
@@ -144,6 +190,19 @@ def _fleet(given: dict[str, Any]) -> dict[str, Any]:
     if config and given["backend"] != "parsl":
         raise InputError("--parsl-config says how Parsl is to start; give --backend parsl with it")
     return {"backend": given["backend"], "backend_config": config, "nodes": given["nodes"]}
+
+
+def check_targets(targets: Sequence[str | Path | None], inputs: Sequence[str | Path]) -> None:
+    """Refuse files that cannot be written, that would be written twice, or that the command reads."""
+    given = [Path(target) for target in targets if target]
+    places = [path.resolve() for path in given]
+    read = [Path(source).resolve() for source in inputs]
+    for path, place in zip(given, places, strict=True):
+        if place in read or (place.exists() and any(folder in read for folder in place.parents)):
+            raise InputError(f"{path} is what this command reads; give what it writes another name")
+        if places.count(place) > 1 and (place.is_file() or not place.exists()):
+            raise InputError(f"{path} is named for two different things; give each its own file")
+        check_target(path)
 
 
 def check_target(path: Path) -> None:

@@ -43,10 +43,9 @@ def run(source: str, output: str | None, record: str | None, explain: bool, quie
     from autotune.api import Session
     from autotune.progress import Progress
 
+    options.check_targets((output, record), [] if source == "-" else [source])
     text, name = inputs.read_text(source)
-    expansion = options.expansion(given)
-    for path in filter(None, (output, record)):
-        options.check_target(Path(path))
+    expansion = options.expansion(given, text=text, name=name)
     partial, chosen = Path(f"{output}.partial"), options.session_options(given)
     with (
         Progress() as progress,

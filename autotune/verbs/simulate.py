@@ -52,10 +52,11 @@ class Pretence:
 @click.argument("source", metavar="INPUT")
 @options.expansion_options
 @options.planning_options
+@options.omission_options
 @click.option("--replay", metavar="FILE", help="Take the tasks' times from this run record instead of predicting them.")
 @click.option(
     "--contention",
-    type=click.FloatRange(min=1.0),
+    type=options.AboveZero(float, least=1.0),
     default=1.0,
     metavar="FACTOR",
     help="How much longer a task takes while all cores are busy than alone; as measured, such as 1.1.",
@@ -66,8 +67,8 @@ class Pretence:
 def simulate(source: str, replay: str | None, contention: float, plot: str | None, as_json: bool, **given: Any) -> None:
     """Show how a many-body expansion would run on another machine, or on several.
 
-    Takes the same INPUT and options as `autotune run`; --cores and --memory describe the machine pretended. The
-    scheduler is the real one, the clock is virtual, and the answer says that it is simulated.
+    Takes the INPUT, and the options for what is computed and how, of `autotune run`; --cores and --memory describe the
+    machine pretended. The scheduler is the real one, the clock is virtual, and the answer says that it is simulated.
 
     With --nodes it is one of several machines that share the tasks in bundles: one number, several with commas, or a
     range, for which a table shows how many nodes are worth it. The answer names what was assumed.
@@ -79,19 +80,25 @@ def simulate(source: str, replay: str | None, contention: float, plot: str | Non
     """
     asked = nodes.asked(given)
     pretence = _pretence(source, replay, contention, given)
+    if pretence is None:
+        click.echo(json.dumps({"tasks": 0}) if as_json else "nothing has to be computed for this expansion")
+        return
     click.echo(
         nodes.answer(pretence, asked, plot, as_json=as_json) if asked else _answer(pretence, plot, as_json=as_json)
     )
 
 
-def _pretence(source: str, replay: str | None, contention: float, given: dict[str, Any]) -> Pretence:
-    from autotune import inputs, machine, planning, workload
+def _pretence(source: str, replay: str | None, contention: float, given: dict[str, Any]) -> Pretence | None:
+    """Return what is simulated, None for an expansion without tasks."""
+    from autotune import inputs, machine, omitted, planning, workload
     from autotune.manager import Manager
 
     text, name = inputs.read_text(source)
-    fields = inputs.many_body_fields(text, name=name, expansion=options.expansion(given))
-    work = workload.load(fields)
+    fields = inputs.many_body_fields(text, name=name, expansion=options.expansion(given, text=text, name=name))
     chosen = options.session_options(given)
+    work = omitted.plan(workload.load(fields), chosen).work
+    if not work.tasks:
+        return None
     here, manager = machine.detect(), Manager()
     pretended = replace(here, cores=chosen.cores or here.cores)
     # The tuning is looked up for this machine: it is where the times were measured.
