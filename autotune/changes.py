@@ -3,7 +3,7 @@
 Rules: a level is where times stay but for noise. The series is split where the means of the logarithms on both sides
 differ most against chance, and the parts again, as long as chance would rarely do as much (binary segmentation; the
 permutation test of each split makes no assumption on the noise but that it does not drift). A level has at least three
-records, so a single slow one is no change.
+records, so a single slow one is no change. Of few records no order is rare: what cannot be told is said by `fewest`.
 """
 
 from __future__ import annotations
@@ -13,11 +13,25 @@ from collections.abc import Sequence
 from typing import Any
 
 SHORTEST_LEVEL = 3
+ALPHA = 0.005  # chance of a false split of a level that did not change
 _PERMUTATIONS = 1999
 _ROUNDING = 1.0e-9  # equal times differ by no more
 
 
-def change_points(times_s: Sequence[float], *, alpha: float = 0.005, seed: int = 0) -> tuple[int, ...]:
+def alpha_of(series: int) -> float:
+    """Return the level at which among so many series, up to a hundred, one in twenty times one is split falsely."""
+    return max(min(ALPHA, 0.05 / max(series, 1)), 1 / (1 + _PERMUTATIONS))
+
+
+def fewest(alpha: float = ALPHA) -> int:
+    """Return how many records a series needs to show any change: with fewer, chance alone orders them as clearly."""
+    records = 2 * SHORTEST_LEVEL
+    while 2 / math.comb(records, records // 2) > alpha:
+        records += 1
+    return records
+
+
+def change_points(times_s: Sequence[float], *, alpha: float = ALPHA, seed: int = 0) -> tuple[int, ...]:
     """Return where new levels begin: positions in the series, in order.
 
     Args:

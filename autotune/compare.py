@@ -31,9 +31,6 @@ POWER = 0.8
 RESOLUTION = 1.0e-9
 # A smaller change, in units of the noise, asks for more pairs than there can ever be.
 MIN_CHANGE = 1.0e-6
-# Finite-sample factors that make the median absolute deviation of 2, 3, ... normal values unbiased (Croux and
-# Rousseeuw, Computational Statistics 1, 411, 1992); beyond, n / (n - 0.8).
-_MAD_FACTORS = (1.196, 1.495, 1.363, 1.206, 1.200, 1.140, 1.129, 1.107)
 _NORMAL = statistics.NormalDist()
 
 
@@ -61,7 +58,8 @@ class Comparison:
         confidence: Confidence level of the interval, such as 0.95.
         threshold: Relative change below which a difference does not matter.
         verdict: `faster`, `same`, `slower` or `cannot tell`, of the candidate.
-        detectable: Smallest relative change these data would have shown with 80 % power; infinite for n < 2.
+        detectable: Smallest relative change these data would have shown with 80 % power, as significant and past the
+            threshold; infinite for n < 2.
         p_value: Two-sided p-value of "the speed-up is 1".
         n: Pairs, or the samples of the smaller side.
     """
@@ -146,7 +144,10 @@ def unpaired(
     if any(math.isinf(variance) for variance, _ in scatter):
         return _judge(centre, math.inf, 1, n=n, confidence=confidence, threshold=threshold)
     errors = [variance / len(side) for (variance, _), side in zip(scatter, sides, strict=True)]
-    freedom = sum(errors) ** 2 / sum(e**2 / f for e, (_, f) in zip(errors, scatter, strict=True))
+    if noise is not None and all(variance == noise.cv**2 for variance, _ in scatter):
+        freedom = min(freedom for _, freedom in scatter)  # one estimate serves both sides, so it counts once
+    else:
+        freedom = sum(errors) ** 2 / sum(e**2 / f for e, (_, f) in zip(errors, scatter, strict=True))
     return _judge(centre, math.sqrt(sum(errors)), freedom, n=n, confidence=confidence, threshold=threshold)
 
 
@@ -176,13 +177,15 @@ def holm(p_values: Sequence[float]) -> tuple[float, ...]:
 
 
 def pairs_needed(
-    cv: float, change: float, *, power: float = POWER, alpha: float = 0.05, noise_known: bool = True
+    cv: float, change: float, *, power: float = POWER, alpha: float = 0.05, noise_known: bool = True, pilot: int = 0
 ) -> int:
     """Return how many pairs (or samples a side) show a relative `change` with this power, at least 2.
 
     n = 2 (z(1 - alpha/2) + z(power))² (cv / change)² for two sides of run-to-run coefficient of variation `cv`, whose
     noise is known beforehand and not shared. With `noise_known=False`, Student's quantiles take the place of z, as in
-    `paired`, which learns the noise from the same pairs: about two more pairs. Raises `InputError` out of range.
+    `paired`, which learns the noise from the same pairs: about two more pairs. With so many pairs as a `pilot`, which
+    told the CV and are not counted, the quantiles are of their degrees of freedom (Stein, Ann. Math. Statist. 16, 243,
+    1945): then the power holds on average over all that a pilot may find. Raises `InputError` out of range.
     """
     if not (0.0 <= cv < math.inf and MIN_CHANGE * max(cv, 1.0) < change < math.inf):
         raise InputError(
@@ -191,25 +194,23 @@ def pairs_needed(
     if not (0.0 < alpha < 1.0 and 0.5 <= power < 1.0):  # noqa: PLR2004
         raise InputError(f"alpha {alpha} must lie within 0 and 1, power {power} within 0.5 and 1")
     unit = 2.0 * (cv / change) ** 2
+    if pilot:
+        return max(2, math.ceil(unit * (t_quantile(power, pilot - 1) - t_quantile(alpha / 2.0, pilot - 1)) ** 2))
     n = max(2, math.ceil(unit * (_NORMAL.inv_cdf(power) - _NORMAL.inv_cdf(alpha / 2.0)) ** 2))
     while not noise_known and n < unit * (t_quantile(power, n - 1) - t_quantile(alpha / 2.0, n - 1)) ** 2:
         n += 1
     return n
 
 
-def noise(samples: Sequence[float]) -> float:
-    """Return a robust coefficient of variation: the scaled median absolute deviation over the median.
+def pooled_noise(times_s: Sequence[Sequence[float]]) -> Noise | None:
+    """Return the scatter of equal runs, pooled over groups of them; None if none was repeated.
 
-    Up to half of the samples may be outliers. Raises `InputError` for fewer than 2 samples, or one not positive.
+    Raises `InputError` if a time is not a positive number.
     """
-    _logs(samples, "sample")
-    n = len(samples)
-    if n < 2:  # noqa: PLR2004
-        raise InputError(f"{n} samples tell nothing about noise; measure at least 2")
-    middle = statistics.median(samples)
-    spread = statistics.median(abs(sample - middle) for sample in samples)
-    factor = _MAD_FACTORS[n - 2] if n - 2 < len(_MAD_FACTORS) else n / (n - 0.8)
-    return factor * spread / (_NORMAL.inv_cdf(0.75) * middle)
+    groups = [logs for logs in (_logs(of_group, "equal run's") for of_group in times_s) if len(logs) > 1]
+    freedom = sum(len(logs) - 1 for logs in groups)
+    squares = math.fsum(statistics.variance(logs) * (len(logs) - 1) for logs in groups)
+    return Noise(cv=math.sqrt(squares / freedom), freedom=freedom) if groups else None
 
 
 def _logs(times_s: Sequence[float], side: str) -> list[float]:
@@ -237,7 +238,7 @@ def _judge(centre: float, error: float, freedom: float, *, n: int, confidence: f
         confidence=confidence,
         threshold=threshold,
         verdict=verdict,
-        detectable=_exp(half + t_quantile(POWER, freedom) * error) - 1.0,
+        detectable=_exp(max(half, limit) + t_quantile(POWER, freedom) * error) - 1.0,
         p_value=t_p_value(centre / error, freedom),
         n=n,
     )

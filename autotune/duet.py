@@ -1,8 +1,8 @@
 """Measures two installations or two tunings against each other on this machine: in turn, in random order, repeated.
 
 Rules: a run is a whole process, `autotune run` as a user types it, without a journal. One run of each side comes first
-and is not counted: files are read from disk then. How many pairs are run follows from the scatter of the first ones
-alone, never from which side they favour, so the test that follows keeps its confidence (Stein's two stages).
+and is not counted: files are read from disk then. How many pairs are run follows from the scatter of a few first ones,
+which are not counted either: a test that counted them would take its own stopping for steadiness.
 """
 
 from __future__ import annotations
@@ -23,9 +23,10 @@ from pathlib import Path
 
 from autotune import compare, tunings
 from autotune.errors import InputError, one_line
+from autotune.regress import CONFIDENCE
 from autotune.samples import Sample
 
-PILOT_PAIRS, MOST_PAIRS = 5, 40
+PILOT_PAIRS, LEAST_PAIRS, MOST_PAIRS = 5, 5, 40
 _ANSWER_LIMIT_S = 60.0
 
 
@@ -76,6 +77,7 @@ def measure(
     *,
     pairs: int | None = None,
     threshold: float = 0.05,
+    confidence: float = CONFIDENCE,
     say: Callable[[str], None] = lambda _: None,
     seed: int = 0,
 ) -> tuple[tuple[Sample, ...], tuple[Sample, ...]]:
@@ -84,8 +86,10 @@ def measure(
     Args:
         sides: What is compared.
         workloads: Of each, the arguments of `autotune run`.
-        pairs: Of each workload; as many as show a change of `threshold` where it is left out, 5 to 40.
-        threshold: Change that is to be shown.
+        pairs: Of each workload; where it is left out, as many as say of equal sides that they are the same, 5 to 40,
+            after a pilot of 5.
+        threshold: Change that does not matter.
+        confidence: With which the samples will be compared.
         say: Called with one line for each pair.
         seed: Of the order.
 
@@ -93,29 +97,47 @@ def measure(
         InputError: A side cannot run a workload.
     """
     order = random.Random(seed)  # noqa: S311 - no secret
-    base: list[list[Sample]] = [[] for _ in workloads]
-    head: list[list[Sample]] = [[] for _ in workloads]
     for workload in workloads:
         for side in sides:
             _run(side, workload)
-    wanted = [pairs or PILOT_PAIRS] * len(workloads)
-    while due := [number for number in range(len(workloads)) if len(base[number]) < wanted[number]]:
-        for number in order.sample(due, len(due)):
-            for which in order.sample((0, 1), 2):
-                (base, head)[which][number].append(_run(sides[which], workloads[number]))
-            if pairs is None and len(base[number]) == PILOT_PAIRS:
-                wanted[number] = _pairs_wanted(base[number], head[number], threshold)
-            last = f"{base[number][-1].wall_s:.2f} s against {head[number][-1].wall_s:.2f} s"
-            say(f"pair {len(base[number])} of {wanted[number]}, {base[number][-1].workload}: {last}")
+    counts = [pairs or PILOT_PAIRS] * len(workloads)
+    if pairs is None:
+        pilot = _in_turn(sides, workloads, counts, order=order, what="pilot pair", say=say)
+        counts = [_pairs_wanted(base, head, threshold, confidence) for base, head in zip(*pilot, strict=True)]
+    base, head = _in_turn(sides, workloads, counts, order=order, what="pair", say=say)
     return tuple(sample for of in base for sample in of), tuple(sample for of in head for sample in of)
 
 
-def _pairs_wanted(base: Sequence[Sample], head: Sequence[Sample], threshold: float) -> int:
+def _in_turn(
+    sides: tuple[Contender, Contender],
+    workloads: Sequence[Sequence[str]],
+    counts: Sequence[int],
+    *,
+    order: random.Random,
+    what: str,
+    say: Callable[[str], None],
+) -> tuple[list[list[Sample]], list[list[Sample]]]:
+    """Return so many samples of each workload, of both sides."""
+    base: list[list[Sample]] = [[] for _ in workloads]
+    head: list[list[Sample]] = [[] for _ in workloads]
+    while due := [number for number, count in enumerate(counts) if len(base[number]) < count]:
+        for number in order.sample(due, len(due)):
+            for which in order.sample((0, 1), 2):
+                (base, head)[which][number].append(_run(sides[which], workloads[number]))
+            last = f"{base[number][-1].wall_s:.2f} s against {head[number][-1].wall_s:.2f} s"
+            say(f"{what} {len(base[number])} of {counts[number]}, {base[number][-1].workload}: {last}")
+    return base, head
+
+
+def _pairs_wanted(
+    base: Sequence[Sample], head: Sequence[Sample], threshold: float, confidence: float = CONFIDENCE
+) -> int:
+    """Return how many pairs find equal sides the same in nine of ten cases; they show twice the threshold."""
     ratios = [math.log(b.wall_s / h.wall_s) for b, h in zip(base, head, strict=True)]
     cv = statistics.stdev(ratios) / math.sqrt(2.0)
-    change = max(threshold, 10 * compare.MIN_CHANGE)
-    needed = compare.pairs_needed(min(cv, 1.0), change, power=0.95, alpha=0.01, noise_known=False)
-    return min(max(needed, PILOT_PAIRS), MOST_PAIRS)
+    change = max(math.log1p(threshold), 10 * compare.MIN_CHANGE)
+    needed = compare.pairs_needed(min(cv, 1.0), change, power=0.95, alpha=1.0 - confidence, pilot=len(ratios))
+    return min(max(needed, LEAST_PAIRS), MOST_PAIRS)
 
 
 def _run(side: Contender, workload: Sequence[str]) -> Sample:

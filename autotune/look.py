@@ -6,12 +6,11 @@ their scatter is that of runs some time apart.
 
 from __future__ import annotations
 
-import math
-import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
+from autotune import compare
 from autotune.errors import InputError, TaskError
 from autotune.instances import Instance
 from autotune.probe import probe
@@ -147,12 +146,8 @@ def affordable(ladders: Mapping[str, Iterator[Instance]], *, timing: Timing, all
 
 def pooled_noise(times_s: Sequence[Sequence[float]]) -> float:
     """Return the run-to-run coefficient of variation, pooled over instances: the deviation of the logarithms."""
-    squares, freedom = 0.0, 0
-    for of_instance in times_s:
-        logs = [math.log(seconds) for seconds in of_instance]
-        squares += sum((log - statistics.fmean(logs)) ** 2 for log in logs)
-        freedom += len(logs) - 1
-    return max(LEAST_NOISE, math.sqrt(squares / freedom)) if freedom else UNKNOWN_NOISE
+    found = compare.pooled_noise(times_s)
+    return max(LEAST_NOISE, found.cv) if found else UNKNOWN_NOISE
 
 
 def _climbed(

@@ -6,6 +6,7 @@ told apart by the colour-blind, and no meaning hangs on colour alone.
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -84,9 +85,17 @@ def figure(*, size: tuple[float, float]) -> Iterator[Any]:
 
 
 def save(drawn: Any, path: Path, dpi: int) -> None:
-    """Write a figure to a file; raises InputError for an unknown ending, ResourceError where it cannot be written."""
+    """Replace a file by a figure at once.
+
+    Raises:
+        InputError: Matplotlib does not know the file's ending.
+        ResourceError: The file cannot be written; the old one is untouched.
+    """
     try:
-        drawn.savefig(path, dpi=dpi)
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
+            whole = Path(folder) / path.name
+            drawn.savefig(whole, dpi=dpi)
+            whole.replace(path)
     except ValueError as error:
         raise InputError(f"{path} cannot be drawn: {' '.join(str(error).split())}") from error
     except OSError as error:

@@ -16,12 +16,13 @@ from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
 from autotune import compare
-from autotune.samples import Sample, grouped, mean_s
+from autotune.samples import Sample, grouped, mean_s, told_apart
 
 Verdict: TypeAlias = Literal["faster", "same", "slower", "cannot tell", "new", "missing"]
 
 # Programs repeat an energy to 1e-13 to 1e-10 Eh across thread counts; sums of many bodies amplify that.
 ENERGY_TOLERANCE_HARTREE = 1.0e-8
+CONFIDENCE = 0.98  # of fifty comparisons of equal sides, one may call a workload slower or faster
 STATUS = {"slower": 1, "cannot tell": 3, "same": 0}
 
 
@@ -94,7 +95,7 @@ def judge(
     head: Sequence[Sample],
     *,
     names: tuple[str, str] = ("BASE", "HEAD"),
-    confidence: float = 0.95,
+    confidence: float = CONFIDENCE,
     threshold: float = 0.05,
     noise: compare.Noise | None = None,
     paired: bool = False,
@@ -115,6 +116,7 @@ def judge(
     Raises:
         InputError: A time is not positive, or the sides are no pairs.
     """
+    base, head = told_apart(base, head)
     sides = grouped(base), grouped(head)
     both = [name for name in sides[0] if name in sides[1]]
     apart = {} if any_machine else {name: note for name in both if (note := _apart(sides[0][name], sides[1][name]))}
@@ -178,7 +180,7 @@ def _compared(
         usual, strict = (
             compare.unpaired(*walls, confidence=level, threshold=threshold, noise=noise) for level in levels
         )
-    return usual, max(strict.detectable, threshold)
+    return usual, strict.detectable
 
 
 def _row(
@@ -190,11 +192,8 @@ def _row(
     p_value: float | None,
     note: str,
 ) -> Row:
-    energy_change = _energy_change(base, head)
-    changed = energy_change is not None and abs(energy_change) > ENERGY_TOLERANCE_HARTREE
-    notes = [note] if note else []
-    if changed:
-        notes.append(f"the energy changed by {energy_change:+.1e} Eh")
+    energy_change, wrong = _energy_change(base, head)
+    notes = [part for part in (note, wrong) if part]
     if _content(base) != _content(head):
         notes.append("the work is not the same: other geometries, keywords or expansion")
     row = Row(
@@ -205,7 +204,7 @@ def _row(
         base_runs=len(base),
         head_runs=len(head),
         energy_change_hartree=energy_change,
-        energy_changed=changed,
+        energy_changed=bool(wrong),
         note="; ".join(notes),
     )
     if found is None or p_value is None or _content(base) != _content(head):
@@ -254,14 +253,20 @@ def _apart(base: Sequence[Sample], head: Sequence[Sample]) -> str:
     return f"measured on different machines: {', '.join(machines)}" if len(machines) > 1 else ""
 
 
-def _energy_change(base: Sequence[Sample], head: Sequence[Sample]) -> float | None:
+def _energy_change(base: Sequence[Sample], head: Sequence[Sample]) -> tuple[float | None, str]:
+    """Return HEAD's energy less BASE's, None where there is none, and what is wrong with it; empty for nothing."""
     if _content(base) != _content(head) or not _content(base):
-        return None
+        return None, ""
     energies = [[s.energy_hartree for s in side if s.energy_hartree is not None] for side in (base, head)]
-    if not all(energies):
-        return None
+    if not energies[0]:
+        return None, ""
+    if len(energies[1]) < len(head):
+        return None, "HEAD has no energy"
+    if not all(math.isfinite(energy) for side in energies for energy in side):
+        return None, "an energy is not a number"
     # The largest difference, so that one wrong run among many is not averaged away.
-    return max((h - b for b in energies[0] for h in energies[1]), key=abs)
+    change = max((h - b for b in energies[0] for h in energies[1]), key=abs)
+    return change, f"the energy changed by {change:+.1e} Eh" if abs(change) > ENERGY_TOLERANCE_HARTREE else ""
 
 
 def _content(samples: Sequence[Sample]) -> str:

@@ -10,9 +10,11 @@ import re
 from collections.abc import Sequence
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
+from autotune.errors import one_line
 from autotune.history import Trace
 from autotune.regress import Regression, Row
 from autotune.report_text import seconds
+from autotune.wording import count
 
 MARKS = {"faster": "+", "same": "=", "slower": "!", "cannot tell": "?", "missing": "?", "new": " "}
 _HEADLINES = {
@@ -26,22 +28,21 @@ _UNPRINTABLE = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff
 def headline(found: Regression) -> str:
     """Return the answer in one line, such as `REGRESSION: 1 of 5 workloads is slower, 4 are the same`."""
     counts = {verdict: sum(row.verdict == verdict for row in found.rows) for verdict in MARKS}
-    parts = [f"{count} {verdict}" for verdict, count in counts.items() if count]
+    parts = [f"{number} {verdict}" for verdict, number in counts.items() if number]
     changed = sum(row.energy_changed for row in found.rows)
     if changed:
         parts.insert(0, f"ENERGIES CHANGED in {changed}")
-    return f"{_HEADLINES[found.verdict]}: of {_workloads(len(found.rows))}, {', '.join(parts) or 'none was compared'}"
+    all_of = count(len(found.rows), "workload")
+    return f"{_HEADLINES[found.verdict]}: of {all_of}, {', '.join(parts) or 'none was compared'}"
 
 
 def table(found: Regression) -> str:
     """Return the answer as a table for a terminal."""
-    names = [row.workload for row in found.rows]
+    names = [one_line(row.workload) for row in found.rows]
     width = max(map(len, names), default=0)
     lines = [headline(found), ""]
-    for row in found.rows:
-        lines.append(
-            f"{MARKS[row.verdict]} {row.workload:<{width}}  {row.verdict:<11}  {_times(row):<22}  {_change(row)}"
-        )
+    for name, row in zip(names, found.rows, strict=True):
+        lines.append(f"{MARKS[row.verdict]} {name:<{width}}  {row.verdict:<11}  {_times(row):<22}  {_change(row)}")
         lines += [f"  {'':<{width}}  {note}" for note in _remarks(row)]
     return "\n".join([*lines, "", _terms(found)])
 
@@ -61,7 +62,8 @@ def junit(found: Regression) -> str:
     failed = [row for row in found.rows if row.verdict == "slower" or row.energy_changed]
     unclear = [row for row in found.rows if row not in failed and row.verdict in ("cannot tell", "missing")]
     counts = {"tests": len(found.rows), "failures": len(failed), "skipped": len(unclear), "errors": 0}
-    suite = Element("testsuite", {"name": "autotune regress"} | {name: str(count) for name, count in counts.items()})
+    totals = {name: str(number) for name, number in counts.items()}
+    suite = Element("testsuite", {"name": "autotune regress"} | totals)
     for row in found.rows:
         case = SubElement(suite, "testcase", classname="autotune.regress", name=_printable(row.workload))
         case.set("time", f"{row.head_s or 0.0:.6f}")
@@ -76,16 +78,22 @@ def junit(found: Regression) -> str:
 
 
 def history_table(traces: Sequence[Trace]) -> str:
-    """Return where workloads changed, for a terminal."""
+    """Return where workloads changed, for a terminal; machines are named where there are several."""
+    several = len({trace.machine for trace in traces}) > 1
     lines = []
     for trace in traces:
-        lines.append(f"{trace.workload}: {len(trace.samples)} records, now at {seconds(trace.level_s)}")
+        where = f" on {one_line(trace.machine)}" if several else ""
+        lines.append(
+            f"{one_line(trace.workload)}{where}: {count(len(trace.samples), 'record')}, now at {seconds(trace.level_s)}"
+        )
         lines += [
             f"  {change.created[:19]}  {abs(change.change):.1%} {'slower' if change.change > 0 else 'faster'} from"
-            f" here on ({change.source})"
+            f" here on ({one_line(change.source)})"
             for change in trace.changes
         ]
-        if not trace.changes:
+        if len(trace.samples) < trace.needed:
+            lines.append(f"  too few to tell a change of its level; from {trace.needed} on it can be told")
+        elif not trace.changes:
             lines.append("  no change of its level")
     return "\n".join(lines)
 
@@ -117,13 +125,9 @@ def _terms(found: Regression) -> str:
     how = "measured in turn" if found.paired else "compared as they are"
     return (
         f"{found.base} → {found.head}, {how}. Changes are of the time, + is slower, with {found.confidence:.0%}"
-        f" intervals; all verdicts together hold at {found.confidence:.0%} (Holm); below {found.threshold:.1%} no"
-        f" change counts{known}."
+        f" intervals; that none is called slower or faster by chance holds at {found.confidence:.0%} for all together"
+        f" (Holm); below {found.threshold:.1%} no change counts{known}."
     )
-
-
-def _workloads(count: int) -> str:
-    return f"{count} workload{'' if count == 1 else 's'}"
 
 
 def _escaped(text: str) -> str:

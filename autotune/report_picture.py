@@ -5,13 +5,12 @@ Rules: as in `plots.py`. The file appears whole or not at all.
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from autotune import plots
-from autotune.errors import InputError, ResourceError
+from autotune.errors import InputError
 from autotune.report import Report, RunReport
 from autotune.report_charts import budget_is_near, heights
 from autotune.report_text import gib
@@ -41,17 +40,7 @@ def draw(report: Report, path: Path) -> None:
         parts = figure.subfigures(len(tall), 1, height_ratios=tall, squeeze=False)
         for part, run in zip(parts[:, 0], report.runs, strict=True):
             _draw_run(part, run)
-        _save(figure, path)
-
-
-def _save(figure: Any, path: Path) -> None:
-    try:
-        with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
-            whole = Path(folder) / path.name
-            plots.save(figure, whole, 110)
-            whole.replace(path)
-    except OSError as error:
-        raise ResourceError(f"{path} cannot be written: {error.strerror}") from error
+        plots.save(figure, path, 110)
 
 
 def _draw_run(part: Any, run: RunReport) -> None:

@@ -2,7 +2,8 @@
 
 Rules: a sample is a process's whole run. The rounds that pytest-benchmark times within one process share that process's
 luck, so a file counts as one sample for each benchmark, its median round; several files give several samples. Nothing
-is compared here. A folder gives all files in it that are of a known kind, oldest first.
+is compared here. A folder gives all files in it that are of a known kind, oldest first; of those that cannot be used
+each is said.
 """
 
 from __future__ import annotations
@@ -10,16 +11,17 @@ from __future__ import annotations
 import json
 import math
 import statistics
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from autotune import store, tuning_folders, tunings
-from autotune.compare import Noise
+from autotune import compare, store, tuning_folders, tunings
 from autotune.errors import InputError, one_line
 from autotune.records import RunRecord, Tuning
 from autotune.wording import finite
+
+DIGEST_LETTERS = 8  # of a content, to tell works of one name apart
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,8 +47,12 @@ class Sample:
     source: str
 
 
-def read(path: Path) -> tuple[Sample, ...]:
+def read(path: Path, *, say: Callable[[str], None] = lambda _: None) -> tuple[Sample, ...]:
     """Return the samples in a file, or in all files of a folder, oldest first.
+
+    Args:
+        path: The file, or the folder.
+        say: Called with a line for each file of a folder that should count and cannot.
 
     Raises:
         InputError: There is no such file, it is of no known kind, or the folder has none that is.
@@ -58,12 +64,19 @@ def read(path: Path) -> tuple[Sample, ...]:
     for file in sorted(path.rglob("*.json")):
         try:
             found += _of_file(file)
+        except UnknownKindError:
+            continue
         except InputError as error:
             faults.append(str(error))
+            say(f"left out: {error}")
     if not found:
         why = f" ({faults[0]})" if faults else ""
         raise InputError(f"{path} has no run record, tuning or pytest-benchmark file{why}")
     return tuple(sorted(found, key=lambda sample: sample.created))
+
+
+class UnknownKindError(InputError):
+    """A JSON file is none that times are read from."""
 
 
 def from_run(record: RunRecord, *, source: str) -> Sample:
@@ -72,6 +85,8 @@ def from_run(record: RunRecord, *, source: str) -> Sample:
         raise InputError(f"{source} took {record.recalled} tasks from a journal, so its time says nothing; run it anew")
     if any(task.status != "done" for task in record.task_records):
         raise InputError(f"{source} is of a run that failed, so its time says nothing")
+    if not finite(record.wall_s):
+        raise InputError(f"{source} has the time {record.wall_s} s, which is none; run it anew")
     return Sample(
         workload=record.workload,
         content=record.content,
@@ -83,13 +98,12 @@ def from_run(record: RunRecord, *, source: str) -> Sample:
     )
 
 
-def known_noise(machine: str) -> Noise | None:
+def known_noise(machine: str) -> compare.Noise | None:
     """Return the scatter of equal runs that calibrations saw on a machine, given by its key; None without any."""
     evidence = [stored.tuning.evidence for stored in tuning_folders.of_machine(machine)[0]]
-    seen = [(e.noise, sum(len(walls) - 1 for walls in e.noise_s if walls)) for e in evidence]
-    seen = [(cv, freedom) for cv, freedom in seen if freedom > 0]
-    freedom = sum(freedom for _, freedom in seen)
-    return Noise(cv=math.sqrt(sum(cv**2 * f for cv, f in seen) / freedom), freedom=freedom) if seen else None
+    return compare.pooled_noise(
+        [[wall_s for wall_s in walls if finite(wall_s)] for e in evidence for walls in e.noise_s]
+    )
 
 
 def mean_s(samples: Sequence[Sample]) -> float:
@@ -105,6 +119,25 @@ def grouped(samples: Iterable[Sample]) -> dict[str, list[Sample]]:
     return groups
 
 
+def told_apart(*sides: Sequence[Sample]) -> tuple[list[Sample], ...]:
+    """Return the samples of each side; where one name stands for several works, each has its digest in its name.
+
+    A name under which the sides have no work in common stays as it is: there is nothing that could be told apart.
+    """
+    works: list[dict[str, set[str]]] = [{} for _ in sides]
+    for of_side, side in zip(works, sides, strict=True):
+        for sample in side:
+            of_side.setdefault(sample.workload, set()).add(sample.content)
+
+    def named(sample: Sample) -> Sample:
+        having = [of_side[sample.workload] for of_side in works if sample.workload in of_side]
+        if len(set.union(*having)) == 1 or not set.intersection(*having):
+            return sample
+        return replace(sample, workload=f"{sample.workload} [{sample.content[:DIGEST_LETTERS]}]")
+
+    return tuple([named(sample) for sample in side] for side in sides)
+
+
 # --- kinds of files ---------------------------------------------------------------------------------------------------
 
 
@@ -117,15 +150,19 @@ def _of_file(path: Path) -> tuple[Sample, ...]:
         return (from_run(store.load_run(path), source=str(path)),)
     if schema.startswith("autotune.tunings"):
         return tuple(sample for tuning in tunings.load(path) for sample in _of_tuning(tuning, source=str(path)))
-    raise InputError(f"{path} is neither a run record (autotune run --record), a tuning nor a pytest-benchmark file")
+    raise UnknownKindError(
+        f"{path} is neither a run record (autotune run --record), a tuning nor a pytest-benchmark file"
+    )
 
 
 def _read(path: Path) -> dict[str, Any]:
     """Return the fields of a JSON file; none where it holds something else."""
     try:
         with path.open("rb") as file:
-            text = file.read(store.MAX_FILE_BYTES + 1).decode()
-        fields = json.loads(text) if len(text) <= store.MAX_FILE_BYTES else None
+            text = file.read(store.MAX_FILE_BYTES + 1)
+        if len(text) > store.MAX_FILE_BYTES:
+            raise InputError(f"{path} has more than {store.MAX_FILE_BYTES // 1024**2} MiB, too much for a record")
+        fields = json.loads(text.decode())
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}; check the path") from error
     except (ValueError, RecursionError) as error:
@@ -143,6 +180,8 @@ def _of_tuning(tuning: Tuning, *, source: str) -> Iterator[Sample]:
     ]
     for name, walls in times:
         for wall_s in walls:
+            if not finite(wall_s):
+                raise InputError(f"{source} has the time {wall_s} s of {one_line(name)}, which is none; calibrate anew")
             yield Sample(
                 workload=f"{tuning.method}: {name}",
                 wall_s=wall_s,

@@ -9,10 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autotune.compare import (
+    Noise,
     holm,
-    noise,
     paired,
     pairs_needed,
+    pooled_noise,
     stratified,
     t_p_value,
     t_quantile,
@@ -315,6 +316,19 @@ def test_a_detectable_change_is_found_four_times_in_five(n):
     assert fraction(1000, found) == pytest.approx(0.8, abs=0.08)
 
 
+def test_a_detectable_change_is_past_the_threshold_four_times_in_five():
+    rng = random.Random(11)
+    changes = [paired(samples(rng, 10), samples(rng, 10), threshold=0.05).detectable for _ in range(500)]
+    change = math.sqrt(statistics.fmean(change**2 for change in changes))
+
+    def found():
+        pairs = samples(rng, 10, factor=1.0 + change), samples(rng, 10)
+        return paired(*pairs, threshold=0.05).verdict == "faster"
+
+    assert change > 0.05
+    assert fraction(1000, found) == pytest.approx(0.8, abs=0.08)
+
+
 def test_unpaired_sides_may_differ_in_number_and_noise():
     rng = random.Random(5)
     found = unpaired(samples(rng, 20, factor=1.2), samples(rng, 5, cv=0.01))
@@ -387,6 +401,29 @@ def test_the_pairs_needed_find_the_change_four_times_in_five(change):
     assert fraction(1000, found) >= 0.76
 
 
+@pytest.mark.parametrize("change", [0.05, 0.02])
+def test_pairs_that_a_pilot_asks_for_find_the_change_four_times_in_five_whatever_the_pilot_found(change):
+    rng = random.Random(9)
+
+    def found():
+        pilot = [math.log(a / b) for a, b in zip(samples(rng, 5), samples(rng, 5), strict=True)]
+        n = max(5, pairs_needed(statistics.stdev(pilot) / math.sqrt(2.0), change, pilot=5))
+        return paired(samples(rng, n, factor=1.0 + change), samples(rng, n)).verdict == "faster"
+
+    assert fraction(1000, found) >= 0.76
+
+
+def test_a_test_whose_number_of_pairs_a_pilot_decided_calls_no_more_false_alarms_than_it_says():
+    rng = random.Random(10)
+
+    def false_alarm():
+        pilot = [math.log(a / b) for a, b in zip(samples(rng, 5), samples(rng, 5), strict=True)]
+        n = max(5, pairs_needed(statistics.stdev(pilot) / math.sqrt(2.0), 0.05, pilot=5))
+        return paired(samples(rng, n), samples(rng, n)).p_value < 0.05
+
+    assert fraction(3000, false_alarm) == pytest.approx(0.05, abs=0.012)
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -412,19 +449,33 @@ def test_noisier_times_never_need_fewer_pairs(cv, change, noise_known):
 # Noise and luck
 
 
-@pytest.mark.parametrize("n", [2, 3, 4, 5, 6, 7, 8, 9, 10, 25])
-def test_noise_is_unbiased_for_normal_times_of_any_number(n):
-    rng = random.Random(n)
-    found = statistics.fmean(noise([rng.gauss(10.0, 0.2) for _ in range(n)]) for _ in range(4000))
-    assert found == pytest.approx(0.02, rel=0.04)
+def test_the_noise_of_equal_runs_is_pooled_over_groups_that_differ_in_length():
+    rng = random.Random(4)
+    groups = [samples(rng, 40, cv=0.03, factor=factor) for factor in (1.0, 7.0, 0.2)]
+    found = pooled_noise([*groups, [1.0], []])
+    assert found.cv == pytest.approx(0.03, rel=0.15)
+    assert found.freedom == 3 * 39
+    assert pooled_noise([[1.0], [2.0]]) is None
 
 
-def test_noise_does_not_care_about_outliers():
-    rng = random.Random(1)
-    quiet = samples(rng, 15)
-    assert noise([*quiet, 1e6, 1e-6, 400.0]) < 2.0 * noise(quiet)
+@pytest.mark.parametrize("freedom", [1, 2, 4, 6])
+def test_noise_that_serves_both_sides_counts_once(freedom):
+    rng = random.Random(freedom)
+
+    def false_alarm():
+        runs = samples(rng, freedom + 1, cv=0.03)
+        noise = Noise(cv=statistics.stdev(map(math.log, runs)), freedom=freedom)
+        return unpaired(samples(rng, 1, cv=0.03), samples(rng, 1, cv=0.03), noise=noise).p_value < 0.05
+
+    assert fraction(3000, false_alarm) == pytest.approx(0.05, abs=0.015)
 
 
-def test_noise_of_one_run_is_refused():
-    with pytest.raises(InputError, match=r"^1 samples tell nothing about noise; measure at least 2$"):
-        noise([1.0])
+def test_noise_that_is_known_exactly_needs_no_repeats():
+    noise = Noise(cv=0.03, freedom=math.inf)
+    steady = [10.0, 10.001, 10.002]
+    assert unpaired(steady, steady, noise=noise).high == pytest.approx(
+        math.exp(1.96 * 0.03 * math.sqrt(2 / 3)), rel=1e-3
+    )
+    assert unpaired([10.0], [10.0], noise=noise).verdict == "cannot tell"
+    assert unpaired([10.0], [12.0], noise=noise).verdict == "slower"
+    assert unpaired(samples(random.Random(1), 5, cv=0.2), [10.0], noise=noise).high < math.inf

@@ -8,11 +8,16 @@ import stat
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
-from autotune import duet
+from autotune import duet, store
 from autotune.errors import InputError
+
+sys.path.insert(0, str(Path(__file__).parent))
+from damage import run_record
 
 SLOWER_S = 6.0
 
@@ -101,6 +106,24 @@ def test_both_sides_run_once_before_anything_counts_and_then_in_turn(monkeypatch
     assert [{name for _, name in ran[4 + 4 * n : 8 + 4 * n]} for n in range(3)] == [{"x", "y"}] * 3
 
 
+def test_the_pilot_decides_how_many_pairs_there_are_and_is_not_among_them(monkeypatch):
+    walls = iter([1.0, 1.0] + [9.0, 9.1] * 5 + [1.0, 1.001] * 5)
+    said = []
+
+    def run(side, workload):
+        return duet.Sample(workload=workload[0], wall_s=next(walls), machine="", created="", source=side.name)
+
+    monkeypatch.setattr(duet, "_run", run)
+    sides = duet.Contender(name="a", python="p"), duet.Contender(name="b", python="p")
+    base, head = duet.measure(sides, [["x"]], say=said.append)
+    assert (len(base), len(head)) == (duet.LEAST_PAIRS, duet.LEAST_PAIRS)
+    assert max(sample.wall_s for sample in (*base, *head)) < 2.0
+    assert [line.partition(",")[0] for line in said] == [
+        *(f"pilot pair {n} of 5" for n in range(1, 6)),
+        *(f"pair {n} of 5" for n in range(1, 6)),
+    ]
+
+
 def test_a_virtual_environment_is_a_side(tmp_path):
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin" / "python").symlink_to(sys.executable)
@@ -136,12 +159,22 @@ def test_what_is_no_side_is_refused_in_one_line(tmp_path, make, words):
         (("--history", "."), ". has no run record"),
         (("--threshold", "much", "a", "b"), "'much' is no share; give one such as 5% or 0.05"),
         (("--markdown", "no/such/place.md", "a", "b"), "there is no folder"),
+        (
+            ("--history", ".", "--markdown", "x.md"),
+            "--markdown is written of a comparison; give HEAD besides --history",
+        ),
+        (("--exec", "none", "none", "--workload", "x", "--noise", "3%"), "--exec measures the noise itself"),
+        (("--pairs", "3", "a", "b"), "--pairs says what --exec runs; give --exec, or leave it out"),
+        (("a.json", "b.json", "--junit", "a.json"), "a.json is what this command reads"),
+        (("a", "b", "--junit", "x", "--markdown", "x"), "x is named for two different things"),
+        (("a", "b", "--confidence", "1.5"), "'1.5' is no share; give one such as 5% or 0.05; see `autotune regress"),
     ],
 )
 def test_bad_arguments_get_one_line_and_status_2(tmp_path, arguments, words):
     status, output, errors = call(*arguments, cwd=tmp_path)
     assert (status, output) == (2, "")
     assert words in errors
+    assert len(errors.splitlines()) == 1
     assert not list(tmp_path.iterdir())
 
 
@@ -161,3 +194,32 @@ def test_records_before_and_after_are_compared_with_the_history_and_without(tmp_
     _, output, _ = call(after, "--history", before, "--picture", tmp_path / "h.png")
     assert "4 records, now at" in output
     assert (tmp_path / "h.png").stat().st_size > 5000
+
+
+def test_records_steadier_than_the_noise_that_was_given_are_compared(tmp_path):
+    status, output, errors = call(*records(tmp_path, [10.0] * 5, [10.3] * 5), "--noise", "3%")
+    assert (status, errors) == (3, "")
+    assert output.startswith("CANNOT TELL: of 1 workload, 1 cannot tell")
+    assert call(*records(tmp_path, [10.0] * 5, [14.0] * 5), "--noise", "3%")[0] == 1
+
+
+def test_records_that_a_folder_has_and_cannot_count_are_said(tmp_path):
+    base, head = records(tmp_path, [10.0] * 3, [10.0] * 3)
+    (head / "broken.json").write_text("{")
+    status, output, errors = call(base, head)
+    assert status in (0, 3)
+    assert "(3) →" in output
+    assert errors == f"left out: {head / 'broken.json'} is not valid JSON ({JSON_FAULT})\n"
+
+
+JSON_FAULT = "Expecting property name enclosed in double quotes: line 1 column 2 (char 1)"
+
+
+def records(folder, base_s, head_s):
+    """Return two folders with run records of these times."""
+    done = tuple(task for task in run_record().task_records if task.status == "done")
+    for name, times_s in (("base", base_s), ("head", head_s)):
+        (folder / name).mkdir(exist_ok=True)
+        for number, wall_s in enumerate(times_s):
+            store.save_run(replace(run_record(), task_records=done, wall_s=wall_s), folder / name / f"{number}.json")
+    return folder / "base", folder / "head"

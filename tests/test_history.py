@@ -8,7 +8,7 @@ import random
 import pytest
 
 from autotune.changes import change_points
-from autotune.history import traces
+from autotune.history import levels, traces
 from autotune.regress_words import history_table
 from autotune.samples import Sample
 
@@ -77,7 +77,37 @@ def test_records_are_taken_by_their_dates_not_by_their_order():
 
 def test_times_of_another_machine_or_of_other_work_are_another_history():
     before = dated(noisy(30.0, 10), machine="old") + dated(noisy(50.0, 10), content="other", first=20)
-    (trace,) = traces(before + dated(noisy(10.0, 10), first=40))
-    assert len(trace.samples) == 10
-    assert trace.changes == ()
-    assert "no change of its level" in history_table([trace])
+    now = dated(noisy(10.0, 11), first=40)
+    found = traces(before + now)
+    assert [(trace.workload, trace.machine, len(trace.samples)) for trace in found] == [
+        ("water [w]", "old", 10),
+        ("water [other]", "here", 10),
+        ("water [w]", "here", 11),
+    ]
+    assert [trace.changes for trace in found] == [()] * 3
+    text = history_table(found)
+    assert "water [w] on old: 10 records" in text
+    assert "no change of its level" in text
+    assert levels(found, now[:1]) == tuple(now)
+
+
+def test_head_without_a_history_of_its_own_goes_against_the_latest_of_its_name():
+    before = dated(noisy(30.0, 3), machine="old") + dated(noisy(50.0, 3), "other", first=10)
+    found = levels(traces(before), dated([10.0], machine="new"))
+    assert found == tuple(before)
+
+
+def test_few_records_cannot_tell_and_the_number_that_could_is_said():
+    (trace,) = traces(dated([10.0] * 5 + [20.0] * 5))
+    assert (trace.changes, trace.needed) == ((), 11)
+    assert "too few to tell a change of its level; from 11 on it can be told" in history_table([trace])
+    (trace,) = traces(dated(noisy(10.0, 5) + noisy(20.0, 6, seed=1)))
+    assert [change.position for change in trace.changes] == [5]
+
+
+def test_many_workloads_together_are_seldom_split_falsely():
+    def falsely(run):
+        samples = [s for n in range(20) for s in dated(noisy(10.0, 20, seed=100 * run + n), f"w{n}")]
+        return any(trace.changes for trace in traces(samples))
+
+    assert sum(map(falsely, range(20))) <= 4

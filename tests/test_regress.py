@@ -170,6 +170,32 @@ def test_other_work_under_the_same_name_is_not_compared():
     assert "the work is not the same" in only(found).note
 
 
+def test_works_of_one_name_are_told_apart_by_their_digests():
+    prism, ring = "aaaaaaaa11", "bbbbbbbb22"
+    base = samples(noisy(10.0, 9), content=prism) + samples(noisy(20.0, 9, seed=1), content=ring, energy=-75.0)
+    head = samples(noisy(10.0, 9, seed=2), content=prism) + samples(noisy(26.0, 9, seed=3), content=ring, energy=-75.0)
+    found = judge(base, head)
+    assert {row.workload: row.verdict for row in found.rows} == {
+        "water [aaaaaaaa]": "same",
+        "water [bbbbbbbb]": "slower",
+    }
+    assert not any(row.energy_changed for row in found.rows)
+    gone = {row.workload: row.verdict for row in judge(base, head[:9]).rows}
+    assert gone == {"water [aaaaaaaa]": "same", "water [bbbbbbbb]": "missing"}
+
+
+@pytest.mark.parametrize(("energy", "words"), [(math.nan, "an energy is not a number"), (None, "HEAD has no energy")])
+def test_an_energy_that_is_no_number_any_more_is_loud(energy, words):
+    found = judge(samples([10.0] * 5), samples([10.0] * 5, energy=energy))
+    assert (only(found).energy_changed, found.status) == (True, 1)
+    assert only(found).energy_change_hartree is None
+    assert words in table(found)
+
+
+def test_where_base_has_no_energies_none_is_missed():
+    assert judge(samples([10.0] * 5, energy=None), samples([10.0] * 5)).status == 0
+
+
 def test_times_of_different_machines_are_not_compared_unless_asked_for():
     base, head = samples([10.0, 10.1] * 3), samples([5.0, 5.1] * 3, machine="there")
     found = judge(base, head)
@@ -233,7 +259,7 @@ def test_junit_has_a_case_for_each_workload_failures_for_slower_and_skips_for_wh
 
 
 @pytest.mark.parametrize(
-    "name", ["a|b", "x\ny", "<script>alert(1)</script>", "**bold** `code`", "\x1b[31mred\x00", "]]>&"]
+    "name", ["a|b", "x\ny", "<script>alert(1)</script>", "**bold** `code`", "\x1b[31mred\x00", "]]>&", "half \ud800"]
 )
 def test_a_name_cannot_change_what_it_stands_in(mixed, name):
     found = replace(mixed, rows=tuple(replace(row, workload=name) for row in mixed.rows))
@@ -242,6 +268,9 @@ def test_a_name_cannot_change_what_it_stands_in(mixed, name):
     assert all(row.replace(r"\|", "").count("|") == 6 for row in rows)
     assert "<script>" not in markdown(found)
     assert len(ET.fromstring(junit(found).partition("\n")[2])) == 4
+    assert len(table(found).splitlines()) == len(table(mixed).splitlines())
+    assert all(letter.isprintable() for line in table(found).splitlines() for letter in line)
+    table(found).encode()
 
 
 def test_the_whole_answer_is_json(mixed):

@@ -29,6 +29,7 @@ from autotune.losses import losses
 from autotune.manager import Manager
 from autotune.run_facts import levels, predictions
 from autotune.timeline import MOST_BARS, MOST_LANES, timeline
+from autotune.verbs.report import _changes as changes_of
 
 sys.path.insert(0, str(Path(__file__).parent))
 import run_factory as made
@@ -741,6 +742,15 @@ def test_an_installed_plugin_adds_its_section_to_the_command_line(tmp_path, slep
     assert words in Reader((tmp_path / "report.html").read_text()).text
 
 
+def test_a_plugin_gets_how_later_runs_of_the_same_work_compare_with_the_first():
+    first = replace(filled(4), wall_s=10.0)
+    later, other = replace(first, wall_s=12.0), replace(first, wall_s=5.0, content="other work")
+    (row,) = changes_of([first, later, other], ["a", "b", "c"])
+    assert (row.base_s, row.head_s, row.base_runs, row.head_runs) == pytest.approx((10.0, 12.0, 1, 1))
+    assert changes_of([first, other], ["a", "b"]) == ()
+    assert changes_of([first, replace(later, recalled=1)], ["a", "b"]) == ()
+
+
 # --- the command line -------------------------------------------------------------------------------------------------
 
 
@@ -767,10 +777,11 @@ def test_markdown_shows_the_picture_by_its_path_from_there(tmp_path, slept, comp
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("{slept}", "-o", "{slept}"), "is a record to report on; give the report another name"),
+        (("{slept}", "-o", "{slept}"), "is what this command reads; give what it writes another name"),
         (("{slept}", "-o", "{folder}/a", "--markdown", "{folder}/a"), "is named for two different things"),
         (("{slept}", "-o", "{folder}/none/a.html"), "cannot be written: there is no folder"),
         (("{slept}", "-o", "{folder}"), "cannot be written: it is a folder"),
+        (("{folder}",), "is a folder; give the run records themselves, such as"),
         (("{slept}", "-o", "{folder}/a.html", "--picture", "{folder}/a.xyz"), "cannot be drawn: its ending must be"),
         (("{slept}", "{folder}/none.json", "-o", "{folder}/a.html"), "none.json cannot be read: No such file"),
         (("{folder}/text.json",), "text.json is not valid JSON"),
@@ -795,7 +806,7 @@ def test_what_cannot_be_used_gets_one_line_and_nothing_is_written(tmp_path, slep
 def test_without_a_run_the_usage_is_shown():
     done = call("report")
     assert done.returncode == 2
-    assert "Missing argument 'RUN...'" in done.stderr
+    assert done.stderr == "autotune: missing argument 'RUN...'; see `autotune report --help`\n"
 
 
 def test_a_run_on_several_nodes_is_told_as_one_of_nodes():

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import statistics
 import subprocess
 import sys
 from dataclasses import replace
@@ -53,6 +55,26 @@ def test_a_folder_gives_all_its_records_oldest_first_and_passes_over_other_files
     record("c.json", created="2026-01-01T00:00:00", wall_s=1.0)
     (tmp_path / "notes.json").write_text("{}")
     assert [sample.wall_s for sample in samples.read(tmp_path)] == [1.0, 2.0, 3.0]
+
+
+def test_records_of_a_folder_that_cannot_count_are_named(tmp_path, record):
+    record("good.json", wall_s=2.0)
+    record("again.json", recalled=1)
+    record("zero.json", wall_s=0.0)
+    (tmp_path / "cut.json").write_text('{"schema": "autotune.run/5"')
+    (tmp_path / "notes.json").write_text("{}")
+    said = []
+    assert [sample.wall_s for sample in samples.read(tmp_path, say=said.append)] == [2.0]
+    assert len(said) == 3
+    assert all(line.startswith(f"left out: {tmp_path}") for line in said)
+    assert any("has the time 0.0 s, which is none" in line for line in said)
+
+
+def test_a_file_that_is_too_large_is_said_to_be_so(tmp_path, monkeypatch):
+    monkeypatch.setattr(store, "MAX_FILE_BYTES", 2**20)
+    (tmp_path / "big.json").write_text('{"schema": "' + "x" * 2**20)
+    with pytest.raises(InputError, match="has more than 1 MiB, too much for a record"):
+        samples.read(tmp_path / "big.json")
 
 
 def test_a_tuning_gives_the_runs_of_the_default_and_both_sides_of_the_pairs(tmp_path):
@@ -133,7 +155,9 @@ def test_the_noise_of_a_machine_is_what_its_calibrations_saw():
     tunings.save(found)
     noise = samples.known_noise(here)
     runs = [len(walls) for walls in found.evidence.noise_s]
-    assert noise.cv == pytest.approx(found.evidence.noise)
+    logs = [[math.log(wall_s) for wall_s in walls] for walls in found.evidence.noise_s]
+    squares = sum((len(walls) - 1) * statistics.variance(walls) for walls in logs)
+    assert noise.cv == pytest.approx(math.sqrt(squares / (sum(runs) - len(runs))))
     assert noise.freedom == sum(runs) - len(runs)
 
 

@@ -44,14 +44,14 @@ class _Share(click.ParamType):  # type: ignore[type-arg]
 @click.command()
 @click.argument("sides", nargs=-1, metavar="[BASE] [HEAD]")
 @click.option("--threshold", type=_Share(), default="5%", show_default=True, help="Change that does not matter.")
-@click.option("--confidence", type=_Share(), default="95%", show_default=True, help="Of all verdicts together.")
+@click.option("--confidence", type=_Share(), default="98%", show_default=True, help="Of all verdicts together.")
 @click.option(
     "--noise", type=_Share(), help="Run-to-run scatter of equal runs. [default: this machine's calibrations']"
 )
 @click.option("--any-machine", is_flag=True, help="Compare times although they are of different machines.")
 @click.option("--history", metavar="DIR", help="Records over time: where did times change? HEAD goes against the last.")
 @click.option("--exec", "execute", is_flag=True, help="Measure BASE and HEAD here, in turn: installations or tunings.")
-@click.option("--workload", "workloads", multiple=True, metavar="INPUT", help="What --exec runs; may be repeated.")
+@click.option("--workload", multiple=True, metavar="INPUT", help="What --exec runs; may be repeated.")
 @click.option("--pairs", type=click.IntRange(2), metavar="N", help="Runs of each side. [default: as many as it takes]")
 @options.expansion_options
 @click.option("--markdown", metavar="FILE", help="Write a table for a pull request.")
@@ -77,8 +77,9 @@ def regress(sides: tuple[str, ...], **given: Any) -> None:
 
     if not given["history"]:
         _two(sides)
-    for path in filter(None, (given["markdown"], given["junit"], given["picture"])):
-        options.check_target(Path(path))
+    _refuse_idle_options(sides, given)
+    read = [*sides, given["history"]] if given["history"] else sides
+    options.check_targets((given["markdown"], given["junit"], given["picture"]), () if given["execute"] else read)
     if given["picture"]:
         plots.check(Path(given["picture"]))
     traces = _traces(sides, given) if given["history"] else ()
@@ -90,6 +91,17 @@ def regress(sides: tuple[str, ...], **given: Any) -> None:
         click.echo("\n\n".join(parts + ([regress_words.table(found)] if found else [])))
     _write(found, traces, given)
     raise SystemExit(found.status if found else 0)
+
+
+def _refuse_idle_options(sides: Sequence[str], given: dict[str, Any]) -> None:
+    """Refuse options that would do nothing, with an `InputError`."""
+    if not sides and (of_comparison := options.flags(given, ("markdown", "junit"))):
+        raise InputError(f"{of_comparison[0]} is written of a comparison; give HEAD besides --history")
+    if given["execute"] and given["noise"] is not None:
+        raise InputError("--noise is for records; --exec measures the noise itself")
+    idle = options.flags(given, ("workload", "pairs", *options.EXPANSION))
+    if idle and not given["execute"]:
+        raise InputError(f"{idle[0]} says what --exec runs; give --exec, or leave it out")
 
 
 def _write(found: Regression | None, traces: Sequence[Trace], given: dict[str, Any]) -> None:
@@ -108,15 +120,16 @@ def _write(found: Regression | None, traces: Sequence[Trace], given: dict[str, A
 
 def _judged(sides: Sequence[str], traces: Sequence[Trace], given: dict[str, Any]) -> Regression:
     """Return the answer for the sides that were named."""
+    from autotune import history, samples
     from autotune import regress as judging
-    from autotune import samples
 
     if given["execute"]:
         base, head = _measured(sides, given)
     elif traces:
-        base, head = tuple(sample for trace in traces for sample in trace.level), samples.read(Path(sides[0]))
+        head = samples.read(Path(sides[0]), say=_say)
+        base = history.levels(traces, head)
     else:
-        base, head = (samples.read(Path(side)) for side in _two(sides))
+        base, head = (samples.read(Path(side), say=_say) for side in _two(sides))
     noise = None if given["execute"] else _noise(given["noise"], (*base, *head))
     return judging.judge(
         base,
@@ -134,28 +147,30 @@ def _measured(sides: Sequence[str], given: dict[str, Any]) -> tuple[tuple[Sample
     from autotune import duet, inputs, machine, readiness
 
     base, head = _two(sides)
-    if not given["workloads"]:
+    if not given["workload"]:
         raise InputError("--exec needs something to run: --workload water6.xyz --program pyscf --method hf ...")
-    expansion, told = options.expansion(given), [part for name in _EXPANSION for part in _option(name, given[name])]
+    told = [part for name in options.EXPANSION for part in _option(name, given[name])]
     workloads = []
-    for source in given["workloads"]:
+    for source in given["workload"]:
         text, name = inputs.read_text(source)
-        is_json = inputs.is_json(text)
-        inputs.many_body_fields(text, name=name, expansion=None if is_json else expansion)
-        workloads.append([str(Path(source).absolute()), *([] if is_json else told)])
+        # Inputs of both kinds may be given together; what the options say is for the XYZ files.
+        expansion = None if inputs.is_json(text) else options.expansion(given, text=text, name=name)
+        inputs.many_body_fields(text, name=name, expansion=expansion)
+        workloads.append([str(Path(source).absolute()), *(told if expansion else [])])
     contenders = duet.contender(base), duet.contender(head)
     readiness.check(machine.detect(), force=True, say=_say)
-    return duet.measure(contenders, workloads, pairs=given["pairs"], threshold=given["threshold"], say=_say)
-
-
-_EXPANSION = (
-    *("program", "method", "basis", "bsse", "max_nbody", "driver", "keywords"),
-    *("fragments", "charges", "multiplicities"),
-)
+    return duet.measure(
+        contenders,
+        workloads,
+        pairs=given["pairs"],
+        threshold=given["threshold"],
+        confidence=given["confidence"],
+        say=_say,
+    )
 
 
 def _option(name: str, value: object) -> list[str]:
-    return [f"--{name.replace('_', '-')}", str(value)] if value else []
+    return [f"--{name.replace('_', '-')}", str(value)] if value not in (None, "") else []
 
 
 def _traces(sides: Sequence[str], given: dict[str, Any]) -> tuple[Trace, ...]:
@@ -163,7 +178,7 @@ def _traces(sides: Sequence[str], given: dict[str, Any]) -> tuple[Trace, ...]:
 
     if len(sides) > 1 or given["execute"]:
         raise InputError("--history takes the place of BASE: give HEAD alone, or nothing, and no --exec")
-    return history.traces(samples.read(Path(given["history"])))
+    return history.traces(samples.read(Path(given["history"]), say=_say))
 
 
 def _two(sides: Sequence[str]) -> Sequence[str]:

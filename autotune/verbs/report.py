@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from autotune.errors import InputError
 from autotune.verbs import options
+
+if TYPE_CHECKING:
+    from autotune.records import RunRecord
+    from autotune.regress import Row
+    from autotune.samples import Sample
 
 
 @click.command()
@@ -31,15 +39,17 @@ def report(records: tuple[str, ...], output: str | None, markdown: str | None, p
     from autotune import report as reports
     from autotune.manager import Manager
 
+    if folders := [record for record in records if Path(record).is_dir()]:
+        raise InputError(f"{folders[0]} is a folder; give the run records themselves, such as {folders[0]}/*.json")
     page = Path(output) if output else Path(records[0]).with_suffix(".html")
     text, drawing = (Path(given) if given else None for given in (markdown, picture))
-    targets = [path for path in (page, text, drawing) if path]
-    _check_targets(targets, [Path(record) for record in records])
+    options.check_targets((page, text, drawing), records)
     if drawing:
         plots.check(drawing)
     runs = [store.load_run(Path(record)) for record in records]
     made = reports.report(
-        list(zip(reports.names_of(records), runs, strict=True)), sections=Manager().report_sections(runs, ())
+        list(zip(reports.names_of(records), runs, strict=True)),
+        sections=Manager().report_sections(runs, _changes(runs, records)),
     )
     if drawing:
         report_picture.draw(made, drawing)
@@ -47,16 +57,20 @@ def report(records: tuple[str, ...], output: str | None, markdown: str | None, p
         beside = os.path.relpath(drawing, text.parent) if drawing else ""
         store.write_text(text, report_markdown.markdown(made, picture=beside))
     store.write_text(page, report_html.html(made))
-    for path in targets:
+    for path in filter(None, (page, text, drawing)):
         click.echo(path)
 
 
-def _check_targets(targets: list[Path], records: list[Path]) -> None:
-    """Refuse files that cannot be written, that would be written twice, or that are what is reported on."""
-    places = [path.resolve() for path in targets]
-    for path, place in zip(targets, places, strict=True):
-        if place in [record.resolve() for record in records]:
-            raise InputError(f"{path} is a record to report on; give the report another name")
-        if places.count(place) > 1:
-            raise InputError(f"{path} is named for two different things; give each its own file")
-        options.check_target(path)
+def _changes(runs: Sequence[RunRecord], names: Sequence[str]) -> tuple[Row, ...]:
+    """Return how later runs compare with the first of the same work; empty where no work was run twice."""
+    from autotune import regress, samples
+
+    firsts: list[Sample] = []
+    later: list[Sample] = []
+    for run, name in zip(runs, names, strict=True):
+        with contextlib.suppress(InputError):  # a run that failed or was resumed: its time says nothing
+            sample = samples.from_run(run, source=name)
+            known = any((first.workload, first.content) == (sample.workload, sample.content) for first in firsts)
+            (later if known else firsts).append(sample)
+    rows = regress.judge(firsts, later).rows if later else ()
+    return tuple(row for row in rows if row.verdict != "missing")

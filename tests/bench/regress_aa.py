@@ -3,7 +3,7 @@
 Real runs first, whole processes as `autotune regress --exec` measures them, in turn and in random order: each workload
 twice as it is (A and A'), once with a sleep of 10 % of its time, once with 5 %, and once with one worker less. Then
 comparisons are drawn from them, all workloads together: stretches of pairs as they were measured one after the other,
-from random places, as many as the real rule asks for. The verdicts are the real code's.
+from random places: a pilot, and as many after it as the real rule asks for. The verdicts are the real code's.
 
     python tests/bench/regress_aa.py --output results/regress_aa.json
 """
@@ -117,7 +117,7 @@ def judged(walls: dict[str, dict[str, list[float]]], side: str, *, comparisons: 
     order = random.Random(1)
     verdicts: Counter[str] = Counter()
     families: Counter[str] = Counter()
-    pairs, detectable = [], []
+    pairs, detectable, called = [], [], 0
     for _ in range(comparisons):
         base: list[Sample] = []
         head: list[Sample] = []
@@ -126,14 +126,16 @@ def judged(walls: dict[str, dict[str, list[float]]], side: str, *, comparisons: 
             start = order.randrange(len(both))
             turned = both[start:] + both[:start]
             first = samples(name, turned[: duet.PILOT_PAIRS])
-            wanted = min(duet._pairs_wanted(*first, 0.05), len(turned))
+            counted = turned[duet.PILOT_PAIRS :]
+            wanted = min(duet._pairs_wanted(*first, 0.05), len(counted))
             pairs.append(wanted)
-            one, other = samples(name, turned[:wanted])
+            one, other = samples(name, counted[:wanted])
             base += one
             head += other
         answer = regress.judge(base, head, paired=True)
         verdicts.update(row.verdict for row in answer.rows)
         families[answer.verdict] += 1
+        called += any(row.verdict in ("faster", "slower") for row in answer.rows)
         detectable += [row.detectable for row in answer.rows if row.detectable is not None]
     rows = sum(verdicts.values())
     return {
@@ -142,6 +144,7 @@ def judged(walls: dict[str, dict[str, list[float]]], side: str, *, comparisons: 
         "verdicts": dict(verdicts),
         "shares": {verdict: round(count / rows, 4) for verdict, count in verdicts.items()},
         "whole_answers": dict(families),
+        "share_with_any_faster_or_slower": round(called / comparisons, 4),
         "median_pairs": statistics.median(pairs),
         "median_detectable": round(statistics.median(detectable), 4),
     }
