@@ -31,6 +31,7 @@ LAYERS = (
         "component",
         "congruent",
         "contained",
+        "extent",
         "fragments",
         "garbage",
         "geometry",
@@ -361,6 +362,22 @@ def test_the_table_of_programs_in_the_docs_is_the_record_in_results():
             f" {upstream} | {pool} | {'a tuning' if tuned else 'the default'} |"
         )
         assert line in document, line
+
+
+def test_what_the_docs_say_of_regressions_is_the_record_in_results():
+    record, document = record_of("regress_aa"), (ROOT / "docs" / "regress.md").read_text()
+    for side, words in (
+        ("A'", "nothing"),
+        ("+5%", "a twentieth slower"),
+        ("+10%", "a tenth slower"),
+        ("one worker less", "one core less"),
+    ):
+        found = record["against_A"][side]
+        shares = [100 * found["shares"].get(verdict, 0.0) for verdict in ("slower", "faster", "same", "cannot tell")]
+        row = f"| {words} | {' | '.join(f'{share:.1f} %' for share in shares)} |"
+        assert f"{row} {100 * found['median_detectable']:.1f} % |" in document, row
+    largest, smallest = (f"{100 * pick(of['of_runs'] for of in record['noise'].values()):.0f}" for pick in (max, min))
+    assert f"differed by {smallest} to {largest} % from run to run" in document
 
 
 def test_what_the_docs_say_of_upstreams_own_suite_is_the_record_in_results():
