@@ -743,7 +743,7 @@ def test_an_installed_plugin_adds_its_section_to_the_command_line(tmp_path, slep
 
 
 def test_a_plugin_gets_how_later_runs_of_the_same_work_compare_with_the_first():
-    first = replace(filled(4), wall_s=10.0)
+    first = replace(filled(4, cores=2), wall_s=10.0)
     later, other = replace(first, wall_s=12.0), replace(first, wall_s=5.0, content="other work")
     (row,) = changes_of([first, later, other], ["a", "b", "c"])
     assert (row.base_s, row.head_s, row.base_runs, row.head_runs) == pytest.approx((10.0, 12.0, 1, 1))
