@@ -175,10 +175,9 @@ class Executor:
         number = reply.number
         self.execution.lost_core_s += reply.wall_s * self._attempts.width(number)
         kind = failures.kind_of(reply.error_type, reply.error)
+        # The system ends the largest process, which is the program's own, and its harness cannot say why.
         if kind == "program" and self._pool.memory_ran_out():
-            kind = (
-                "memory"  # the system ends the largest process, which is the program's, and the program cannot say so
-            )
+            kind = "memory"
         answer = self._attempts.answer(reply, kind)
         again = answer.again and not self._dropped
         if again and answer.more_memory:

@@ -47,13 +47,12 @@ class Pool:
         self._forks = Forks(programs=programs, environment=environment, scratch=scratch)
         self.scratch = self._forks.scratch
         self._workers: dict[int, Worker] = {}
-        self._next_number = 0
+        self._next_number = self._stillborn = 0
         self._recipe: str | None = None
         self._serving = False
         self._enclosure: Enclosure | None = None
         self._kills = pressure.Kills()
         self._heard: list[Outcome] = []
-        self._stillborn = 0
 
     def __enter__(self) -> Self:
         return self
