@@ -17,6 +17,7 @@ from autotune.report_text import seconds
 from autotune.wording import count
 
 MARKS = {"faster": "+", "same": "=", "slower": "!", "cannot tell": "?", "missing": "?", "new": " "}
+_TENFOLD = 10.0  # relative change beyond which digits say nothing
 _HEADLINES = {
     "slower": "REGRESSION",
     "cannot tell": "CANNOT TELL",
@@ -109,14 +110,23 @@ def _times(row: Row) -> str:
 def _change(row: Row) -> str:
     if row.change is None:
         return ""
-    interval = f" ({row.low:+.1%} to {row.high:+.1%})" if row.low is not None and row.high is not None else ""
-    return f"{row.change:+.1%}{interval}"
+    interval = f" ({_signed(row.low)} to {_signed(row.high)})" if row.low is not None and row.high is not None else ""
+    return f"{_signed(row.change)}{interval}"
+
+
+def _signed(change: float) -> str:
+    return f"{change:+.1%}" if change < _TENFOLD else "over +1000%"
 
 
 def _remarks(row: Row) -> list[str]:
     remarks = [row.note] if row.note else []
     if row.verdict in ("cannot tell", "same") and row.detectable is not None:
-        remarks.append(f"a change of {row.detectable:.1%} would have shown")
+        few = row.detectable >= _TENFOLD
+        remarks.append(
+            "not even a change of 1000% would have shown"
+            if few
+            else f"a change of {row.detectable:.1%} would have shown"
+        )
     return remarks
 
 

@@ -240,6 +240,12 @@ def test_the_table_has_a_line_for_each_workload_with_a_mark_that_needs_no_colour
     assert "before → after, compared as they are" in lines[-1]
 
 
+def test_what_next_to_no_runs_could_have_shown_is_said_without_digits_that_say_nothing():
+    found = judge(samples([0.6, 0.9]), samples([0.4]), noise=Noise(cv=0.03, freedom=5))
+    assert "to over +1000%)" in table(found)
+    assert "not even a change of 1000% would have shown" in table(found)
+
+
 def test_markdown_has_a_row_for_each_workload(mixed):
     rows = [line for line in markdown(mixed).splitlines() if line.startswith("| ")]
     assert len(rows) == 1 + len(mixed.rows)
