@@ -45,9 +45,9 @@ TIGHT = {
     "nwchem": {"scf__thresh": 1e-8, "scf__tol2e": 1e-12},
 }
 FINE_GRIDS = {
-    "pyscf": {"grid_level": 5},
-    "psi4": {**TIGHT["psi4"], "dft_spherical_points": 590, "dft_radial_points": 99},
-    "nwchem": {"dft__grid": "xfine", "dft__convergence__energy": 1e-8},
+    "pyscf": {"grid_level": 4},
+    "psi4": TIGHT["psi4"],
+    "nwchem": {"dft__grid": "fine", "dft__convergence__energy": 1e-8},
 }
 TOLERANCES = {  # Eh, Eh/a0, Eh/a0^2
     "energy": 1e-6,
@@ -334,10 +334,10 @@ def energies(program: str, system: str, basis: str, *, bsse: str = "nocp", most:
 def functionals(program: str, system: str, method: str, *, bsse: str = "nocp") -> Case:
     fields = many_body(program, system, method, "6-31g", bsse=bsse, keywords=FINE_GRIDS[program])
     if program == "pyscf":
-        reference, source = partial(references.psi4, method=method, basis="6-31g"), "Psi4's own input, 99 × 590 points"
+        reference, source = partial(references.psi4, method=method, basis="6-31g"), "Psi4's own input, 75 × 302 points"
     else:
         reference = each(partial(references.pyscf, method=method, basis="6-31g"))
-        source = "a plain script of PySCF, grid level 5"
+        source = "a plain script of PySCF, grid level 4"
     return case(fields, f"{system} {method}/6-31g {bsse}", reference, source, "functional")
 
 

@@ -105,7 +105,7 @@ def _pyscf_mean_field(species: Species, method: str, basis: str):
     else:
         mean_field = dft.RKS(molecule) if species.multiplicity == 1 else dft.UKS(molecule)
         mean_field.xc = method
-        mean_field.grids.level = 5
+        mean_field.grids.level = 4
         # The grid of the nuclei alone, which is every other program's convention for ghosts.
         mean_field.grids.mol = molecule
         real = [atom for atom, (_, is_real, _) in zip(molecule._atom, species.atoms, strict=True) if is_real]
@@ -130,7 +130,7 @@ def _lowest(species: Species, method: str, basis: str):
     """Return the lowest of the stable solutions reached from several guesses; of singlets that of the usual guess."""
     starts: list = [None]
     if species.multiplicity > 1:
-        starts += [_from_parts(species, basis, seed) for seed in range(STARTS)]
+        starts += [_from_parts(species, basis, seed) for seed in range(STARTS if method == "hf" else 1)]
     found = []
     for start in starts:
         mean_field = _pyscf_mean_field(species, method, basis)
@@ -224,7 +224,6 @@ def psi4(wanted: list[Species], method: str, basis: str, driver: str = "energy")
         lines += [f"{'' if real else '@'}{s} {x:.15f} {y:.15f} {z:.15f}" for s, real, (x, y, z) in species.atoms]
         lines += ["units bohr", "no_com", "no_reorient", "symmetry c1"]
         options = {"basis": basis, "scf_type": "pk", "e_convergence": 1e-10, "d_convergence": 1e-9, "maxiter": 300}
-        options |= {"dft_spherical_points": 590, "dft_radial_points": 99}
         if species.multiplicity > 1:
             options["reference"] = "uhf" if method == "hf" else "uks"
         tasks.append({"molecule": "\n".join(lines), "method": method, "driver": driver, "options": options})
