@@ -139,7 +139,7 @@ def _lowest(species: Species, method: str, basis: str):
             if not mean_field.converged:
                 mean_field = mean_field.newton()
                 mean_field.kernel(mean_field.mo_coeff, mean_field.mo_occ)
-            if method != "hf" and species.multiplicity == 1:
+            if method != "hf":  # the stability of functionals takes minutes; here another start has to do
                 break
             orbitals = mean_field.stability()[0]
             if all(np.allclose(a, b) for a, b in zip(orbitals, mean_field.mo_coeff, strict=True)):
@@ -225,7 +225,7 @@ def psi4(wanted: list[Species], method: str, basis: str, driver: str = "energy")
         lines += ["units bohr", "no_com", "no_reorient", "symmetry c1"]
         options = {"basis": basis, "scf_type": "pk", "e_convergence": 1e-10, "d_convergence": 1e-9, "maxiter": 300}
         if species.multiplicity > 1:
-            options["reference"] = "uhf" if method == "hf" else "uks"
+            options |= {"reference": "uhf" if method == "hf" else "uks", "damping_percentage": 30}
         tasks.append({"molecule": "\n".join(lines), "method": method, "driver": driver, "options": options})
     with tempfile.TemporaryDirectory() as folder:
         Path(folder, "tasks.json").write_text(json.dumps(tasks))
