@@ -16,7 +16,7 @@ import itertools
 import re
 from collections import Counter
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from autotune.atoms import electrons, read_atoms, report
 from autotune.bonds import Position, bonded_pairs, close_pairs, parts, reaches, without_radius
@@ -26,7 +26,9 @@ from autotune.errors import InputError
 from autotune.valence import formula
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
+
+Bonds: TypeAlias = list[tuple[int, int]]
 
 MAX_ATOMS = 200_000
 OVERLAP_ANGSTROM = 0.4
@@ -119,19 +121,21 @@ def _periodicity(
     return ("the periodic cell in line 2 is ignored: the cluster is computed by itself, without its images",)
 
 
-def covalent_bonds(geometry: Geometry, *, scale: float = BOND_SCALE) -> list[tuple[int, int]]:
-    """Return the pairs of bonded atoms (`bonds.bonded_pairs`); metals of groups 1 and 2 have none."""
-    alone = {*_CATIONS, *without_radius(geometry.symbols)}
+def covalent_bonds(geometry: Geometry, *, scale: float = BOND_SCALE, skip: Collection[str] = ()) -> Bonds:
+    """Return the pairs of bonded atoms (`bonds.bonded_pairs`); metals of groups 1 and 2 have none.
+
+    Raises `InputError` for an element without a radius unless it is among those to `skip`.
+    """
+    alone = {*_CATIONS, *skip}
     return bonded_pairs(geometry.symbols, geometry.coordinates_angstrom, alone=alone, scale=scale)
 
 
-def fragments_by_connectivity(geometry: Geometry, *, scale: float = BOND_SCALE) -> Fragments:
+def fragments_by_connectivity(geometry: Geometry, bonds: Bonds | None = None) -> Fragments:
     """Return the covalently bonded parts of a geometry, numbered by their first atom.
 
-    Metals of groups 1 and 2 stand alone. Raises `InputError` without a radius.
+    Metals of groups 1 and 2 stand alone. Raises `InputError` without a radius. `bonds` saves looking for them.
     """
-    pairs = bonded_pairs(geometry.symbols, geometry.coordinates_angstrom, alone=_CATIONS, scale=scale)
-    return parts(len(geometry.symbols), pairs)
+    return parts(len(geometry.symbols), covalent_bonds(geometry) if bonds is None else bonds)
 
 
 def parse_fragments(text: str, natom: int) -> Fragments:

@@ -122,17 +122,21 @@ def from_xyz(text: str, *, name: str, expansion: Expansion) -> dict[str, Any]:
     from qcelemental import constants
 
     found = geometry.read_xyz(text, name=name)
+    bonds = None
     if expansion.fragments:
         fragments = geometry.parse_fragments(expansion.fragments, len(found.symbols))
+    elif found.stated.fragments:
+        fragments = found.stated.fragments
     else:
-        fragments = found.stated.fragments or geometry.fragments_by_connectivity(found)
+        bonds = geometry.covalent_bonds(found)
+        fragments = geometry.fragments_by_connectivity(found, bonds)
     given, spins = expansion.charges, expansion.multiplicities
     charges, multiplicities = ions.charges_and_multiplicities(
         found,
         fragments,
         charges=geometry.parse_charges(given, len(fragments)) if given else {},
         multiplicities=geometry.parse_charges(spins, len(fragments), label="multiplicity") if spins else {},
-        found=not expansion.fragments and found.stated.fragments is None,
+        bonds=bonds,
         name=name,
     )
     bohr = 1.0 / constants.bohr2angstroms  # `conversion_factor` gives the same and loads a library of units for it

@@ -13,11 +13,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from autotune.atoms import electrons, elements
-from autotune.bonds import close_pairs
+from autotune.bonds import close_pairs, without_radius
 from autotune.comments import Comment, Fragments
 from autotune.errors import InputError
 from autotune.geometry import (
     ION_CHARGES,
+    Bonds,
     Geometry,
     check_electrons,
     covalent_bonds,
@@ -55,7 +56,7 @@ def charges_and_multiplicities(
     *,
     charges: Mapping[int, int],
     multiplicities: Mapping[int, int],
-    found: bool,
+    bonds: Bonds | None,
     name: str,
 ) -> tuple[list[int], list[int]]:
     """Return the charge and the multiplicity of each fragment.
@@ -65,14 +66,14 @@ def charges_and_multiplicities(
         fragments: Atoms of each.
         charges: That the options state, by fragment.
         multiplicities: That the options state, by fragment.
-        found: Whether the fragments were found by their bonds, so that their order is not the user's.
+        bonds: By which the fragments were found, so that their order is not the user's; None where they are stated.
         name: What messages call the file.
 
     Raises:
         InputError: A charge or multiplicity that is not stated and no matter of course, or a contradiction.
     """
     stated = geometry.stated
-    by_file, spins_by_file = _of_the_comment(geometry, fragments, found=found, name=name)
+    by_file, spins_by_file = _of_the_comment(geometry, fragments, found=bonds is not None, name=name)
     known, spins = {**by_file, **charges}, {**spins_by_file, **multiplicities}
     total = stated.charge
     whole = [charge for charge in stated.charges if charge is not None]
@@ -80,7 +81,7 @@ def charges_and_multiplicities(
         total = sum(whole)
     if len(charges) == len(fragments):
         total = None  # the options state each, and go before the file
-    settled = _charges(geometry, fragments, known, spins, total, name)
+    settled = _charges(geometry, fragments, known, spins, total, bonds=bonds, name=name)
     multiplicity = None
     if len(multiplicities) < len(fragments):  # as with charges
         multiplicity = _total_multiplicity(stated, electrons(geometry.symbols, sum(settled)))
@@ -128,6 +129,8 @@ def _charges(
     known: Mapping[int, int],
     spins: Mapping[int, int],
     total: int | None,
+    *,
+    bonds: Bonds | None,
     name: str,
 ) -> list[int]:
     """Return the charges: stated ones, those that follow from the total, and guesses that no total contradicts."""
@@ -135,7 +138,7 @@ def _charges(
     for number, charge in known.items():
         charges[number] = charge
     open_numbers = [number for number in range(len(fragments)) if number not in known]
-    questions = _charge_questions(geometry, fragments, open_numbers, spins)
+    questions = _charge_questions(geometry, fragments, open_numbers, spins, bonds)
     ions = [number for number in open_numbers if number not in questions and charges[number]]
     for number in ions:
         if number in spins and _is_neutral_by_spin(geometry.symbols[fragments[number][0]], spins[number]):
@@ -179,11 +182,15 @@ def _shares(
 
 
 def _charge_questions(
-    geometry: Geometry, fragments: Fragments, numbers: Sequence[int], spins: Mapping[int, int]
+    geometry: Geometry,
+    fragments: Fragments,
+    numbers: Sequence[int],
+    spins: Mapping[int, int],
+    bonds: Bonds | None,
 ) -> dict[int, Question]:
     """Return what is to be asked about the charges of the fragments with these numbers."""
     lone = sum(len(atoms) == 1 for atoms in fragments)
-    bonds: dict[int, list[tuple[int, int]]] | None = None
+    inside: dict[int, Bonds] | None = None
     questions: dict[int, Question] = {}
     for number in numbers:
         atoms = fragments[number]
@@ -193,9 +200,9 @@ def _charge_questions(
         if len(atoms) == 1:
             question = _about_an_atom(symbols[0], lone=lone)
         else:
-            if bonds is None:
-                bonds = _bonds_inside(geometry, fragments)
-            question = _about_a_molecule(symbols, tuple(bonds.get(number, ())))
+            if inside is None:
+                inside = _bonds_inside(geometry, fragments, bonds)
+            question = _about_a_molecule(symbols, tuple(inside.get(number, ())))
         if question:
             questions[number] = question
     return questions
@@ -208,11 +215,13 @@ def _means_the_neutral(symbols: Sequence[str], spin: int) -> bool:
     return spin % 2 == 0 if electrons(symbols, 0) % 2 else spin > 1
 
 
-def _bonds_inside(geometry: Geometry, fragments: Fragments) -> dict[int, list[tuple[int, int]]]:
+def _bonds_inside(geometry: Geometry, fragments: Fragments, bonds: Bonds | None) -> dict[int, Bonds]:
     """Return the bonds within each fragment, atoms counted within it."""
+    if bonds is None:
+        bonds = covalent_bonds(geometry, skip=without_radius(geometry.symbols))
     place = {atom: (number, at) for number, atoms in enumerate(fragments) for at, atom in enumerate(atoms)}
-    found: dict[int, list[tuple[int, int]]] = {}
-    for i, j in covalent_bonds(geometry):
+    found: dict[int, Bonds] = {}
+    for i, j in bonds:
         (one, at), (other, to) = place[i], place[j]
         if one == other:
             found.setdefault(one, []).append((min(at, to), max(at, to)))
