@@ -54,6 +54,13 @@ def bonded_pairs(
     return [(i, j) for i, j, distance in pairs if distance < reach[symbols[i], symbols[j]]]
 
 
+def bonded_parts(
+    symbols: Sequence[str], positions: Sequence[Position], *, alone: Collection[str], scale: float
+) -> tuple[tuple[int, ...], ...]:
+    """Return the parts that the bonds of some atoms make (`bonded_pairs`, `parts`)."""
+    return parts(len(symbols), bonded_pairs(symbols, positions, alone=alone, scale=scale))
+
+
 def reaches(elements: Collection[str], *, scale: float) -> dict[tuple[str, str], float]:
     """Return the distance (Å) below which two elements are bonded; raise `InputError` without a radius."""
     radii = {symbol: _radius_angstrom(symbol) for symbol in elements}

@@ -23,7 +23,7 @@ from autotune.bonds import Position, bonded_pairs, close_pairs, parts, reaches, 
 from autotune.cell import MIN_HEIGHT_ANGSTROM, bond_across, completed, heights_angstrom
 from autotune.comments import NOTHING_STATED, Cell, Comment, Fragments, blocks, read_comment
 from autotune.errors import InputError
-from autotune.valence import formula
+from autotune.understood import formula
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -118,7 +118,7 @@ def _periodicity(
         pair = f"atoms {i + 1} ({symbols[i]}) and {j + 1} ({symbols[j]}) are bonded across the boundary of the cell"
         cure = "write whole molecules (unwrap them) and remove Lattice, as no periodic images are computed"
         raise InputError(f"{name}: {pair}; {cure}")
-    return ("the periodic cell in line 2 is ignored: the cluster is computed by itself, without its images",)
+    return ("the periodic cell is ignored: no images are computed",)
 
 
 def covalent_bonds(geometry: Geometry, *, scale: float = BOND_SCALE, skip: Collection[str] = ()) -> Bonds:

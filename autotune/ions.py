@@ -25,12 +25,13 @@ from autotune.geometry import (
     usual_charges,
     usual_multiplicities,
 )
-from autotune.valence import formula, suggested_charge
+from autotune.understood import formula
+from autotune.valence import suggested_charge
 
 LIKE_IONS_ANGSTROM = 5.0
 MOST_NAMED = 12
 _NOBLE = {"He", "Ne", "Ar", "Kr", "Xe", "Rn"}
-# Even numbers of electrons, but an ion is as usual as the molecule (formulas with elements in alphabetical order).
+# Even numbers of electrons, but an ion is as usual as the molecule (formulas in Hill's order).
 _ION_OR_MOLECULE = {"C2", "O3S", "O3Se", "HO3P", "CS3"}
 # Molecules whose ground state is a triplet: Huber and Herzberg, Constants of Diatomic Molecules (1979); CH2.
 _TRIPLETS = {"O2", "S2", "OS", "Se2", "OSe", "B2", "Si2", "HN", "HP", "FN", "ClN", "FP", "CH2"}

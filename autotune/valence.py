@@ -10,7 +10,6 @@ takes valences that only some elements have (five at N and P, four and six at S)
 
 from __future__ import annotations
 
-import itertools
 from collections import deque
 from collections.abc import Iterable, Sequence
 
@@ -188,11 +187,3 @@ class _Search:
         while vertex not in seen:
             vertex = self._base[self._parent[self._partner[vertex]]]
         return vertex
-
-
-def formula(symbols: Iterable[str]) -> str:
-    """Return the formula of some atoms, elements in alphabetical order, as in `H2O`."""
-    return "".join(
-        f"{symbol}{count if count > 1 else ''}"
-        for symbol, count in ((key, len(list(group))) for key, group in itertools.groupby(sorted(symbols)))
-    )

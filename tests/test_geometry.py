@@ -270,9 +270,7 @@ def test_a_boundary_that_does_not_repeat_cuts_nothing(pbc):
 
 def test_whole_molecules_may_stick_out_of_the_cell_and_the_user_is_told_that_it_is_ignored():
     geometry = across(BOX, "C 5.9 0 0", "O 7.06 0 0", "O 4.74 0 0")
-    assert geometry.notes == (
-        "the periodic cell in line 2 is ignored: the cluster is computed by itself, without its images",
-    )
+    assert geometry.notes == ("the periodic cell is ignored: no images are computed",)
     assert molecule("He 0 0 0").notes == ()
 
 

@@ -134,9 +134,7 @@ def test_fragments_keep_the_numbers_in_which_they_are_stated():
 
 def test_what_was_understood_is_in_the_molecules_extras():
     assert case("inter")["extras"] == {"autotune": {"units": "angstrom", "source": "inter.xyz"}}
-    assert case("ext_quoted")["extras"]["autotune"]["notes"] == [
-        "the periodic cell in line 2 is ignored: the cluster is computed by itself, without its images"
-    ]
+    assert case("ext_quoted")["extras"]["autotune"]["notes"] == ["the periodic cell is ignored: no images are computed"]
     assert molecule("2\nunits=bohr\nHe 0 0 0\nHe 0 0 9\n")["extras"]["autotune"]["units"] == "bohr"
 
 

@@ -26,7 +26,7 @@ from typing import NamedTuple
 from autotune import machine
 from autotune.errors import InputError
 from autotune.inputs import Expansion, from_xyz
-from autotune.valence import formula
+from autotune.understood import formula
 from autotune.versions import library_versions
 
 PSI4_SETS = Path("/usr/share/psi4/databases")
