@@ -33,6 +33,7 @@ MOST_NAMED = 12
 _NOBLE = {"He", "Ne", "Ar", "Kr", "Xe", "Rn"}
 # Even numbers of electrons, but an ion is as usual as the molecule (formulas in Hill's order).
 _ION_OR_MOLECULE = {"C2", "O3S", "O3Se", "HO3P", "CS3"}
+_MOLECULES = {"O3"}  # neutral, though no structure without charges is
 # Molecules whose ground state is a triplet: Huber and Herzberg, Constants of Diatomic Molecules (1979); CH2.
 _TRIPLETS = {"O2", "S2", "OS", "Se2", "OSe", "B2", "Si2", "HN", "HP", "FN", "ClN", "FP", "CH2"}
 _PERIOD_ENDS = (2, 10, 18, 36, 54, 86)
@@ -241,19 +242,20 @@ def _about_an_atom(symbol: str, *, lone: int) -> Question | None:
 
 @functools.lru_cache(maxsize=4096)
 def _about_a_molecule(symbols: tuple[str, ...], bonds: tuple[tuple[int, int], ...]) -> Question | None:
-    charge = suggested_charge(symbols, bonds)
+    charge, what = suggested_charge(symbols, bonds), formula(symbols)
+    why, cure = "", ""
     if electrons(symbols, 0) % 2:
+        why = "has an odd number of electrons when neutral: an ion, or a radical?"
         cure = f"{charge:+d}" if charge is not None and charge % 2 else "-1 (or +1)"
-        return Question(why="has an odd number of electrons when neutral: an ion, or a radical?", cure=cure)
-    if any(map(_is_transition_metal, symbols)):
-        return Question(why="has a transition metal: which charge is it?", cure="+2")
-    if charge is None:
-        return Question(why="has unusual bonds: is it neutral, or an ion?", cure="0")
-    if formula(symbols) in _ION_OR_MOLECULE:
-        return Question(why="may be a molecule or an ion: which charge is it?", cure="0 (or -2)")
-    if charge:
-        return Question(why="has no neutral structure with ordinary bonds: which ion is it?", cure=f"{charge:+d}")
-    return None
+    elif any(map(_is_transition_metal, symbols)):
+        why, cure = "has a transition metal: which charge is it?", "+2"
+    elif charge is None:
+        why, cure = "has unusual bonds: is it neutral, or an ion?", "0"
+    elif what in _ION_OR_MOLECULE:
+        why, cure = "may be a molecule or an ion: which charge is it?", "0 (or -2)"
+    elif charge and what not in _MOLECULES:
+        why, cure = "has no neutral structure with ordinary bonds: which ion is it?", f"{charge:+d}"
+    return Question(why=why, cure=cure) if why else None
 
 
 def _ion_or_atom(symbol: str) -> Question:

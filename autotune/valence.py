@@ -63,8 +63,9 @@ def _spare(symbol: str, degree: int) -> int:
 def _formal_charge(symbol: str, degree: int, extra: int, neighbours: Sequence[str]) -> int:
     total, charge = degree + extra, 0
     if symbol == "H" and degree > 1:
-        # Bridges of boranes are part of electron-deficient bonds; a proton between two bases is shared.
-        charge = 1 if _ELECTRON_POOR.issuperset(neighbours) else -1
+        # Bridges of boranes are part of electron-deficient bonds; a proton between two bases is shared; two hydrogen
+        # atoms that touch are a crowded geometry, not a bond.
+        charge = 1 if _ELECTRON_POOR.issuperset(neighbours) else -("H" not in neighbours)
     elif symbol in _PNICTOGENS:
         charge = {4: 1, 6: -1}.get(total, min(0, total - 3))
     elif symbol == "O":

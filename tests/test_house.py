@@ -400,6 +400,22 @@ def test_what_the_docs_say_of_upstreams_own_suite_is_the_record_in_results():
     assert all("ignores external potentials" in words for words in record["failures"].values())
 
 
+def test_what_the_docs_say_of_real_files_is_the_record_in_results():
+    record, document = record_of("real_files"), (ROOT / "docs" / "accuracy.md").read_text()
+    for comment, found in record["comments"].items():
+        wrong = found["accepted_with_another_total"] + found["accepted_with_another_spread"]
+        line = f"| {comment} | {found['read']:,} | {found['accepted']:,} | {found['refused']:,} | {wrong} |"
+        assert line in document, line
+        assert wrong == 0 or comment == "none"
+    asked = record["comments"]["none"]["refused_though_neutral_singlets"]
+    for words in (
+        f"{len(record['sets'])} benchmark sets",
+        f"{record['geometries']:,} geometries, {record['charged']} with ions, {record['open_shell']} with",
+        f"{record['neutral_singlets']:,} neutral singlets {asked} were asked about needlessly",
+    ):
+        assert words in " ".join(document.split()), words
+
+
 def test_the_regrets_in_the_docs_are_the_record_in_results():
     record, document = record_of("regret"), (ROOT / "docs" / "calibration.md").read_text()
     for row in record["workloads"]:

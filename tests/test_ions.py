@@ -413,6 +413,14 @@ def test_a_sheet_of_hundreds_of_atoms_is_paired_in_time():
     assert suggested_charge(symbols, bonded_pairs(symbols, positions, alone=(), scale=1.2)) == 0
 
 
+def test_ozone_is_not_asked_about():
+    assert of("O 0 1.1 0", "O 0 0 0.7", "O 0 2.2 0.7", "He 9 0 0")[0] == [0, 0]
+
+
+def test_hydrogen_atoms_that_touch_in_a_crowded_molecule_are_no_ion():
+    assert suggested_charge(*chain("C1-H2 C1-H3 C1-H4 C1-C5 C5-C6 C6-H7 C6-H8 C6-H9 C5-H10 C5-H11 H4-H9")) == 0
+
+
 @pytest.mark.parametrize("form", ["SO3", "CS3", "SeO3"])
 def test_a_formula_of_a_molecule_and_of_an_ion_is_asked_about(form):
     centre, ends = {"SO3": ("S", "O"), "CS3": ("C", "S"), "SeO3": ("Se", "O")}[form]

@@ -70,6 +70,10 @@ class System(NamedTuple):
     def multiplicity(self) -> int:
         return 1 + sum(fragment.multiplicity - 1 for fragment in self.fragments)
 
+    @property
+    def ordinary(self) -> bool:
+        return all((fragment.charge, fragment.multiplicity) == (0, 1) for fragment in self.fragments)
+
     def xyz(self, comment: str) -> str:
         rows = [f"{symbol} {position}" for fragment in self.fragments for symbol, position in fragment.atoms]
         unit = " units=bohr" if self.bohr else ""
@@ -102,6 +106,7 @@ def main() -> None:
         "geometries": sum(map(len, systems.values())),
         "charged": sum(any(f.charge for f in system.fragments) for found in systems.values() for system in found),
         "open_shell": sum(system.multiplicity > 1 for found in systems.values() for system in found),
+        "neutral_singlets": sum(system.ordinary for found in systems.values() for system in found),
         "comments": {
             "charge and multiplicity": read_all(systems, lambda s: f"{s.charge} {s.multiplicity}"),
             "by fragment": read_all(systems, lambda s: s.by_fragment() if len(s.fragments) > 1 else None),
@@ -212,6 +217,7 @@ def read_all(systems: dict[str, list[System]], comment_of) -> dict:
         except InputError as error:
             reason = next((reason for reason, words in REASONS.items() if words in str(error)), str(error))
             refused[reason] += 1
+            counts["neutral"] += system.ordinary
             continue
         counts["accepted"] += 1
         fault = "; ".join(faults(system, molecule))
@@ -224,6 +230,7 @@ def read_all(systems: dict[str, list[System]], comment_of) -> dict:
         "read": counts["read"],
         "accepted": counts["accepted"],
         "refused": sum(refused.values()),
+        "refused_though_neutral_singlets": counts["neutral"],
         **{f"accepted_with_another_{kind}": counts[f"accepted_with_another_{kind}"] for kind in ("total", "spread")},
         "refused_because": dict(refused.most_common()),
         "wrong": [{"what": what, "times": times, "such_as": examples[what]} for what, times in wrong.most_common()],
