@@ -32,10 +32,10 @@ _TOTALS = {
 _BOHR = r"bohrs?|a\.?u\.?|a0|atomic units?"
 _ANGSTROM = r"[aå]ngstr[oö]ms?|ang\.?|[aå]"
 _UNIT = rf"({_BOHR}|{_ANGSTROM})(?![\w/])"
-_UNIT_STATED = re.compile(
-    rf"(?:\b(?:units?|coordinates|geometry|positions)\b\W{{0,3}}(?:are\s|in\s|are in\s)?\W?){_UNIT}"
-)
+_PLACES = "coordinates|geometry|positions"
+_UNIT_STATED = re.compile(rf"\b(?:units?\W{{1,3}}|(?:{_PLACES})(?: are)? in \W?|(?:{_PLACES})\W?[(:]\W?){_UNIT}")
 _UNIT_ALONE = re.compile(rf"\W{{0,9}}(?:in\s)?{_UNIT}\W{{0,9}}")
+_GOLD = re.compile(r"(?<!\w)Au(?!\w)")
 _BOHR_MENTIONED = re.compile(r"(?<![\w/])bohrs?(?![\w/])")
 _VALUE = r""""[^"]*"|'[^']*'|\{[^{}]*\}|\[[^\[\]]*\]|[^\s,;"'{\[][^\s,;]*(?:,[0-9][0-9-]*)*"""
 _PAIR = re.compile(rf"(?<![\w.-])([A-Za-z][\w.-]*)[ \t]*=[ \t]*({_VALUE})")
@@ -135,7 +135,7 @@ def read_comment(text: str, *, natom: int, name: str) -> Comment:
         fragments=fragments,
         charges=charges,
         multiplicities=multiplicities,
-        units=_units(pairs, rest, name),
+        units=_units(pairs, rest, name, gold=_GOLD.search(plain) is not None),
         columns=_columns(pairs, name),
         cell=_cell(pairs, name),
     )
@@ -294,10 +294,12 @@ def _selected(texts: Sequence[str], natom: int, name: str) -> Fragments | None:
     return tuple(fragments)
 
 
-def _units(pairs: Pairs, rest: str, name: str) -> Units:
-    """Return the stated units; a mere mention of bohr is asked about."""
+def _units(pairs: Pairs, rest: str, name: str, *, gold: bool = False) -> Units:
+    """Return the stated units; a mention of bohr is asked about, and `Au` alone is the name of a `gold` cluster."""
     stated = [(value.lower(), value) for key, value in pairs if key in ("units", "unit")]
-    stated += [(match[1], match[1]) for match in (_UNIT_STATED.search(rest), _unit_alone(pairs, rest)) if match]
+    stated += [
+        (match[1], match[1]) for match in (_UNIT_STATED.search(rest), not gold and _unit_alone(pairs, rest)) if match
+    ]
     found: set[Units] = set()
     for low, shown in stated:
         known = re.fullmatch(_UNIT, low)

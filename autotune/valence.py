@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Sequence
 
-MAX_FREE_VALENCES = 800
+MAX_FREE_VALENCES = 3000
 _VALENCE = {
     **dict.fromkeys(("H", "F", "Cl", "Br", "I", "At"), 1),
     **dict.fromkeys(("O", "S", "Se", "Te"), 2),

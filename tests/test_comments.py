@@ -110,10 +110,22 @@ def test_what_cannot_be_meant_is_refused_with_the_cure(text, expected):
 @pytest.mark.parametrize(
     ("text", "units"),
     [
-        *((text, "bohr") for text in ("bohr", "units=bohr", "unit: au", "coordinates in Bohr", "(a.u.)", "0 1 bohr")),
+        *(
+            (text, "bohr")
+            for text in (
+                "bohr",
+                "units=bohr",
+                "unit: au",
+                "coordinates in Bohr",
+                "(a.u.)",
+                "0 1 bohr",
+                "AU",
+                "Coordinates (A.U.)",
+            )
+        ),
         *((text, "bohr") for text in ('units="atomic units"', "units = a0", '{"units": "bohr"}', "water, units: bohr")),
         *((text, "angstrom") for text in ("angstrom", "units=Ang", "in Å", "units=angstroms", "0 1 angstrom")),
-        *((text, "") for text in ("water", "gold: Au2 cluster", "a water")),
+        *((text, "") for text in ("water", "Au", "optimised geometry Au cluster", "a water", "0 1 Au")),
     ],
 )
 def test_units_are_read_where_they_are_stated(text, units):
