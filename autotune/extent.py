@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from autotune.component import PROPERTIES
 from autotune.errors import InputError, quoted
 
 if TYPE_CHECKING:
@@ -14,11 +15,14 @@ MOST_COMPONENTS = 1_000_000  # of one model chemistry: a thousand bytes each, an
 
 
 def check(many_body_input: ManyBodyInput) -> None:
-    """Raise `InputError` for levels that the molecule or upstream has not, and for more of them than can be planned.
+    """Raise `InputError` for levels or a driver that upstream has not, and for more components than can be planned.
 
     Upstream would fill the memory with those.
     """
     keywords = many_body_input.specification.keywords
+    if many_body_input.specification.driver.value not in PROPERTIES:
+        driver = many_body_input.specification.driver.value
+        raise InputError(f"driver {driver!r} has no many-body expansion; take {', '.join(PROPERTIES)}")
     fragments = len(many_body_input.molecule.fragments)
     bodies = [body for body in keywords.levels or () if body != "supersystem"]
     if bodies and max(bodies) > fragments:

@@ -326,6 +326,11 @@ def _recipe(many_body_input: ManyBodyInput, computer: Any) -> Recipe:
                 " has method and basis, and what a program takes besides goes into keywords"
             )
         fields.pop("schema_name", None)
+        if chemistry.protocols.wavefunction.value != "none":
+            raise InputError(
+                f"protocol wavefunction of model chemistry {quoted(level)} asks for what results of components do not"
+                " carry here; leave it at none"
+            )
         specifications[level] = fields
     missing = sorted(set(computer.levels.values()) - specifications.keys())
     if missing:
@@ -340,10 +345,7 @@ def _recipe(many_body_input: ManyBodyInput, computer: Any) -> Recipe:
     for level, program in programs.items():
         if not program:
             raise InputError(f"model chemistry {quoted(level)} names no program; give 'program', such as pyscf")
-    embedding = dict(many_body_input.specification.keywords.embedding_charges or {})
-    if embedding and set(programs.values()) != {"psi4"}:
-        others = " and ".join(sorted(set(programs.values()) - {"psi4"}))
-        raise InputError(f"embedding charges can be given to Psi4 only, not to {others}; leave embedding_charges out")
+    embedding = _embedding(many_body_input, programs)
     keep = many_body_input.specification.protocols.cluster_results.value == "all"
     return Recipe(
         molecule=computer.molecule,
@@ -352,6 +354,21 @@ def _recipe(many_body_input: ManyBodyInput, computer: Any) -> Recipe:
         keep_results=keep,
         embedding=embedding,
     )
+
+
+def _embedding(many_body_input: ManyBodyInput, programs: Mapping[str, str]) -> dict[int, list[float]]:
+    """Return the embedding charges by fragment; InputError for other programs than Psi4, and for atoms without one."""
+    embedding = dict(many_body_input.specification.keywords.embedding_charges or {})
+    if embedding and set(programs.values()) != {"psi4"}:
+        others = " and ".join(sorted(set(programs.values()) - {"psi4"}))
+        raise InputError(f"embedding charges can be given to Psi4 only, not to {others}; leave embedding_charges out")
+    for number, fragment in enumerate(many_body_input.molecule.fragments, start=1):
+        if embedding and len(embedding.get(number, ())) != len(fragment):
+            raise InputError(
+                f"embedding_charges has {len(embedding.get(number, ()))} charges for fragment {number}, which has"
+                f" {len(fragment)} atoms; give one for each"
+            )
+    return embedding
 
 
 def _method(program: str, specification: Mapping[str, Any]) -> Method:

@@ -213,6 +213,28 @@ def test_a_misspelt_field_is_refused_wherever_it_is(version, path):
 # --- levels ---------------------------------------------------------------------------------------------------------
 
 
+def test_a_driver_without_an_expansion_is_refused():
+    fields = waters()
+    fields["specification"]["driver"] = "properties"
+    assert refusal(fields).startswith("driver 'properties' has no many-body expansion; take energy, gradient, hessian")
+
+
+def test_a_wavefunction_that_no_component_carries_is_refused():
+    fields = waters()
+    fields["specification"]["specification"]["(auto)"]["protocols"] = {"wavefunction": "all"}
+    assert refusal(fields).startswith("protocol wavefunction of model chemistry '(auto)' asks for what results")
+
+
+@pytest.mark.parametrize("charges", [{1: [0.1, 0.2, 0.3], 2: [0.1, 0.2]}, {1: [0.1, 0.2, 0.3], 3: [0.1, 0.2, 0.3]}])
+def test_embedding_charges_that_atoms_lack_are_refused(monkeypatch, charges):
+    monkeypatch.setenv("QCMANYBODY_EMBEDDING_CHARGES", "1")
+    fields = waters()
+    fields["specification"]["specification"]["(auto)"]["program"] = "psi4"
+    fields["specification"]["keywords"] |= {"embedding_charges": charges, "return_total_data": True}
+    count = len(charges.get(2, ()))
+    assert refusal(fields).startswith(f"embedding_charges has {count} charges for fragment 2, which has 3 atoms")
+
+
 def test_several_levels_without_those_between_are_refused_in_words():
     assert refusal(case("levels_ssie")).startswith("several levels and supersystem_ie_only do not go together")
 
