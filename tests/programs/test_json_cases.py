@@ -10,12 +10,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import qcengine
+from qcmanybody.models import v2
 
 import autotune
 from autotune import geometry, procedure, workload
 from autotune.errors import InputError
 from autotune.manager import Manager
 from autotune.options import Options
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from replay import assert_bit_equal, replayed
 
 CASES = Path(__file__).parents[1] / "cases"
 BOHR = 0.529177210903
@@ -140,9 +144,13 @@ def test_the_ghost_of_a_molecule_is_refused_and_counterpoise_sets_the_same(sessi
     assert result.cluster_results['["(auto)", [1], [1, 2]]'].return_result == pytest.approx(expected, abs=TOLERANCE)
 
 
-def test_isotopes_are_in_the_results_of_components(session):
+@pytest.mark.parametrize("driver", ["energy", "gradient"])
+def test_isotopes_are_in_the_results_of_components_as_in_upstreams_replay(session, driver):
     fields = json.loads((CASES / "j07c.json").read_text())
-    found = session.run(fields).cluster_results
+    fields["specification"]["driver"] = driver
+    ours = session.run(fields)
+    assert_bit_equal(ours, replayed(v2.ManyBodyInput(**fields), ours))
+    found = ours.cluster_results
     assert found['["(auto)", [1, 2], [1, 2]]'].molecule.mass_numbers_.tolist() == [16, 2, 2, 18, 1, 1]
     assert found['["(auto)", [1], [1]]'].molecule.mass_numbers_.tolist() == [16, 2, 2]
     assert found['["(auto)", [2], [2]]'].molecule.mass_numbers_.tolist() == [18, 1, 1]
