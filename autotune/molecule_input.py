@@ -7,14 +7,16 @@ found as for an XYZ file. A total that the fragments do not add up to is an `Inp
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from autotune import geometry
 from autotune.errors import InputError, one_line, quoted
 from autotune.fragments import check_distances
 
 if TYPE_CHECKING:
-    from autotune.geometry import Fragments, Geometry
+    from autotune.geometry import Geometry
+
+Fragments: TypeAlias = tuple[tuple[int, ...], ...]
 
 _OF_FRAGMENTS = ("fragments", "fragment_charges", "fragment_multiplicities")
 # What is made anew when the molecule is validated with its fragments.
