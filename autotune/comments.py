@@ -89,6 +89,7 @@ class Comment:
         units: Of positions and cell.
         columns: Of the atom lines.
         cell: The box, if one is stated.
+        where: What messages call the place where all this is stated.
     """
 
     charge: int | None = None
@@ -100,6 +101,7 @@ class Comment:
     units: Units = ""
     columns: Columns | None = None
     cell: Cell | None = None
+    where: str = "line 2"
 
 
 NOTHING_STATED = Comment()

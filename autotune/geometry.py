@@ -12,10 +12,9 @@ Rules:
 
 from __future__ import annotations
 
-import itertools
 import re
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from autotune.atoms import electrons, read_atoms, report
@@ -183,20 +182,6 @@ def parse_charges(text: str, nfragments: int, *, label: Literal["charge", "multi
     if twice := [number for number, times in Counter(numbers).items() if times > 1]:
         raise InputError(f"{shown}: fragment {twice[0]} is given twice; keep one")
     return {number - 1: value for number, value in zip(numbers, values, strict=True)}
-
-
-def contiguous(geometry: Geometry, fragments: Fragments) -> tuple[Geometry, Fragments, tuple[int, ...]]:
-    """Return the geometry with each fragment in one block, as QCManyBody wants it, the fragments, and the order.
-
-    New atom `i` is old atom `order[i]`; fragments keep their numbers. Raises `InputError` unless each atom occurs once.
-    """
-    order = tuple(itertools.chain.from_iterable(fragments))
-    if sorted(order) != list(range(len(geometry.symbols))):
-        raise InputError(f"the fragments must hold each of the {len(geometry.symbols)} atoms exactly once")
-    symbols = tuple(geometry.symbols[atom] for atom in order)
-    positions = tuple(geometry.coordinates_angstrom[atom] for atom in order)
-    sizes = [len(atoms) for atoms in fragments]
-    return replace(geometry, symbols=symbols, coordinates_angstrom=positions), blocks(sizes), order
 
 
 def usual_charges(geometry: Geometry, fragments: Fragments) -> tuple[int, ...]:

@@ -1,4 +1,4 @@
-"""From what a user has on disk - a ManyBodyInput file or an XYZ file with options - to the fields of a ManyBodyInput.
+"""From what a user has on disk - a ManyBodyInput, or a geometry with options - to the fields of a ManyBodyInput.
 
 Rules: reads text, returns mappings; validation is `workload.load`'s. A fragment's charge and multiplicity are always
 stated in what comes out.
@@ -17,6 +17,7 @@ from autotune import geometry, ions
 from autotune.abilities import CARTESIAN_KEYWORD, SPHERICAL_KEYWORD
 from autotune.basis import is_spherical
 from autotune.errors import InputError, one_line
+from autotune.molecule_input import is_molecule, molecule_fields
 from autotune.types import Method
 from autotune.workload import MAX_INPUT_BYTES, parse_json
 
@@ -96,20 +97,80 @@ def is_json(text: str) -> bool:
     return text.lstrip("\ufeff \t\r\n")[:1] in ("{", "[")
 
 
+def says_what_to_compute(text: str, *, name: str) -> bool:
+    """Return whether a text is meant to be a ManyBodyInput; an XYZ file and a QCSchema Molecule need options.
+
+    Raises:
+        InputError: It is meant to be JSON and is not.
+    """
+    return is_json(text) and not is_molecule(parse_json(text, name=name))
+
+
 def many_body_fields(text: str, *, name: str, expansion: Expansion | None) -> dict[str, Any]:
-    """Return the fields of the ManyBodyInput that a text holds, with `expansion` where it is an XYZ file."""
+    """Return the fields of the ManyBodyInput that a text holds, with `expansion` where it is only a geometry."""
     if not text.strip():
         raise InputError(f"{name} is empty; give a ManyBodyInput (JSON) or an XYZ file")
     if is_json(text):
+        fields = parse_json(text, name=name)
+        if is_molecule(fields):
+            if expansion is None:
+                raise InputError(
+                    f"{name} is a QCSchema Molecule, which does not say what to compute; say at least --program and"
+                    " --method (and --basis), or give a ManyBodyInput"
+                )
+            return from_molecule(fields, name=name, expansion=expansion)
         if expansion is not None:
             raise InputError(
                 f"{name} is a ManyBodyInput and names its own program, method and basis;"
                 " leave --program, --method and --basis out, or give an XYZ file"
             )
-        return parse_json(text, name=name)
+        return fields
     if expansion is None:
         raise InputError(f"{name} is an XYZ file; say at least --program and --method (and --basis) to compute with")
     return from_xyz(text, name=name, expansion=expansion)
+
+
+def from_molecule(fields: Mapping[str, Any], *, name: str, expansion: Expansion) -> dict[str, Any]:
+    """Return the fields of a v2 ManyBodyInput for a QCSchema Molecule of any version, its atoms in their order.
+
+    Raises:
+        InputError: As `molecule_input.molecule_fields`.
+    """
+    molecule = molecule_fields(
+        fields,
+        name=name,
+        fragments=expansion.fragments,
+        charges=expansion.charges,
+        multiplicities=expansion.multiplicities,
+    )
+    return _input_of(molecule, expansion)
+
+
+def _input_of(molecule: dict[str, Any], expansion: Expansion) -> dict[str, Any]:
+    """Return the fields of a v2 ManyBodyInput for a molecule's fields."""
+    model: dict[str, Any] = {"method": expansion.method}
+    if expansion.basis:
+        model["basis"] = expansion.basis
+    keywords: dict[str, Any] = {"bsse_type": list(expansion.bsse)}
+    if expansion.max_nbody is not None:
+        keywords["max_nbody"] = expansion.max_nbody
+    return {
+        "schema_name": "qcschema_many_body_input",
+        "schema_version": 2,
+        "molecule": molecule,
+        "specification": {
+            "driver": expansion.driver,
+            "keywords": keywords,
+            "specification": {
+                "(auto)": {
+                    "program": expansion.program.lower(),
+                    "driver": expansion.driver,
+                    "model": model,
+                    "keywords": {**_conventional(expansion, molecule["symbols"]), **expansion.keywords},
+                }
+            },
+        },
+    }
 
 
 def from_xyz(text: str, *, name: str, expansion: Expansion) -> dict[str, Any]:
@@ -140,40 +201,19 @@ def from_xyz(text: str, *, name: str, expansion: Expansion) -> dict[str, Any]:
         name=name,
     )
     bohr = 1.0 / constants.bohr2angstroms  # `conversion_factor` gives the same and loads a library of units for it
-    model: dict[str, Any] = {"method": expansion.method}
-    if expansion.basis:
-        model["basis"] = expansion.basis
-    keywords: dict[str, Any] = {"bsse_type": list(expansion.bsse)}
-    if expansion.max_nbody is not None:
-        keywords["max_nbody"] = expansion.max_nbody
     understood: dict[str, Any] = {"units": found.stated.units or "angstrom", "source": name}
     if found.notes:
         understood["notes"] = list(found.notes)
-    return {
-        "schema_name": "qcschema_many_body_input",
-        "schema_version": 2,
-        "molecule": {
-            "symbols": list(found.symbols),
-            "geometry": [x * bohr for position in found.coordinates_angstrom for x in position],
-            "fragments": [list(atoms) for atoms in fragments],
-            "fragment_charges": charges,
-            "fragment_multiplicities": multiplicities,
-            **({"mass_numbers": list(found.mass_numbers)} if found.mass_numbers else {}),
-            "extras": {"autotune": understood},
-        },
-        "specification": {
-            "driver": expansion.driver,
-            "keywords": keywords,
-            "specification": {
-                "(auto)": {
-                    "program": expansion.program.lower(),
-                    "driver": expansion.driver,
-                    "model": model,
-                    "keywords": {**_conventional(expansion, found.symbols), **expansion.keywords},
-                }
-            },
-        },
+    molecule = {
+        "symbols": list(found.symbols),
+        "geometry": [x * bohr for position in found.coordinates_angstrom for x in position],
+        "fragments": [list(atoms) for atoms in fragments],
+        "fragment_charges": charges,
+        "fragment_multiplicities": multiplicities,
+        **({"mass_numbers": list(found.mass_numbers)} if found.mass_numbers else {}),
+        "extras": {"autotune": understood},
     }
+    return _input_of(molecule, expansion)
 
 
 def _conventional(expansion: Expansion, symbols: Sequence[str]) -> dict[str, Any]:

@@ -155,10 +155,9 @@ def _charges(
         raise InputError(_question(geometry, fragments, doubted, "charges"))
     if total is not None and sum(charges) != total:
         found = _summary(geometry, fragments, charges)
-        cure = "say which fragment has it, as in --charges 1:-1, or correct line 2"
-        raise InputError(
-            f"{name}: line 2 states charge {total:+d}, but {found} together have {sum(charges):+d}; {cure}"
-        )
+        cure = "say which fragment has it, as in --charges 1:-1, or correct it"
+        fault = f"{geometry.stated.where} states charge {total:+d}, but {found} together have {sum(charges):+d}"
+        raise InputError(f"{name}: {fault}; {cure}")
     return charges
 
 
@@ -324,8 +323,8 @@ def _multiplicities(
         raise InputError(_question(geometry, fragments, questions, "multiplicities"))
     together = 1 + sum(spin - 1 for spin in spins)
     if total is not None and together != total:
-        cure = "say which fragment has it, as in --multiplicities 1:3, or correct line 2"
-        fault = f"line 2 states multiplicity {total}, but the fragments together have {together}"
+        cure = "say which fragment has it, as in --multiplicities 1:3, or correct it"
+        fault = f"{geometry.stated.where} states multiplicity {total}, but the fragments together have {together}"
         raise InputError(f"{name}: {fault}; {cure}")
     return spins
 

@@ -124,8 +124,25 @@ def test_letters_of_an_old_encoding_anywhere_else_make_no_text_file(tmp_path):
     )
 
 
+def test_a_molecule_with_options_is_computed():
+    status, output, errors = call("run", "-", *FAULTY, "--quiet", "--journal", "none", stdin=MOLECULE)
+    assert (status, errors) == (0, "")
+    assert json.loads(output)["molecule"]["fragments"] == [[0, 1, 2], [3, 4, 5]]
+
+
+def test_scattered_fragments_leave_nothing_but_the_result_on_standard_output(tmp_path):
+    path = tmp_path / "scattered.json"
+    molecule = json.loads((CASES / "noncontiguous.json").read_text())["molecule"]
+    path.write_text(json.dumps(molecule))
+    status, output, errors = call("run", path, *FAULTY, "--quiet", "--journal", "none")
+    assert (status, errors) == (0, "")
+    assert json.loads(output)["molecule"]["symbols"] == molecule["symbols"]
+
+
 XYZ = "6\n\nO 0 0 0\nH 0 0 0.96\nH 0.93 0 -0.24\nO 0 0 3\nH 0 0 3.96\nH 0.93 0 2.76\n"
 FAULTY = ("--program", "faulty", "--method", "nothing")
+CASES = Path(__file__).parent / "cases"
+MOLECULE, LEVELS = ((CASES / f"{name}.json").read_text() for name in ("q_mol", "levels_ssie"))
 
 
 @pytest.mark.parametrize(
@@ -137,6 +154,9 @@ FAULTY = ("--program", "faulty", "--method", "nothing")
         ("{}", (), "the many-body input has no molecule"),
         (XYZ, (), "input is an XYZ file; say at least --program and --method"),
         (XYZ, ("--program", "faulty"), "an XYZ file needs --program and --method"),
+        (MOLECULE, (), "input is a QCSchema Molecule, which does not say what to compute; say at least --program and"),
+        (MOLECULE, (*FAULTY, "--fragments", "3,3"), "input states its own fragments; leave out --fragments"),
+        (LEVELS, (), "several levels and supersystem_ie_only do not go together"),
         (XYZ, (*FAULTY, "--fragments", "6x1"), "the molecule has no fragments, so there is nothing to expand"),
         (XYZ, (*FAULTY, "--fragments", "2x4"), "fragments '2x4' hold 8 atoms, but the geometry has 6"),
         (XYZ, (*FAULTY, "--charges", "9:+1"), "charge '9:+1'"),

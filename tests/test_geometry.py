@@ -3,6 +3,7 @@
 import json
 import math
 import random
+from dataclasses import replace
 from importlib.resources import files
 
 import pytest
@@ -14,7 +15,6 @@ from autotune.geometry import (
     MAX_ATOMS,
     Geometry,
     check_electrons,
-    contiguous,
     fragments_by_connectivity,
     parse_charges,
     parse_fragments,
@@ -425,7 +425,11 @@ def test_an_element_without_a_radius_is_refused():
 def test_the_order_of_atoms_does_not_change_the_fragments(order):
     path = next(path for path in CLUSTERS if path.name == "water6.xyz")
     water = read_xyz(path.read_text(encoding="utf-8"), name=path.name)
-    shuffled, _, _ = contiguous(water, (tuple(order),))
+    shuffled = replace(
+        water,
+        symbols=tuple(water.symbols[atom] for atom in order),
+        coordinates_angstrom=tuple(water.coordinates_angstrom[atom] for atom in order),
+    )
     found = {frozenset(order[atom] for atom in atoms) for atoms in fragments_by_connectivity(shuffled)}
     assert found == {frozenset(range(first, first + 3)) for first in range(0, 18, 3)}
 
@@ -526,29 +530,6 @@ def test_charges_from_any_text_belong_to_fragments_or_are_refused(text, nfragmen
     if charges is not None:
         assert charges
         assert set(charges) <= set(range(nfragments))
-
-
-# Order of atoms
-
-
-@given(st.lists(st.integers(0, 4), min_size=1, max_size=30))
-def test_making_fragments_contiguous_permutes_atoms_and_keeps_fragments(owners):
-    names = sorted(set(owners), key=owners.index)
-    fragments = tuple(tuple(atom for atom, owner in enumerate(owners) if owner == name) for name in names)
-    scattered = molecule(*(f"{owner + 1} {3 * atom} 0 0" for atom, owner in enumerate(owners)))
-    geometry, blocks, order = contiguous(scattered, fragments)
-    assert sorted(order) == list(range(len(owners)))
-    assert [atom for atoms in blocks for atom in atoms] == list(range(len(owners)))
-    assert tuple(tuple(order[atom] for atom in atoms) for atoms in blocks) == fragments
-    for new, old in enumerate(order):
-        assert geometry.symbols[new] == scattered.symbols[old]
-        assert geometry.coordinates_angstrom[new] == scattered.coordinates_angstrom[old]
-
-
-@pytest.mark.parametrize("fragments", [((0,), (1,)), ((0, 1), (1, 2)), ((0, 1, 2), (3,))])
-def test_fragments_that_are_no_partition_cannot_be_made_contiguous(fragments):
-    geometry = read_xyz(f"3\n\n{WATER}", name="w.xyz")
-    assert message(contiguous, geometry, fragments) == "the fragments must hold each of the 3 atoms exactly once"
 
 
 # Electrons

@@ -125,14 +125,14 @@ def expansion(given: dict[str, Any], *, text: str, name: str) -> Expansion | Non
     """Return what the expansion options say of an input, or None where none was given.
 
     Raises:
-        InputError: The input is JSON and says itself what to compute, or the options do not suffice for an XYZ file.
+        InputError: The input says itself what to compute, or the options do not suffice for a geometry.
     """
-    from autotune.inputs import Expansion, is_json, parse_keywords
+    from autotune.inputs import Expansion, parse_keywords, says_what_to_compute
 
     told = flags(given, EXPANSION)
     if not told:
         return None
-    if is_json(text):
+    if says_what_to_compute(text, name=name):
         raise InputError(
             f"{name} is a ManyBodyInput, which says itself what to compute; leave out {', '.join(told)}, or give an XYZ"
             " file"
