@@ -32,11 +32,11 @@ if TYPE_CHECKING:
 
 EXTERNAL_POTENTIALS_FROM = (1, 6)
 MEMORY_SHARE = 0.95  # of a grant, for arrays; as in QCEngine's harness
-# Its own search for a lower solution is no way out: with 1.3.2 it never ends in small irreps (a chlorine atom), does not
-# converge for OH and NO pairs, and calls stable a state of NO + NO that is 0.086 Eh too high.
+# Its own search for a lower solution is no way out: with 1.3.2 it never ends in small irreps (a chlorine atom), does
+# not converge for pairs of OH and of NO, and calls stable a state of NO + NO that is 0.086 Eh too high.
 RADICALS_MEET = (
-    "where open-shell fragments meet, Psi4 may converge to a state that is not the lowest, 0.1 Eh too high, and does not"
-    " check that; compare with --program pyscf, and see that the interaction vanishes at large distances"
+    "where open-shell fragments meet, Psi4 may converge to a state 0.1 Eh above the lowest and does not check that;"
+    " compare with --program pyscf, and see that the interaction vanishes at large distances"
 )
 _MOLECULE_FIELDS = (
     "name",
