@@ -130,11 +130,20 @@ def test_a_ghost_has_no_dispersion_in_psi4(first):
     assert first(NOBLE, **chosen).extras["qcvars"]["DISPERSION CORRECTION ENERGY"] == 0.0
 
 
+@pytest.mark.programs("nwchem")
+def test_a_ghost_has_no_dispersion_in_nwchem(first):
+    chosen = {"program": "nwchem", "method": "b3lyp", "basis": "sto-3g", "ghosts": True}
+    plain, corrected = (
+        first(NOBLE, keywords=keywords, **chosen).return_result for keywords in ({}, {"dft__disp__vdw": 3})
+    )
+    assert corrected == pytest.approx(plain, abs=1e-9)
+
+
 @pytest.mark.parametrize("program", OURS)
 def test_the_mass_of_a_ghost_changes_nothing(first, program):
     chosen = {"program": program, "method": "hf", "basis": "sto-3g", "keywords": TIGHT[program], "ghosts": True}
     usual, heavy = (first(NOBLE, masses=masses, **chosen).return_result for masses in ((), (4.00260325, 21.99138511)))
-    assert heavy == pytest.approx(usual, abs=1e-11)
+    assert heavy == pytest.approx(usual, abs=1e-10)
 
 
 @pytest.mark.parametrize("program", sorted(abilities.WITHOUT_GHOSTS))
