@@ -126,6 +126,7 @@ def check(psi4: Any, task: Message) -> Message:
     """Return {"problem": ...}: what is wrong with a task's method, options or basis set, one line; empty if nothing."""
     import psi4_core_potentials
     import psi4_dispersion
+    import psi4_frozen_core  # type: ignore[import-not-found]
 
     core = psi4.core
     core.set_output_file(os.devnull, False)
@@ -139,7 +140,9 @@ def check(psi4: Any, task: Message) -> Message:
             basis = task["model"].get("basis")
             if basis:
                 core.BasisSet.build(molecule, "ORBITAL", basis)
-                problem = psi4_core_potentials.problem(psi4, task)
+                problem = psi4_core_potentials.problem(psi4, task) or psi4_frozen_core.problem(
+                    psi4, molecule, method, basis
+                )
     except Exception as error:  # noqa: BLE001 - whatever Psi4 raises is an answer
         problem = f"{type(error).__name__}: {' '.join(str(error).split())}"
     finally:

@@ -305,6 +305,29 @@ def test_a_dispersion_correction_of_a_missing_program_is_refused_in_one_line(ses
     assert "\n" not in str(refusal.value)
 
 
+@pytest.mark.parametrize(("ion", "charge"), [("Na", 1), ("K", 1), ("Mg", 2), ("Rb", 1)])
+def test_an_ion_whose_frozen_core_is_another_alone_than_in_a_cluster_is_refused(session, expansion, ion, charge):
+    atoms = [(ion, 0.0, 0.0, -2.4), *DIMER[:3]]
+    chosen = {"program": "psi4", "method": "mp2", "basis": "def2-svp", "fragments": "1,3", "charges": f"1:{charge}"}
+    with pytest.raises(InputError, match=r"fragment 1: freeze_core true freezes -?\d orbitals in this ion alone and"):
+        session.run(expansion(atoms, keywords={"freeze_core": True}, **chosen))
+
+
+@pytest.mark.programs("pyscf")
+@pytest.mark.parametrize("charge", [-1, 0])
+def test_a_frozen_core_that_is_the_same_everywhere_gives_the_interaction_of_pyscf(session, expansion, charge):
+    atoms = [("F" if charge else "Ne", 0.0, 0.0, -2.6), *DIMER[:3]]
+    chosen = {"method": "mp2", "basis": "6-31g", "fragments": "1,3", "charges": f"1:{charge}"}
+    ours, theirs = (
+        session.run(expansion(atoms, program=program, keywords=keywords, **chosen)).return_result
+        for program, keywords in (
+            ("psi4", {**TIGHT, "mp2_type": "conv", "freeze_core": True}),
+            ("pyscf", {"frozen_core": True}),
+        )
+    )
+    assert ours == pytest.approx(theirs, abs=1e-7)
+
+
 @pytest.mark.programs("pyscf")
 @pytest.mark.parametrize("seed", [1, 2])
 def test_the_gradient_is_in_the_frame_of_the_input_whatever_the_symmetry(session, expansion, seed):
