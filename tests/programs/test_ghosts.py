@@ -18,7 +18,7 @@ WATERS = (
 )
 NOBLE = (("He", 0.0, 0.0, 0.0), ("Ne", 0.1, 0.2, 2.6))
 CORED = (("He", 0.0, 0.0, 0.0), ("Xe", 1.0, 0.0, 0.0))
-CORED_PAIR = (("Rb", 0.0, 0.0, 0.0), ("Rb", 0.5, 0.0, 3.4))
+CORED_PAIR = (("I", 0.0, 0.0, 0.0), ("I", 0.5, 0.0, 3.4))
 
 # What makes numbers of different programs comparable.
 TIGHT = {
@@ -116,7 +116,7 @@ def test_nothing_is_left_of_a_ghosts_core_potential_in_psi4(first, chosen, psi4_
 
 @pytest.mark.programs("psi4", "pyscf")
 def test_an_atom_keeps_its_core_potential_beside_a_ghost_of_the_same_element(first):
-    chosen = {"method": "mp2", "basis": "def2-svp", "ghosts": True, "charges": "1,1"}
+    chosen = {"method": "mp2", "basis": "def2-svp", "ghosts": True, "charges": "-1,-1"}
     ours = first(
         CORED_PAIR, program="psi4", keywords={**TIGHT["psi4"], "mp2_type": "conv", "freeze_core": True}, **chosen
     )
