@@ -113,12 +113,12 @@ def test_what_else_it_states_comes_along():
         (
             changed(WATERS, molecular_charge=-1),
             {},
-            "mine.json states molecular_charge -1, but its fragments add up to +0",
+            "mine.json: the Molecule states charge -1, but 2 H2O (+0) together have +0",
         ),
         (
             changed(WATERS, molecular_multiplicity=3),
             {},
-            "mine.json states molecular_multiplicity 3, but its fragments make 1 together",
+            "mine.json: the Molecule states multiplicity 3, but the fragments together have 1",
         ),
         (RADICAL, {}, "fragment 1 (O H) has an odd number of electrons when neutral: an ion, or a radical?"),
         (changed(WATERS, real=[True] * 5 + [False]), {}, "field 'real' makes atom 6 a ghost"),
