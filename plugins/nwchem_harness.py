@@ -99,16 +99,6 @@ class CheckedNWChemHarness(NWChemHarness):  # type: ignore[misc]  # QCEngine is 
         if isinstance(fault, InputError):
             raise fault
 
-    def cautions(self, input_data: AtomicInput) -> tuple[str, ...]:
-        """Return what to tell before the run about an input that can be computed."""
-        open_shells = [m for m in input_data.molecule.fragment_multiplicities if m > 1]
-        if len(open_shells) < 2:  # noqa: PLR2004 - two that meet
-            return ()
-        return (
-            "NWChem does not check that its solution is the lowest where open-shell fragments meet: compare an"
-            " interaction energy that looks too large with pyscf, which does",
-        )
-
     def build_input(self, input_model: AtomicInput, config: TaskConfig, template: str | None = None) -> dict[str, Any]:
         """Return QCEngine's job for an input without symmetry, with core potentials, and with a reference.
 
