@@ -19,6 +19,7 @@ from autotune.planning import Plan
 from autotune.progress import duration
 from autotune.records import Evidence, Law, Trial, Tuning
 from autotune.types import Context, Machine, Parameter, Policy
+from autotune.understood import understood
 from autotune.wording import changes_words, count, defaults_of, finite, listed, policy_words
 from autotune.workload import Workload
 
@@ -200,7 +201,8 @@ def choice_words(plan: Plan, *, work: Workload, machine: Machine, forecast: Simu
         "parameters": [*_given(plan, defaults), *_overridden(plan.policy, composed)],
         count(len(work.tasks), "task"): [line for sentence in does for line in _wrapped(sentence)],
     }
-    return "\n".join(line for title, lines in blocks.items() if lines for line in _block(title, lines))
+    told = [line for title, lines in blocks.items() if lines for line in _block(title, lines)]
+    return "\n".join([understood(work.recipe.molecule), *told])
 
 
 def _machine(machine: Machine) -> str:
