@@ -18,10 +18,10 @@ import re
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-from qcelemental.util import safe_version, which
+from qcelemental.util import safe_version, which, which_import
 from qcengine.config import get_config
 from qcengine.exceptions import ConvergenceError, InputError, UnknownError
-from qcengine.programs.nwchem.errors import ConvergenceFailedError, all_errors
+from qcengine.programs.nwchem.errors import ConvergenceFailedError
 from qcengine.programs.nwchem.runner import NWChemHarness
 from qcengine.util import execute
 
@@ -67,12 +67,23 @@ class CheckedNWChemHarness(NWChemHarness):  # type: ignore[misc]  # QCEngine is 
 
     _versions: ClassVar[dict[str, str]] = {}
 
+    @staticmethod
+    def found(raise_error: bool = False) -> bool:  # noqa: FBT001, FBT002 - QCEngine's signature
+        """Return whether NWChem and networkx are here; ModuleNotFoundError instead of False where asked."""
+        if which("nwchem", return_bool=True) and not which_import("networkx", return_bool=True):
+            if raise_error:
+                raise ModuleNotFoundError("nwchem is installed, but its harness needs networkx: pip install networkx")
+            return False
+        return bool(NWChemHarness.found(raise_error=raise_error))
+
     def get_version(self) -> str:
         """Return the version that NWChem prints, with the revision where it was built from one."""
         self.found(raise_error=True)
         path = which("nwchem")
         if path not in self._versions:
-            _, outputs = execute([path, "version.nw"], {"version.nw": ""}, scratch_directory=get_config().scratch_directory)
+            _, outputs = execute(
+                [path, "version.nw"], {"version.nw": ""}, scratch_directory=get_config().scratch_directory
+            )
             self._remember_version(outputs["stdout"])
         if path not in self._versions:
             raise UnknownError("NWChem does not print its version")
@@ -120,7 +131,7 @@ class CheckedNWChemHarness(NWChemHarness):  # type: ignore[misc]  # QCEngine is 
         fault = nwchem_faults.failure(outputs["stdout"], outputs["stderr"])
         if isinstance(fault, ConvergenceError):
             raise NotConvergedError(fault)
-        if fault is not None and not any(error._detect(outputs) for error in all_errors):
+        if fault is not None and "geom_binvr" not in fault.raw_message:  # which QCEngine mends
             raise fault
         return success, outputs
 
@@ -157,7 +168,9 @@ def _completed(input_data: AtomicInput) -> AtomicInput:
         keywords.update(nwchem_potentials.keywords(specification.model.basis, real, given))
     method = specification.model.method.lower().removeprefix("nwc-")
     if molecule.molecular_multiplicity > 1 and method in _CLOSED_SHELL_METHODS and not given.get("qc_module"):
-        raise InputError(f"NWChem's module for {method} has no open shells; the keyword qc_module=tce takes one that has")
+        raise InputError(
+            f"NWChem's module for {method} has no open shells; the keyword qc_module=tce takes one that has"
+        )
     update: dict[str, Any] = {"specification": specification.model_copy(update={"keywords": keywords})}
     if not given.get("geometry__autosym"):
         update["molecule"] = molecule.model_copy(update={"fix_symmetry": "c1"})
@@ -175,6 +188,6 @@ def _check_frame(output: str, molecule: Molecule) -> None:
     moved = (positions - positions[0]) - (wanted - wanted[0])
     if np.abs(moved).max() > _SMALLEST_SHIFT_BOHR:
         raise UnknownError(
-            f"NWChem moved the atoms by up to {np.abs(moved).max():.1e} a0, so its results are of another molecule or in"
-            " another frame; leave out keywords that turn symmetry on (geometry__autosym)"
+            f"NWChem moved the atoms by up to {np.abs(moved).max():.1e} a0, so its results are not those of the input;"
+            " leave out keywords that turn symmetry on (geometry__autosym)"
         )

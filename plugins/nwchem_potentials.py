@@ -17,7 +17,6 @@ from collections.abc import Iterable, Mapping
 from functools import cache
 from typing import Any
 
-import basis_set_exchange as exchange
 from qcengine.exceptions import InputError
 
 _VALENCE_ONLY = re.compile(r"ecp|^sdb|^lanl|^hay|^dzq$|^minis-?bsip1$|-pp")
@@ -41,7 +40,7 @@ def keywords(basis: str, elements: Iterable[str], given: Mapping[str, Any]) -> d
         if _VALENCE_ONLY.search(basis.lower()):
             raise InputError(
                 f"basis set {basis!r} needs core potentials, which Basis Set Exchange does not have under this name;"
-                " give them with the keyword ecp__<element>, or take a set that the exchange knows (def2-svp, cc-pvdz-pp)"
+                " give them with the keyword ecp__<element>, or take a set that it has (def2-svp, cc-pvdz-pp)"
             )
         return {}
     found = {symbol: _potential(title, symbol) for symbol in sorted(set(elements))}
@@ -61,15 +60,19 @@ def _plain(name: str) -> str:
 
 @cache
 def _titles() -> dict[str, str]:
-    entries = exchange.get_metadata().values()
+    from basis_set_exchange import get_metadata
+
+    entries = get_metadata().values()
     return {_plain(e["display_name"]): e["display_name"] for e in entries if e["role"] == "orbital"}
 
 
 @cache
 def _potential(title: str, symbol: str) -> str:
     """Return what follows an element in NWChem's block of core potentials; empty where all electrons are explicit."""
+    from basis_set_exchange import get_basis
+
     try:
-        text: str = exchange.get_basis(title, elements=[symbol], fmt="nwchem", header=False)
+        text: str = get_basis(title, elements=[symbol], fmt="nwchem", header=False)
     except KeyError:  # the set lacks the element: NWChem's library has the last word
         return ""
     _, _, block = text.partition("\nECP\n")
