@@ -36,6 +36,7 @@ _KINDS: tuple[tuple[re.Pattern[str], type[QCEngineException]], ...] = tuple(
     )
 )
 _LIBRARY = re.compile(r"(?:bq)?(?P<tag>\w+) +library +(?:(?P<element>[a-z]{1,2}) +)?(?P<name>\S.*)", re.IGNORECASE)
+_LIBRARY_ERROR = re.compile(r"ARMCI Error: \d+:(.*)")  # of its array library, which ends without `errquit`
 _NOT_STARTED = re.compile(r"orte_init failed|MPI_INIT failed|orte_session_dir failed")
 
 
@@ -43,8 +44,9 @@ def failure(stdout: str, stderr: str) -> QCEngineException | None:
     """Return what an output says went wrong, in one line; None where it does not say."""
     ending = _ENDING.search(stdout)
     if ending is None:
-        words = _NOT_STARTED.search(stdout + stderr)
-        return RandomError(f"MPI did not start NWChem: {words[0]}") if words else None
+        if words := _NOT_STARTED.search(stdout + stderr):
+            return RandomError(f"MPI did not start NWChem: {words[0]}")
+        return UnknownError(f"NWChem: {words[1].strip(' :')}") if (words := _LIBRARY_ERROR.search(stderr)) else None
     cause, reached = " ".join(ending["cause"].split()).rstrip(":"), " ".join(ending["line"].split())
     kind = next((kind for words, kind in _KINDS if words.search(f"{ending['category']} {cause}")), UnknownError)
     if kind is ConvergenceError:

@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import qcengine
-
 from autotune_plugins.mopac_harness import CheckedMopacHarness
 from qcengine.exceptions import ConvergenceError
 
-from autotune import component, workload
+from autotune import workload
+from autotune.component import atomic_input
 from autotune.errors import InputError
 from autotune.inputs import Expansion, from_xyz
 
@@ -126,9 +126,7 @@ def test_a_multiplicity_is_the_unrestricted_state_of_that_spin(session, expansio
         max_nbody=1,
     )
     radical, _ = session.components(fields).values()
-    assert radical.return_result * ALONE = ("(auto)", (1,), (1,))
-WATER = ("O 0 0 0", "H 0 -0.757 0.587", "H 0 0.757 0.587")
-KCAL_MOL == pytest.approx(by_hand(f"PM6 {keywords}", atoms), abs=1e-3)
+    assert radical.return_result * KCAL_MOL == pytest.approx(by_hand(f"PM6 {keywords}", atoms), abs=1e-3)
 
 
 def test_a_gradient_is_the_slope_of_the_energy(session, cluster):
@@ -146,9 +144,10 @@ def test_a_gradient_is_the_slope_of_the_energy(session, cluster):
 
 
 def test_an_scf_that_does_not_converge_is_named_by_the_words_of_mopac(cluster):
-    water = component.atomic_input(workload.load(cluster("water2", program="mopac", method="pm6")).recipe, *ALONE)
+    water = atomic_input(workload.load(cluster("water2", program="mopac", method="pm6")).recipe, *ALONE)
+    output = output_of("PM6 ITRY=1", WATER)
     with pytest.raises(ConvergenceError, match=r"MOPAC: THE SCF CALCULATION FAILED\.; UNABLE TO ACHIEVE SELF-"):
-        CheckedMopacHarness().parse_output({"dispatch.out": output_of("PM6 ITRY=1", WATER), "dispatch.aux": None}, water)
+        CheckedMopacHarness().parse_output({"dispatch.out": output, "dispatch.aux": None}, water)
 
 
 def output_of(keywords, atoms):
