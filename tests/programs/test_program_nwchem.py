@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import qcengine
 from autotune_plugins import nwchem_faults, nwchem_harness, nwchem_potentials
-from pyscf import gto, scf
 from qcelemental.models.v2 import AtomicInput, Molecule
 from qcengine.config import get_config
 from qcengine.exceptions import ResourceError, UnknownError
@@ -152,15 +151,8 @@ HI_HI = [("H", 0, 0, 0), ("I", 0.3, 0.2, 1.6), ("I", 0.9, 0.4, 5.3), ("H", 0.5, 
 FIRST_TWO = [True, True, False, False]
 FIRST_WATER = [True] * 3 + [False] * 3
 TIGHT = {"scf__thresh": 1e-8}
+ONE_RANK = {"OMPI_MCA_ess_singleton_isolated": "1", "OMPI_MCA_pml": "ob1", "OMPI_MCA_btl": "self"}
 BOHR = 0.52917721092
-
-
-@pytest.fixture(autouse=True)
-def one_rank(monkeypatch, tmp_path):
-    """Let NWChem in this process start as in a worker: alone, without looking for networks."""
-    for name in ("ess_singleton_isolated", "pml", "btl", "orte_tmpdir_base"):
-        monkeypatch.setenv(f"OMPI_MCA_{name}", {"pml": "ob1", "btl": "self"}.get(name, "1"))
-    monkeypatch.setenv("OMPI_MCA_orte_tmpdir_base", str(tmp_path))
 
 
 def turned(atoms, seed):
@@ -182,15 +174,20 @@ def molecule(atoms, *, real=None, multiplicity=1):
 
 
 def computed(molecule, *, method="hf", basis="sto-3g", driver="energy", **keywords):
-    """Return our harness's result."""
+    """Return our harness's result; NWChem starts as in a worker, alone and without looking for networks."""
     specification = {"driver": driver, "model": {"method": method, "basis": basis}, "keywords": keywords}
     config = get_config(task_config={"ncores": 1, "memory": 1.0})
     asked = AtomicInput(molecule=molecule, specification=specification)
-    return nwchem_harness.CheckedNWChemHarness().compute(asked, config)
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in ONE_RANK.items():
+            patch.setenv(name, value)
+        return nwchem_harness.CheckedNWChemHarness().compute(asked, config)
 
 
 def by_pyscf(molecule, *, basis="sto-3g", reference="UHF", ecp=None):
     """Return PySCF's own mean field, converged."""
+    from pyscf import gto, scf
+
     names = [s if real else f"ghost-{s}" for s, real in zip(molecule.symbols, molecule.real, strict=True)]
     mol = gto.M(
         atom=list(zip(names, molecule.geometry.tolist(), strict=True)),
