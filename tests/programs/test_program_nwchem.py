@@ -330,3 +330,11 @@ def test_a_gradient_is_that_of_pyscf(session, two_waters, first_component):
         raise
     expected = first_component(session, two_waters("pyscf", **chosen)).return_result
     assert gradient == pytest.approx(expected, abs=1e-5)
+
+
+def test_a_molecule_whose_internal_coordinates_nwchem_cannot_make_is_computed_in_cartesian_ones(session, expansion):
+    peroxide = [("O", 0, 0, 3), ("H", 0, 0, 3.96), ("O", 0, 0, 4.5), ("H", 0.93, 0, 5.2)]
+    atoms = [("O", 0, 0, 0), ("H", 0, 0, 0.96), ("H", 0.93, 0, -0.24), *peroxide]
+    chosen = {"method": "hf", "basis": "sto-3g"}
+    ours, expected = (session.run(expansion(atoms, program=name, **chosen)) for name in ("nwchem", "pyscf"))
+    assert ours.return_result == pytest.approx(expected.return_result, abs=1e-6)
