@@ -74,7 +74,10 @@ class Keywords:
     diis_space: int | None = _keyword(int, "Fock matrices in the extrapolation", bounds=(2, 1000))
     init_guess: str = _keyword(str, "initial density of the SCF", default="minao", choices=GUESSES)
     direct_scf_tol: float | None = _keyword(float, "integrals neglected by direct SCF")
-    newton: bool = _keyword(bool, "second-order SCF", default=False)
+    newton: bool = _keyword(bool, "second-order SCF after a few ordinary cycles", default=False)
+    stability: bool | None = _keyword(
+        bool, "go down from saddle points of the SCF; default for uhf, rohf and with newton"
+    )
     grid_level: int | None = _keyword(int, "DFT grid; default 3, Hessians 5", acts_on=("dft",), bounds=(0, 9))
     cc_conv_tol: float = _keyword(float, "CCSD energy change, Eh", default=1e-9, acts_on=COUPLED_CLUSTER)
     cc_max_cycle: int = _keyword(int, "most CCSD cycles", default=100, acts_on=COUPLED_CLUSTER, bounds=(1, _MANY))
@@ -92,6 +95,8 @@ class Plan:
         functional: In libxc's words; empty unless the method is `dft`.
         driver: `energy`, `gradient` or `hessian`.
         reference: `rhf`, `uhf` or `rohf`.
+        stable: Whether the SCF is led down from saddle points.
+        radicals: Fragments with unpaired electrons.
         keywords: With defaults filled in.
         atoms: PySCF symbol (`GHOST-O` for a ghost) and position in bohr.
         charge: Total charge.
@@ -106,6 +111,8 @@ class Plan:
     functional: str
     driver: str
     reference: str
+    stable: bool
+    radicals: int
     keywords: Keywords
     atoms: tuple[tuple[str, tuple[float, ...]], ...]
     charge: int
@@ -151,6 +158,8 @@ def read(input_data: AtomicInput) -> Plan:
         functional=functional,
         driver=driver,
         reference=reference,
+        stable=_stable(keywords, functional, reference),
+        radicals=sum(multiplicity > 1 for multiplicity in molecule.fragment_multiplicities),
         keywords=keywords,
         atoms=tuple(
             (str(symbol) if real else f"GHOST-{symbol}", tuple(position))
@@ -258,6 +267,16 @@ def _reference(from_method: str | None, from_keyword: str | None, unpaired: int)
     if reference == "rhf" and unpaired:
         raise InputError(f"reference rhf needs a singlet, not multiplicity {unpaired + 1}; use uhf")
     return reference
+
+
+def _stable(keywords: Keywords, functional: str, reference: str) -> bool:
+    """Return whether to lead the SCF down from saddle points."""
+    wanted = reference != "rhf" or keywords.newton if keywords.stability is None else keywords.stability
+    if wanted and functional and not libxc.test_deriv_order(functional, 2):
+        if keywords.stability or keywords.newton:
+            raise InputError(f"libxc has no second derivatives of {functional}, which stability and newton need")
+        return False
+    return wanted
 
 
 def _check_derivative(method: str, functional: str, driver: str, reference: str, *, fitted: bool) -> None:
