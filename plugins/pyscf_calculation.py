@@ -26,7 +26,7 @@ from pyscf.grad import ccsd_t as ccsd_t_gradient
 from pyscf.hessian import rhf, rks, uhf, uks  # noqa: F401 - these add Hessian() to the mean fields
 from qcengine.exceptions import ConvergenceError, InputError, ResourceError
 
-from . import pyscf_stability
+from . import pyscf_dispersion, pyscf_stability
 from .pyscf_input import CORRELATED, Plan
 
 Properties: TypeAlias = dict[str, Any]  # of qcelemental's AtomicProperties
@@ -56,8 +56,9 @@ def run(plan: Plan, *, max_memory_mb: float, cores: int) -> Properties:
         correlate = {"mp2": _mp2, "ccsd": _ccsd, "ccsd(t)": _ccsd}.get(plan.method)
         gradient = correlate(plan, mean_field, properties, cores) if correlate else None
         if plan.driver != "energy" and gradient is None:
-            gradient = mean_field.nuc_grad_method().kernel()
-            properties["scf_total_gradient"] = gradient
+            gradient = properties["scf_total_gradient"] = mean_field.nuc_grad_method().kernel()
+        if plan.functional.dispersion:
+            gradient = _add_dispersion(plan, properties, gradient)
         if gradient is not None:
             properties["return_gradient"] = gradient
         if plan.driver == "hessian":
@@ -95,22 +96,7 @@ def _molecule(plan: Plan, max_memory_mb: float) -> gto.Mole:
 def _mean_field(plan: Plan, max_memory_mb: float) -> MeanField:
     """Return the converged mean field."""
     molecule, keywords = _molecule(plan, max_memory_mb), plan.keywords
-    if plan.method == "dft":
-        mean_field = (dft.rks.RKS if plan.reference == "rhf" else dft.uks.UKS)(molecule, xc=plan.functional)
-        _place_grids(plan, mean_field, keywords.grid_level)
-    else:
-        kinds = {"rhf": scf.hf.RHF, "uhf": scf.uhf.UHF, "rohf": scf.rohf.ROHF}
-        mean_field = kinds[plan.reference](molecule)
-    if plan.fitting:
-        mean_field = mean_field.density_fit(auxbasis=dict(plan.fitting))
-    mean_field.chkfile = None  # would be written every cycle
-    for name in ("conv_tol", "conv_tol_grad", "max_cycle", "level_shift", "damp", "diis_space", "direct_scf_tol"):
-        value = getattr(keywords, name)
-        if value is not None:
-            setattr(mean_field, name, value)
-    if plan.method in CORRELATED and keywords.conv_tol_grad is None:
-        # Correlation energies depend on the orbitals' error itself, not its square: 6e-8 Eh in OH- without this.
-        mean_field.conv_tol_grad = 0.1 * math.sqrt(keywords.conv_tol)
+    mean_field = _unsolved(plan, molecule)
     with _basis_files_read_once():
         guess = mean_field.get_init_guess(molecule, keywords.init_guess)
     if keywords.newton:
@@ -125,6 +111,30 @@ def _mean_field(plan: Plan, max_memory_mb: float) -> MeanField:
     if not plan.stable:
         return mean_field
     return pyscf_stability.minimum(mean_field, _probe(plan, mean_field), curvatures=max(1, plan.radicals) + 1)
+
+
+def _unsolved(plan: Plan, molecule: gto.Mole) -> MeanField:
+    """Return the mean field with all its settings."""
+    keywords = plan.keywords
+    if plan.method == "dft":
+        mean_field = (dft.rks.RKS if plan.reference == "rhf" else dft.uks.UKS)(molecule, xc=plan.functional.name)
+        if not plan.functional.nonlocal_part:
+            mean_field.nlc = False
+        _place_grids(plan, mean_field, keywords.grid_level)
+    else:
+        kinds = {"rhf": scf.hf.RHF, "uhf": scf.uhf.UHF, "rohf": scf.rohf.ROHF}
+        mean_field = kinds[plan.reference](molecule)
+    if plan.fitting:
+        mean_field = mean_field.density_fit(auxbasis=dict(plan.fitting))
+    mean_field.chkfile = None  # would be written every cycle
+    for name in ("conv_tol", "conv_tol_grad", "max_cycle", "level_shift", "damp", "diis_space", "direct_scf_tol"):
+        value = getattr(keywords, name)
+        if value is not None:
+            setattr(mean_field, name, value)
+    if plan.method in CORRELATED and keywords.conv_tol_grad is None:
+        # Correlation energies depend on the orbitals' error itself, not its square: 6e-8 Eh in OH- without this.
+        mean_field.conv_tol_grad = 0.1 * math.sqrt(keywords.conv_tol)
+    return mean_field
 
 
 def _probe(plan: Plan, mean_field: MeanField) -> MeanField:
@@ -194,6 +204,20 @@ def _scf_properties(plan: Plan, mean_field: MeanField) -> Properties:
     if plan.method == "dft":
         properties["scf_xc_energy"] = float(parts["exc"])
     return properties
+
+
+def _add_dispersion(plan: Plan, properties: Properties, gradient: np.ndarray | None) -> np.ndarray | None:
+    """Add the dispersion correction to the energies; return the gradient with it, if there is one."""
+    wanted = gradient is not None
+    energy, slopes = pyscf_dispersion.correction(plan.functional, plan.atoms, plan.charge, gradient=wanted)
+    properties["scf_dispersion_correction_energy"] = energy
+    properties["scf_total_energy"] += energy
+    properties["return_energy"] = properties["scf_total_energy"]
+    if gradient is None or slopes is None:
+        return None
+    whole: np.ndarray = gradient + slopes
+    properties["scf_total_gradient"] = whole
+    return whole
 
 
 def _hessian(mean_field: MeanField) -> np.ndarray:
