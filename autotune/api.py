@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from autotune import doubts, ending, omitted, parts, planning, recall, workload
+from autotune import doubts, ending, omitted, parts, planning, plausibility, recall, workload
 from autotune.errors import InputError
 from autotune.execution import Care, Execution
 from autotune.fleet import Fleet
@@ -21,6 +21,7 @@ from autotune.monitor import Snapshot
 from autotune.options import Options
 from autotune.records import RunRecord, TuningChoice
 from autotune.types import Machine, Method
+from autotune.understood import understood
 from autotune.workload import Workload
 
 if TYPE_CHECKING:
@@ -58,6 +59,7 @@ class Session:
         )
         self._journal: Journal | None = None
         self._journal_opened = False
+        self._understood = ""
         self.record: RunRecord | None = None
 
     @property
@@ -130,14 +132,17 @@ class Session:
             return answer(work, Execution())
         lean = omitted.plan(work, self._options)
         work = lean.work
-        for found in lean.omitted():
-            self._say(found.words)
+        self._tell(*(found.words for found in lean.omitted()))
         plan = self._place.plan(work)
         checked = self._place.check(work, plan)
+        self._tell_what_was_understood(work)
         if self._on_choice:  # not before: how to calibrate a method that does not exist is no advice
             self._on_choice(plan.chosen)
-        self._tell(doubts.of_basis(work.methods, work.recipe.molecule.symbols))
-        self._tell(doubts.of_version(plan, checked.versions))
+        self._tell(
+            doubts.of_basis(work.methods, work.recipe.molecule.symbols),
+            doubts.of_version(plan, checked.versions),
+            *checked.cautions,
+        )
         care = self._care(checked.versions, lean.hosts)
         execution = recall.recalled(work, care, resume=self._options.resume)
         recalled = len(execution.values)
@@ -153,9 +158,11 @@ class Session:
             execution.add(also)
             work = omitted.together(work, late)
         with recall.noting_what_is_kept(care.journal, len(execution.values)):
-            result = None if execution.failed else answer(lean.whole, lean.filled(execution))
+            filled = None if execution.failed else lean.filled(execution)
+            result = None if filled is None else answer(lean.whole, filled)
             if care.journal is not None:
                 care.journal.flush()
+        implausible = () if filled is None else plausibility.implausible(lean.whole.tasks, work.recipe, filled.values)
         self.record = ending.record(
             execution,
             plan=plan,
@@ -167,9 +174,10 @@ class Session:
             result=result,
             nodes=self._place.nodes,
             omitted=lean.omitted(late),
+            doubts=(*checked.cautions, *implausible),
         )
         self._manager.run_done(self.record)
-        self._tell(doubts.of_times(plan, work.tasks, execution.records, cores=self.machine.cores))
+        self._tell(*implausible, doubts.of_times(plan, work.tasks, execution.records, cores=self.machine.cores))
         if result is None:
             error = ending.failure(execution, work)
             error.add_note(recall.kept_note(care.journal, len(execution.values)))
@@ -182,8 +190,15 @@ class Session:
         self._tell(recall.left_out_note(left_out, self._journal, keeps_results=work.recipe.keep_results))
         return result
 
-    def _tell(self, note: str) -> None:
-        if note:
+    def _tell_what_was_understood(self, work: Workload) -> None:
+        """Say what is computed, where that is not the same as in the run before."""
+        words = understood(work.recipe.molecule)
+        if words != self._understood:
+            self._say(words)
+        self._understood = words
+
+    def _tell(self, *notes: str) -> None:
+        for note in filter(None, notes):
             self._say(note)
 
     def _care(self, versions: Mapping[str, str], hosts: Collection[str]) -> Care:

@@ -1,8 +1,8 @@
 """Monomers of one shape: equal up to rotation and translation, so that one of them gives the energy of all.
 
-Rules: for methods whose energy turns with the molecule only; the grid of a DFT calculation does not, and keywords may
-name a direction (a field, charges) where it is not known that they cannot. Mirror images are not equal. A monomer is
-compared with the first of its shape, never with one that was itself taken for another.
+Rules: energies are equal for methods whose energy turns with the molecule only; the grid of a DFT calculation does not,
+and keywords may name a direction (a field, charges) where it is not known that they cannot. Mirror images are not
+equal. A monomer is compared with the first of its shape, never with one that was itself taken for another.
 """
 
 from __future__ import annotations
@@ -48,17 +48,25 @@ class _Shapes:
 
 
 def equal_monomers(tasks: Iterable[Task], recipe: Recipe) -> dict[str, str]:
+    """Return, by key of a task whose monomer's energy is that of an earlier one at its level, that one's key.
+
+    Those of `equal_shapes` whose energy `turns`.
+    """
+    return equal_shapes((task for task in tasks if turns(task.method)), recipe)
+
+
+def equal_shapes(tasks: Iterable[Task], recipe: Recipe) -> dict[str, str]:
     """Return, by key of a task whose monomer has the shape of an earlier one's at its level, that one's key.
 
-    Only 1-body tasks without ghosts whose energy `turns`. Equal are order, symbols and masses of the atoms, charge and
-    multiplicity, and the geometry within `TOLERANCE_BOHR`.
+    Only 1-body tasks without ghosts. Equal are order, symbols and masses of the atoms, charge and multiplicity, and the
+    geometry within `TOLERANCE_BOHR`.
     """
     whole = recipe.molecule
     masses = whole.masses  # looked up anew each time it is asked for
     shapes: dict[tuple[object, ...], _Shapes] = {}
     equal = {}
     for task in tasks:
-        if task.real != task.basis or task.nbody != 1 or not turns(task.method):
+        if task.real != task.basis or task.nbody != 1:
             continue
         fragment = task.real[0] - 1
         atoms = list(whole.fragments[fragment])

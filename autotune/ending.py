@@ -15,6 +15,7 @@ from autotune.execution import Execution
 from autotune.planning import Plan
 from autotune.records import Omitted, RunRecord, TaskRecord
 from autotune.types import Estimate, Machine
+from autotune.understood import understood
 from autotune.versions import library_versions
 from autotune.workload import Workload
 
@@ -34,6 +35,7 @@ def record(
     result: object = None,
     nodes: int = 1,
     omitted: tuple[Omitted, ...] = (),
+    doubts: tuple[str, ...] = (),
 ) -> RunRecord:
     """Return the record of a run.
 
@@ -48,6 +50,7 @@ def record(
         result: The many-body result, if there is one.
         nodes: How many machines.
         omitted: What options left out.
+        doubts: What was said against the numbers.
     """
     done = [record for record in execution.records if record.status == "done"]
     # Where workers outnumber cores, task times are stretched by sharing them: no bound for fewer slots follows.
@@ -87,6 +90,8 @@ def record(
         methods=work.methods,
         task_records=tuple(execution.records),
         omitted=omitted,
+        understood=understood(work.recipe.molecule),
+        doubts=doubts,
     )
 
 

@@ -19,6 +19,7 @@ from autotune.planning import Plan
 from autotune.progress import duration
 from autotune.records import Evidence, Law, Trial, Tuning
 from autotune.types import Context, Machine, Parameter, Policy
+from autotune.understood import understood
 from autotune.wording import changes_words, count, defaults_of, finite, listed, policy_words
 from autotune.workload import Workload
 
@@ -194,6 +195,7 @@ def choice_words(plan: Plan, *, work: Workload, machine: Machine, forecast: Simu
     composed = policies.compose(plan.strategies, changed, context)
     does = [*policy_words(plan.policy, machine, budget_gib=plan.budget_gib), *_forecast(plan, work, forecast)]
     blocks = {
+        "input": [understood(work.recipe.molecule)],  # as the run says it, in one line
         "machine": [_machine(machine)],
         "tuning": _match(plan),
         "what its calibration found": _found(plan),

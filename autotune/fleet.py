@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from autotune import abilities, machine, node, planning
+from autotune.check import representatives
 from autotune.dispatch import TICK_S, Dispatch
 from autotune.errors import InputError, ResourceError, one_line
 from autotune.execution import Care, Execution
@@ -133,7 +134,8 @@ class Fleet:
     def _look(self, work: Work) -> node.Seen:
         """Return what a node says of itself and of the programs."""
         backend = self._open()
-        bundle = self._bundle(work, tuple(work.tasks[:1]))
+        asked = representatives(work.tasks, work.recipe)
+        bundle = self._bundle(work, asked or tuple(work.tasks[:1]))
         reason = ""
         for _ in range(LOOKS):
             try:

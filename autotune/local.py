@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from autotune import abilities, machine, planning
+from autotune.check import question
 from autotune.errors import InputError
 from autotune.execute import Executor
 from autotune.execution import Care, Execution
@@ -72,7 +73,7 @@ class Local:
             if self._options.enforce_memory:
                 pool.enforce(plan.budget_gib)
             pool.prepare(min(plan.policy.workers, len(work.tasks)))
-            checked = pool.check()
+            checked = pool.check(question(work.tasks, work.recipe))
         except BaseException:
             self.close()
             raise

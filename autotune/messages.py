@@ -44,12 +44,21 @@ class Reply(NamedTuple):
 
 
 class Check(NamedTuple):
-    """Ask whether every model chemistry of the recipe can run on every kind of fragment; answered by `Checked`."""
+    """Ask whether every model chemistry of the recipe can run; answered by `Checked`.
+
+    Asked of every kind of fragment, and of the components `(level, real, basis)` that are given.
+    """
+
+    components: tuple[tuple[str, tuple[int, ...], tuple[int, ...]], ...] = ()
 
 
 class Checked(NamedTuple):
-    """One line for each thing that is wrong; by program, its version and how it divides a task over cores."""
+    """One line for each thing that is wrong; by program, its version and how it divides a task over cores.
+
+    `cautions` are sentences about what can be computed but deserves doubt.
+    """
 
     problems: tuple[str, ...]
     versions: dict[str, str]
     widths: dict[str, str]
+    cautions: tuple[str, ...] = ()

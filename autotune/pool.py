@@ -77,7 +77,7 @@ class Pool:
         while len(self._workers) < workers:
             self._fork()
 
-    def check(self) -> Checked:
+    def check(self, asked: Check) -> Checked:
         """Return what is wrong with the recipe; blocks until a worker has looked."""
         # An idle worker of an earlier run may have died meanwhile.
         self._take_exit_reports()
@@ -87,7 +87,7 @@ class Pool:
         deadline = time.monotonic() + STARTUP_LIMIT_S
         with contextlib.suppress(EOFError, OSError):
             self._brief(worker)
-            worker.pipe.send(Check())
+            worker.pipe.send(asked)
             while time.monotonic() < deadline and self._forks.alive:
                 if not worker.pipe.poll(0.25):
                     continue

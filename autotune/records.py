@@ -264,6 +264,8 @@ class RunRecord:
         task_records: Every task.
         nodes: Machines; memory, its budget and the policy are of each of them.
         omitted: What options left out or took from other tasks; with `screen_distance` the result lacks these terms.
+        understood: The fragments, their charges and spins, in words.
+        doubts: What was said against the numbers, before the run and after it, sentences.
     """
 
     created: str
@@ -288,6 +290,8 @@ class RunRecord:
     task_records: tuple[TaskRecord, ...] = field(repr=False)
     nodes: int = 1
     omitted: tuple[Omitted, ...] = ()
+    understood: str = ""
+    doubts: tuple[str, ...] = ()
 
     @property
     def node(self) -> Machine:

@@ -163,7 +163,9 @@ def _facts(run: RunRecord) -> list[tuple[str, str]]:
     energy = "none" if run.energy_hartree is None else f"{run.energy_hartree:.10f} Eh"
     return [
         ("Computed", told(run.workload)),
+        *([("Fragments", told(run.understood))] if run.understood else []),
         ("Many-body energy", energy),
+        *(("Doubt", told(doubt)) for doubt in run.doubts),
         ("Tasks", listed(filter(None, tasks))),
         ("Ended", told(run.created)),
         ("Machine", _machine(run)),

@@ -11,7 +11,7 @@ Format history
     autotune.run/3: tasks recalled from a journal, kinds of failures, growth and age of workers (2026-11)
     autotune.run/4: the policy says whether programs stay loaded (2026-11)
     autotune.run/5: what was computed, its digest and its energy, for comparisons (2026-11); later also what options
-        left out, which older readers skip
+        left out, what was understood of the input and what speaks against the numbers, which older readers skip
     autotune.tunings/1: all tunings of a machine and a family of methods, their trials and pairs; autotune.tuning/2 is
         refused (2026-11)
     autotune.tunings-bundle/1: several of these in one file (2026-11)

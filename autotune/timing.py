@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import NamedTuple, Self, TypeAlias
 
 from autotune import abilities, planning, policy
+from autotune.check import question
 from autotune.costs import Costs, fit
 from autotune.errors import AutotuneError, InputError, TaskError
 from autotune.execute import Executor
@@ -227,7 +228,7 @@ class Timing:
             pool = Pool(programs=list(instance.recipe.programs.values()), environment=environment)
             pool.set_recipe(instance.recipe.to_json())
             self._pools[key] = pool
-            checked = pool.check()
+            checked = pool.check(question(instance.tasks, instance.recipe))
             if checked.problems:
                 self._pools.pop(key).close()
                 raise InputError("; ".join(checked.problems))

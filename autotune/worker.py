@@ -94,7 +94,7 @@ def _loop(pipe: Connection, files: Path) -> None:
             continue
         assert recipe is not None
         if isinstance(message, Check):
-            pipe.send(check(recipe))
+            pipe.send(check(recipe, message.components))
             continue
         batch.serve(recipe, message)
 

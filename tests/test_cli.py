@@ -34,7 +34,8 @@ def test_the_result_goes_to_standard_output_and_everything_else_to_standard_erro
     result = json.loads(output)
     assert (result["schema_name"], result["schema_version"]) == ("qcschema_many_body_result", 2)
     lines = errors.splitlines()
-    assert lines[0].startswith("tuning: default - no tuning for faulty on this machine; run `autotune calibrate")
+    assert lines[0].startswith("4 fragments: 4 H2O; in all 12 atoms, charge 0, singlet; ")
+    assert lines[1].startswith("tuning: default - no tuning for faulty on this machine; run `autotune calibrate")
     assert lines[-1].startswith("10 tasks in ")
 
 
@@ -95,7 +96,7 @@ def test_an_xyz_file_with_options_is_computed(tmp_path):
         "created workload content energy_hartree "
         "wall_s tasks recalled attempts lower_bound_s efficiency gap cpu_utilisation peak_memory_gib memory_budget_gib "
     )
-    expected += "policy tuning versions machine methods task_records nodes omitted schema"
+    expected += "policy tuning versions machine methods task_records nodes omitted understood doubts schema"
     assert fields.keys() == set(expected.split())
     assert fields["gap"].keys() == {"startup", "tail", "memory", "retries", "scheduler", "assembly"}
 

@@ -50,6 +50,7 @@ def estimate(source: str, as_json: bool, **given: Any) -> None:
     """
     from autotune import inputs, machine, omitted, planning, simulate, workload
     from autotune.manager import Manager
+    from autotune.understood import understood
 
     text, name = inputs.read_text(source)
     fields = inputs.many_body_fields(text, name=name, expansion=options.expansion(given, text=text, name=name))
@@ -69,6 +70,7 @@ def estimate(source: str, as_json: bool, **given: Any) -> None:
     widths = {record.number: record.width for record in run.records}
     rows = _rows(work.tasks, estimates, widths)
     answer = {
+        "understood": understood(work.recipe.molecule),
         "tuning": {"match": plan.chosen.match, "reason": plan.chosen.reason},
         "cores": here.cores,
         "memory_budget_gib": plan.budget_gib,
@@ -111,6 +113,7 @@ def _table(answer: dict[str, Any], rows: list[_Row]) -> str:
     from autotune.progress import duration
 
     lines = [
+        answer["understood"],
         "n-body   tasks   functions   electrons   ghosts   s/task   within      GiB   width   core-seconds   method",
         *(
             f"{row.nbody:6d} {row.tasks:7d} {row.functions:11d} {row.electrons:11d} {row.ghost_atoms:8d}"

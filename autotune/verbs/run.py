@@ -47,13 +47,19 @@ def run(source: str, output: str | None, record: str | None, explain: bool, quie
     text, name = inputs.read_text(source)
     expansion = options.expansion(given, text=text, name=name)
     partial, chosen = Path(f"{output}.partial"), options.session_options(given)
+    explained = ""
+
+    def say(line: str) -> None:
+        if line not in explained:  # what the explanation says of the input is not said twice
+            _say(line)
+
     with (
         Progress() as progress,
         Session(
             chosen,
             on_progress=None if quiet else progress.show,
             on_choice=None if quiet else _say_choice,
-            on_notice=None if quiet else _say,
+            on_notice=None if quiet else say,
         ) as session,
     ):
         if expansion is not None:
@@ -64,7 +70,8 @@ def run(source: str, output: str | None, record: str | None, explain: bool, quie
                 "--explain says what this machine would do; leave out --backend, or see `autotune simulate`"
             )
         if explain:
-            _say(_explained(fields, chosen, session.machine))
+            explained = _explained(fields, chosen, session.machine)
+            _say(explained)
         try:
             result = session.run(fields)
         except TaskError as error:
