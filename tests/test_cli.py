@@ -101,6 +101,29 @@ def test_an_xyz_file_with_options_is_computed(tmp_path):
     assert fields["gap"].keys() == {"startup", "tail", "memory", "retries", "scheduler", "assembly"}
 
 
+@pytest.mark.parametrize("spelling", ["cp, nocp", "CP nocp", "cp,nocp,cp"])
+def test_bsse_treatments_may_be_listed_with_commas_or_spaces(tmp_path, spelling):
+    (tmp_path / "w.xyz").write_text(XYZ)
+    listed = [call("estimate", tmp_path / "w.xyz", *FAULTY, "--json", "--bsse", text) for text in (spelling, "cp,nocp")]
+    assert listed[0][0] == 0
+    assert json.loads(listed[0][1])["tasks"] == json.loads(listed[1][1])["tasks"]
+
+
+def test_a_comment_with_letters_of_an_old_encoding_is_read(tmp_path):
+    path = tmp_path / "w.xyz"
+    path.write_bytes(XYZ.replace("\n\n", "\nwater, \xe5ngstr\xf6m\n").encode("latin-1"))
+    assert call("estimate", path, *FAULTY)[0] == 0
+
+
+def test_letters_of_an_old_encoding_anywhere_else_make_no_text_file(tmp_path):
+    path = tmp_path / "w.xyz"
+    path.write_bytes(XYZ.replace("H", "\xc5").encode("latin-1"))
+    assert call("estimate", path, *FAULTY) == (
+        *(2, ""),
+        f"autotune: {path} is not a text file; give a ManyBodyInput (JSON) or an XYZ file\n",
+    )
+
+
 XYZ = "6\n\nO 0 0 0\nH 0 0 0.96\nH 0.93 0 -0.24\nO 0 0 3\nH 0 0 3.96\nH 0.93 0 2.76\n"
 FAULTY = ("--program", "faulty", "--method", "nothing")
 
@@ -131,7 +154,9 @@ FAULTY = ("--program", "faulty", "--method", "nothing")
         ),
         ("{}", ("--bsse", "cp"), "input is a ManyBodyInput, which says itself what to compute; leave out --bsse"),
         (XYZ, (*FAULTY, "--keywords", "at"), "--keywords 'at' is not understood"),
-        (XYZ, (*FAULTY, "--bsse", "pc"), "the many-body input is not valid: field specification.keywords.bsse_type"),
+        (XYZ, (*FAULTY, "--bsse", "pc"), "--bsse has 'pc'; known are nocp, cp, vmfc, or several as cp,nocp"),
+        (XYZ, (*FAULTY, "--bsse", "cp;nocp"), "--bsse has 'cp;nocp'; known are nocp, cp, vmfc, or several as cp,nocp"),
+        (XYZ, (*FAULTY, "--bsse", " , "), "--bsse ' , ' names nothing; known are nocp, cp, vmfc"),
         (XYZ.replace("0 0 3.96", "0 0 0.96"), FAULTY, "input: atoms 2 (H) and 5 (H) are only 0.000 Å apart"),
         (
             XYZ,
