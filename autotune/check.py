@@ -73,7 +73,9 @@ def check(recipe: Recipe, components: Sequence[Component] = ()) -> Checked:
         if widths[program] == abilities.RANKS and not mpi.launcher():
             widths[program] = abilities.ONE_CORE
         with contextlib.suppress(Exception):
-            versions[program] = str(harness.get_version())
+            # A harness that mended its numbers says so by a new revision: a journal then keeps old and new apart.
+            revision = getattr(harness, "revision", "")
+            versions[program] = f"{harness.get_version()}+{revision}" if revision else str(harness.get_version())
         asked: list[Component] = [(level, (number,), (number,)) for number in kinds.values()]
         asked += [component for component in components if component[0] == level]
         problem = next(_problems(harness, recipe, asked), "")

@@ -43,6 +43,10 @@ class PySCFHarness(ProgramHarness):  # type: ignore[misc]  # QCEngine is untyped
         "managed_memory": True,
     }
 
+    # Added to the version where results are kept; a new one whenever the same input gives another number.
+    # r2: open shells end at minima, second order starts after ordinary cycles.
+    revision: ClassVar[str] = "r2"
+
     @staticmethod
     def found(raise_error: bool = False) -> bool:  # noqa: FBT001, FBT002 - QCEngine's signature
         """Return whether PySCF can be imported; ModuleNotFoundError instead of False where asked."""
