@@ -78,7 +78,9 @@ def check(recipe: Recipe, components: Sequence[Component] = ()) -> Checked:
         if widths[program] == abilities.RANKS and not mpi.launcher():
             widths[program] = abilities.ONE_CORE
         with contextlib.suppress(Exception):
-            versions[program] = str(harness.get_version() or "unknown")
+            # A harness that mended its numbers says so by a new revision: a journal then keeps old and new apart.
+            version, revision = str(harness.get_version() or "unknown"), getattr(harness, "revision", "")
+            versions[program] = f"{version}+{revision}" if revision else version
         asked: list[Component] = [(level, (number,), (number,)) for number in kinds.values()]
         asked += [component for component in components if component[0] == level]
         problem = next(_problems(harness, recipe, asked), "")

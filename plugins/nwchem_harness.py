@@ -66,6 +66,8 @@ class NotConvergedError(ConvergenceFailedError):  # type: ignore[misc]  # QCEngi
 class CheckedNWChemHarness(NWChemHarness):  # type: ignore[misc]  # QCEngine is untyped
     """NWChem without symmetry, with core potentials, unrestricted, and with its own words when it fails."""
 
+    # Of the numbers: r2 has no symmetry, core potentials, and unrestricted open shells.
+    revision: ClassVar[str] = "r2"
     _versions: ClassVar[dict[str, str]] = {}
     _sound: ClassVar[set[str]] = set()
 

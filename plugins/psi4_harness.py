@@ -83,6 +83,8 @@ class ResidentPsi4Harness(ProgramHarness):  # type: ignore[misc]  # QCEngine is 
         "managed_memory": True,
     }
     _server: ClassVar[Server | None] = None
+    # Of the numbers: r2 has no core potentials on ghosts, and the dispersion of the element.
+    revision: ClassVar[str] = "r2"
 
     @staticmethod
     def found(raise_error: bool = False) -> bool:  # noqa: FBT001, FBT002 - QCEngine's signature
