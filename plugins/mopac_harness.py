@@ -32,8 +32,6 @@ _ENERGY, _GRADIENTS = "HEAT_OF_FORMATION:", "GRADIENTS:KCAL/MOL/ANGSTROM"
 class CheckedMopacHarness(MopacHarness):  # type: ignore[misc]  # QCEngine is untyped
     """MOPAC, with what QCEngine's harness leaves open decided."""
 
-    # Of the numbers: r2 is unrestricted for triplets and above.
-    revision: ClassVar[str] = "r2"
     _versions: ClassVar[dict[str, str]] = {}
     _able: ClassVar[set[tuple[str, frozenset[str]]]] = set()
 
