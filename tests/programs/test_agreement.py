@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 # By method: keywords of each program, and the largest difference in Eh.
@@ -83,3 +84,138 @@ def test_the_table_in_the_docs_has_the_tolerances_of_these_tests():
         *measured, allowed = [float(cell) for cell in row.strip("|").split("|")[1:]]
         assert allowed == tolerance
         assert max(measured) < tolerance
+
+
+# --- what programs get wrong in their own ways: frames, charges, spins ------------------------------------------------
+
+TIGHT = {"pyscf": {}, "psi4": CASES["hf"][0]["psi4"], "nwchem": CASES["hf"][0]["nwchem"]}
+# Atoms (Å) and fragments.
+WATER_AND_HF = (
+    ("O", 0, 0, 0),
+    ("H", 0.757, 0.586, 0),
+    ("H", -0.7, 0.62, 0.1),
+    ("F", 0.2, -2.6, 0.3),
+    ("H", 0.1, -1.7, 0.2),
+)
+MIRRORED_WATERS = (
+    *(("O", 0, 0, 0), ("H", 0.757, 0.586, 0), ("H", -0.757, 0.586, 0)),
+    *(("O", 0, 0.4, 3.0), ("H", 0.757, 0.986, 3.0), ("H", -0.757, 0.986, 3.0)),
+)
+WATER_AND_HF_C2V = (*MIRRORED_WATERS[:3], ("F", 0, -2.66, 0), ("H", 0, -1.73, 0))
+SYMMETRIES = {
+    "C1": (WATER_AND_HF, "3,2"),
+    "Cs": (MIRRORED_WATERS, "3,3"),
+    "C2v": (WATER_AND_HF_C2V, "3,2"),
+}
+SODIUM = (("Na", 0, 0, 0), ("O", 0, 0, 2.3), ("H", 0.757, 0, 2.886), ("H", -0.757, 0, 2.886))
+CHLORIDE = (("Cl", 0, 0, 0), ("O", 0, 0.1, 3.15), ("H", 0, 0.1, 2.19), ("H", 0, 0.95, 3.55))
+HYDROXYL = (("O", 0, 0, 0), ("H", 0, 0, -0.97), ("O", 0, 0, 2.9), ("H", 0.757, 0, 3.486), ("H", -0.757, 0, 3.486))
+CHARGED = {
+    "Na+": (SODIUM, {"fragments": "1,3", "charges": "1:1"}),
+    "Cl-": (CHLORIDE, {"fragments": "1,3", "charges": "1:-1"}),
+    "OH": (HYDROXYL, {"fragments": "2,3", "multiplicities": "1:2"}),
+}
+PAIRS = [("pyscf", "psi4"), ("pyscf", "nwchem")]
+PAIRS = [pytest.param(*pair, marks=pytest.mark.programs(*pair)) for pair in PAIRS]
+
+
+def turned(atoms, seed):
+    """Return atoms in a random orientation, and the rotation."""
+    q, r = np.linalg.qr(np.random.default_rng(seed).normal(size=(3, 3)))
+    turn = q * np.sign(np.diag(r))
+    turn = turn * np.sign(np.linalg.det(turn))
+    return [(symbol, *(turn @ xyz)) for symbol, *xyz in atoms], turn
+
+
+@pytest.mark.parametrize(("one", "other"), PAIRS)
+@pytest.mark.parametrize("symmetry", SYMMETRIES)
+def test_gradients_agree_in_a_random_orientation(session, expansion, one, other, symmetry):
+    atoms, fragments = SYMMETRIES[symmetry]
+    anyhow, _ = turned(atoms, seed=len(symmetry))
+    first, second = (
+        session.run(
+            expansion(
+                anyhow,
+                program=program,
+                method="hf",
+                basis="6-31g",
+                fragments=fragments,
+                driver="gradient",
+                keywords=TIGHT[program],
+            )
+        ).return_result
+        for program in (one, other)
+    )
+    assert np.asarray(first) == pytest.approx(np.asarray(second), abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("program", "method"),
+    [
+        pytest.param(program, method, marks=pytest.mark.programs(program))
+        for program, method in {"nwchem": "hf", "mopac": "pm6", "tblite": "gfn2-xtb", "dftd4": "b3lyp-d4"}.items()
+    ],
+)
+@pytest.mark.parametrize("symmetry", SYMMETRIES)
+def test_gradients_turn_with_the_molecules(session, expansion, program, method, symmetry):
+    atoms, fragments = SYMMETRIES[symmetry]
+    basis = "sto-3g" if program == "nwchem" else ""
+    anyhow, turn = turned(atoms, seed=7)
+    asked = {"program": program, "method": method, "basis": basis, "fragments": fragments, "driver": "gradient"}
+    asked["keywords"] = TIGHT.get(program, {})
+    before, after = (np.asarray(session.run(expansion(each, **asked)).return_result) for each in (atoms, anyhow))
+    # MOPAC ends its SCF where it has begun near enough, which depends on the orientation.
+    assert after == pytest.approx(before @ turn.T, abs=2e-5 if program == "mopac" else 1e-6)
+
+
+@pytest.mark.parametrize(("one", "other"), PAIRS)
+@pytest.mark.parametrize("system", CHARGED)
+def test_interactions_of_ions_and_radicals_agree(session, expansion, one, other, system):
+    atoms, fragments = CHARGED[system]
+    first, second = (
+        session.run(
+            expansion(atoms, program=program, method="hf", basis="6-31g", keywords=TIGHT[program], **fragments)
+        ).return_result
+        for program in (one, other)
+    )
+    assert first == pytest.approx(second, abs=1e-7)
+
+
+@pytest.mark.parametrize(("one", "other"), PAIRS)
+def test_core_potentials_agree(session, expansion, one, other):
+    atoms = [("He", 0, 0, 0), ("Xe", 0, 0, 3.8)]
+    bsse = ("cp", "nocp")
+    first, second = (
+        session.run(
+            expansion(atoms, program=program, method="hf", basis="def2-svp", bsse=bsse, keywords=TIGHT[program])
+        ).properties
+        for program in (one, other)
+    )
+    for kind in bsse:
+        name = f"{kind}_corrected_interaction_energy"
+        assert getattr(first, name) == pytest.approx(getattr(second, name), abs=1e-8), kind
+
+
+@pytest.mark.parametrize("program", [pytest.param(p, marks=pytest.mark.programs(p)) for p in ("pyscf", "psi4")])
+@pytest.mark.parametrize("system", ["Cl", "OH"])
+def test_radicals_far_apart_do_not_interact_or_the_user_is_told_to_doubt_it(expansion, program, system):
+    import autotune
+    from autotune.options import Options
+
+    one = [("Cl", 0, 0, 0)] if system == "Cl" else [("O", 0, 0, 0), ("H", 0.3, 0.8, 0.46)]
+    other, _ = turned(one, seed=1)
+    atoms = [*one, *((symbol, x + 3.8, y + 0.3, z + 0.2) for symbol, x, y, z in other)]
+    fields = expansion(
+        atoms,
+        program=program,
+        method="hf",
+        basis="6-31g",
+        fragments=f"{len(one)}x2",
+        charges="0,0",
+        multiplicities="2,2",
+        keywords=TIGHT[program],
+    )
+    told = []
+    with autotune.Session(Options(tuning="none", journal="none", threads=1), on_notice=told.append) as session:
+        energy = session.run(fields).return_result
+    assert abs(energy) < 0.01 or any("lowest" in sentence for sentence in told)
