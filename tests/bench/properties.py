@@ -14,7 +14,6 @@ import argparse
 import dataclasses
 import json
 import os
-import re
 import sys
 import time
 from collections import Counter
@@ -57,7 +56,6 @@ TOLERANCES = {  # Eh, Eh/a0, Eh/a0^2
     "mopac": 2e-5,  # its usual SCF threshold, which QCEngine's harness keeps: 0.008 kcal/mol off in NO·H2O
 }
 ORDER = ("wrong", "failed", "cautioned", "agrees", "did not converge", "refused")
-DOUBTS = re.compile("lowest|stab|doubt|dispersion|saddle|spin", re.IGNORECASE)  # words of a caution about a number
 APART = 0.01  # Eh; neutral radicals 3.8 Å apart and without a bond do not interact by more
 ROTATIONS = 5
 
@@ -369,9 +367,8 @@ def differences_of_psi4(wanted: list[Species]) -> list:
 # --- runs ------------------------------------------------------------------------------------------------------------
 
 
-def judged(session: autotune.Session, told: list[str], one: Case) -> dict:
+def judged(session: autotune.Session, one: Case) -> dict:
     """Return the record of a case."""
-    told.clear()
     session.record = None
     row: dict = {"what": one.what, "reference_from": one.source, "tolerance": one.tolerance}
     try:
@@ -396,10 +393,10 @@ def judged(session: autotune.Session, told: list[str], one: Case) -> dict:
     else:
         row |= {"shape": shape, "largest_value": float(np.max(np.abs(value)))}
     row |= {"deviation": deviations[0], "deviation_of_components": max(deviations[1:])}
-    doubts = [sentence for sentence in told if DOUBTS.search(sentence)]
+    doubts = session.record.doubts
     off = max(deviations) > one.tolerance or float(np.max(np.abs(value))) > one.most
     status = "agrees" if not off else "cautioned" if doubts else "wrong"
-    return {**row, "status": status, **({"told": doubts} if doubts else {})}
+    return {**row, "status": status, **({"told": list(doubts)} if doubts else {})}
 
 
 def table(record: dict) -> Iterator[str]:
@@ -452,13 +449,12 @@ def main() -> None:
     record: dict = {"cells": []}
     if arguments.output and arguments.output.exists():
         record["cells"] = json.loads(arguments.output.read_text())["cells"]
-    told: list[str] = []
     options = Options(tuning="none", journal="none", threads=1)
-    with autotune.Session(options, on_notice=told.append) as session:
+    with autotune.Session(options) as session:
         for name in arguments.property or ROWS:
             for program in arguments.program or PROGRAMS:
                 began = time.perf_counter()
-                cases = [judged(session, told, one) for one in ROWS[name](program)]
+                cases = [judged(session, one) for one in ROWS[name](program)]
                 wall_s = round(time.perf_counter() - began, 1)
                 cell = {"property": name, "program": program, "wall_s": wall_s, "cases": cases}
                 print(f"{name}, {program}: {shown(cell)} ({wall_s} s)", flush=True)

@@ -139,7 +139,7 @@ def _lowest(species: Species, method: str, basis: str):
             if not mean_field.converged:
                 mean_field = mean_field.newton()
                 mean_field.kernel(mean_field.mo_coeff, mean_field.mo_occ)
-            if method != "hf" and species.multiplicity == 1:
+            if method != "hf":  # the stability of functionals takes minutes; here another start has to do
                 break
             orbitals = mean_field.stability()[0]
             if all(np.allclose(a, b) for a, b in zip(orbitals, mean_field.mo_coeff, strict=True)):
