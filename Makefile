@@ -77,6 +77,8 @@ bench: $(STAMP)  ## the measurements in results/; leave the machine alone meanwh
 	$(BIN)/python tests/bench/regret.py --output results/regret.json
 	$(BIN)/python tests/bench/programs.py --output results/programs.json
 	$(BIN)/python tests/bench/upstream_suite.py --output results/upstream_suite.json
+	$(BIN)/pip install --quiet 'ase>=3.23'
+	$(BIN)/python tests/bench/real_files.py --output results/real_files.json
 	$(BIN)/python tests/bench/regress_aa.py --output results/regress_aa.json
 	$(BIN)/python tests/bench/nodes.py --output results/nodes.json --pictures docs/images
 	$(MAKE) comparison

@@ -50,6 +50,18 @@ def start_s(program: str) -> float:
     return PROCESS_START_S.get(program, USUAL_PROCESS_START_S)
 
 
+def obstacle(program: str, error: BaseException | None) -> str:
+    """Return why a program that may be here cannot be used; empty where it is simply not installed.
+
+    Args:
+        program: QCEngine's name of it.
+        error: What its harness's `found(raise_error=True)` raised.
+    """
+    words = " ".join(str(error or "").split())
+    plain = ("command ", f"python module '{program}'", f"{program} is not in path")
+    return "" if words.lower().startswith(plain) else words
+
+
 def check_ghosts(tasks: Iterable[Task]) -> None:
     """Raise InputError where a task has ghost atoms and its program would take them for real ones."""
     wrong = sorted({t.method.program for t in tasks if len(t.basis) > len(t.real)} & WITHOUT_GHOSTS)

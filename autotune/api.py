@@ -130,12 +130,12 @@ class Session:
             # Counterpoise up to 1-body: all is zero by definition, and upstream says so without computing.
             self.record = None
             return answer(work, Execution())
-        self._tell_what_was_understood(work)
         lean = omitted.plan(work, self._options)
         work = lean.work
         self._tell(*(found.words for found in lean.omitted()))
         plan = self._place.plan(work)
         checked = self._place.check(work, plan)
+        self._tell_what_was_understood(work)
         if self._on_choice:  # not before: how to calibrate a method that does not exist is no advice
             self._on_choice(plan.chosen)
         self._tell(

@@ -11,7 +11,11 @@ from collections.abc import Iterable
 from functools import cache
 from typing import Any
 
-_POLARISED = {"(d)": "*", "(d,p)": "**"}  # 6-31G(d) is 6-31G* under its other name
+
+def plain(name: str) -> str:
+    """Return the spelling under which all spellings of a basis set's name meet: `6-31G(d,p)` gives `631g**`."""
+    bare = re.sub(r"[-_\s]", "", name.lower())
+    return re.sub(r"g\(d(,p)?\)$", lambda polarised: "g**" if polarised[1] else "g*", bare)
 
 
 def functions(basis: str, symbol: str) -> int:
@@ -66,20 +70,23 @@ def _shells(basis: str, symbol: str) -> tuple[dict[str, Any], ...]:
         return ()
     from basis_set_exchange import get_basis
 
-    for name in _spellings(basis):
+    for name in (basis, _title(basis)):
         try:
-            data = get_basis(name, elements=[symbol])
+            data = get_basis(name, elements=[symbol]) if name else None
         except KeyError:
             continue
-        return tuple(data["elements"][str(atomic_number(symbol))].get("electron_shells", []))
+        if data:
+            return tuple(data["elements"][str(atomic_number(symbol))].get("electron_shells", []))
     return ()
 
 
-def _spellings(basis: str) -> Iterable[str]:
-    yield basis
-    ending = re.search(r"\(d(,p)?\)$", basis)
-    if ending:
-        yield basis[: ending.start()] + _POLARISED[ending.group()]
+@cache
+def _title(basis: str) -> str:
+    """Return the exchange's own name of a basis set in another spelling; empty where it has none."""
+    from basis_set_exchange import get_metadata
+
+    titles = {plain(entry["display_name"]): entry["display_name"] for entry in get_metadata().values()}
+    return str(titles.get(plain(basis), ""))
 
 
 def _contractions(shell: dict[str, Any]) -> list[tuple[int, list[str]]]:

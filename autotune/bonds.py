@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import TypeAlias
 
 from autotune.errors import InputError
@@ -33,10 +33,10 @@ def close_pairs(positions: Sequence[Position], cutoff: float) -> Iterator[tuple[
         cells.setdefault((x, y, z), []).append(j)
 
 
-def bonded_parts(
+def bonded_pairs(
     symbols: Sequence[str], positions: Sequence[Position], *, alone: Collection[str], scale: float
-) -> tuple[tuple[int, ...], ...]:
-    """Return the bonded parts of some atoms, numbered by their first atom.
+) -> list[tuple[int, int]]:
+    """Return the pairs of bonded atoms.
 
     Two atoms whose covalent radii (Cordero et al., Dalton Trans. 2008, 2832) add up to r are bonded if they are closer
     than r + (scale - 1) max(r, 1.5 Å). Raises `InputError` without a radius.
@@ -48,15 +48,39 @@ def bonded_parts(
         scale: Of the radii.
     """
     bonding = [atom for atom, symbol in enumerate(symbols) if symbol not in alone]
-    radii = {symbol: _radius_angstrom(symbol) for symbol in {symbols[atom] for atom in bonding}}
+    reach = reaches({symbols[atom] for atom in bonding}, scale=scale)
+    close = close_pairs([positions[atom] for atom in bonding], max(reach.values(), default=1.0))
+    pairs = ((bonding[i], bonding[j], distance) for i, j, distance in close)
+    return [(i, j) for i, j, distance in pairs if distance < reach[symbols[i], symbols[j]]]
+
+
+def bonded_parts(
+    symbols: Sequence[str], positions: Sequence[Position], *, alone: Collection[str], scale: float
+) -> tuple[tuple[int, ...], ...]:
+    """Return the parts that the bonds of some atoms make (`bonded_pairs`, `parts`)."""
+    return parts(len(symbols), bonded_pairs(symbols, positions, alone=alone, scale=scale))
+
+
+def reaches(elements: Collection[str], *, scale: float) -> dict[tuple[str, str], float]:
+    """Return the distance (Å) below which two elements are bonded; raise `InputError` without a radius."""
+    radii = {symbol: _radius_angstrom(symbol) for symbol in elements}
     if unknown := sorted(symbol for symbol, radius in radii.items() if radius <= 0.0):
         raise InputError(f"no covalent radius is known for {', '.join(unknown)}; state the fragments")
-    sums = {pair: radii[pair[0]] + radii[pair[1]] for pair in itertools.product(radii, repeat=2)}
-    reach = {pair: total + (scale - 1.0) * max(total, SLACK_FROM_ANGSTROM) for pair, total in sums.items()}
-    part_of = [[atom] for atom in range(len(symbols))]
-    for i, j, distance in close_pairs([positions[atom] for atom in bonding], max(reach.values(), default=1.0)):
-        small, large = sorted((part_of[bonding[i]], part_of[bonding[j]]), key=len)
-        if small is not large and distance < reach[symbols[bonding[i]], symbols[bonding[j]]]:
+    sums = {(one, other): radii[one] + radii[other] for one in radii for other in radii}
+    return {pair: total + (scale - 1.0) * max(total, SLACK_FROM_ANGSTROM) for pair, total in sums.items()}
+
+
+def without_radius(symbols: Iterable[str]) -> set[str]:
+    """Return the elements among some symbols that have no covalent radius."""
+    return {symbol for symbol in set(symbols) if _radius_angstrom(symbol) <= 0.0}
+
+
+def parts(natom: int, pairs: Iterable[tuple[int, int]]) -> tuple[tuple[int, ...], ...]:
+    """Return the parts that pairs of bonded atoms make of `natom` atoms, numbered by their first atom."""
+    part_of = [[atom] for atom in range(natom)]
+    for i, j in pairs:
+        small, large = sorted((part_of[i], part_of[j]), key=len)
+        if small is not large:
             large.extend(small)
             for atom in small:
                 part_of[atom] = large

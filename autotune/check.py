@@ -66,14 +66,21 @@ def check(recipe: Recipe, components: Sequence[Component] = ()) -> Checked:
             continue
         try:
             harness = qcengine.get_program(program)
-        except QCEngineException:
-            problems.append(f"program {program!r} is not installed on this machine; install it or name another program")
+        except QCEngineException as error:
+            obstacle = abilities.obstacle(program, error.__cause__)
+            problems.append(
+                f"program {program!r} cannot be used on this machine: {obstacle}"
+                if obstacle
+                else f"program {program!r} is not installed on this machine; install it or name another program"
+            )
             continue
         widths[program] = abilities.flagged(harness)
         if widths[program] == abilities.RANKS and not mpi.launcher():
             widths[program] = abilities.ONE_CORE
         with contextlib.suppress(Exception):
-            versions[program] = str(harness.get_version())
+            # A harness that mended its numbers says so by a new revision: a journal then keeps old and new apart.
+            version, revision = str(harness.get_version() or "unknown"), getattr(harness, "revision", "")
+            versions[program] = f"{version}+{revision}" if revision else version
         asked: list[Component] = [(level, (number,), (number,)) for number in kinds.values()]
         asked += [component for component in components if component[0] == level]
         problem = next(_problems(harness, recipe, asked), "")

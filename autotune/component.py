@@ -11,6 +11,7 @@ import copy
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
@@ -86,6 +87,7 @@ def fragment_molecule(whole: Molecule, real: Sequence[int], basis: Sequence[int]
     starts = [sum(sizes[:position]) for position in range(len(sizes))]
     charges = [float(whole.fragment_charges[f]) if f in present else 0.0 for f in included]
     multiplicities = [whole.fragment_multiplicities[f] if f in present else 1 for f in included]
+    masses = whole.masses[atoms]
     fields: dict[str, Any] = {
         "schema_name": "qcschema_molecule",
         "schema_version": 3,
@@ -93,7 +95,7 @@ def fragment_molecule(whole: Molecule, real: Sequence[int], basis: Sequence[int]
         "name": f"{whole.name or ''} ({real_0},{ghost_0})",
         "symbols": whole.symbols[atoms],
         "geometry": whole.geometry[atoms],
-        "masses": whole.masses[atoms],
+        "masses": masses,
         "real": [f in present for f, size in zip(included, sizes, strict=True) for _ in range(size)],
         "fragments": [list(range(start, start + size)) for start, size in zip(starts, sizes, strict=True)],
         "fragment_charges": charges,
@@ -104,9 +106,36 @@ def fragment_molecule(whole: Molecule, real: Sequence[int], basis: Sequence[int]
         "fix_orientation": True,
         "provenance": whole.provenance,
     }
+    if (mass_numbers := _mass_numbers(whole.symbols[atoms].tolist(), masses.tolist())) is not None:
+        fields["mass_numbers"] = mass_numbers
     if whole.fix_symmetry == "c1":
         fields["fix_symmetry"] = "c1"
     return Molecule(validate=False, **fields)
+
+
+def _mass_numbers(symbols: Sequence[str], masses: Sequence[float]) -> list[int] | None:
+    """Return the mass number of each atom, -1 for a mass that no isotope has; None where all are the usual isotopes.
+
+    QCElemental finds them for a component by the masses alone, and leaves them out by this measure.
+    """
+    usual = [_usual_mass(symbol) for symbol in symbols]
+    # As numpy.allclose, which takes ten times as long for so few.
+    if all(abs(mass - of_usual) <= 1e-8 + 1e-5 * mass for mass, of_usual in zip(masses, usual, strict=True)):
+        return None
+    from qcelemental.molparse.nucleus import reconcile_nucleus
+
+    return [
+        reconcile_nucleus(E=symbol, mass=mass, speclabel=False, verbose=-1)[0]
+        for symbol, mass in zip(symbols, masses, strict=True)
+    ]
+
+
+@cache
+def _usual_mass(symbol: str) -> float:
+    from qcelemental import periodictable
+
+    mass: float = periodictable.to_mass(symbol)
+    return mass
 
 
 def atomic_input(

@@ -195,14 +195,14 @@ def choice_words(plan: Plan, *, work: Workload, machine: Machine, forecast: Simu
     composed = policies.compose(plan.strategies, changed, context)
     does = [*policy_words(plan.policy, machine, budget_gib=plan.budget_gib), *_forecast(plan, work, forecast)]
     blocks = {
+        "input": [understood(work.recipe.molecule)],  # as the run says it, in one line
         "machine": [_machine(machine)],
         "tuning": _match(plan),
         "what its calibration found": _found(plan),
         "parameters": [*_given(plan, defaults), *_overridden(plan.policy, composed)],
         count(len(work.tasks), "task"): [line for sentence in does for line in _wrapped(sentence)],
     }
-    told = [line for title, lines in blocks.items() if lines for line in _block(title, lines)]
-    return "\n".join([understood(work.recipe.molecule), *told])
+    return "\n".join(line for title, lines in blocks.items() if lines for line in _block(title, lines))
 
 
 def _machine(machine: Machine) -> str:

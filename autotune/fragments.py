@@ -1,7 +1,9 @@
 """What the molecule of a many-body input must state: fragments, their charges and multiplicities, atoms apart.
 
 Rules: works on the fields as they come from JSON, before a QCElemental molecule is made of them, because guessing
-charges and multiplicities is what QCElemental cannot do for many fragments. Errors are one line with the cure.
+charges and multiplicities is what QCElemental cannot do for many fragments. What is stated is obeyed or refused, as are
+ghosts and totals that fragments do not add up to, which would be left out without a word. Errors are one line with the
+cure.
 """
 
 from __future__ import annotations
@@ -24,8 +26,8 @@ def explicit_fragments(molecule: Mapping[str, Any]) -> dict[str, Any]:
     Charges that are not given are 0, multiplicities that are not given are 1 or 2 by the parity of the electrons.
 
     Raises:
-        InputError: No fragments, charges that do not add up to the molecular charge, a multiplicity of the molecule
-            that its fragments do not have by themselves, or lists of the wrong length.
+        InputError: No fragments, fragments that are no partition of the atoms, ghost atoms, a charge or multiplicity of
+            the molecule that its fragments do not add up to, or lists of the wrong length.
     """
     fields = dict(molecule)
     fragments = fields.get("fragments")
@@ -35,6 +37,8 @@ def explicit_fragments(molecule: Mapping[str, Any]) -> dict[str, Any]:
             "the molecule has no fragments, so there is nothing to expand; give at least two in field 'fragments'"
             " (or --fragments for an XYZ file)"
         )
+    _check_partition(fragments, len(symbols))
+    _refuse_ghosts(fields)
     count = len(fragments)
     charges = fields.get("fragment_charges")
     total = fields.get("molecular_charge")
@@ -55,29 +59,82 @@ def explicit_fragments(molecule: Mapping[str, Any]) -> dict[str, Any]:
         multiplicities = _lowest_multiplicities(fields, charges)
     if len(multiplicities) != count:
         raise InputError(f"fragment_multiplicities has {len(multiplicities)} entries for {count} fragments")
-    return {**fields, "fragment_charges": list(charges), "fragment_multiplicities": list(multiplicities)}
+    _check_spins(fields, multiplicities)
+    explicit = {**fields, "fragment_charges": list(charges), "fragment_multiplicities": list(multiplicities)}
+    if fields.get("validated"):
+        # QCElemental does not add up for a molecule that says of itself that this has been done.
+        explicit["molecular_charge"] = float(sum(charges))
+        explicit["molecular_multiplicity"] = _parallel(multiplicities)
+    return explicit
 
 
-def _lowest_multiplicities(fields: Mapping[str, Any], charges: Sequence[float]) -> list[int]:
-    """Return 1 or 2 for each fragment; InputError where the molecule states another multiplicity than that makes."""
-    symbols, fragments, stated = fields["symbols"], fields["fragments"], fields.get("molecular_multiplicity")
-    try:
-        multiplicities = [
-            1 + basis.electrons([symbols[atom] for atom in fragment], charge) % 2
-            for fragment, charge in zip(fragments, charges, strict=True)
-        ]
-    except IndexError as error:
-        raise InputError(f"field 'fragments' names an atom beyond the {len(symbols)} of the molecule") from error
-    except Exception as error:
-        raise InputError(f"field 'symbols' holds something that is no element: {one_line(error)}") from error
-    together = 1 + sum(multiplicity - 1 for multiplicity in multiplicities)
-    if stated is not None and stated != together:
+def _check_partition(fragments: Sequence[Sequence[int]], natom: int) -> None:
+    """Raise `InputError` unless each atom is in exactly one fragment."""
+    owner: dict[int, int] = {}
+    for number, fragment in enumerate(fragments, start=1):
+        if isinstance(fragment, (str, Mapping)) or not hasattr(fragment, "__len__"):
+            raise InputError(f"field 'fragments' holds {quoted(fragment)}, which is no list of atoms")
+        if not len(fragment):
+            raise InputError(f"field 'fragments': fragment {number} has no atoms; leave it out")
+        for atom in fragment:
+            if isinstance(atom, bool) or not hasattr(atom, "__index__"):
+                raise InputError(f"field 'fragments' holds {quoted(atom)}; give atoms as whole numbers, from 0")
+            if not 0 <= atom < natom:
+                raise InputError(
+                    f"field 'fragments' names atom {int(atom)}, but the molecule has atoms 0 to {natom - 1}"
+                )
+            if atom in owner:
+                raise InputError(
+                    f"field 'fragments' names atom {int(atom)} twice, in fragments {owner[atom]} and {number};"
+                    " each atom belongs to one"
+                )
+            owner[atom] = number
+    if missing := sorted(set(range(natom)) - owner.keys()):
+        raise InputError(f"field 'fragments': atom {missing[0]} is in no fragment; each atom belongs to one")
+
+
+def _refuse_ghosts(fields: Mapping[str, Any]) -> None:
+    real = fields.get("real")
+    ghosts = [] if real is None else [number for number, is_real in enumerate(real, start=1) if not is_real]
+    if ghosts:
+        raise InputError(
+            f"field 'real' makes atom {ghosts[0]} a ghost, which would be computed as a real atom; leave ghosts out:"
+            " bsse_type cp or vmfc sets those that a counterpoise correction needs"
+        )
+
+
+def _parallel(multiplicities: Sequence[float]) -> float:
+    """Return the multiplicity of fragments together, all their unpaired electrons parallel: what is computed."""
+    return 1 + sum(multiplicity - 1 for multiplicity in multiplicities)
+
+
+def _check_spins(fields: Mapping[str, Any], multiplicities: Sequence[float]) -> None:
+    """Raise `InputError` where the molecule states another multiplicity than its fragments make together."""
+    stated, together = fields.get("molecular_multiplicity"), _parallel(multiplicities)
+    if stated is None or stated == together:
+        return
+    if fields.get("fragment_multiplicities") is None:
         # Which fragments have the unpaired electrons would be a guess, and a wrong one is another energy.
         raise InputError(
             f"the molecule has multiplicity {quoted(stated)}, its fragments at their lowest {together} together; say"
             " fragment_multiplicities, one for each"
         )
-    return multiplicities
+    raise InputError(
+        f"molecular_multiplicity is {stated:g}, but fragments of these multiplicities are computed with their spins"
+        f" parallel, {together:g} together; mend one (other couplings of the spins cannot be computed)"
+    )
+
+
+def _lowest_multiplicities(fields: Mapping[str, Any], charges: Sequence[float]) -> list[int]:
+    """Return 1 or 2 for each fragment by the parity of its electrons."""
+    symbols, fragments = fields["symbols"], fields["fragments"]
+    try:
+        return [
+            1 + basis.electrons([symbols[atom] for atom in fragment], charge) % 2
+            for fragment, charge in zip(fragments, charges, strict=True)
+        ]
+    except Exception as error:
+        raise InputError(f"field 'symbols' holds something that is no element: {one_line(error)}") from error
 
 
 def _is_finite(value: object) -> bool:

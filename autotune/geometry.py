@@ -1,7 +1,8 @@
-"""Reads XYZ files and finds out which atoms, charges and spins make up the fragments.
+"""Reads XYZ files and finds out which atoms make up the fragments.
 
 Rules:
-- Ångström; atoms and fragments count from 1 in texts and messages, from 0 in tuples; no file is opened here.
+- Ångström unless the file says bohr; atoms and fragments count from 1 in texts and messages, from 0 in tuples; no file
+  is opened here.
 - Atoms within the scaled sum of their covalent radii are bonded. Alkali and alkaline-earth metals never bond: in
   clusters they are cations, and water lies well within their radii. Transition metals do, and take their first shell
   along. Where that is wrong (organolithium, metal clusters, complexes), the fragments must be stated.
@@ -11,32 +12,30 @@ Rules:
 
 from __future__ import annotations
 
-import functools
-import itertools
-import json
-import math
 import re
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from autotune.bonds import Position, bonded_parts, close_pairs
+from autotune.atoms import electrons, read_atoms, report
+from autotune.bonds import Position, bonded_pairs, close_pairs, parts, reaches, without_radius
+from autotune.cell import MIN_HEIGHT_ANGSTROM, bond_across, completed, heights_angstrom
+from autotune.comments import NOTHING_STATED, Cell, Comment, Fragments, blocks, read_comment
 from autotune.errors import InputError
+from autotune.understood import formula
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
-Fragments: TypeAlias = tuple[tuple[int, ...], ...]
+Bonds: TypeAlias = list[tuple[int, int]]
 
 MAX_ATOMS = 200_000
-MAX_COORDINATE_ANGSTROM = 1.0e6
-MAX_STATED = 1_000_000
 OVERLAP_ANGSTROM = 0.4
+BOND_SCALE = 1.2
 
 _CATIONS = {"Li": 1, "Na": 1, "K": 1, "Rb": 1, "Cs": 1, "Fr": 1, "Be": 2, "Mg": 2, "Ca": 2, "Sr": 2, "Ba": 2, "Ra": 2}
-_ION_CHARGES = _CATIONS | dict.fromkeys(("F", "Cl", "Br", "I", "At"), -1)
+ION_CHARGES = _CATIONS | dict.fromkeys(("F", "Cl", "Br", "I", "At"), -1)
 _COUNT = re.compile(r"[0-9]{1,9}")
-_NUMBER = re.compile(r"[-+]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eEdD][-+]?[0-9]+)?")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,19 +46,28 @@ class Geometry:
         symbols: Element symbol of each atom, capitalised as in `Na`.
         coordinates_angstrom: Position of each atom, shape `(natom, 3)`.
         comment: Second line of the file, or an empty text.
+        stated: What the comment states.
+        mass_numbers: Of stated isotopes, -1 for other atoms; empty where the file names none.
+        notes: Sentences on what was read in a way that the user should know.
     """
 
     symbols: tuple[str, ...]
     coordinates_angstrom: tuple[Position, ...]
     comment: str = ""
+    stated: Comment = NOTHING_STATED
+    mass_numbers: tuple[int, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def read_xyz(text: str, *, name: str) -> Geometry:
     """Read one geometry in XYZ format; `name` is what messages call the file.
 
-    Elements are symbols in any case or atomic numbers; further columns are ignored; Fortran's `1.0D+00` is understood.
-    Raises `InputError` unless the text is one sound geometry of at most `MAX_ATOMS` atoms.
+    Elements are symbols in any case, atomic numbers or isotopes (D, 13C); columns beyond those of the position are
+    ignored; Fortran's `1.0D+00` is understood. Raises `InputError` unless the text is one sound geometry of at most
+    `MAX_ATOMS` atoms that can be read in one way only.
     """
+    from qcelemental import constants
+
     lines = re.split(r"\r\n|\r|\n", text.removeprefix("\ufeff").rstrip())
     count, comment, atom_lines = lines[0].strip(), "".join(lines[1:2]), lines[2:]
     if lines == [""]:
@@ -72,46 +80,61 @@ def read_xyz(text: str, *, name: str) -> Geometry:
     if len(atom_lines) != natom:
         found = f"{len(atom_lines)} lines follow the comment"
         raise InputError(f"{name}: line 1 says {natom} atoms, but {found} in line 2; correct the number or the lines")
-    if (layout := re.search(r"Properties=(\S+)", comment)) and not layout[1].startswith("species:S:1:pos:R:3"):
-        raise InputError(f"{name}: line 2 orders the columns {layout[1][:40]!r}; put species and pos first")
-    symbols, positions, problems = zip(*map(_read_atom, atom_lines), strict=True)
-    _report(name, [f"line {number}: {problem}" for number, problem in enumerate(problems, start=3) if problem])
-    for i, j, distance in close_pairs(positions, OVERLAP_ANGSTROM):
-        pair = f"atoms {i + 1} ({symbols[i]}) and {j + 1} ({symbols[j]}) are only {distance:.3f} Å apart"
+    stated = read_comment(comment, natom=natom, name=name)
+    unit_angstrom = float(constants.bohr2angstroms) if stated.units == "bohr" else 1.0
+    atoms = read_atoms(atom_lines, columns=stated.columns, unit_angstrom=unit_angstrom, name=name)
+    for i, j, distance in close_pairs(atoms.positions, OVERLAP_ANGSTROM):
+        pair = f"atoms {i + 1} ({atoms.symbols[i]}) and {j + 1} ({atoms.symbols[j]}) are only {distance:.3f} Å apart"
         raise InputError(f"{name}: {pair}; remove a duplicate, or convert the coordinates to ångström")
-    return Geometry(symbols=symbols, coordinates_angstrom=positions, comment=comment)
+    notes = _periodicity(atoms.symbols, atoms.positions, stated.cell, unit_angstrom, name) if stated.cell else ()
+    return Geometry(
+        symbols=atoms.symbols,
+        coordinates_angstrom=atoms.positions,
+        comment=comment,
+        stated=stated,
+        mass_numbers=atoms.mass_numbers,
+        notes=notes,
+    )
 
 
-def fragments_by_connectivity(geometry: Geometry, *, scale: float = 1.2) -> Fragments:
-    """Return the covalently bonded parts of a geometry (`bonds.bonded_parts`), numbered by their first atom.
+def _periodicity(
+    symbols: Sequence[str], positions: Sequence[Position], cell: Cell, unit_angstrom: float, name: str
+) -> tuple[str, ...]:
+    """Return what is to be said of a cell; raise `InputError` where it cuts molecules."""
+    if not any(cell.periodic):
+        return ()
+    a, b, c = ((x * unit_angstrom, y * unit_angstrom, z * unit_angstrom) for x, y, z in completed(cell).vectors)
+    cell = Cell(vectors=(a, b, c), periodic=cell.periodic)
+    if not all(
+        height >= MIN_HEIGHT_ANGSTROM
+        for height, flag in zip(heights_angstrom(cell), cell.periodic, strict=True)
+        if flag
+    ):
+        raise InputError(f"{name}: Lattice in line 2 spans no cell that holds an atom; correct it or remove it")
+    reach = reaches(set(symbols) - _CATIONS.keys() - without_radius(symbols), scale=BOND_SCALE)
+    if cut := bond_across(symbols, positions, cell, reach):
+        i, j = cut
+        pair = f"atoms {i + 1} ({symbols[i]}) and {j + 1} ({symbols[j]}) are bonded across the boundary of the cell"
+        cure = "write whole molecules (unwrap them) and remove Lattice, as no periodic images are computed"
+        raise InputError(f"{name}: {pair}; {cure}")
+    return ("the periodic cell is ignored: no images are computed",)
 
-    Metals of groups 1 and 2 stand alone. Raises `InputError` without a radius.
+
+def covalent_bonds(geometry: Geometry, *, scale: float = BOND_SCALE, skip: Collection[str] = ()) -> Bonds:
+    """Return the pairs of bonded atoms (`bonds.bonded_pairs`); metals of groups 1 and 2 have none.
+
+    Raises `InputError` for an element without a radius unless it is among those to `skip`.
     """
-    return bonded_parts(geometry.symbols, geometry.coordinates_angstrom, alone=_CATIONS, scale=scale)
+    alone = {*_CATIONS, *skip}
+    return bonded_pairs(geometry.symbols, geometry.coordinates_angstrom, alone=alone, scale=scale)
 
 
-def fragments_from_comment(geometry: Geometry, *, name: str) -> tuple[Fragments, tuple[int, ...]] | None:
-    """Return fragments and charges that the comment states as JSON, or None where it states none.
+def fragments_by_connectivity(geometry: Geometry, bonds: Bonds | None = None) -> Fragments:
+    """Return the covalently bonded parts of a geometry, numbered by their first atom.
 
-    `{"fragments": [3, 1], "charges": [0, -1]}` gives atoms and charge per fragment, in order; charges that it does not
-    state come back empty. Raises `InputError` if what is stated does not fit the geometry, the file `name`.
+    Metals of groups 1 and 2 stand alone. Raises `InputError` without a radius. `bonds` saves looking for them.
     """
-    try:
-        stated = json.loads(geometry.comment)
-    except (ValueError, RecursionError):
-        return None
-    if not isinstance(stated, dict) or "fragments" not in stated:
-        return None
-    sizes, natom = _integers(stated["fragments"]), len(geometry.symbols)
-    if sizes is None or min(sizes, default=0) < 1 or sum(sizes) != natom:
-        raise InputError(f'{name}: "fragments" in line 2 must list sizes, as in [3, 3], that add up to {natom} atoms')
-    fragments = _blocks(sizes)
-    if stated.get("charges") is None:
-        return fragments, ()
-    charges = _integers(stated["charges"])
-    if charges is None or len(charges) != len(fragments):
-        raise InputError(f'{name}: "charges" in line 2 must list {len(fragments)} whole numbers, one per fragment')
-    return fragments, charges
+    return parts(len(geometry.symbols), covalent_bonds(geometry) if bonds is None else bonds)
 
 
 def parse_fragments(text: str, natom: int) -> Fragments:
@@ -133,7 +156,7 @@ def parse_fragments(text: str, natom: int) -> Fragments:
         raise InputError(f"{shown}: write sizes as 3,3,6 or 3x6 (six of three), or atoms as 1-3;4-6")
     if total != natom:
         raise InputError(f"{shown} hold {total} atoms, but the geometry has {natom}; the sizes must add up to that")
-    return _blocks([size for size, times in sizes for _ in range(times)])
+    return blocks([size for size, times in sizes for _ in range(times)])
 
 
 def parse_charges(text: str, nfragments: int, *, label: Literal["charge", "multiplicity"] = "charge") -> dict[int, int]:
@@ -161,28 +184,17 @@ def parse_charges(text: str, nfragments: int, *, label: Literal["charge", "multi
     return {number - 1: value for number, value in zip(numbers, values, strict=True)}
 
 
-def contiguous(geometry: Geometry, fragments: Fragments) -> tuple[Geometry, Fragments, tuple[int, ...]]:
-    """Return the geometry with each fragment in one block, as QCManyBody wants it, the fragments, and the order.
-
-    New atom `i` is old atom `order[i]`; fragments keep their numbers. Raises `InputError` unless each atom occurs once.
-    """
-    order = tuple(itertools.chain.from_iterable(fragments))
-    if sorted(order) != list(range(len(geometry.symbols))):
-        raise InputError(f"the fragments must hold each of the {len(geometry.symbols)} atoms exactly once")
-    symbols = tuple(geometry.symbols[atom] for atom in order)
-    positions = tuple(geometry.coordinates_angstrom[atom] for atom in order)
-    sizes = [len(atoms) for atoms in fragments]
-    return replace(geometry, symbols=symbols, coordinates_angstrom=positions), _blocks(sizes), order
-
-
 def usual_charges(geometry: Geometry, fragments: Fragments) -> tuple[int, ...]:
     """Guess charges: that of its usual ion for a lone alkali, alkaline-earth or halogen atom, else 0."""
-    return tuple(_ION_CHARGES.get(geometry.symbols[atoms[0]], 0) * (len(atoms) == 1) for atoms in fragments)
+    return tuple(ION_CHARGES.get(geometry.symbols[atoms[0]], 0) * (len(atoms) == 1) for atoms in fragments)
 
 
 def usual_multiplicities(geometry: Geometry, fragments: Fragments, charges: Sequence[int]) -> tuple[int, ...]:
     """Guess spin multiplicities 2S + 1: singlet for an even number of electrons, doublet for an odd one."""
-    return tuple(1 + _electrons(geometry, *both) % 2 for both in zip(fragments, charges, strict=True))
+    return tuple(
+        1 + electrons((geometry.symbols[atom] for atom in atoms), charge) % 2
+        for atoms, charge in zip(fragments, charges, strict=True)
+    )
 
 
 def check_electrons(
@@ -191,51 +203,15 @@ def check_electrons(
     """Raise `InputError`, naming the fragments, unless each can have its charge and multiplicity together."""
     problems: list[str] = []
     for number, (atoms, charge, spin) in enumerate(zip(fragments, charges, multiplicities, strict=True), start=1):
-        electrons = _electrons(geometry, atoms, charge)
-        counts = sorted(Counter(geometry.symbols[atom] for atom in atoms).items())
-        formula = "".join(f"{symbol}{times if times > 1 else ''}" for symbol, times in counts)
-        what = f"fragment {number} ({formula}, charge {charge:+d})"
-        if electrons < 1:
+        symbols = [geometry.symbols[atom] for atom in atoms]
+        left = electrons(symbols, charge)
+        what = f"fragment {number} ({formula(symbols)}, charge {charge:+d})"
+        if left < 1:
             problems.append(f"{what} has no electrons left; correct its charge, as in --charges {number}:0")
-        elif not 1 <= spin <= electrons + 1 or (electrons + spin) % 2 == 0:
-            cure = f"give --multiplicities {number}:{1 + electrons % 2} or another charge in --charges"
-            problems.append(f"{what} has {electrons} electrons and cannot have multiplicity {spin}; {cure}")
-    _report("charges and multiplicities", problems)
-
-
-def _report(name: str, problems: Sequence[str], most: int = 3) -> None:
-    if problems:
-        more = f"; and {len(problems) - most} more" if len(problems) > most else ""
-        raise InputError(f"{name}: {'; '.join(problems[:most])}{more}")
-
-
-@functools.cache
-def _elements() -> dict[str, tuple[str, int]]:
-    """Symbol and atomic number, by symbol and by atomic number as text."""
-    from qcelemental import periodictable
-
-    both = [(str(symbol), int(z)) for symbol, z in zip(periodictable.E, periodictable.Z, strict=True) if int(z)]
-    return {key: (symbol, z) for symbol, z in both for key in (symbol, str(z))}
-
-
-def _read_atom(line: str) -> tuple[str, Position, str]:
-    """Return the symbol and position on a line, and what is wrong with it or an empty text."""
-    label, *texts = (line.split() + [""] * 4)[:4]
-    symbol, _ = _elements().get(label.capitalize(), ("", 0))
-    values = [float(re.sub("[dD]", "e", text)) if _NUMBER.fullmatch(text) else math.nan for text in texts]
-    wrong = [text for text, value in zip(texts, values, strict=True) if not abs(value) <= MAX_COORDINATE_ANGSTROM]
-    problem = f"coordinate {wrong[0][:40]!r} is not a finite number of ångström; write it as -1.25" if wrong else ""
-    if not symbol:
-        letters = re.sub("[^A-Z]", "", label.upper()).capitalize()
-        meant, _ = _elements().get({"D": "H", "T": "H"}.get(letters, letters), ("", 0))
-        cure = f"{meant} (labels, isotopes and ghosts are not read)" if meant else "a symbol, O, or atomic number, 8"
-        problem = f"unknown element {label[:40]!r}; write {cure}"
-    return symbol, (values[0], values[1], values[2]), problem
-
-
-def _blocks(sizes: Sequence[int]) -> Fragments:
-    """Return consecutive fragments of these sizes."""
-    return tuple(tuple(range(end - size, end)) for size, end in zip(sizes, itertools.accumulate(sizes), strict=True))
+        elif not 1 <= spin <= left + 1 or (left + spin) % 2 == 0:
+            cure = f"give --multiplicities {number}:{1 + left % 2} or another charge in --charges"
+            problems.append(f"{what} has {left} electrons and cannot have multiplicity {spin}; {cure}")
+    report("charges and multiplicities", problems)
 
 
 def _atom_groups(groups: Sequence[str], natom: int, shown: str) -> Fragments:
@@ -255,14 +231,3 @@ def _atom_groups(groups: Sequence[str], natom: int, shown: str) -> Fragments:
     if missing := sorted(set(range(1, natom + 1)) - owner.keys()):
         raise InputError(f"{shown} hold {len(owner)} of {natom} atoms; atom {missing[0]} is in none")
     return tuple(tuple(sorted(atoms)) for atoms in members)
-
-
-def _integers(values: object) -> tuple[int, ...] | None:
-    """Return a JSON list of whole numbers up to `MAX_STATED`, or None if it is anything else."""
-    if not isinstance(values, list) or not all(type(value) is int and abs(value) <= MAX_STATED for value in values):
-        return None
-    return tuple(values)
-
-
-def _electrons(geometry: Geometry, atoms: Sequence[int], charge: int) -> int:
-    return sum(_elements()[geometry.symbols[atom]][1] for atom in atoms) - charge

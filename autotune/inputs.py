@@ -1,4 +1,4 @@
-"""From what a user has on disk - a ManyBodyInput file or an XYZ file with options - to the fields of a ManyBodyInput.
+"""From what a user has on disk - a ManyBodyInput, or a geometry with options - to the fields of a ManyBodyInput.
 
 Rules: reads text, returns mappings; validation is `workload.load`'s. A fragment's charge and multiplicity are always
 stated in what comes out.
@@ -8,17 +8,20 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from autotune import geometry
+from autotune import geometry, ions
 from autotune.abilities import CARTESIAN_KEYWORD, SPHERICAL_KEYWORD
 from autotune.basis import is_spherical
 from autotune.errors import InputError, one_line
+from autotune.molecule_input import is_molecule, molecule_fields
 from autotune.types import Method
 from autotune.workload import MAX_INPUT_BYTES, parse_json
+
+NO_TEXT = "{} is not a text file; give a ManyBodyInput (JSON) or an XYZ file"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,11 +72,24 @@ def read_text(source: str) -> tuple[str, str]:
             return sys.stdin.read(MAX_INPUT_BYTES + 1), "standard input"
         if path.stat().st_size > MAX_INPUT_BYTES:
             raise InputError(f"{source} is larger than {MAX_INPUT_BYTES // 2**20} MiB; this is not an input")
-        return path.read_text(encoding="utf-8"), source
+        content = path.read_bytes()
     except OSError as error:
         raise InputError(f"{source} cannot be read: {error.strerror}; check the path") from error
     except UnicodeDecodeError as error:
-        raise InputError(f"{source} is not a text file; give a ManyBodyInput (JSON) or an XYZ file") from error
+        raise InputError(NO_TEXT.format("standard input")) from error
+    try:
+        return _universal(content.decode("utf-8")), source
+    except UnicodeDecodeError as error:
+        text = _universal(content.decode("latin-1"))
+        first, _, rest = text.partition("\n")
+        if first.isascii() and rest.partition("\n")[2].isascii():
+            return text, source  # only the comment of an XYZ file has other letters, an å or a name
+        raise InputError(NO_TEXT.format(source)) from error
+
+
+def _universal(text: str) -> str:
+    """Return a text with line ends as Python reads them from a file."""
+    return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def is_json(text: str) -> bool:
@@ -81,49 +97,57 @@ def is_json(text: str) -> bool:
     return text.lstrip("\ufeff \t\r\n")[:1] in ("{", "[")
 
 
+def says_what_to_compute(text: str, *, name: str) -> bool:
+    """Return whether a text is meant to be a ManyBodyInput; an XYZ file and a QCSchema Molecule need options.
+
+    Raises:
+        InputError: It is meant to be JSON and is not.
+    """
+    return is_json(text) and not is_molecule(parse_json(text, name=name))
+
+
 def many_body_fields(text: str, *, name: str, expansion: Expansion | None) -> dict[str, Any]:
-    """Return the fields of the ManyBodyInput that a text holds, with `expansion` where it is an XYZ file."""
+    """Return the fields of the ManyBodyInput that a text holds, with `expansion` where it is only a geometry."""
     if not text.strip():
         raise InputError(f"{name} is empty; give a ManyBodyInput (JSON) or an XYZ file")
     if is_json(text):
+        fields = parse_json(text, name=name)
+        if is_molecule(fields):
+            if expansion is None:
+                raise InputError(
+                    f"{name} is a QCSchema Molecule, which does not say what to compute; say at least --program and"
+                    " --method (and --basis), or give a ManyBodyInput"
+                )
+            return from_molecule(fields, name=name, expansion=expansion)
         if expansion is not None:
             raise InputError(
                 f"{name} is a ManyBodyInput and names its own program, method and basis;"
                 " leave --program, --method and --basis out, or give an XYZ file"
             )
-        return parse_json(text, name=name)
+        return fields
     if expansion is None:
         raise InputError(f"{name} is an XYZ file; say at least --program and --method (and --basis) to compute with")
     return from_xyz(text, name=name, expansion=expansion)
 
 
-def from_xyz(text: str, *, name: str, expansion: Expansion) -> dict[str, Any]:
-    """Return the fields of a v2 ManyBodyInput for the geometry in an XYZ text."""
-    from qcelemental import constants
+def from_molecule(fields: Mapping[str, Any], *, name: str, expansion: Expansion) -> dict[str, Any]:
+    """Return the fields of a v2 ManyBodyInput for a QCSchema Molecule of any version, its atoms in their order.
 
-    found = geometry.read_xyz(text, name=name)
-    comment = None
-    if expansion.fragments:
-        fragments = geometry.parse_fragments(expansion.fragments, len(found.symbols))
-    else:
-        comment = geometry.fragments_from_comment(found, name=name)
-        fragments = comment[0] if comment else geometry.fragments_by_connectivity(found)
-    charges = list(geometry.usual_charges(found, fragments))
-    stated = dict(enumerate(comment[1])) if comment and comment[1] else {}
-    if expansion.charges:
-        stated |= geometry.parse_charges(expansion.charges, len(fragments))
-    for fragment, charge in stated.items():
-        charges[fragment] = charge
-    multiplicities = list(geometry.usual_multiplicities(found, fragments, charges))
-    spins: dict[int, int] = {}
-    if expansion.multiplicities:
-        spins = dict(geometry.parse_charges(expansion.multiplicities, len(fragments), label="multiplicity"))
-    for fragment, multiplicity in spins.items():
-        multiplicities[fragment] = multiplicity
-    _refuse_guessed_radicals(found, fragments, multiplicities, stated={*stated, *spins})
-    geometry.check_electrons(found, fragments, charges, multiplicities)
-    found, fragments, _ = geometry.contiguous(found, fragments)
-    bohr = 1.0 / constants.bohr2angstroms  # `conversion_factor` gives the same and loads a library of units for it
+    Raises:
+        InputError: As `molecule_input.molecule_fields`.
+    """
+    molecule = molecule_fields(
+        fields,
+        name=name,
+        fragments=expansion.fragments,
+        charges=expansion.charges,
+        multiplicities=expansion.multiplicities,
+    )
+    return _input_of(molecule, expansion)
+
+
+def _input_of(molecule: dict[str, Any], expansion: Expansion) -> dict[str, Any]:
+    """Return the fields of a v2 ManyBodyInput for a molecule's fields."""
     model: dict[str, Any] = {"method": expansion.method}
     if expansion.basis:
         model["basis"] = expansion.basis
@@ -133,13 +157,7 @@ def from_xyz(text: str, *, name: str, expansion: Expansion) -> dict[str, Any]:
     return {
         "schema_name": "qcschema_many_body_input",
         "schema_version": 2,
-        "molecule": {
-            "symbols": list(found.symbols),
-            "geometry": [x * bohr for position in found.coordinates_angstrom for x in position],
-            "fragments": [list(atoms) for atoms in fragments],
-            "fragment_charges": charges,
-            "fragment_multiplicities": multiplicities,
-        },
+        "molecule": molecule,
         "specification": {
             "driver": expansion.driver,
             "keywords": keywords,
@@ -148,11 +166,54 @@ def from_xyz(text: str, *, name: str, expansion: Expansion) -> dict[str, Any]:
                     "program": expansion.program.lower(),
                     "driver": expansion.driver,
                     "model": model,
-                    "keywords": {**_conventional(expansion, found.symbols), **expansion.keywords},
+                    "keywords": {**_conventional(expansion, molecule["symbols"]), **expansion.keywords},
                 }
             },
         },
     }
+
+
+def from_xyz(text: str, *, name: str, expansion: Expansion) -> dict[str, Any]:
+    """Return the fields of a v2 ManyBodyInput for the geometry in an XYZ text.
+
+    Atoms keep the order of the file, so the atoms of a fragment need not be neighbours. `molecule.extras.autotune` says
+    how the file was understood: `units` (`angstrom` or `bohr`), `source` (its name), and `notes`, sentences for the
+    user, where there are any. Raises `InputError` as `geometry.read_xyz` and `ions.charges_and_multiplicities` do.
+    """
+    from qcelemental import constants
+
+    found = geometry.read_xyz(text, name=name)
+    bonds = None
+    if expansion.fragments:
+        fragments = geometry.parse_fragments(expansion.fragments, len(found.symbols))
+    elif found.stated.fragments:
+        fragments = found.stated.fragments
+    else:
+        bonds = geometry.covalent_bonds(found)
+        fragments = geometry.fragments_by_connectivity(found, bonds)
+    given, spins = expansion.charges, expansion.multiplicities
+    charges, multiplicities = ions.charges_and_multiplicities(
+        found,
+        fragments,
+        charges=geometry.parse_charges(given, len(fragments)) if given else {},
+        multiplicities=geometry.parse_charges(spins, len(fragments), label="multiplicity") if spins else {},
+        bonds=bonds,
+        name=name,
+    )
+    bohr = 1.0 / constants.bohr2angstroms  # `conversion_factor` gives the same and loads a library of units for it
+    understood: dict[str, Any] = {"units": found.stated.units or "angstrom", "source": name}
+    if found.notes:
+        understood["notes"] = list(found.notes)
+    molecule = {
+        "symbols": list(found.symbols),
+        "geometry": [x * bohr for position in found.coordinates_angstrom for x in position],
+        "fragments": [list(atoms) for atoms in fragments],
+        "fragment_charges": charges,
+        "fragment_multiplicities": multiplicities,
+        **({"mass_numbers": list(found.mass_numbers)} if found.mass_numbers else {}),
+        "extras": {"autotune": understood},
+    }
+    return _input_of(molecule, expansion)
 
 
 def _conventional(expansion: Expansion, symbols: Sequence[str]) -> dict[str, Any]:
@@ -161,23 +222,6 @@ def _conventional(expansion: Expansion, symbols: Sequence[str]) -> dict[str, Any
     if keyword is None or any(name.lower() in (keyword, CARTESIAN_KEYWORD) for name in expansion.keywords):
         return {}
     return {keyword: True} if is_spherical(expansion.basis, symbols) else {}
-
-
-def _refuse_guessed_radicals(
-    found: geometry.Geometry, fragments: geometry.Fragments, multiplicities: Sequence[int], *, stated: Collection[int]
-) -> None:
-    """Refuse to take what may be OH-, H3O+, NH4+ or Cu+ for a neutral radical: the energy would be a wrong number.
-
-    Fragments of which the user has `stated` charge or multiplicity are as stated, and a lone hydrogen is an atom.
-    """
-    for number, (atoms, multiplicity) in enumerate(zip(fragments, multiplicities, strict=True), start=1):
-        hydrogen = [found.symbols[atom] for atom in atoms] == ["H"]
-        if multiplicity > 1 and number - 1 not in stated and not hydrogen:
-            symbols = " ".join(found.symbols[atom] for atom in atoms)
-            raise InputError(
-                f"fragment {number} ({symbols}) has an odd number of electrons when neutral: an ion, or a radical?"
-                f" say --charges {number}:-1 (or +1), or --multiplicities {number}:{multiplicity}"
-            )
 
 
 def parse_keywords(text: str, *, option: str = "--keywords") -> dict[str, Any]:

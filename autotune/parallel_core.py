@@ -18,6 +18,7 @@ from qcmanybody.models import v1, v2
 from autotune.component import PROPERTIES
 from autotune.errors import InputError
 from autotune.fragments import explicit_fragments
+from autotune.order import block_order
 from autotune.types import Task
 from autotune.workload import Workload, schema_version_of
 
@@ -112,6 +113,8 @@ def core_of(many_body_input: Any) -> tuple[Any, str, dict[str, dict[str, Any]]]:
         if isinstance(fields.get("molecule"), Mapping):
             # Charges and multiplicities of many fragments are what QCElemental cannot guess.
             fields["molecule"] = explicit_fragments(fields["molecule"])
+            if block_order(fields["molecule"]["fragments"]) is not None:
+                raise InputError("a ManyBodyCore wants the atoms of each fragment in one block; reorder the atoms")
         model = (v1 if schema_version_of(fields) == 1 else v2).ManyBodyInput(**fields)
     if not isinstance(model, (v1.ManyBodyInput, v2.ManyBodyInput)):
         raise InputError(f"a many-body input is a ManyBodyInput or a mapping, not {type(model).__name__}")

@@ -31,11 +31,10 @@ from qcmanybody.models import v2 as many_body_2
 from autotune import errors
 from autotune.api import Session
 from autotune.errors import one_line
-from autotune.fragments import check_distances, explicit_fragments
 from autotune.options import Options
 from autotune.records import RunRecord
 from autotune.versions import library_versions
-from autotune.workload import fault_line, schema_version_of
+from autotune.workload import fault_line, schema_version_of, stated_molecule
 
 if TYPE_CHECKING:
     from qcengine.config import TaskConfig
@@ -215,16 +214,17 @@ def _from_fields(data: object) -> Any:
     if not isinstance(data, Mapping):
         raise errors.InputError(f"an input is a ManyBodyInput, an AtomicInput or a mapping, not {type(data).__name__}")
     fields = dict(data)
+    version, inner = fields.get("schema_version"), fields.get("specification", fields)
+    atomic = "model" in inner if isinstance(inner, Mapping) else hasattr(inner, "model")
+    # For an AtomicInput QCEngine's own rule for what users write without a version.
+    of_atomic = "specification" not in fields and version != 2  # noqa: PLR2004
+    older = of_atomic if atomic else schema_version_of(fields) == 1
     if isinstance(fields.get("molecule"), Mapping):
         # Charges and multiplicities of many fragments are what QCElemental cannot guess.
-        fields["molecule"] = explicit_fragments(fields["molecule"])
-        check_distances(fields["molecule"])
-    version, inner = fields.get("schema_version"), fields.get("specification", fields)
-    if "model" in inner if isinstance(inner, Mapping) else hasattr(inner, "model"):
-        # QCEngine's own rule for what users write without a version.
-        older = "specification" not in fields and version != 2  # noqa: PLR2004
+        fields["molecule"] = stated_molecule(fields["molecule"], schema_version=1 if older else 2)
+    if atomic:
         return (schema_1 if older else schema_2).AtomicInput(**fields)
-    return (many_body_1 if schema_version_of(fields) == 1 else many_body_2).ManyBodyInput(**fields)
+    return (many_body_1 if older else many_body_2).ManyBodyInput(**fields)
 
 
 @contextlib.contextmanager

@@ -70,10 +70,21 @@ def _program_status(name: str) -> ProgramStatus:
         found = bool(harness.found())
         width = _width(harness) if found else ""
         version = str(harness.get_version() or "unknown") if found else ""
+        if not found and name in USUAL_PROGRAMS:
+            problem = _obstacle(name, harness)
     except Exception as error:  # noqa: BLE001 - a broken harness becomes a record, and the others are still asked
         version, problem = "unknown" if found else "", f"{type(error).__name__}: {' '.join(str(error).split())}"
     stays = abilities.stays(name) if found else ""
     return ProgramStatus(name=name, found=found, version=version, problem=problem, width=width, stays=stays)
+
+
+def _obstacle(name: str, harness: Any) -> str:
+    """Return what keeps a program that is not found from being used; empty where it is simply not installed."""
+    try:
+        harness.found(raise_error=True)
+    except ModuleNotFoundError as error:
+        return abilities.obstacle(name, error)
+    return ""
 
 
 def _width(harness: Any) -> str:

@@ -9,12 +9,14 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
+from autotune.errors import one_line
 from autotune.wording import count, listed
 
 if TYPE_CHECKING:
     from qcelemental.models.v2 import Molecule
 
 MOST_KINDS = 12
+MOST_NOTES = 3
 SPINS = ("singlet", "doublet", "triplet", "quartet", "quintet", "sextet", "septet")
 
 
@@ -33,17 +35,23 @@ def understood(molecule: Molecule) -> str:
     named = [f"{times} {kind}" if times > 1 else kind for kind, times in kinds.items()]
     more = [f"{count(len(named) - MOST_KINDS, 'more kind')} of fragments"] if len(named) > MOST_KINDS else []
     units = {"angstrom": "ångström"}.get(str(noted(molecule).get("units")), "bohr")
-    isotopes = _isotopes(molecule)
+    further = "".join(f"; {words}" for words in (_isotopes(molecule), *_notes(molecule)) if words)
     return (
         f"{count(len(molecule.fragments), 'fragment')}: {listed([*named[:MOST_KINDS], *more])}; in all"
         f" {count(len(molecule.symbols), 'atom')}, charge {_signed(molecule.molecular_charge)},"
-        f" {spin(molecule.molecular_multiplicity)}; coordinates in {units}{f'; {isotopes}' if isotopes else ''}"
+        f" {spin(molecule.molecular_multiplicity)}; coordinates in {units}{further}"
     )
 
 
 def noted(molecule: Molecule) -> dict[str, object]:
-    """Return what a reader of files has noted about a molecule: `units` and `source`; empty without."""
+    """Return what a reader of files has noted about a molecule: `units`, `source`, `notes`; empty without."""
     return dict((molecule.extras or {}).get("autotune") or {})
+
+
+def _notes(molecule: Molecule) -> list[str]:
+    """Return what a reader of files wants to be told to the user."""
+    notes = noted(molecule).get("notes")
+    return [one_line(note) for note in notes[:MOST_NOTES]] if isinstance(notes, list) else []
 
 
 def formula(symbols: Iterable[str]) -> str:

@@ -2,16 +2,19 @@
 
 Rules: the only room that knows QCManyBody. Everything is QCSchema v2 inside; a v1 input is converted on entry and its
 result on exit, which is what QCEngine's `qcmanybody` procedure does. Fragment charges and multiplicities are always
-made explicit before a molecule is built: left to be guessed, QCElemental's search over them grows without bound.
+made explicit before a molecule is built: left to be guessed, QCElemental's search over them grows without bound. The
+atoms of each fragment stand in one block inside, as upstream wants; results are in the order of the input.
 """
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from autotune import extent, garbage
+from autotune import extent, garbage, order
 from autotune.component import Keys, Recipe
 from autotune.errors import InputError, one_line, quoted
 from autotune.fragments import check_distances, explicit_fragments
@@ -19,6 +22,9 @@ from autotune.sizes import Sizes
 from autotune.types import Method, Task
 
 if TYPE_CHECKING:
+    from qcelemental.models.v1 import Molecule as MoleculeV1
+    from qcelemental.models.v2 import Molecule
+    from qcmanybody.models.v1 import ManyBodyInput as ManyBodyInputV1
     from qcmanybody.models.v1 import ManyBodyResult as ManyBodyResultV1
     from qcmanybody.models.v2 import ManyBodyInput, ManyBodyResult
 
@@ -41,14 +47,18 @@ class Workload:
         from qcmanybody.v2 import ManyBodyComputer
 
         extent.check(many_body_input)
+        self._input, self._order = many_body_input, order.block_order(many_body_input.molecule.fragments)
+        if self._order is not None:
+            blocks = order.in_blocks(many_body_input.molecule, self._order)
+            many_body_input = many_body_input.model_copy(update={"molecule": blocks})
+        self.schema_version, self.keywords = schema_version, many_body_input.specification.keywords
+        self._keys_by_label: dict[str, str] = {}
         try:
             self._computer = ManyBodyComputer.from_manybodyinput(many_body_input, build_tasks=False)
             self.recipe = _recipe(many_body_input, self._computer)
+            self.tasks = self._plan()
         except _REFUSALS as error:
             raise InputError(f"the many-body input cannot be planned: {_fault(error)}") from error
-        self.schema_version, self.keywords = schema_version, many_body_input.specification.keywords
-        self._keys_by_label: dict[str, str] = {}
-        self.tasks = self._plan()
 
     @garbage.sought_seldom()
     def _plan(self) -> tuple[Task, ...]:
@@ -98,7 +108,7 @@ class Workload:
     def assemble(
         self, values: Mapping[str, Mapping[str, Any]], results: Mapping[str, str]
     ) -> ManyBodyResult | ManyBodyResultV1:
-        """Return upstream's result from the values of all tasks.
+        """Return upstream's result from the values of all tasks, its atoms in the order of the input.
 
         Args:
             values: By task key, `energy` (Eh), `gradient` (Eh/a0, shape (natom, 3)) and `hessian` (Eh/a0², shape
@@ -114,6 +124,8 @@ class Workload:
             models = {key: AtomicResult(**json.loads(text)) for key, text in results.items()}
             component_results = {label: models[key] for label, key in self._keys_by_label.items()}
         result = assembled(self._computer, self._keys_by_label, values, component_results)
+        if self._order is not None:
+            result = order.restored(result, self._input, self._order)
         return result.convert_v(1) if self.schema_version == 1 else result
 
     def left_out_bytes(self, values: Mapping[str, Mapping[str, Any]]) -> int:
@@ -141,12 +153,23 @@ def parse_json(text: str, *, name: str) -> dict[str, Any]:
     if len(text) > MAX_INPUT_BYTES:
         raise InputError(f"{name} is larger than {MAX_INPUT_BYTES // 2**20} MiB; this is not a many-body input")
     try:
-        fields = json.loads(text)
+        # Editors of some systems put a byte order mark first.
+        fields = json.loads(text.removeprefix("\ufeff"), object_pairs_hook=_object)
     except (ValueError, RecursionError) as error:
         where = f" (line {error.lineno}, column {error.colno})" if isinstance(error, json.JSONDecodeError) else ""
         raise InputError(f"{name} is not valid JSON{where}: {one_line(error)}; give a ManyBodyInput file") from error
     if not isinstance(fields, dict):
         raise InputError(f"{name} holds a JSON {type(fields).__name__}, not a ManyBodyInput object")
+    return fields
+
+
+def _object(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    """Return a JSON object; ValueError for a field that is given twice, of which Python would take the last."""
+    fields = dict(pairs)
+    if len(fields) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"field {quoted(twice)} is given twice in one object")
     return fields
 
 
@@ -171,23 +194,84 @@ def methods_of(source: object) -> tuple[Method, ...]:
 
 
 def _as_v2(source: object) -> tuple[ManyBodyInput, int]:
+    from qcelemental.models import v1 as elemental_1
+    from qcelemental.models import v2 as elemental_2
     from qcmanybody.models import v1, v2
 
-    if isinstance(source, v2.ManyBodyInput):
-        return source, 2
-    if isinstance(source, v1.ManyBodyInput):
-        return source.convert_v(2), 1
+    if isinstance(source, (v1.ManyBodyInput, v2.ManyBodyInput)):
+        return _with_masses(_believed(source)), 2 if isinstance(source, v2.ManyBodyInput) else 1
     if not isinstance(source, Mapping):
         raise InputError(f"a many-body input is a ManyBodyInput, a mapping or a file, not {type(source).__name__}")
     fields = dict(source)
     version = schema_version_of(fields)
-    if not isinstance(fields.get("molecule"), Mapping):
+    molecule = fields.get("molecule")
+    if isinstance(molecule, Mapping):
+        fields["molecule"] = molecule = stated_molecule(molecule, schema_version=version)
+    elif not isinstance(molecule, (elemental_1.Molecule, elemental_2.Molecule)):
         raise InputError("the many-body input has no molecule; give field 'molecule' with symbols, geometry, fragments")
-    fields["molecule"] = _checked_molecule(fields["molecule"])
+    with _refusing():
+        model = (v1 if version == 1 else v2).ManyBodyInput(**fields)
+        claimed = not isinstance(molecule, Mapping) or bool(molecule.get("validated"))
+        return _with_masses(_believed(model) if claimed else model.convert_v(2)), version
+
+
+def stated_molecule(fields: Mapping[str, Any], *, schema_version: int) -> dict[str, Any] | Molecule | MoleculeV1:
+    """Return a molecule's fields with all stated that QCElemental could only guess.
+
+    Where fragments are scattered over the atoms, which QCElemental's validators refuse, a molecule in the order of the
+    fields, of the models with many-body `schema_version` 1 or 2.
+
+    Raises:
+        InputError: A field cannot be obeyed; see `fragments`.
+    """
+    molecule = _checked_molecule(fields)
+    blocks = order.block_order(molecule["fragments"])
+    if blocks is None:
+        return molecule
+    with _refusing():
+        found = order.validated({**molecule, "schema_version": 3} if schema_version == 1 else molecule, blocks)
+        return found.convert_v(1) if schema_version == 1 else found
+
+
+def _believed(model: ManyBodyInput | ManyBodyInputV1) -> ManyBodyInput:
+    """Return an input (v2) whose molecule says of itself that it is validated; InputError where that is not so.
+
+    QCElemental believes it, and what it does not know of is checked as for fields.
+    """
+    with _refusing():
+        model = model.convert_v(2)
+        molecule = model.molecule
+        stated = _checked_molecule(molecule.model_dump())
+        blocks = order.block_order(stated["fragments"]) or range(len(stated["symbols"]))
+        # A provenance is what its maker wrote, and QCElemental's validators want their own kind.
+        again = order.validated({name: value for name, value in stated.items() if name != "provenance"}, blocks)
+        if list(molecule.masses) != list(again.masses):
+            raise InputError("the molecule's masses are not those of its mass_numbers; leave out field 'validated'")
+        explicit = {f"{name}_": stated[name] for name in ("fragment_charges", "fragment_multiplicities")}
+        if any(getattr(molecule, name) is None for name in explicit):
+            molecule = molecule.model_copy(update=explicit)
+            model = model.model_copy(update={"molecule": molecule})
+    return model
+
+
+def _with_masses(model: ManyBodyInput) -> ManyBodyInput:
+    """Return an input each of whose atoms has a mass; a null among others is not always filled in."""
+    lacking = [number for number, mass in enumerate(model.molecule.masses, start=1) if not mass > 0.0]
+    if lacking:
+        raise InputError(
+            f"field masses has none for atom {lacking[0]}; give all, or leave the field out for the usual isotopes"
+        )
+    return model
+
+
+@contextlib.contextmanager
+def _refusing() -> Iterator[None]:
+    """Turn what validators of many-body inputs raise into `InputError`, and keep what they print to themselves."""
     try:
-        model = v1.ManyBodyInput(**fields).convert_v(2) if version == 1 else v2.ManyBodyInput(**fields)
-        # A molecule that says of itself that it is validated is believed until its masses are looked up.
-        _ = model.molecule.masses
+        with contextlib.redirect_stdout(io.StringIO()):
+            yield
+    except InputError:
+        raise
     except _REFUSALS as error:
         raise InputError(f"the many-body input is not valid: {_fault(error)}") from error
     except Exception as error:
@@ -195,13 +279,15 @@ def _as_v2(source: object) -> tuple[ManyBodyInput, int]:
             fault = f"{type(error).__name__}: {one_line(error)}"
             raise InputError(f"the many-body input is not valid: {fault}") from error
         raise
-    return model, version
 
 
 def _fault(error: Exception) -> str:
     """Return in one line what a validator refused; pydantic of both versions, and molparse's kinds, are ValueErrors."""
     errors = error.errors() if hasattr(error, "errors") else None
-    return fault_line(errors[0]["loc"], errors[0]["msg"]) if errors else one_line(error) or type(error).__name__
+    if errors:
+        return fault_line(errors[0]["loc"], errors[0]["msg"])
+    # A key that was looked for says nothing by itself.
+    return type(error).__name__ if isinstance(error, KeyError) else one_line(error) or type(error).__name__
 
 
 def _checked_molecule(fields: Mapping[str, Any]) -> dict[str, Any]:
@@ -234,7 +320,17 @@ def _recipe(many_body_input: ManyBodyInput, computer: Any) -> Recipe:
             )
         programs[level] = fields.pop("program").lower()
         fields["driver"] = str(computer.driver.value)
+        if unknown := sorted(fields["model"].keys() - {"schema_name", "method", "basis"}):
+            raise InputError(
+                f"model of model chemistry {quoted(level)} has a field {quoted(unknown[0])}, which no program reads; it"
+                " has method and basis, and what a program takes besides goes into keywords"
+            )
         fields.pop("schema_name", None)
+        if chemistry.protocols.wavefunction.value != "none":
+            raise InputError(
+                f"protocol wavefunction of model chemistry {quoted(level)} asks for what results of components do not"
+                " carry here; leave it at none"
+            )
         specifications[level] = fields
     missing = sorted(set(computer.levels.values()) - specifications.keys())
     if missing:
@@ -249,10 +345,7 @@ def _recipe(many_body_input: ManyBodyInput, computer: Any) -> Recipe:
     for level, program in programs.items():
         if not program:
             raise InputError(f"model chemistry {quoted(level)} names no program; give 'program', such as pyscf")
-    embedding = dict(many_body_input.specification.keywords.embedding_charges or {})
-    if embedding and set(programs.values()) != {"psi4"}:
-        others = " and ".join(sorted(set(programs.values()) - {"psi4"}))
-        raise InputError(f"embedding charges can be given to Psi4 only, not to {others}; leave embedding_charges out")
+    embedding = _embedding(many_body_input, programs)
     keep = many_body_input.specification.protocols.cluster_results.value == "all"
     return Recipe(
         molecule=computer.molecule,
@@ -261,6 +354,21 @@ def _recipe(many_body_input: ManyBodyInput, computer: Any) -> Recipe:
         keep_results=keep,
         embedding=embedding,
     )
+
+
+def _embedding(many_body_input: ManyBodyInput, programs: Mapping[str, str]) -> dict[int, list[float]]:
+    """Return the embedding charges by fragment; InputError for other programs than Psi4, and for atoms without one."""
+    embedding = dict(many_body_input.specification.keywords.embedding_charges or {})
+    if embedding and set(programs.values()) != {"psi4"}:
+        others = " and ".join(sorted(set(programs.values()) - {"psi4"}))
+        raise InputError(f"embedding charges can be given to Psi4 only, not to {others}; leave embedding_charges out")
+    for number, fragment in enumerate(many_body_input.molecule.fragments, start=1):
+        if embedding and len(embedding.get(number, ())) != len(fragment):
+            raise InputError(
+                f"embedding_charges has {len(embedding.get(number, ()))} charges for fragment {number}, which has"
+                f" {len(fragment)} atoms; give one for each"
+            )
+    return embedding
 
 
 def _method(program: str, specification: Mapping[str, Any]) -> Method:

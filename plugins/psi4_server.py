@@ -40,8 +40,12 @@ def serve(folder: str, requests_fd: int, answers_fd: int) -> None:
     sys.path.insert(1, folder)
     import psi4
     import psi4_basis  # type: ignore[import-not-found]  # beside this file, which runs as a script
+    import psi4_core_potentials  # type: ignore[import-not-found]
+    import psi4_dispersion  # type: ignore[import-not-found]
 
+    psi4_core_potentials.take_from_ghosts(psi4)
     psi4_basis.remember(psi4)
+    psi4_dispersion.restore_elements()
     with os.fdopen(requests_fd, "rb") as requests, os.fdopen(answers_fd, "wb") as answers:
         send(answers, {"version": psi4.__version__})
         while True:
@@ -90,9 +94,14 @@ def compute(psi4: Any, task: Message, threads: int, blas_threads: int, memory_by
 
 def _compute_json(psi4: Any, task: Message, threads: int, memory_bytes: int, scratch: str) -> Message:
     """Compute with Psi4 before 1.4."""
+    import psi4_core_potentials
+
     wants_output = task.get("protocols", {}).get("stdout", True)
     options = {"nthreads": threads, "memory": memory_bytes, "scratch_location": scratch, "return_output": wants_output}
-    answer: Message = psi4.json_wrapper.run_json(dict(task, schema_name="qcschema_input", schema_version=1, **options))
+    task = dict(
+        task, molecule=psi4_core_potentials.labelled(task["molecule"]), schema_name="qcschema_input", schema_version=1
+    )
+    answer: Message = psi4.json_wrapper.run_json(dict(task, **options))
     return answer
 
 
@@ -115,17 +124,25 @@ def failure(error: BaseException) -> Message:
 
 def check(psi4: Any, task: Message) -> Message:
     """Return {"problem": ...}: what is wrong with a task's method, options or basis set, one line; empty if nothing."""
+    import psi4_core_potentials
+    import psi4_dispersion
+    import psi4_frozen_core  # type: ignore[import-not-found]
+
     core = psi4.core
     core.set_output_file(os.devnull, False)
+    method = task["model"]["method"].lower()
     try:
-        problem = method_problem(psi4, task["model"]["method"].lower())
+        problem = method_problem(psi4, method) or psi4_dispersion.problem(psi4, method)
         if not problem:
-            molecule = core.Molecule.from_schema(task["molecule"])
+            molecule = core.Molecule.from_schema(psi4_core_potentials.labelled(task["molecule"]))
             keywords = {name: value for name, value in task["keywords"].items() if name.lower() != "function_kwargs"}
             psi4.set_options(keywords)
             basis = task["model"].get("basis")
             if basis:
                 core.BasisSet.build(molecule, "ORBITAL", basis)
+                problem = psi4_core_potentials.problem(psi4, task) or psi4_frozen_core.problem(
+                    psi4, molecule, method, basis
+                )
     except Exception as error:  # noqa: BLE001 - whatever Psi4 raises is an answer
         problem = f"{type(error).__name__}: {' '.join(str(error).split())}"
     finally:

@@ -24,6 +24,8 @@ from pyscf.df.addons import DEFAULT_AUXBASIS
 from pyscf.lib.exceptions import BasisNotFoundError
 from qcengine.exceptions import InputError
 
+from autotune.basis import plain
+
 Shells: TypeAlias = list[list[object]]  # PySCF's internal form: [l, [exponent, coefficient, ...], ...] a shell
 CorePotential: TypeAlias = list[object]  # PySCF's internal form: [electrons replaced, [[l, terms], ...]]
 
@@ -47,12 +49,6 @@ class ElementBasis:
     core_potential: CorePotential | None
     core_electrons: int
     functions: frozenset[str]
-
-
-def plain(name: str) -> str:
-    """Return the spelling under which all spellings of a basis set's name meet: `6-31G(d,p)` gives `631g**`."""
-    bare = re.sub(r"[-_\s]", "", name.lower())
-    return re.sub(r"g\(d(,p)?\)$", lambda polarised: "g**" if polarised[1] else "g*", bare)
 
 
 def orbital_basis(name: str, elements: Iterable[str]) -> dict[str, ElementBasis]:

@@ -26,12 +26,13 @@ from pyscf.grad import ccsd_t as ccsd_t_gradient
 from pyscf.hessian import rhf, rks, uhf, uks  # noqa: F401 - these add Hessian() to the mean fields
 from qcengine.exceptions import ConvergenceError, InputError, ResourceError
 
+from . import pyscf_dispersion, pyscf_stability
 from .pyscf_input import CORRELATED, Plan
 
 Properties: TypeAlias = dict[str, Any]  # of qcelemental's AtomicProperties
 MeanField: TypeAlias = Any  # PySCF is untyped
 
-_GRID, _GRID_FOR_HESSIANS = 3, 5
+_GRID, _GRID_FOR_HESSIANS, _GRID_FOR_STABILITY = 3, 5, 1
 _AMPLITUDES = 100  # times the energy threshold: CCSD amplitudes and Lambda; at 1000 energies were off by 1e-8 Eh
 _DIIS_VECTORS = 12  # amplitudes that CCSD's extrapolation holds: six, and six errors
 
@@ -55,8 +56,9 @@ def run(plan: Plan, *, max_memory_mb: float, cores: int) -> Properties:
         correlate = {"mp2": _mp2, "ccsd": _ccsd, "ccsd(t)": _ccsd}.get(plan.method)
         gradient = correlate(plan, mean_field, properties, cores) if correlate else None
         if plan.driver != "energy" and gradient is None:
-            gradient = mean_field.nuc_grad_method().kernel()
-            properties["scf_total_gradient"] = gradient
+            gradient = properties["scf_total_gradient"] = mean_field.nuc_grad_method().kernel()
+        if plan.functional.dispersion:
+            gradient = _add_dispersion(plan, properties, gradient)
         if gradient is not None:
             properties["return_gradient"] = gradient
         if plan.driver == "hessian":
@@ -94,9 +96,31 @@ def _molecule(plan: Plan, max_memory_mb: float) -> gto.Mole:
 def _mean_field(plan: Plan, max_memory_mb: float) -> MeanField:
     """Return the converged mean field."""
     molecule, keywords = _molecule(plan, max_memory_mb), plan.keywords
+    mean_field = _unsolved(plan, molecule)
+    with _basis_files_read_once():
+        guess = mean_field.get_init_guess(molecule, keywords.init_guess)
+    if keywords.newton:
+        mean_field = pyscf_stability.second_order(mean_field, guess)
+    else:
+        mean_field.kernel(dm0=guess)
+        if plan.stable and not mean_field.converged and keywords.max_cycle > pyscf_stability.FIRST_CYCLES:
+            mean_field = pyscf_stability.continued(mean_field, mean_field.mo_coeff)
+    if not mean_field.converged:
+        limits = f"{keywords.max_cycle} cycles to {keywords.conv_tol:g} Eh"
+        raise ConvergenceError(f"the SCF did not converge in {limits}")
+    if not plan.stable:
+        return mean_field
+    return pyscf_stability.minimum(mean_field, _probe(plan, mean_field), curvatures=max(1, plan.radicals) + 1)
+
+
+def _unsolved(plan: Plan, molecule: gto.Mole) -> MeanField:
+    """Return the mean field with all its settings."""
+    keywords = plan.keywords
     if plan.method == "dft":
-        mean_field = (dft.rks.RKS if plan.reference == "rhf" else dft.uks.UKS)(molecule, xc=plan.functional)
-        _place_grids(plan, mean_field)
+        mean_field = (dft.rks.RKS if plan.reference == "rhf" else dft.uks.UKS)(molecule, xc=plan.functional.name)
+        if not plan.functional.nonlocal_part:
+            mean_field.nlc = False
+        _place_grids(plan, mean_field, keywords.grid_level)
     else:
         kinds = {"rhf": scf.hf.RHF, "uhf": scf.uhf.UHF, "rohf": scf.rohf.ROHF}
         mean_field = kinds[plan.reference](molecule)
@@ -110,19 +134,21 @@ def _mean_field(plan: Plan, max_memory_mb: float) -> MeanField:
     if plan.method in CORRELATED and keywords.conv_tol_grad is None:
         # Correlation energies depend on the orbitals' error itself, not its square: 6e-8 Eh in OH- without this.
         mean_field.conv_tol_grad = 0.1 * math.sqrt(keywords.conv_tol)
-    with _basis_files_read_once():
-        guess = mean_field.get_init_guess(molecule, keywords.init_guess)
-    if keywords.newton:
-        mean_field = mean_field.newton()
-    mean_field.kernel(dm0=guess)
-    if not mean_field.converged:
-        limits = f"{keywords.max_cycle} cycles to {keywords.conv_tol:g} Eh"
-        raise ConvergenceError(f"the SCF did not converge in {limits}")
-    return mean_field.remove_soscf()
+    return mean_field
 
 
-def _place_grids(plan: Plan, mean_field: MeanField) -> None:
-    grids, level = mean_field.grids, plan.keywords.grid_level
+def _probe(plan: Plan, mean_field: MeanField) -> MeanField:
+    """Return what second derivatives are taken from: a mean field with a coarse grid where it has one."""
+    if plan.method != "dft" or mean_field.grids.level <= _GRID_FOR_STABILITY:
+        return mean_field
+    probe = mean_field.copy()
+    probe.grids = dft.gen_grid.Grids(mean_field.mol)
+    _place_grids(plan, probe, _GRID_FOR_STABILITY)
+    return probe
+
+
+def _place_grids(plan: Plan, mean_field: MeanField, level: int | None) -> None:
+    grids = mean_field.grids
     if level is None:
         level = _GRID_FOR_HESSIANS if plan.driver == "hessian" else _GRID
     grids.level = level
@@ -178,6 +204,20 @@ def _scf_properties(plan: Plan, mean_field: MeanField) -> Properties:
     if plan.method == "dft":
         properties["scf_xc_energy"] = float(parts["exc"])
     return properties
+
+
+def _add_dispersion(plan: Plan, properties: Properties, gradient: np.ndarray | None) -> np.ndarray | None:
+    """Add the dispersion correction to the energies; return the gradient with it, if there is one."""
+    wanted = gradient is not None
+    energy, slopes = pyscf_dispersion.correction(plan.functional, plan.atoms, plan.charge, gradient=wanted)
+    properties["scf_dispersion_correction_energy"] = energy
+    properties["scf_total_energy"] += energy
+    properties["return_energy"] = properties["scf_total_energy"]
+    if gradient is None or slopes is None:
+        return None
+    whole: np.ndarray = gradient + slopes
+    properties["scf_total_gradient"] = whole
+    return whole
 
 
 def _hessian(mean_field: MeanField) -> np.ndarray:

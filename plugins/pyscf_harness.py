@@ -43,6 +43,10 @@ class PySCFHarness(ProgramHarness):  # type: ignore[misc]  # QCEngine is untyped
         "managed_memory": True,
     }
 
+    # Added to the version where results are kept; a new one whenever the same input gives another number.
+    # r2: open shells end at minima, second order starts after ordinary cycles.
+    revision: ClassVar[str] = "r2"
+
     @staticmethod
     def found(raise_error: bool = False) -> bool:  # noqa: FBT001, FBT002 - QCEngine's signature
         """Return whether PySCF can be imported; ModuleNotFoundError instead of False where asked."""
@@ -69,6 +73,29 @@ class PySCFHarness(ProgramHarness):  # type: ignore[misc]  # QCEngine is untyped
         from . import pyscf_input
 
         return pyscf_input.read(input_data)
+
+    def cautions(self, input_data: AtomicInput) -> tuple[str, ...]:
+        """Return sentences about an input that can be computed, but perhaps not as it is meant.
+
+        Raises:
+            qcengine.exceptions.InputError: The task cannot run.
+        """
+        from . import pyscf_functionals
+
+        plan = self.preflight(input_data)
+        told = []
+        if plan.radicals > 1 and not plan.stable:
+            told.append(
+                "PySCF does not check here that the SCF of fragments with unpaired electrons is at a minimum: energies "
+                "of pairs may be wrong by tenths of a Hartree; "
+                + (
+                    "leave out the keyword stability: false"
+                    if plan.keywords.stability is False
+                    else "take a functional with second derivatives"
+                )
+            )
+        sentence = pyscf_functionals.caution(plan.functional.name)
+        return (*told, sentence) if sentence else tuple(told)
 
     def compute(self, input_data: AtomicInput, config: TaskConfig) -> AtomicResult:
         """Return the result of a task.

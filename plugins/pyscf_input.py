@@ -4,24 +4,21 @@ Rules
 - Nothing is computed here; after the first call in a process a reading costs well under a millisecond.
 - One way to ask for each thing: density fitting and frozen cores are keywords, never part of a method's name.
 - A keyword without effect on the method is an error, and so is a value of another type.
-- `b3lyp` is the form with VWN's RPA fit, as in Gaussian and Psi4 (PySCF since 2.3). Functionals with a dispersion
-  correction in their name are refused: PySCF would silently leave the correction out.
+- `b3lyp` is the form with VWN's RPA fit, as in Gaussian and Psi4 (PySCF since 2.3).
 """
 
 from __future__ import annotations
 
 import difflib
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from pyscf.dft import libxc
-from pyscf.scf.dispersion import parse_dft
 from qcengine.exceptions import InputError
 
-from . import pyscf_basis
+from . import pyscf_basis, pyscf_functionals
+from .pyscf_functionals import Functional
 
 if TYPE_CHECKING:
     from qcelemental.models.v2 import AtomicInput, Molecule
@@ -34,7 +31,7 @@ GUESSES = ("minao", "atom", "huckel", "mod_huckel", "hcore")
 METHODS = ("hf", "dft", *CORRELATED)
 
 _TYPE_NAMES = {bool: "true or false", int: "an integer", float: "a number", str: "a text"}
-_DISPERSION = re.compile(r"[-_]d([234].*)?$|[-_]?3c$")
+_NO_FUNCTIONAL = Functional(name="")
 _ORDER = {"energy": 0, "gradient": 1, "hessian": 2}
 _TINY, _MANY = 1e-16, 100_000
 
@@ -74,7 +71,10 @@ class Keywords:
     diis_space: int | None = _keyword(int, "Fock matrices in the extrapolation", bounds=(2, 1000))
     init_guess: str = _keyword(str, "initial density of the SCF", default="minao", choices=GUESSES)
     direct_scf_tol: float | None = _keyword(float, "integrals neglected by direct SCF")
-    newton: bool = _keyword(bool, "second-order SCF", default=False)
+    newton: bool = _keyword(bool, "second-order SCF after a few ordinary cycles", default=False)
+    stability: bool | None = _keyword(
+        bool, "go down from saddle points of the SCF; default for uhf, rohf and with newton"
+    )
     grid_level: int | None = _keyword(int, "DFT grid; default 3, Hessians 5", acts_on=("dft",), bounds=(0, 9))
     cc_conv_tol: float = _keyword(float, "CCSD energy change, Eh", default=1e-9, acts_on=COUPLED_CLUSTER)
     cc_max_cycle: int = _keyword(int, "most CCSD cycles", default=100, acts_on=COUPLED_CLUSTER, bounds=(1, _MANY))
@@ -89,9 +89,11 @@ class Plan:
 
     Attributes:
         method: `hf`, `dft`, `mp2`, `ccsd` or `ccsd(t)`.
-        functional: In libxc's words; empty unless the method is `dft`.
+        functional: With an empty name unless the method is `dft`.
         driver: `energy`, `gradient` or `hessian`.
         reference: `rhf`, `uhf` or `rohf`.
+        stable: Whether the SCF is led down from saddle points.
+        radicals: Fragments with unpaired electrons.
         keywords: With defaults filled in.
         atoms: PySCF symbol (`GHOST-O` for a ghost) and position in bohr.
         charge: Total charge.
@@ -103,9 +105,11 @@ class Plan:
     """
 
     method: str
-    functional: str
+    functional: Functional
     driver: str
     reference: str
+    stable: bool
+    radicals: int
     keywords: Keywords
     atoms: tuple[tuple[str, tuple[float, ...]], ...]
     charge: int
@@ -131,8 +135,8 @@ def read(input_data: AtomicInput) -> Plan:
     charge, unpaired = _electrons(molecule)
     reference = _reference(named_reference, keywords.reference, unpaired)
     _check_derivative(method, functional, driver, reference, fitted=keywords.density_fit)
-    if driver == "hessian" and functional and libxc.is_nlc(functional) and not all(molecule.real):
-        raise InputError(f"PySCF's Hessians of non-local functionals such as {functional} cannot have ghost atoms")
+    if driver == "hessian" and functional.is_nonlocal and not all(molecule.real):
+        raise InputError(f"PySCF's Hessians of non-local functionals such as {functional.name} cannot have ghost atoms")
 
     name = specification.model.basis
     if not isinstance(name, str) or not name:
@@ -151,6 +155,8 @@ def read(input_data: AtomicInput) -> Plan:
         functional=functional,
         driver=driver,
         reference=reference,
+        stable=_stable(keywords, functional, reference),
+        radicals=sum(multiplicity > 1 for multiplicity in molecule.fragment_multiplicities),
         keywords=keywords,
         atoms=tuple(
             (str(symbol) if real else f"GHOST-{symbol}", tuple(position))
@@ -167,41 +173,25 @@ def read(input_data: AtomicInput) -> Plan:
     )
 
 
-def _method(name: str) -> tuple[str, str, str | None]:
+def _method(name: str) -> tuple[str, Functional, str | None]:
     """Return the method, its functional and the reference that its name asks for."""
     lower = name.strip().lower()
     if lower in HF_NAMES:
-        return "hf", "", HF_NAMES[lower]
+        return "hf", _NO_FUNCTIONAL, HF_NAMES[lower]
     if lower in CORRELATED:
-        return lower, "", None
-    fault = _functional_fault(lower)
-    if fault:
-        raise InputError(f"method {name!r}: {fault}")
-    return "dft", lower, None
-
-
-@cache
-def _functional_fault(name: str) -> str:
-    """Return why PySCF cannot use a functional, or an empty text."""
-    bare = re.sub(r"^(df|ri)-", "", name)
+        return lower, _NO_FUNCTIONAL, None
+    bare = lower.removeprefix("df-").removeprefix("ri-")
     if bare in (*CORRELATED, *HF_NAMES):
-        return f"write {bare!r} and the keyword density_fit: true"
-    if _DISPERSION.search(name):
-        return "dispersion corrections are not part of PySCF; leave the suffix out or use a program that has them"
+        raise InputError(f"method {name!r}: write {bare!r} and the keyword density_fit: true")
     try:
-        if parse_dft(name)[2] is not None:
-            return "this functional includes a dispersion correction, which is not part of PySCF"
-        _, terms = libxc.parse_xc(name)
-        # A number would be taken for the index of a functional, a dash for a minus: 'pbe0-2' is not PBE0 - XC(2).
-        numbers = [term for term in re.split(r"[,+]", name) if term.strip() and not re.search("[a-z]", term)]
-        if terms and not numbers and all(factor > 0 for _, factor in terms):
-            return "PySCF has no density Laplacian" if libxc.needs_laplacian(name) else ""
-    except (ArithmeticError, LookupError, NotImplementedError, RuntimeError, TypeError, ValueError):
-        pass
-    known = [*HF_NAMES, *CORRELATED, *(key.lower() for key in (*libxc.XC_ALIAS, *libxc.XC_CODES))]
-    near = difflib.get_close_matches(name, known, n=3)
-    hint = f"did you mean {' or '.join(near)}? " if near else ""
-    return f"{hint}known are {', '.join(HF_NAMES)}, {', '.join(CORRELATED)} and the functionals of libxc"
+        return "dft", pyscf_functionals.read(lower), None
+    except pyscf_functionals.UnknownFunctionalError as error:
+        near = difflib.get_close_matches(lower, [*HF_NAMES, *CORRELATED, *pyscf_functionals.names()], n=3)
+        hint = f"{error}; " if str(error) else f"did you mean {' or '.join(near)}? " if near else ""
+        known = f"known are {', '.join(HF_NAMES)}, {', '.join(CORRELATED)} and the functionals of libxc"
+        raise InputError(f"method {name!r}: {hint}{known}") from None
+    except pyscf_functionals.FunctionalError as error:
+        raise InputError(f"method {name!r}: {error}") from None
 
 
 def _keywords(given: Mapping[str, object], method: str) -> Keywords:
@@ -260,8 +250,18 @@ def _reference(from_method: str | None, from_keyword: str | None, unpaired: int)
     return reference
 
 
-def _check_derivative(method: str, functional: str, driver: str, reference: str, *, fitted: bool) -> None:
-    what, fault = functional or method, ""
+def _stable(keywords: Keywords, functional: Functional, reference: str) -> bool:
+    """Return whether to lead the SCF down from saddle points."""
+    wanted = reference != "rhf" or keywords.newton if keywords.stability is None else keywords.stability
+    if wanted and functional.name and not libxc.test_deriv_order(functional.name, _ORDER["hessian"]):
+        if keywords.stability or keywords.newton:
+            raise InputError(f"libxc has no second derivatives of {functional.name}, which stability and newton need")
+        return False
+    return wanted
+
+
+def _check_derivative(method: str, functional: Functional, driver: str, reference: str, *, fitted: bool) -> None:
+    fault = ""
     if driver not in _ORDER:
         fault = f"the PySCF harness has no driver {driver!r}, only {', '.join(_ORDER)}"
     elif reference == "rohf" and (method, driver) != ("hf", "energy"):
@@ -272,7 +272,9 @@ def _check_derivative(method: str, functional: str, driver: str, reference: str,
         fault = f"PySCF has no density-fitted {method} gradients; drop the keyword density_fit"
     elif driver == "gradient" and method == "ccsd(t)" and reference == "uhf":
         fault = "PySCF's UHF-CCSD(T) gradients are wrong by some 1e-4 Eh/a0 (tested in 2.14), so they are refused"
-    elif method == "dft" and not libxc.test_deriv_order(functional, max(1, _ORDER[driver])):
-        fault = f"libxc has no derivatives of {what} for driver {driver}"
+    elif driver == "hessian" and functional.dispersion:
+        fault = "dispersion corrections have no Hessians here, only energies and gradients"
+    elif method == "dft" and not libxc.test_deriv_order(functional.name, max(1, _ORDER[driver])):
+        fault = f"libxc has no derivatives of {functional.name} for driver {driver}"
     if fault:
         raise InputError(fault)

@@ -203,6 +203,22 @@ COMMENTS += ('{"fragments": [1, 1], "charges": [NaN, 0]}', '{"fragments": {"a": 
 COMMENTS += (f'{{"fragments": [1, 1], "charges": [-{"9" * 4300}, 0]}}', '{"fragments": [2]}', "Properties=pos:R:3")
 
 
+BOX = 'Lattice="9 0 0 0 9 0 0 0 9" pbc="T T F" Properties=species:S:1:pos:R:3'
+COMMENTS += (
+    "0 1",
+    "0 1 0 1 0 1",
+    "charge=1 multiplicity=2",
+    "charge_a=0 charge_b=1 selection_a=1 selection_b=2",
+    "bohr",
+)
+COMMENTS += (BOX, 'Lattice="1e-9 0 0 0 9 0 0 0 9"')
+COMMENTS += (
+    '{"charges": [0, 0], "multiplicities": [3, 1], "units": "bohr"}',
+    "units=bohr spin=1",
+    'Properties="pos:R:3:Z:I:1"',
+)
+
+
 def damaged_xyz(content, random):
     """Return an XYZ file with a line or a word of it replaced, deleted, doubled, moved."""
     if random.random() < 0.25:
@@ -586,7 +602,8 @@ def reader(name):
         water = (files("autotune.studies") / "workloads" / "water2.xyz").read_bytes()
         ions = (files("autotune.studies") / "workloads" / "sodium_chloride_water6.xyz").read_bytes()
         stated = helium_xyz(2).replace("\n\n", f"\n{COMMENTS[0]}\n").encode()
-        return Reader(name, (water, stated, helium_xyz(3).encode(), ions), damaged_xyz, read_xyz)
+        boxed = helium_xyz(2).replace("\n\n", f"\n{BOX}\n").encode()
+        return Reader(name, (water, stated, helium_xyz(3).encode(), ions, boxed), damaged_xyz, read_xyz)
     if name == "journal":
         return Reader(name, journals(), damaged_journal, read_journal)
     seeds, read = {

@@ -73,3 +73,25 @@ def test_programs_of_one_core_are_told_from_the_others():
     widths = {"a": abilities.ONE_CORE, "b": abilities.THREADS, "c": abilities.RANKS}
     assert abilities.on_one_core(widths) == {"a"}
     assert abilities.on_one_core({}) == set()
+
+
+@pytest.mark.parametrize(
+    ("program", "words", "told"),
+    [
+        ("cfour", "Command 'xcfour' not found in envvar PATH. Please install via http://cfour.de/", ""),
+        ("pyscf", "Python module 'pyscf' not found in envvar PYTHONPATH. Please install it.", ""),
+        ("psi4", "Psi4 is not in PATH; install it", ""),
+        (
+            "nwchem",
+            "its harness needs networkx:\n pip install networkx",
+            "its harness needs networkx: pip install networkx",
+        ),
+        (
+            "openmm",
+            "Python module 'rdkit' not found in envvar PYTHONPATH.",
+            "Python module 'rdkit' not found in envvar PYTHONPATH.",
+        ),
+    ],
+)
+def test_what_keeps_a_program_from_being_used_is_told_unless_it_is_simply_not_installed(program, words, told):
+    assert abilities.obstacle(program, ModuleNotFoundError(words)) == told

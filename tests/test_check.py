@@ -94,6 +94,12 @@ def test_equal_cautions_are_said_once(recipe):
     assert check(recipe, [("(auto)", (1, 2), (1, 2))]).cautions == ("1 atoms", "2 atoms")
 
 
+def test_a_harness_that_mended_its_numbers_has_a_version_of_its_own(recipe, monkeypatch):
+    assert check(recipe).versions == {"nwchem": "1.0"}
+    monkeypatch.setattr(Harness, "revision", "r2", raising=False)
+    assert check(recipe).versions == {"nwchem": "1.0+r2"}
+
+
 def test_a_refusal_ends_the_run_before_anything_is_computed():
     with pytest.raises(InputError, match="method 'unheard-of' is not known"):
         autotune.run(radicals(method="unheard-of"), tuning="none", journal="none")

@@ -34,7 +34,8 @@ def test_the_result_goes_to_standard_output_and_everything_else_to_standard_erro
     result = json.loads(output)
     assert (result["schema_name"], result["schema_version"]) == ("qcschema_many_body_result", 2)
     lines = errors.splitlines()
-    assert lines[0].startswith("tuning: default - no tuning for faulty on this machine; run `autotune calibrate")
+    assert lines[0].startswith("4 fragments: 4 H2O; in all 12 atoms, charge 0, singlet; ")
+    assert lines[1].startswith("tuning: default - no tuning for faulty on this machine; run `autotune calibrate")
     assert lines[-1].startswith("10 tasks in ")
 
 
@@ -95,13 +96,53 @@ def test_an_xyz_file_with_options_is_computed(tmp_path):
         "created workload content energy_hartree "
         "wall_s tasks recalled attempts lower_bound_s efficiency gap cpu_utilisation peak_memory_gib memory_budget_gib "
     )
-    expected += "policy tuning versions machine methods task_records nodes omitted schema"
+    expected += "policy tuning versions machine methods task_records nodes omitted understood doubts schema"
     assert fields.keys() == set(expected.split())
     assert fields["gap"].keys() == {"startup", "tail", "memory", "retries", "scheduler", "assembly"}
 
 
+@pytest.mark.parametrize("spelling", ["cp, nocp", "CP nocp", "cp,nocp,cp"])
+def test_bsse_treatments_may_be_listed_with_commas_or_spaces(tmp_path, spelling):
+    (tmp_path / "w.xyz").write_text(XYZ)
+    listed = [call("estimate", tmp_path / "w.xyz", *FAULTY, "--json", "--bsse", text) for text in (spelling, "cp,nocp")]
+    assert listed[0][0] == 0
+    assert json.loads(listed[0][1])["tasks"] == json.loads(listed[1][1])["tasks"]
+
+
+def test_a_comment_with_letters_of_an_old_encoding_is_read(tmp_path):
+    path = tmp_path / "w.xyz"
+    path.write_bytes(XYZ.replace("\n\n", "\nwater, \xe5ngstr\xf6m\n").encode("latin-1"))
+    assert call("estimate", path, *FAULTY)[0] == 0
+
+
+def test_letters_of_an_old_encoding_anywhere_else_make_no_text_file(tmp_path):
+    path = tmp_path / "w.xyz"
+    path.write_bytes(XYZ.replace("H", "\xc5").encode("latin-1"))
+    assert call("estimate", path, *FAULTY) == (
+        *(2, ""),
+        f"autotune: {path} is not a text file; give a ManyBodyInput (JSON) or an XYZ file\n",
+    )
+
+
+def test_a_molecule_with_options_is_computed():
+    status, output, errors = call("run", "-", *FAULTY, "--quiet", "--journal", "none", stdin=MOLECULE)
+    assert (status, errors) == (0, "")
+    assert json.loads(output)["molecule"]["fragments"] == [[0, 1, 2], [3, 4, 5]]
+
+
+def test_scattered_fragments_leave_nothing_but_the_result_on_standard_output(tmp_path):
+    path = tmp_path / "scattered.json"
+    molecule = json.loads((CASES / "noncontiguous.json").read_text())["molecule"]
+    path.write_text(json.dumps(molecule))
+    status, output, errors = call("run", path, *FAULTY, "--quiet", "--journal", "none")
+    assert (status, errors) == (0, "")
+    assert json.loads(output)["molecule"]["symbols"] == molecule["symbols"]
+
+
 XYZ = "6\n\nO 0 0 0\nH 0 0 0.96\nH 0.93 0 -0.24\nO 0 0 3\nH 0 0 3.96\nH 0.93 0 2.76\n"
 FAULTY = ("--program", "faulty", "--method", "nothing")
+CASES = Path(__file__).parent / "cases"
+MOLECULE, LEVELS = ((CASES / f"{name}.json").read_text() for name in ("q_mol", "levels_ssie"))
 
 
 @pytest.mark.parametrize(
@@ -113,6 +154,9 @@ FAULTY = ("--program", "faulty", "--method", "nothing")
         ("{}", (), "the many-body input has no molecule"),
         (XYZ, (), "input is an XYZ file; say at least --program and --method"),
         (XYZ, ("--program", "faulty"), "an XYZ file needs --program and --method"),
+        (MOLECULE, (), "input is a QCSchema Molecule, which does not say what to compute; say at least --program and"),
+        (MOLECULE, (*FAULTY, "--fragments", "3,3"), "input states its own fragments; leave out --fragments"),
+        (LEVELS, (), "several levels and supersystem_ie_only do not go together"),
         (XYZ, (*FAULTY, "--fragments", "6x1"), "the molecule has no fragments, so there is nothing to expand"),
         (XYZ, (*FAULTY, "--fragments", "2x4"), "fragments '2x4' hold 8 atoms, but the geometry has 6"),
         (XYZ, (*FAULTY, "--charges", "9:+1"), "charge '9:+1'"),
@@ -130,7 +174,9 @@ FAULTY = ("--program", "faulty", "--method", "nothing")
         ),
         ("{}", ("--bsse", "cp"), "input is a ManyBodyInput, which says itself what to compute; leave out --bsse"),
         (XYZ, (*FAULTY, "--keywords", "at"), "--keywords 'at' is not understood"),
-        (XYZ, (*FAULTY, "--bsse", "pc"), "the many-body input is not valid: field specification.keywords.bsse_type"),
+        (XYZ, (*FAULTY, "--bsse", "pc"), "--bsse has 'pc'; known are nocp, cp, vmfc, or several as cp,nocp"),
+        (XYZ, (*FAULTY, "--bsse", "cp;nocp"), "--bsse has 'cp;nocp'; known are nocp, cp, vmfc, or several as cp,nocp"),
+        (XYZ, (*FAULTY, "--bsse", " , "), "--bsse ' , ' names nothing; known are nocp, cp, vmfc"),
         (XYZ.replace("0 0 3.96", "0 0 0.96"), FAULTY, "input: atoms 2 (H) and 5 (H) are only 0.000 Å apart"),
         (
             XYZ,

@@ -263,15 +263,17 @@ def explained(cluster, forecast=False, **options):
 
 def test_a_run_says_machine_tuning_parameters_and_what_it_will_do(cluster):
     lines = explained(cluster)[0].splitlines()
-    assert lines[:5] == [
+    assert lines[:7] == [
+        "input",
+        "  4 fragments: 4 H2O; in all 12 atoms, charge 0, singlet; coordinates in ångström",
         "machine",
         "  AMD EPYC 7763 64-Core Processor, 16 cores, 62.8 GiB (limited: cores by cgroup v2)",
         "tuning",
         "  none: you asked for no tuning, so the defaults are used",
         "  asked for no tuning; the defaults are used",
     ]
-    assert lines[5:8] == ["parameters", "  all parameters are at their defaults", "10 tasks"]
-    assert lines[8].startswith("  Up to 10 tasks run at once, with 1 thread each")
+    assert lines[7:10] == ["parameters", "  all parameters are at their defaults", "10 tasks"]
+    assert lines[10].startswith("  Up to 10 tasks run at once, with 1 thread each")
     assert "Predicted: " not in "\n".join(lines)
 
 
@@ -342,7 +344,7 @@ def test_the_command_explains_on_standard_error_and_then_runs(tmp_path, faulty):
         check=True,
     )
     assert json.loads(done.stdout)["return_result"] == 0.0
-    assert done.stderr.splitlines()[0] == "machine"
+    assert done.stderr.splitlines()[0] == "input"
     assert "10 tasks\n" in done.stderr
     assert "Predicted: " in done.stderr
 

@@ -3,6 +3,7 @@
 import json
 import math
 import random
+from dataclasses import replace
 from importlib.resources import files
 
 import pytest
@@ -14,9 +15,7 @@ from autotune.geometry import (
     MAX_ATOMS,
     Geometry,
     check_electrons,
-    contiguous,
     fragments_by_connectivity,
-    fragments_from_comment,
     parse_charges,
     parse_fragments,
     read_xyz,
@@ -145,19 +144,169 @@ def test_common_dialects_read_alike(text):
                 "remove a duplicate, or convert the coordinates to ångström"
             ),
         ),
-        (
-            xyz("1 O 0 0 0", comment="Properties=id:I:1:species:S:1:pos:R:3"),
-            "w.xyz: line 2 orders the columns 'id:I:1:species:S:1:pos:R:3'; put species and pos first",
-        ),
     ],
 )
 def test_a_broken_file_is_refused_with_its_place_and_its_cure(text, expected):
     assert refusal(text) == expected
 
 
-@pytest.mark.parametrize("label", ["H2", "D", "T", "2H", "H_1", "@H"])
-def test_isotopes_labels_and_ghosts_are_refused_with_the_element_meant(label):
-    assert "write H (labels, isotopes and ghosts are not read)" in refusal(xyz(f"{label} 0 0 0"))
+@pytest.mark.parametrize("label", ["H2", "H_1", "H_w", "HH"])
+def test_labels_are_refused_with_the_element_meant(label):
+    meant = "write a symbol" if label in ("H_w", "HH") else "write H (labels are not read)"
+    assert meant in refusal(xyz(f"{label} 0 0 0"))
+
+
+@pytest.mark.parametrize("label", ["@H", "Gh(H)", "Gh", "H:", "Bq", "H-Bq", "X", "Xx", "Du"])
+def test_ghosts_and_dummies_are_refused_as_such(label):
+    assert refusal(xyz(f"{label} 0 0 0")) == (
+        f"w.xyz: line 3: {label!r} is a ghost or dummy atom; remove it: --bsse cp adds the ghosts that it needs"
+    )
+
+
+@pytest.mark.parametrize(
+    ("label", "symbol", "mass_number"),
+    [
+        ("D", "H", 2),
+        ("d", "H", 2),
+        ("T", "H", 3),
+        ("2H", "H", 2),
+        ("13C", "C", 13),
+        ("18o", "O", 18),
+        ("37CL", "Cl", 37),
+    ],
+)
+def test_an_isotope_is_read_as_its_element_and_mass_number(label, symbol, mass_number):
+    geometry = molecule("O 0 0 0", f"{label} 0 0 1")
+    assert geometry.symbols == ("O", symbol)
+    assert geometry.mass_numbers == (-1, mass_number)
+
+
+def test_without_isotopes_no_mass_numbers_are_given():
+    assert molecule("O 0 0 0", "H 0 0 1").mass_numbers == ()
+
+
+def test_an_isotope_that_does_not_exist_is_refused():
+    assert "no isotope '99H' is known" in refusal(xyz("99H 0 0 0"))
+
+
+# Columns
+
+
+SHIFTED = ["O 0 0.0 0.1 0.2", "H -1 0.7 0.5 0.2"]
+
+
+def test_a_column_of_codes_before_three_of_numbers_can_be_read_in_two_ways():
+    assert refusal(xyz(*SHIFTED)) == (
+        "w.xyz: columns 2-4 or 3-5 may be x, y, z; keep four columns, or name them in line 2 as in "
+        "Properties=species:S:1:freeze:I:1:pos:R:3"
+    )
+
+
+def test_flags_of_three_axes_before_the_position_are_refused_too():
+    assert "columns 2-4 or 3-5 may be" in refusal(xyz("O 1 1 0 0.0 0.1 0.2", "H 0 0 0 0.7 0.5 0.2"))
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        ["O 0.0 0.1 0.2 -0.8", "H 0 0.1 1.2 0.4"],
+        ["O 0 0 0 residue", "H 0 0 1 residue"],
+        ["O 0 0 0", "H 0 0 1"],
+        ["O 0.0 0 0 1 2 3", "H 0.0 0 1 1 2 3"],
+    ],
+    ids=["charges", "words", "four columns", "vectors"],
+)
+def test_further_columns_are_ignored_where_only_the_first_can_be_the_position(rows):
+    assert len(read_xyz(xyz(*rows), name="w.xyz").symbols) == 2
+
+
+@pytest.mark.parametrize(
+    ("layout", "row"),
+    [
+        ("species:S:1:pos:R:3", "O 1.0 2.0 3.0"),
+        ("species:S:1:freeze:I:1:pos:R:3", "O 0 1.0 2.0 3.0"),
+        ("id:I:1:forces:R:3:species:S:1:q:R:1:pos:R:3", "1 .1 .2 .3 O -0.5 1.0 2.0 3.0"),
+        ("pos:R:3:Z:I:1", "1.0 2.0 3.0 8"),
+    ],
+)
+@pytest.mark.parametrize("key", ["Properties={}", 'properties="{}"', "PROPERTIES = '{}' energy=1.0"])
+def test_the_columns_that_the_file_names_are_read_by_their_names(layout, row, key):
+    geometry = read_xyz(xyz(row, comment=key.format(layout)), name="w.xyz")
+    assert (geometry.symbols, geometry.coordinates_angstrom) == (("O",), ((1.0, 2.0, 3.0),))
+
+
+# Units
+
+
+@pytest.mark.parametrize("comment", ["units=bohr", "bohr", "0 1 bohr", "coordinates in a.u.", '{"units": "bohr"}'])
+def test_positions_in_bohr_come_out_in_angstrom(comment):
+    geometry = read_xyz(xyz("He 0 0 0", "He 0 0 10", comment=comment), name="w.xyz")
+    assert geometry.coordinates_angstrom[1][2] == pytest.approx(5.29177210903, abs=1e-8)  # CODATA 2018
+    assert geometry.stated.units == "bohr"
+
+
+# The periodic cell
+
+
+def across(comment, *atoms):
+    return read_xyz(xyz(*atoms, comment=comment), name="w.xyz")
+
+
+BOX = 'Lattice="6 0 0 0 6 0 0 0 6" Properties=species:S:1:pos:R:3'
+
+
+def test_a_molecule_that_the_cell_cuts_is_refused_with_the_atoms():
+    text = message(across, BOX, "C 0.5 0 0", "O 1.66 0 0", "O 5.34 0 0")
+    assert text == (
+        "w.xyz: atoms 1 (C) and 3 (O) are bonded across the boundary of the cell; write whole molecules (unwrap them) "
+        "and remove Lattice, as no periodic images are computed"
+    )
+
+
+@pytest.mark.parametrize("pbc", ['pbc="F T T"', 'pbc="F F F"', "pbc=[0,1,1]"])
+def test_a_boundary_that_does_not_repeat_cuts_nothing(pbc):
+    across(f"{BOX} {pbc}", "C 0.5 0 0", "O 1.66 0 0", "O 5.34 0 0")
+
+
+def test_whole_molecules_may_stick_out_of_the_cell_and_the_user_is_told_that_it_is_ignored():
+    geometry = across(BOX, "C 5.9 0 0", "O 7.06 0 0", "O 4.74 0 0")
+    assert geometry.notes == ("the periodic cell is ignored: no images are computed",)
+    assert molecule("He 0 0 0").notes == ()
+
+
+def test_a_cut_is_found_in_a_skew_cell_and_far_from_the_origin():
+    skew = 'Lattice="6 0 0 3 5 0 0 0 9" Properties=species:S:1:pos:R:3'
+    across(skew, "N 20 20 20", "N 20 20 21.1")
+    assert "atoms 1 (N) and 2 (N)" in message(across, skew, "N 20 20 20", "N 23.3 25.6 20.7")
+
+
+def test_a_cell_that_holds_nothing_is_refused():
+    flat = 'Lattice="6 0 0 6 0 0 0 0 6" Properties=species:S:1:pos:R:3'
+    assert "spans no cell" in message(across, flat, "He 0 0 0")
+    assert "spans no cell" in message(across, BOX.replace("6", "0.1"), "He 0 0 0")
+
+
+def test_a_slab_without_a_third_vector_is_read():
+    slab = 'Lattice="6 0 0 0 6 0 0 0 0" pbc="T T F" Properties=species:S:1:pos:R:3'
+    assert "bonded across" in message(across, slab, "N 0.2 0 0", "N 5.4 0 0")
+    across(slab, "N 0.2 0 0", "N 1.3 0 0")
+
+
+@given(st.permutations(range(6)), st.tuples(*[st.integers(-2, 2)] * 3))
+def test_whole_molecules_are_never_taken_for_cut_ones_wherever_they_lie(order, cells):
+    atoms = [
+        (0.0, 0.0, 0.0),
+        (0.76, 0.59, 0.0),
+        (-0.76, 0.59, 0.0),
+        (3.0, 3.0, 3.0),
+        (3.76, 3.59, 3.0),
+        (2.24, 3.59, 3.0),
+    ]
+    moved = [
+        tuple(x + 6 * n * (atom < 3) for x, n in zip(place, cells, strict=True)) for atom, place in enumerate(atoms)
+    ]
+    rows = [f"{'OHHOHH'[atom]} {' '.join(map(repr, moved[atom]))}" for atom in order]
+    assert len(fragments_by_connectivity(across(BOX, *rows))) == 2
 
 
 @pytest.mark.parametrize("number", ["inf", "-Infinity", "1e999", "1_0", "*****", "0x1", "1e7", "\u0661"])
@@ -180,7 +329,15 @@ def test_arbitrary_text_is_read_or_refused_on_one_line(text):
     read_or_refuse(text)
 
 
-@given(st.lists(st.lists(st.sampled_from(["3", "1", "O", "h", "Na", "D", "0.0", "1.5", "-2", "nan", "1e999", "{}"]))))
+@given(
+    st.lists(
+        st.lists(
+            st.sampled_from(
+                ["3", "1", "O", "h", "Na", "D", "0.0", "1.5", "-2", "nan", "1e999", "{}", "bohr", "charge=1"]
+            )
+        )
+    )
+)
 def test_text_of_xyz_like_pieces_is_read_or_refused_on_one_line(lines):
     read_or_refuse("\n".join(map(" ".join, lines)))
 
@@ -201,7 +358,7 @@ def test_every_sound_geometry_is_read_unless_its_atoms_overlap(atoms):
 @pytest.mark.parametrize("path", CLUSTERS, ids=lambda path: path.name)
 def test_connectivity_finds_the_stated_fragments_of_every_packaged_cluster(path):
     geometry = read_xyz(path.read_text(encoding="utf-8"), name=path.name)
-    fragments, charges = fragments_from_comment(geometry, name=path.name)
+    fragments, charges = geometry.stated.fragments, geometry.stated.charges
     stated = json.loads(geometry.comment)
     assert [len(atoms) for atoms in fragments] == stated["fragments"]
     assert list(charges) == stated["charges"]
@@ -268,39 +425,13 @@ def test_an_element_without_a_radius_is_refused():
 def test_the_order_of_atoms_does_not_change_the_fragments(order):
     path = next(path for path in CLUSTERS if path.name == "water6.xyz")
     water = read_xyz(path.read_text(encoding="utf-8"), name=path.name)
-    shuffled, _, _ = contiguous(water, (tuple(order),))
+    shuffled = replace(
+        water,
+        symbols=tuple(water.symbols[atom] for atom in order),
+        coordinates_angstrom=tuple(water.coordinates_angstrom[atom] for atom in order),
+    )
     found = {frozenset(order[atom] for atom in atoms) for atoms in fragments_by_connectivity(shuffled)}
     assert found == {frozenset(range(first, first + 3)) for first in range(0, 18, 3)}
-
-
-# The comment line
-
-
-@pytest.mark.parametrize("comment", ["", "water", "{", "[1, 2]", '{"charges": [0]}', "{" * 100_000, '{"a":' * 100_000])
-def test_a_comment_that_states_no_fragments_is_only_a_comment(comment):
-    geometry = read_xyz(f"3\n{comment}\n{WATER}", name="w.xyz")
-    assert fragments_from_comment(geometry, name="w.xyz") is None
-
-
-def test_charges_that_are_not_stated_come_back_empty():
-    geometry = read_xyz(xyz("K 0 0 0", "I 0 0 3", comment='{"fragments": [1, 1]}'), name="w.xyz")
-    assert fragments_from_comment(geometry, name="w.xyz") == (((0,), (1,)), ())
-
-
-@pytest.mark.parametrize("sizes", [[3, 3], [], [0, 3], [-1, 4], [True, 2], [3.0], "3", {"a": 3}, None, [10**30]])
-def test_stated_fragments_that_do_not_fit_are_refused(sizes):
-    geometry = read_xyz(f"3\n{json.dumps({'fragments': sizes})}\n{WATER}", name="w.xyz")
-    assert message(fragments_from_comment, geometry, name="w.xyz") == (
-        'w.xyz: "fragments" in line 2 must list sizes, as in [3, 3], that add up to 3 atoms'
-    )
-
-
-@pytest.mark.parametrize("charges", [[0, 0], [0.5], "0", [None]])
-def test_stated_charges_that_do_not_fit_are_refused(charges):
-    geometry = read_xyz(f"3\n{json.dumps({'fragments': [3], 'charges': charges})}\n{WATER}", name="w.xyz")
-    assert message(fragments_from_comment, geometry, name="w.xyz") == (
-        'w.xyz: "charges" in line 2 must list 1 whole numbers, one per fragment'
-    )
 
 
 # Fragments and charges from options
@@ -399,29 +530,6 @@ def test_charges_from_any_text_belong_to_fragments_or_are_refused(text, nfragmen
     if charges is not None:
         assert charges
         assert set(charges) <= set(range(nfragments))
-
-
-# Order of atoms
-
-
-@given(st.lists(st.integers(0, 4), min_size=1, max_size=30))
-def test_making_fragments_contiguous_permutes_atoms_and_keeps_fragments(owners):
-    names = sorted(set(owners), key=owners.index)
-    fragments = tuple(tuple(atom for atom, owner in enumerate(owners) if owner == name) for name in names)
-    scattered = molecule(*(f"{owner + 1} {3 * atom} 0 0" for atom, owner in enumerate(owners)))
-    geometry, blocks, order = contiguous(scattered, fragments)
-    assert sorted(order) == list(range(len(owners)))
-    assert [atom for atoms in blocks for atom in atoms] == list(range(len(owners)))
-    assert tuple(tuple(order[atom] for atom in atoms) for atoms in blocks) == fragments
-    for new, old in enumerate(order):
-        assert geometry.symbols[new] == scattered.symbols[old]
-        assert geometry.coordinates_angstrom[new] == scattered.coordinates_angstrom[old]
-
-
-@pytest.mark.parametrize("fragments", [((0,), (1,)), ((0, 1), (1, 2)), ((0, 1, 2), (3,))])
-def test_fragments_that_are_no_partition_cannot_be_made_contiguous(fragments):
-    geometry = read_xyz(f"3\n\n{WATER}", name="w.xyz")
-    assert message(contiguous, geometry, fragments) == "the fragments must hold each of the 3 atoms exactly once"
 
 
 # Electrons

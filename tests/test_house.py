@@ -25,9 +25,12 @@ LAYERS = (
     (
         "abilities",
         "assembly",
+        "atoms",
         "basis",
         "blas",
         "bonds",
+        "cell",
+        "comments",
         "component",
         "congruent",
         "contained",
@@ -41,12 +44,15 @@ LAYERS = (
         "failures",
         "guard",
         "inputs",
+        "ions",
         "journal",
         "journal_file",
         "last_tasks",
         "machine",
+        "molecule_input",
         "mpi",
         "options",
+        "order",
         "overlap",
         "padded",
         "parallel_core",
@@ -61,6 +67,7 @@ LAYERS = (
         "study",
         "terms",
         "understood",
+        "valence",
         "values",
         "widths",
         "wording",
@@ -393,6 +400,22 @@ def test_what_the_docs_say_of_upstreams_own_suite_is_the_record_in_results():
         assert words in document, words
     # Psi4 1.3.2 ignores embedding charges, so they are refused.
     assert all("ignores external potentials" in words for words in record["failures"].values())
+
+
+def test_what_the_docs_say_of_real_files_is_the_record_in_results():
+    record, document = record_of("real_files"), (ROOT / "docs" / "accuracy.md").read_text()
+    for comment, found in record["comments"].items():
+        wrong = found["accepted_with_another_total"] + found["accepted_with_another_spread"]
+        line = f"| {comment} | {found['read']:,} | {found['accepted']:,} | {found['refused']:,} | {wrong} |"
+        assert line in document, line
+        assert wrong == 0 or comment == "none"
+    asked = record["comments"]["none"]["refused_though_neutral_singlets"]
+    for words in (
+        f"{len(record['sets'])} benchmark sets",
+        f"{record['geometries']:,} geometries, {record['charged']} with ions, {record['open_shell']} with",
+        f"{record['neutral_singlets']:,} neutral singlets {asked} were asked about needlessly",
+    ):
+        assert words in " ".join(document.split()), words
 
 
 def test_the_regrets_in_the_docs_are_the_record_in_results():

@@ -37,6 +37,12 @@ def test_units_are_those_that_the_reader_of_the_file_noted():
     assert understood(noted).endswith("coordinates in ångström")
 
 
+def test_notes_of_the_reader_of_the_file_are_told():
+    extras = {"autotune": {"units": "angstrom", "notes": ["the periodic cell is ignored:\nno images are computed"]}}
+    noted = molecule(["He", "He"], [[0], [1]], [0, 0], [1, 1], extras=extras)
+    assert understood(noted).endswith("coordinates in ångström; the periodic cell is ignored: no images are computed")
+
+
 def test_isotopes_are_named():
     heavy = molecule(["H", "H", "He"], [[0, 1], [2]], [0, 0], [1, 1], mass_numbers=[2, 2, -1])
     assert understood(heavy).endswith("; 2 2H")

@@ -131,8 +131,8 @@ def _own(source: str) -> tuple[Workload, str]:
     from autotune import inputs, workload
 
     text, name = inputs.read_text(source)
-    if not inputs.is_json(text):
-        raise InputError(f"{name} is no JSON; --workload takes a ManyBodyInput, which says itself what to compute")
+    if not inputs.says_what_to_compute(text, name=name):
+        raise InputError(f"{name} is no ManyBodyInput; --workload takes one, which says itself what to compute")
     return workload.load(inputs.many_body_fields(text, name=name, expansion=None)), name
 
 

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from autotune.errors import InputError
+from autotune.errors import InputError, one_line
 
 if TYPE_CHECKING:
     from autotune.inputs import Expansion
     from autotune.options import Options
 
+BSSE = ("nocp", "cp", "vmfc")
 Decorator = Callable[[Callable[..., None]], Callable[..., None]]
 
 
@@ -124,14 +125,14 @@ def expansion(given: dict[str, Any], *, text: str, name: str) -> Expansion | Non
     """Return what the expansion options say of an input, or None where none was given.
 
     Raises:
-        InputError: The input is JSON and says itself what to compute, or the options do not suffice for an XYZ file.
+        InputError: The input says itself what to compute, or the options do not suffice for a geometry.
     """
-    from autotune.inputs import Expansion, is_json, parse_keywords
+    from autotune.inputs import Expansion, parse_keywords, says_what_to_compute
 
     told = flags(given, EXPANSION)
     if not told:
         return None
-    if is_json(text):
+    if says_what_to_compute(text, name=name):
         raise InputError(
             f"{name} is a ManyBodyInput, which says itself what to compute; leave out {', '.join(told)}, or give an XYZ"
             " file"
@@ -144,7 +145,7 @@ def expansion(given: dict[str, Any], *, text: str, name: str) -> Expansion | Non
         program=given["program"],
         method=given["method"],
         basis=given["basis"],
-        bsse=tuple((given["bsse"] or "nocp").split(",")),
+        bsse=_bsse(given["bsse"] or "nocp"),
         max_nbody=given["max_nbody"],
         driver=given["driver"] or "energy",
         keywords=parse_keywords(given["keywords"]),
@@ -152,6 +153,18 @@ def expansion(given: dict[str, Any], *, text: str, name: str) -> Expansion | Non
         charges=given["charges"],
         multiplicities=given["multiplicities"],
     )
+
+
+def _bsse(text: str) -> tuple[str, ...]:
+    """Return the BSSE treatments that a text lists, with commas or spaces between them."""
+    found = tuple(name.lower() for name in text.replace(",", " ").split())
+    if unknown := [name for name in found if name not in BSSE]:
+        raise InputError(
+            f"--bsse has {one_line(unknown[0])[:40]!r}; known are {', '.join(BSSE)}, or several as cp,nocp"
+        )
+    if not found:
+        raise InputError(f"--bsse {text[:40]!r} names nothing; known are {', '.join(BSSE)}, or several as cp,nocp")
+    return tuple(dict.fromkeys(found))
 
 
 def session_options(given: dict[str, Any]) -> Options:

@@ -153,8 +153,9 @@ def _measured(sides: Sequence[str], given: dict[str, Any]) -> tuple[tuple[Sample
     workloads = []
     for source in given["workload"]:
         text, name = inputs.read_text(source)
-        # Inputs of both kinds may be given together; what the options say is for the XYZ files.
-        expansion = None if inputs.is_json(text) else options.expansion(given, text=text, name=name)
+        # Inputs of both kinds may be given together; what the options say is for geometries.
+        whole = inputs.says_what_to_compute(text, name=name)
+        expansion = None if whole else options.expansion(given, text=text, name=name)
         inputs.many_body_fields(text, name=name, expansion=expansion)
         workloads.append([str(Path(source).absolute()), *(told if expansion else [])])
     contenders = duet.contender(base), duet.contender(head)

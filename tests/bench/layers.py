@@ -34,7 +34,7 @@ from autotune import machine, planning, workload
 from autotune.entries import Entry
 from autotune.events import Planned
 from autotune.expectations import Expectations
-from autotune.geometry import fragments_from_comment, read_xyz
+from autotune.geometry import read_xyz
 from autotune.inputs import Expansion, from_xyz
 from autotune.journal import Journal
 from autotune.manager import Manager
@@ -197,13 +197,13 @@ def fields_of(waters: int, program: str, method: str, basis: str) -> dict:
     """Return an input of the first waters of the packaged cluster of 64, and of a copy of it beside it."""
     text = (files("autotune.studies") / "workloads" / "water64.xyz").read_text()
     found = read_xyz(text, name="water64")
-    stated = fragments_from_comment(found, name="water64")
+    stated = found.stated.fragments
     assert stated is not None
     xs = [x for x, _, _ in found.coordinates_angstrom]
     aside = max(xs) - min(xs) + APART_ANGSTROM
     lines = []
-    for copy in range(math.ceil(waters / len(stated[0]))):
-        for atoms in stated[0][: waters - copy * len(stated[0])]:
+    for copy in range(math.ceil(waters / len(stated))):
+        for atoms in stated[: waters - copy * len(stated)]:
             for atom in atoms:
                 x, y, z = found.coordinates_angstrom[atom]
                 lines.append(f"{found.symbols[atom]} {x + copy * aside:.8f} {y:.8f} {z:.8f}")

@@ -58,7 +58,7 @@ def harness():  # noqa: C901 - one fault after another
             return True
 
         def get_version(self):
-            return "1.0"
+            return os.environ.get("FAULTY_VERSION", "1.0")
 
         def preflight(self, input_data):
             method = input_data.specification.model.method

@@ -65,6 +65,16 @@ def test_a_second_run_with_resume_computes_nothing_again(faulty, tmp_path):
     assert first.properties == second.properties
 
 
+def test_results_of_another_version_of_the_program_are_computed_again(faulty, tmp_path, monkeypatch):
+    log = tmp_path / "log"
+    for version, recalled in (("1.0", 0), ("2.0", 0), ("1.0", 10), ("2.0", 10)):
+        monkeypatch.setenv("FAULTY_VERSION", version)
+        with Session(Options(resume=True)) as session:
+            session.run(faulty("water4", log=str(log)))
+            assert session.record.recalled == recalled
+    assert computed(log) == 20
+
+
 def test_a_session_that_changes_programs_keeps_its_journal(faulty, cluster, tmp_path):
     log = tmp_path / "log"
     with Session(Options(resume=True)) as session:

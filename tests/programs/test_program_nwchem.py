@@ -1,23 +1,46 @@
-"""NWChem through QCEngine's harness: its numbers, its basis set convention, ranks of MPI, what it says of faults."""
+"""NWChem through our harness: numbers, frames, open shells, core potentials, ranks of MPI, words about faults."""
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import qcengine
+from autotune_plugins import nwchem_faults, nwchem_harness, nwchem_potentials
+from qcelemental.models.v2 import AtomicInput, Molecule
+from qcengine.config import get_config
+from qcengine.exceptions import ResourceError, UnknownError
 from qcmanybody.models import v2
+from scipy.spatial.transform import Rotation
 
 import autotune
 from autotune import mpi
-from autotune.errors import TaskError
+from autotune.errors import InputError, TaskError
+from autotune.inputs import Expansion, from_xyz
 from autotune.options import Options
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from replay import assert_bit_equal, replayed
 
-pytestmark = pytest.mark.programs("nwchem")
+pytestmark = pytest.mark.programs("nwchem", "pyscf")
+
+CASES = Path(__file__).parents[1] / "cases"
+DASHES = " " + 72 * "-"
+ERRQUIT = f"""
+{DASHES}
+ {{words}}
+{DASHES}
+{DASHES}
+  current input line :\x20
+     0:\x20
+{DASHES}
+{DASHES}
+ {{category}}
+{DASHES}
+"""
 
 
 @pytest.mark.parametrize(("basis", "energy"), [("6-31g*", -76.0104965), ("cc-pvdz", -76.0267657)])
@@ -73,19 +96,228 @@ def ranks(result):
     return next(words[-1] for words in lines if words[:2] == ["nproc", "="])
 
 
-def test_a_basis_set_that_nwchem_does_not_have_fails_the_task_at_once_and_is_named(session, two_waters):
-    with pytest.raises(TaskError) as failure:
-        session.run(two_waters("nwchem", "hf", "cc-pvdzz"))
-    assert session.record.attempts == session.record.tasks
-    for kind, message in failure.value.failed.values():
-        assert kind in ("input", "program")
-        assert "libraries/cc-pvdzz" in message
+def test_what_nwchem_does_not_have_or_know_is_refused_before_anything_starts(session, two_waters):
+    def refusal(method="hf", basis="6-31g", **keywords):
+        with pytest.raises(InputError) as caught:
+            session.run(two_waters("nwchem", method, basis, keywords=keywords))
+        return str(caught.value).partition("fragment 1: ")[2] or str(caught.value).partition("fragment 2: ")[2]
+
+    assert refusal(basis="cc-pvdzz").startswith("NWChem's library has no basis set 'cc-pvdzz' for ")
+    assert refusal(method="hff") == "Method not recognized: hff"
+    assert refusal(scf__foo=3) == "NWChem: scf_input: unrecognized directive, at the input line 'foo 3'"
+    assert "needs core potentials" in refusal(basis="sdb-cc-pvtz")
 
 
-def test_a_method_that_nwchem_does_not_have_fails_the_task_as_an_input(session, two_waters):
-    with pytest.raises(TaskError, match=r"Method not recognized: hff") as failure:
-        session.run(two_waters("nwchem", "hff", "cc-pvdz"))
-    assert {kind for kind, _ in failure.value.failed.values()} == {"input"}
+def test_an_element_that_a_basis_set_of_nwchem_lacks_is_refused_before_anything_starts(session):
+    with pytest.raises(InputError, match=r"NWChem's library has no basis set '6-31g' for Br \(bas_tag_lib: no such"):
+        session.run(json.loads((CASES / "hbr_nwchem.json").read_text()))
+
+
+@pytest.mark.parametrize(("method", "keyword"), [("hf", "scf__maxiter"), ("pbe", "dft__iterations")])
+def test_an_scf_that_does_not_converge_is_told_as_that(session, two_waters, first_component, method, keyword):
+    with pytest.raises(TaskError, match=r"convergence: .*NWChem did not converge: (scf|dft) energy failed$"):
+        first_component(session, two_waters("nwchem", method, "6-31g", keywords={keyword: 1}))
+
+
+def test_too_little_memory_is_told_as_that():
+    words = "schwarz_init: insufficient memory             3982061"
+    fault = nwchem_faults.failure(ERRQUIT.format(words=words, category="This error has no category"), "")
+    assert isinstance(fault, ResourceError)
+    assert fault.raw_message == "NWChem: schwarz_init: insufficient memory"
+
+
+def test_the_version_is_what_nwchem_itself_prints(session, two_waters, first_component):
+    result = first_component(session, two_waters("nwchem", "hf", "sto-3g"))
+    printed = result.stdout.partition("(NWChem)")[2].split()[0]
+    assert result.provenance.version.partition("+")[0] == printed
+    assert session.record.versions["nwchem"] == result.provenance.version
+
+
+def test_a_harness_without_its_python_module_says_so_and_not_that_nwchem_is_missing(monkeypatch):
+    monkeypatch.setattr(nwchem_harness, "which_import", lambda *_, **__: False)
+    with pytest.raises(ModuleNotFoundError, match=r"nwchem is installed, but its harness needs networkx: pip install"):
+        nwchem_harness.CheckedNWChemHarness.found(raise_error=True)
+
+
+# --- the harness by itself, against PySCF by itself ------------------------------------------------------------------
+
+CS = [line.split() for line in (CASES / "w2_cs.xyz").read_text().splitlines()[2:]]
+C1 = [[symbol, float(x) + 0.03 * place, y, z] for place, (symbol, x, y, z) in enumerate(CS)]
+C2V = [("O", 0, 0, 0), ("H", 0, -0.757, 0.587), ("H", 0, 0.757, 0.587)]
+OH = [("O", 0, 0, 0), ("H", 0, 0, 0.97)]
+NO = [("N", 0, 0, 0), ("O", 0, 0, 1.15)]
+O2 = [("O", 0, 0, 0), ("O", 0, 0, 1.21)]
+HI_HI = [("H", 0, 0, 0), ("I", 0.3, 0.2, 1.6), ("I", 0.9, 0.4, 5.3), ("H", 0.5, 0.1, 6.9)]
+FIRST_TWO = [True, True, False, False]
+FIRST_WATER = [True] * 3 + [False] * 3
+TIGHT = {"scf__thresh": 1e-8}
+ONE_RANK = {"OMPI_MCA_ess_singleton_isolated": "1", "OMPI_MCA_pml": "ob1", "OMPI_MCA_btl": "self"}
+BOHR = 0.52917721092
+
+
+def turned(atoms, seed):
+    """Return atoms in a random orientation."""
+    turn = Rotation.random(random_state=seed)
+    return [(symbol, *turn.apply([float(x) for x in xyz])) for symbol, *xyz in atoms]
+
+
+def molecule(atoms, *, real=None, multiplicity=1):
+    """Return a molecule (Å) with its frame fixed, as components have it."""
+    return Molecule(
+        symbols=[symbol for symbol, *_ in atoms],
+        geometry=[float(x) / BOHR for _, *xyz in atoms for x in xyz],
+        real=real or [True] * len(atoms),
+        molecular_multiplicity=multiplicity,
+        fix_com=True,
+        fix_orientation=True,
+    )
+
+
+def computed(molecule, *, method="hf", basis="sto-3g", driver="energy", **keywords):
+    """Return our harness's result; NWChem starts as in a worker, alone and without looking for networks."""
+    specification = {"driver": driver, "model": {"method": method, "basis": basis}, "keywords": keywords}
+    config = get_config(task_config={"ncores": 1, "memory": 1.0})
+    asked = AtomicInput(molecule=molecule, specification=specification)
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in ONE_RANK.items():
+            patch.setenv(name, value)
+        return nwchem_harness.CheckedNWChemHarness().compute(asked, config)
+
+
+def by_pyscf(molecule, *, basis="sto-3g", reference="UHF", ecp=None):
+    """Return PySCF's own mean field, converged."""
+    from pyscf import gto, scf
+
+    names = [s if real else f"ghost-{s}" for s, real in zip(molecule.symbols, molecule.real, strict=True)]
+    mol = gto.M(
+        atom=list(zip(names, molecule.geometry.tolist(), strict=True)),
+        unit="bohr",
+        basis=basis,
+        ecp=ecp or {},
+        spin=round(molecule.molecular_multiplicity) - 1,
+        verbose=0,
+    )
+    field = getattr(scf, reference)(mol)
+    field.conv_tol, field.conv_tol_grad, field.chkfile = 1e-12, 1e-7, None
+    return field.run()
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("atoms", [C1, CS, C2V], ids=["C1", "Cs", "C2v"])
+def test_a_gradient_in_any_orientation_is_that_of_pyscf(atoms, seed):
+    given = molecule(turned(atoms, seed))
+    result = computed(given, driver="gradient", **TIGHT)
+    expected = by_pyscf(given, reference="RHF").nuc_grad_method().kernel()
+    assert np.asarray(result.return_result) == pytest.approx(expected, abs=1e-6)
+    assert result.input_data.molecule == result.molecule == given  # and not the one without symmetry
+    assert result.input_data.specification.keywords == TIGHT
+
+
+@pytest.mark.parametrize(("atoms", "multiplicity"), [(C2V, 1), (OH, 2)], ids=["water", "OH"])
+def test_a_hessian_in_any_orientation_is_that_of_pyscf(atoms, multiplicity):
+    given = molecule(turned(atoms, 1), multiplicity=multiplicity)
+    result = computed(given, driver="hessian", **TIGHT)
+    reference = "RHF" if multiplicity == 1 else "UHF"
+    expected = by_pyscf(given, reference=reference).Hessian().kernel().transpose(0, 2, 1, 3).reshape(3 * len(atoms), -1)
+    assert np.asarray(result.return_result) == pytest.approx(expected, abs=5e-6)
+
+
+@pytest.mark.parametrize("driver", ["gradient", "hessian"])
+def test_derivatives_with_ghosts_are_those_of_pyscf(driver):
+    given = molecule(turned(CS, 4), real=FIRST_WATER)
+    result = computed(given, driver=driver, **TIGHT)
+    field = by_pyscf(given, reference="RHF")
+    if driver == "gradient":
+        expected = field.nuc_grad_method().kernel()
+    else:
+        expected = field.Hessian().kernel().transpose(0, 2, 1, 3).reshape(18, 18)
+    assert np.asarray(result.return_result) == pytest.approx(expected, abs=1e-6)
+
+
+def test_a_keyword_that_turns_symmetry_on_again_is_no_way_to_a_gradient_in_another_frame():
+    with pytest.raises(UnknownError, match=r"NWChem moved the atoms by up to .*leave out keywords that turn symmetry"):
+        computed(molecule(turned(CS, 0)), driver="gradient", geometry__autosym="1d-2")
+
+
+@pytest.mark.parametrize(("atoms", "multiplicity"), [(OH, 2), (NO, 2), (O2, 3)], ids=["OH", "NO", "O2"])
+def test_a_radical_has_the_unrestricted_energies_of_pyscf(atoms, multiplicity):
+    given = molecule(turned(atoms, 2), multiplicity=multiplicity)
+    field = by_pyscf(given, basis="6-31g")
+    result = computed(given, method="mp2", basis="6-31g", **TIGHT)
+    assert float(result.extras["qcvars"]["HF TOTAL ENERGY"]) == pytest.approx(field.e_tot, abs=1e-8)
+    assert result.return_result == pytest.approx(field.MP2().run().e_tot, abs=5e-7)
+
+
+def test_a_reference_that_is_named_is_taken():
+    given = molecule(OH, multiplicity=2)
+    result = computed(given, basis="6-31g", scf__rohf=True, **TIGHT)
+    assert result.return_result == pytest.approx(by_pyscf(given, basis="6-31g", reference="ROHF").e_tot, abs=1e-8)
+
+
+def test_open_shells_in_a_module_that_has_none_are_refused_with_the_one_that_has():
+    with pytest.raises(qcengine.exceptions.InputError, match=r"NWChem's module for ccsd has no open shells; .*=tce"):
+        computed(molecule(OH, multiplicity=2), method="ccsd")
+
+
+def test_a_radical_beside_water_has_the_interaction_energy_of_pyscf_and_psi4(session):
+    fields = from_xyz(
+        (CASES / "oh_w.xyz").read_text(),
+        name="oh_w",
+        expansion=Expansion(program="nwchem", method="b3lyp", basis="6-31g", multiplicities="1:2"),
+    )
+    # tests/cases/README.md: PySCF 0.0052396, Psi4 0.0052374, each with its own grid.
+    assert session.run(fields).return_result == pytest.approx(0.0052385, abs=5e-6)
+
+
+# --- core potentials -------------------------------------------------------------------------------------------------
+
+
+def test_core_potentials_go_with_the_basis_set_and_not_with_its_ghosts(session):
+    fields = from_xyz(
+        (CASES / "hexe.xyz").read_text(),
+        name="hexe",
+        expansion=Expansion(program="nwchem", method="hf", basis="def2-svp", bsse=("cp", "nocp"), keywords=TIGHT),
+    )
+    found = session.run(fields).properties
+    # tests/cases/README.md: PySCF and Psi4.
+    assert found.nocp_corrected_total_energy == pytest.approx(-331.15348, abs=1e-5)
+    assert found.cp_corrected_interaction_energy == pytest.approx(0.0001734, abs=1e-7)
+    assert found.nocp_corrected_interaction_energy == pytest.approx(0.0000709, abs=1e-7)
+
+
+@pytest.mark.parametrize("real", [[True] * 4, FIRST_TWO], ids=["two", "one-and-a-ghost"])
+def test_iodine_with_its_core_potential_is_that_of_pyscf(real):
+    given = molecule(HI_HI, real=real)
+    result = computed(given, basis="def2-svp", driver="gradient", basis__spherical=True, **TIGHT)
+    field = by_pyscf(given, basis="def2-svp", ecp={"I": "def2-svp"}, reference="RHF")
+    assert result.properties.return_energy == pytest.approx(field.e_tot, abs=1e-7)
+    assert np.asarray(result.return_result) == pytest.approx(field.nuc_grad_method().kernel(), abs=1e-6)
+
+
+def test_a_basis_set_without_core_potentials_leaves_the_input_as_it_is():
+    assert nwchem_potentials.keywords("6-31g*", ["O", "H", "Cl"], {}) == {}
+    assert nwchem_potentials.keywords("def2-svp", ["O", "H", "Br"], {}) == {}
+    assert list(nwchem_potentials.keywords("def2-svp", ["O", "Xe"], {})) == ["ecp__xe"]
+    assert nwchem_potentials.keywords("def2-svp", ["Xe"], {"ecp__xe": "library def2-ecp"}) == {}
+    assert list(nwchem_potentials.keywords("lanl2dz_ecp", ["I"], {})) == ["ecp__i"]
+
+
+@pytest.mark.parametrize("method", ["b3lyp", "becke97-d"])
+def test_a_ghost_brings_functions_to_a_density_functional_and_no_dispersion(method):
+    alone = computed(molecule(CS[:3]), method=method)
+    ghosts = computed(molecule(CS, real=FIRST_WATER), method=method)
+    assert ghosts.return_result < alone.return_result - 1e-5
+    dispersion = [each.extras["qcvars"].get("DISPERSION CORRECTION ENERGY") for each in (alone, ghosts)]
+    assert dispersion[0] == dispersion[1]
+    assert (dispersion[0] is not None) == (method == "becke97-d")
+
+
+def test_a_ghost_beside_a_density_functional_is_that_of_pyscf():
+    given = molecule(CS, real=FIRST_WATER)
+    result = computed(given, method="b3lyp", dft__grid="xfine", dft__convergence__energy=1e-8)
+    field = by_pyscf(given, reference="RHF").mol.RKS(xc="b3lyp")
+    field.grids.level = 6
+    assert result.return_result == pytest.approx(field.run().e_tot, abs=1e-6)
 
 
 def test_a_gradient_is_that_of_pyscf(session, two_waters, first_component):
@@ -98,3 +330,11 @@ def test_a_gradient_is_that_of_pyscf(session, two_waters, first_component):
         raise
     expected = first_component(session, two_waters("pyscf", **chosen)).return_result
     assert gradient == pytest.approx(expected, abs=1e-5)
+
+
+def test_a_molecule_whose_internal_coordinates_nwchem_cannot_make_is_computed_in_cartesian_ones(session, expansion):
+    peroxide = [("O", 0, 0, 3), ("H", 0, 0, 3.96), ("O", 0, 0, 4.5), ("H", 0.93, 0, 5.2)]
+    atoms = [("O", 0, 0, 0), ("H", 0, 0, 0.96), ("H", 0.93, 0, -0.24), *peroxide]
+    chosen = {"method": "hf", "basis": "sto-3g"}
+    ours, expected = (session.run(expansion(atoms, program=name, **chosen)) for name in ("nwchem", "pyscf"))
+    assert ours.return_result == pytest.approx(expected.return_result, abs=1e-6)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,10 +16,12 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
+from autotune_plugins.psi4_harness import ResidentPsi4Harness
 from qcmanybody.models import v2
 
 import autotune
 from autotune import tunings, workload
+from autotune.component import atomic_input
 from autotune.errors import InputError, TaskError
 from autotune.options import Options
 
@@ -42,6 +45,11 @@ SALT_FRAGMENTS = json.dumps({"fragments": [1, 1, 3], "charges": [1, -1, 0]})
 SQUARE = (*(("H", 0.37, y, 2.0) for y in (0.1, 2.1)), *(("H", -0.37, y, 2.0) for y in (0.1, 2.1)))
 IODIDE = (("I", 0.2, 0.5, 3.4), *DIMER[:3])
 RADICAL = (("O", 0.0, 0.3, 2.6), ("H", 0.2, 0.1, 3.55), *DIMER[3:])
+OXYGEN = (("O", 0.1, 0.2, 0.3), ("O", 0.8, 0.9, 1.0))
+FAR = ("He", 0.0, 0.0, 40.0)
+TIGHT = {"scf_type": "pk", "e_convergence": 1e-10, "d_convergence": 1e-8}
+IODINE = (("He", 0.0, 0.0, 0.0), ("I", 0.1, 0.0, 3.6), ("H", 0.0, 0.0, 5.2))
+CASES = Path(__file__).parents[1] / "cases"
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 LEAST_MEMORY_BYTES = 262144000
 
@@ -246,6 +254,123 @@ def test_two_sessions_one_after_another_give_the_same_bits(opened, dimer):
         energies.append(session.run(dimer()).return_result)
         session.close()
     assert energies[0] == energies[1]
+
+
+# --- core potentials, dispersion, orientation, open shells -----------------------------------------------------------
+
+
+def case(name):
+    """Return the atoms of a case."""
+    lines = (CASES / name).read_text().splitlines()[2:]
+    return [(symbol, *map(float, xyz)) for symbol, *xyz in map(str.split, filter(None, lines))]
+
+
+def together(session, fields):
+    """Return the component of all fragments."""
+    work = workload.load(fields)
+    (label,) = [task.labels[0] for task in work.tasks if len(task.real) == len(work.recipe.molecule.fragments)]
+    return session.components(work, labels=[label])[label]
+
+
+def test_helium_and_xenon_interact_as_in_pyscf_with_and_without_counterpoise(session, expansion):
+    chosen = {"program": "psi4", "method": "hf", "basis": "def2-svp", "fragments": "1,1", "bsse": ("cp", "nocp")}
+    properties = session.run(expansion(case("hexe.xyz"), keywords=TIGHT, **chosen)).properties
+    assert properties.cp_corrected_total_energy == pytest.approx(-331.153381, abs=1e-6)
+    assert properties.cp_corrected_interaction_energy == pytest.approx(0.0001734, abs=1e-7)
+    assert properties.nocp_corrected_interaction_energy == pytest.approx(0.0000709, abs=1e-7)
+
+
+@pytest.mark.parametrize("chosen", [{"method": "mp2", "driver": "gradient"}, {"method": "hf", "driver": "hessian"}])
+def test_a_derivative_that_would_lack_the_core_potentials_is_refused(session, expansion, chosen):
+    fields = expansion(IODINE, program="psi4", basis="def2-svp", fragments="1,2", **chosen)
+    with pytest.raises(InputError, match=f"leaves the core potentials of def2-svp out of the {chosen['driver']}"):
+        session.run(fields)
+
+
+def test_dispersion_beside_a_core_potential_is_that_of_the_element(session, expansion):
+    cored, whole = (
+        together(session, expansion(IODINE, program="psi4", method="b97-d", basis=basis, fragments="1,2"))
+        for basis in ("def2-svp", "sto-3g")
+    )
+    name = "DISPERSION CORRECTION ENERGY"
+    assert cored.extras["qcvars"][name] == pytest.approx(whole.extras["qcvars"][name], abs=1e-12)
+    assert cored.extras["qcvars"][name] < -3e-4
+
+
+@pytest.mark.skipif(shutil.which("dftd3") is not None, reason="here dftd3 is installed")
+@pytest.mark.parametrize("method", ["b3lyp-d3bj", "hf-3c"])
+def test_a_dispersion_correction_of_a_missing_program_is_refused_in_one_line(session, dimer, method):
+    with pytest.raises(InputError, match=r"leaves the dispersion of .* to dftd3") as refusal:
+        session.run(dimer(method))
+    assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(("ion", "charge"), [("Na", 1), ("K", 1), ("Mg", 2), ("Rb", 1)])
+def test_an_ion_whose_frozen_core_is_another_alone_than_in_a_cluster_is_refused(session, expansion, ion, charge):
+    atoms = [(ion, 0.0, 0.0, -2.4), *DIMER[:3]]
+    chosen = {"program": "psi4", "method": "mp2", "basis": "def2-svp", "fragments": "1,3", "charges": f"1:{charge}"}
+    with pytest.raises(InputError, match=r"fragment 1: freeze_core true freezes -?\d orbitals in this ion alone and"):
+        session.run(expansion(atoms, keywords={"freeze_core": True}, **chosen))
+
+
+@pytest.mark.programs("pyscf")
+@pytest.mark.parametrize("charge", [-1, 0])
+def test_a_frozen_core_that_is_the_same_everywhere_gives_the_interaction_of_pyscf(session, expansion, charge):
+    atoms = [("F" if charge else "Ne", 0.0, 0.0, -2.6), *DIMER[:3]]
+    chosen = {"method": "mp2", "basis": "6-31g", "fragments": "1,3", "charges": f"1:{charge}"}
+    ours, theirs = (
+        session.run(expansion(atoms, program=program, keywords=keywords, **chosen)).return_result
+        for program, keywords in (
+            ("psi4", {**TIGHT, "mp2_type": "conv", "freeze_core": True}),
+            ("pyscf", {"frozen_core": True}),
+        )
+    )
+    assert ours == pytest.approx(theirs, abs=1e-7)
+
+
+@pytest.mark.programs("pyscf")
+@pytest.mark.parametrize("seed", [1, 2])
+def test_the_gradient_is_in_the_frame_of_the_input_whatever_the_symmetry(session, expansion, seed):
+    turn, _ = np.linalg.qr(np.random.default_rng(seed).normal(size=(3, 3)))
+    atoms = [(symbol, *(turn @ xyz)) for symbol, *xyz in case("w2_cs.xyz")]
+    ours, theirs = (
+        together(
+            session, expansion(atoms, method="hf", basis="6-31g", driver="gradient", program=program, keywords=keywords)
+        )
+        for program, keywords in (("psi4", TIGHT), ("pyscf", {}))
+    )
+    assert np.abs(np.asarray(ours.return_result) - np.asarray(theirs.return_result)).max() < 1e-6
+
+
+@pytest.mark.programs("pyscf")
+@pytest.mark.parametrize(("atoms", "multiplicity"), [(RADICAL[:2], 2), (OXYGEN, 3)], ids=["OH", "O2"])
+def test_one_radical_has_the_energy_of_pyscf(session, expansion, first_component, atoms, multiplicity):
+    chosen = {"method": "hf", "basis": "6-31g", "fragments": "2,1", "multiplicities": f"1:{multiplicity}"}
+    ours, theirs = (
+        first_component(session, expansion([*atoms, FAR], program=program, keywords=keywords, max_nbody=1, **chosen))
+        for program, keywords in (("psi4", TIGHT), ("pyscf", {}))
+    )
+    assert ours.return_result == pytest.approx(theirs.return_result, abs=1e-6)
+
+
+def test_where_radicals_meet_and_nowhere_else_there_is_a_caution(expansion):
+    work = workload.load(
+        expansion(case("cl_cl.xyz"), program="psi4", method="hf", basis="6-31g", charges="0,0", multiplicities="2,2")
+    )
+    (level,) = work.recipe.programs
+    harness = ResidentPsi4Harness()
+    pair, alone, ghostly = (
+        harness.cautions(atomic_input(work.recipe, level, *fragments))
+        for fragments in (((1, 2), (1, 2)), ((1,), (1,)), ((1,), (1, 2)))
+    )
+    assert len(pair) == 1
+    assert "\n" not in pair[0]
+    assert alone == ghostly == ()
+
+
+def test_the_version_is_what_the_program_says():
+    said = subprocess.run(["psi4", "--version"], capture_output=True, text=True, check=True).stdout.strip()
+    assert ResidentPsi4Harness().get_version() == said
 
 
 # --- resources -------------------------------------------------------------------------------------------------------

@@ -485,10 +485,14 @@ def test_what_does_not_converge_is_a_convergence_error_and_no_number(method, key
 
 
 KNOWN = "known are hf, scf, rhf, uhf, rohf, mp2, ccsd, ccsd(t) and the functionals of libxc"
-DISPERSION = "dispersion corrections are not part of PySCF; leave the suffix out or use a program that has them"
+INSTEAD = "; take b3lyp-d3bj, wb97x-d3bj or wb97m-v for example, or a program that has this one, such as psi4"
+D2 = f"this functional was made with the D2 correction, which PySCF leaves out{INSTEAD}"
+D3 = f"this functional was made with a D3 correction, which PySCF leaves out{INSTEAD}"
+UNKNOWN_CORRECTION = f"PySCF cannot compute this dispersion correction{INSTEAD}"
 KEYWORDS = (
     "reference, cart, density_fit, auxbasis, auxbasis_correlation, frozen_core, conv_tol, conv_tol_grad, max_cycle, "
-    "level_shift, damp, diis_space, init_guess, direct_scf_tol, newton, grid_level, cc_conv_tol, cc_max_cycle"
+    "level_shift, damp, diis_space, init_guess, direct_scf_tol, newton, stability, grid_level, cc_conv_tol, "
+    "cc_max_cycle"
 )
 REFUSED = [
     (task("b3lypp", "6-31g"), f"method 'b3lypp': did you mean b3lyp or b3lypg or b3lyp5? {KNOWN}"),
@@ -496,12 +500,25 @@ REFUSED = [
     (task("pbe0-2", "6-31g"), f"method 'pbe0-2': did you mean pbe0 or pbe50 or pbe? {KNOWN}"),
     (task("101", "6-31g"), f"method '101': {KNOWN}"),
     (task("RI-MP2", "6-31g"), "method 'RI-MP2': write 'mp2' and the keyword density_fit: true"),
-    (task("b3lyp-d3bj", "6-31g"), f"method 'b3lyp-d3bj': {DISPERSION}"),
-    (task("wB97X-D", "6-31g"), f"method 'wB97X-D': {DISPERSION}"),
-    (task("b97-3c", "6-31g"), f"method 'b97-3c': {DISPERSION}"),
+    (task("b3lyp-d3", "6-31g"), "method 'b3lyp-d3': d3 does not say which damping; write b3lyp-d3bj or b3lyp-d3zero"),
+    (task("wB97X-D", "6-31g"), f"method 'wB97X-D': {D2}"),
+    (task("cf22d", "6-31g"), f"method 'cf22d': {D3}"),
+    (task("pbeh-3c", "6-31g"), f"method 'pbeh-3c': {UNKNOWN_CORRECTION}"),
     (
-        task("cf22d", "6-31g"),
-        "method 'cf22d': this functional includes a dispersion correction, which is not part of PySCF",
+        task("lda", "6-31g"),
+        "method 'lda': this is exchange without correlation; write 'lda,vwn' or the like, or 'lda,' if that is meant",
+    ),
+    (
+        task("b3lyp,lyp", "6-31g"),
+        (
+            "method 'b3lyp,lyp': B3LYP is not only exchange, which stands before the comma; a whole functional is "
+            "written without one"
+        ),
+    ),
+    (task("zlp", "6-31g"), f"method 'zlp': it may mean lda_xc_zlp or mgga_xc_zlp; {KNOWN}"),
+    (
+        task("b3lyp-d3bj", "6-31g", driver="hessian"),
+        "dispersion corrections have no Hessians here, only energies and gradients",
     ),
     (task("mgga_x_br89", "6-31g"), "method 'mgga_x_br89': PySCF has no density Laplacian"),
     (
@@ -510,7 +527,10 @@ REFUSED = [
     ),
     (task("hf", "6-31g", zzz=1), f"keyword 'zzz' is not known; known are {KEYWORDS}"),
     (task("hf", "6-31g", conv_tol="tight"), "keyword conv_tol takes a number, not 'tight' (SCF energy change, Eh)"),
-    (task("hf", "6-31g", newton=1), "keyword newton takes true or false, not 1 (second-order SCF)"),
+    (
+        task("hf", "6-31g", newton=1),
+        "keyword newton takes true or false, not 1 (second-order SCF after a few ordinary cycles)",
+    ),
     (task("hf", "6-31g", max_cycle=True), "keyword max_cycle takes an integer, not True (most SCF cycles)"),
     (task("hf", "6-31g", conv_tol=0), "keyword conv_tol is at least 1e-16, not 0 (SCF energy change, Eh)"),
     (

@@ -1,0 +1,211 @@
+"""The QCEngine harness of NWChem, and what it leaves to chance decided.
+
+Rules
+- QCEngine's harness writes the input, starts NWChem and reads the output; this one adds to the input and checks the
+  output. The result carries the input as it was given.
+- No symmetry. NWChem looks for it by itself, moves atoms by up to 0.01 Å to make it exact, computes in a frame of its
+  own, which may be a mirror image, and keeps the occupation of each irreducible representation as it was guessed:
+  gradients in the wrong frame, radicals in an excited state.
+- Core potentials go with the basis set, see `nwchem_potentials`.
+- Open shells are unrestricted unless a reference is named, as everywhere in autotune: NWChem's own default is ROHF for
+  Hartree-Fock, which its MP2 refuses, and unrestricted for density functionals.
+- The input is read by NWChem before anything is computed; see `nwchem_faults` for its words.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+from qcelemental.util import safe_version, which, which_import
+from qcengine.config import get_config
+from qcengine.exceptions import ConvergenceError, InputError, UnknownError
+from qcengine.programs.nwchem.errors import ConvergenceFailedError
+from qcengine.programs.nwchem.runner import NWChemHarness
+from qcengine.util import execute
+
+from . import nwchem_faults, nwchem_potentials
+
+if TYPE_CHECKING:
+    from qcelemental.models.v2 import AtomicInput, AtomicResult, Molecule
+    from qcengine.config import TaskConfig
+
+_MENDED = "geom_binvr"  # QCEngine tries again without internal coordinates
+_REFERENCES = ("scf__rhf", "scf__rohf", "scf__uhf")
+_CLOSED_SHELL_METHODS = ("ccsd", "ccsd(t)", "ccsd+t(ccsd)")  # of the module that is not TCE
+_SMALLEST_SHIFT_BOHR = 1e-5  # NWChem prints eight digits; it moves atoms by more where it makes a symmetry exact
+_VERSION = re.compile(r"\(NWChem\) +(\S+)")
+_REVISION = re.compile(r"nwchem revision += +(\S+)")
+_POSITIONS = re.compile(r"Output coordinates in a\.u\..*?\n ---- [- ]+\n(.*?)\n\s*\n", re.DOTALL)
+
+
+class NotConvergedError(ConvergenceFailedError):  # type: ignore[misc]  # QCEngine is untyped
+    """NWChem did not converge; QCEngine starts it again with more iterations, where it knows how to ask for them."""
+
+    error_type = "convergence_error"
+    header = ConvergenceError.header
+
+    def __init__(self, fault: ConvergenceError) -> None:
+        super().__init__()
+        self.raw_message = fault.raw_message
+        self.args = (fault.raw_message,)
+
+    def create_keyword_update(self, input_data: AtomicInput) -> dict[str, Any]:
+        """Return the keywords of the second attempt.
+
+        Raises:
+            qcengine.exceptions.ConvergenceError: QCEngine knows none for this method.
+        """
+        try:
+            return dict(super().create_keyword_update(input_data))
+        except ValueError as unknown:
+            raise ConvergenceError(self.raw_message) from unknown
+
+
+class CheckedNWChemHarness(NWChemHarness):  # type: ignore[misc]  # QCEngine is untyped
+    """NWChem without symmetry, with core potentials, unrestricted, and with its own words when it fails."""
+
+    # Of the numbers: r2 has no symmetry, core potentials, and unrestricted open shells.
+    revision: ClassVar[str] = "r2"
+    _versions: ClassVar[dict[str, str]] = {}
+    _sound: ClassVar[set[str]] = set()
+
+    @staticmethod
+    def found(raise_error: bool = False) -> bool:  # noqa: FBT001, FBT002 - QCEngine's signature
+        """Return whether NWChem and networkx are here; ModuleNotFoundError instead of False where asked."""
+        if which("nwchem", return_bool=True) and not which_import("networkx", return_bool=True):
+            if raise_error:
+                raise ModuleNotFoundError("nwchem is installed, but its harness needs networkx: pip install networkx")
+            return False
+        return bool(NWChemHarness.found(raise_error=raise_error))
+
+    def get_version(self) -> str:
+        """Return the version that NWChem prints, with the revision where it was built from one."""
+        self.found(raise_error=True)
+        path = which("nwchem")
+        if path not in self._versions:
+            _, outputs = execute(
+                [path, "version.nw"], {"version.nw": ""}, scratch_directory=get_config().scratch_directory
+            )
+            self._remember_version(outputs["stdout"])
+        if path not in self._versions:
+            raise UnknownError("NWChem does not print its version")
+        return self._versions[path]
+
+    def _remember_version(self, output: str) -> None:
+        version, revision = _VERSION.search(output), _REVISION.search(output)
+        if version is not None:
+            of_source = f"+{revision[1]}" if revision and revision[1] != "N/A" else ""
+            self._versions[which("nwchem")] = str(safe_version(version[1] + of_source))
+
+    def preflight(self, input_data: AtomicInput) -> None:
+        """Refuse what cannot be computed: NWChem reads the input, and computes nothing.
+
+        Raises:
+            qcengine.exceptions.InputError: The task cannot run, in one line.
+        """
+        config = get_config(task_config={"ncores": 1, "nnodes": 1, "memory": 1.0})
+        job = self.build_input(input_data, config)
+        question = _question(job["infiles"]["nwchem.nw"], input_data.molecule)
+        if question in self._sound:
+            return
+        job["infiles"]["nwchem.nw"] = re.sub(r"^task .*$", "", job["infiles"]["nwchem.nw"], flags=re.MULTILINE)
+        _, outputs = super().execute(job)
+        self._remember_version(outputs["stdout"])
+        fault = nwchem_faults.failure(outputs["stdout"], outputs["stderr"])
+        if isinstance(fault, InputError) and _MENDED not in fault.raw_message:
+            raise fault
+        self._sound.add(question)
+
+    def build_input(self, input_model: AtomicInput, config: TaskConfig, template: str | None = None) -> dict[str, Any]:
+        """Return QCEngine's job for an input without symmetry, with core potentials, and with a reference.
+
+        Raises:
+            qcengine.exceptions.InputError: The task cannot run.
+        """
+        return dict(super().build_input(_completed(input_model), config, template))
+
+    def execute(self, inputs: dict[str, Any], **others: Any) -> tuple[bool, dict[str, Any]]:
+        """Return what NWChem wrote.
+
+        Raises:
+            qcengine.exceptions.QCEngineException: It failed, and said why.
+        """
+        success, outputs = super().execute(inputs, **others)
+        self._remember_version(outputs["stdout"])
+        if success:
+            return success, outputs
+        fault = nwchem_faults.failure(outputs["stdout"], outputs["stderr"])
+        if isinstance(fault, ConvergenceError):
+            raise NotConvergedError(fault)
+        if fault is not None and _MENDED not in fault.raw_message:
+            raise fault
+        return success, outputs
+
+    def parse_output(self, outfiles: dict[str, str], input_model: AtomicInput) -> AtomicResult:
+        """Return the result, with derivatives in the frame of the input.
+
+        Raises:
+            qcengine.exceptions.UnknownError: The output cannot be read, or NWChem has turned the molecule.
+        """
+        molecule = input_model.molecule
+        if not (molecule.fix_com and molecule.fix_orientation) or input_model.specification.extras.get("is_driver"):
+            return super().parse_output(outfiles, input_model)
+        _check_frame(outfiles["stdout"], molecule)
+        # QCEngine turns derivatives back by the rotation that brings the molecules together, which is not unique for
+        # atoms and linear molecules. Here nothing was turned, and this says so.
+        free = molecule.model_copy(update={"fix_com": False, "fix_orientation": False})
+        result = super().parse_output(outfiles, input_model.model_copy(update={"molecule": free}))
+        return result.model_copy(update={"molecule": molecule, "input_data": input_model})
+
+
+def _question(job: str, molecule: Molecule) -> str:
+    """Return what NWChem's answer about a job depends on: all but how many atoms there are, and where.
+
+    An expansion may have a hundred kinds of fragments of the same elements, and each start takes 0.2 s.
+    """
+    without_atoms = re.sub(r"^geometry .*?^end$", "", job, flags=re.MULTILINE | re.DOTALL)
+    atoms = sorted(set(zip(molecule.symbols.tolist(), molecule.real.tolist(), strict=True)))
+    return f"{atoms} {without_atoms}"
+
+
+def _completed(input_data: AtomicInput) -> AtomicInput:
+    """Return the input that NWChem gets.
+
+    Raises:
+        qcengine.exceptions.InputError: The task cannot run.
+    """
+    molecule, specification = input_data.molecule, input_data.specification
+    given = {name.lower(): value for name, value in specification.keywords.items()}
+    keywords = dict(specification.keywords)
+    if molecule.molecular_multiplicity > 1 and not any(given.get(name) for name in _REFERENCES):
+        keywords["scf__uhf"] = True
+    if isinstance(specification.model.basis, str):
+        real = molecule.symbols[np.asarray(molecule.real)]
+        keywords.update(nwchem_potentials.keywords(specification.model.basis, real, given))
+    method = specification.model.method.lower().removeprefix("nwc-")
+    if molecule.molecular_multiplicity > 1 and method in _CLOSED_SHELL_METHODS and not given.get("qc_module"):
+        raise InputError(
+            f"NWChem's module for {method} has no open shells; the keyword qc_module=tce takes one that has"
+        )
+    update: dict[str, Any] = {"specification": specification.model_copy(update={"keywords": keywords})}
+    if not given.get("geometry__autosym"):
+        update["molecule"] = molecule.model_copy(update={"fix_symmetry": "c1"})
+    return input_data.model_copy(update=update)
+
+
+def _check_frame(output: str, molecule: Molecule) -> None:
+    """Raise UnknownError where the atoms of an output are not those of a molecule, up to a shift of them all."""
+    block = _POSITIONS.search(output)
+    rows = [line.split() for line in block[1].splitlines()] if block else []
+    positions = np.array([[float(number) for number in row[-3:]] for row in rows]).reshape(-1, 3)
+    wanted = np.asarray(molecule.geometry)
+    if positions.shape != wanted.shape:
+        raise UnknownError("NWChem's output does not show the atoms' positions")
+    moved = (positions - positions[0]) - (wanted - wanted[0])
+    if np.abs(moved).max() > _SMALLEST_SHIFT_BOHR:
+        raise UnknownError(
+            f"NWChem moved the atoms by up to {np.abs(moved).max():.1e} a0, so its results are not those of the input;"
+            " leave out keywords that turn symmetry on (geometry__autosym)"
+        )

@@ -1,0 +1,238 @@
+"""Names of density functionals in PySCF: the numbers of Psi4 and of Grimme's program, or a refusal."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+
+pytest.importorskip("pyscf")
+pytest.importorskip("pyscf.dispersion")
+
+import qcengine
+from autotune_plugins import pyscf_dispersion, pyscf_functionals
+from autotune_plugins.program_pyscf import autotune_register_programs
+from autotune_plugins.pyscf_functionals import FunctionalError
+from pyscf import dft, gto
+from pyscf.dft import libxc
+from qcelemental.models.v2 import AtomicInput, Molecule
+
+BOHR = 0.52917721067
+
+# A helium atom in 6-31G, by Psi4 1.3.2 with 590 x 99 points: `psi4.energy(name)`.
+PSI4_HELIUM = {
+    "b3lyp": -2.9070489745,
+    "b3lyp5": -2.8999203528,
+    "b3p86": -2.9072701151,
+    "b97-1": -2.8993765640,
+    "b97m-v": -2.9193609629,
+    "blyp": -2.8978450784,
+    "bop": -2.9059096099,
+    "bp86": -2.8981160414,
+    "cam-b3lyp": -2.8929883290,
+    "hse06": -2.8890818348,
+    "lc-vv10": -2.8890867609,
+    "lrc-wpbe": -2.8911207141,
+    "m06-2x": -2.8991532274,
+    "m06-l": -2.9039314444,
+    "mn15": -2.9102241120,
+    "o3lyp": -2.9023157314,
+    "pbe": -2.8844562627,
+    "pbe0": -2.8876941986,
+    "pw6b95": -2.9093727197,
+    "pw91": -2.8913986758,
+    "revpbe": -2.8994979255,
+    "rpbe": -2.9022551199,
+    "tpss": -2.9025123259,
+    "tpssh": -2.9020970195,
+    "vv10": -2.9075460989,
+    "wb97m-v": -2.8903052019,
+    "wb97x": -2.8964549701,
+    "wb97x-v": -2.8955227552,
+    "x3lyp": -2.9001009902,
+    "lda,vwn_rpa": -2.8641468826,  # which is Psi4's svwn
+}
+# Ethene and ethyne, 22nd pair but six of S22; corrections of the pair by Grimme's dftd3 as Psi4's test `dftd3/energy`
+# has them.
+ETHENE_ETHYNE = """
+C 0.000000 -0.667578 -2.124659
+C 0.000000 0.667578 -2.124659
+H 0.923621 -1.232253 -2.126185
+H -0.923621 -1.232253 -2.126185
+H -0.923621 1.232253 -2.126185
+H 0.923621 1.232253 -2.126185
+C 0.000000 0.000000 2.900503
+C 0.000000 0.000000 1.693240
+H 0.000000 0.000000 0.627352
+H 0.000000 0.000000 3.963929
+"""
+GRIMME = {"b3lyp-d3zero": -0.00285088, "b3lyp-d3bj": -0.00784595, "pbe-d3zero": -0.00175474, "pbe-d3bj": -0.00475937}
+
+
+@pytest.fixture(autouse=True, scope="module")
+def registered():
+    autotune_register_programs()
+
+
+def compute(molecule, method, driver="energy", **keywords):
+    specification = {"driver": driver, "model": {"method": method, "basis": "6-31g"}, "keywords": keywords}
+    asked = AtomicInput(molecule=Molecule(**molecule, fix_com=True, fix_orientation=True), specification=specification)
+    return qcengine.compute(asked, "pyscf", raise_error=True, task_config={"ncores": 1, "memory": 2.0})
+
+
+def pair(real=slice(None)):
+    rows = [line.split() for line in ETHENE_ETHYNE.strip().splitlines()][real]
+    return [(symbol, [float(x) / BOHR for x in position]) for symbol, *position in rows]
+
+
+@pytest.mark.parametrize("name", PSI4_HELIUM)
+def test_a_name_means_the_functional_that_it_means_to_psi4(name):
+    found = compute({"symbols": ["He"], "geometry": [0, 0, 0]}, name, grid_level=5).return_result
+    assert found == pytest.approx(PSI4_HELIUM[name], abs=2e-6)
+
+
+def test_a_name_that_psi4_understands_otherwise_is_told():
+    told = qcengine.get_program("pyscf").cautions(
+        AtomicInput(
+            molecule=Molecule(symbols=["He"], geometry=[0, 0, 0]),
+            specification={"driver": "energy", "model": {"method": "SVWN", "basis": "6-31g"}},
+        )
+    )
+    assert told == (
+        "svwn has VWN's fit 5 in PySCF, and VWN's RPA fit in Psi4 and Gaussian, which is 'lda,vwn_rpa' here",
+    )
+
+
+# What libxc itself says of a functional: made with dispersion, or with the non-local part of another program.
+NEEDS = re.compile(r"-D\b|-D3\b|dispersion$|3c\b|vdW\b|rVV10", re.IGNORECASE)
+
+
+def test_no_functional_whose_title_names_a_dispersion_correction_is_accepted():
+    accepted = []
+    for name in {key.lower() for key in (*libxc.XC_CODES, *libxc.XC_ALIAS)}:
+        for spelling in (name, f"{name},", f",{name}"):
+            try:
+                found = pyscf_functionals.read(spelling)
+            except FunctionalError:
+                continue
+            titles = [pyscf_functionals._term(int(number)).title for number, _ in libxc.parse_xc(found.name)[1]]
+            accepted += [(spelling, title) for title in titles if NEEDS.search(title)]
+    assert accepted == []
+
+
+def test_no_bare_name_that_is_accepted_is_exchange_or_correlation_alone():
+    for name in {key.lower() for key in (*libxc.XC_CODES, *libxc.XC_ALIAS)}:
+        try:
+            found = pyscf_functionals.read(name)
+        except FunctionalError:
+            continue
+        (exact, *_), terms = libxc.parse_xc(found.name)
+        kinds = {pyscf_functionals._term(int(number)).kind for number, _ in terms}
+        assert kinds & {1, 2}, name
+        assert kinds & {0, 2} or exact, name
+        assert kinds <= {0, 1, 2}, name
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *(
+            "wb97xd",
+            "wb97x-d",
+            "wb97x_d",
+            "hyb_gga_xc_wb97x_d",
+            "b97d",
+            "b97-d",
+            "gga_xc_b97_d",
+            "opbed",
+            "gga_xc_opbe_d",
+        ),
+        *("wb97xd3", "wb97x-d3", "hyb_gga_xc_wb97x_d3", "cf22d", "hyb_mgga_x_cf22d,mgga_c_cf22d", "s12g,pbe"),
+        *("b97-3c", "gga_xc_b97_3c", "hf-3c", "pbeh-3c", "r2scan-3c", "wb97x-3c", "pbe-d", "pbe-d2", "m06-2x-d3bj"),
+        *("gga_xc_opbe_d", "b3lyp-d3", "wb97x-d4", "mp2-d3", "scan_rvv10", "gga_xc_beefvdw", "optb88_vdw,pbe"),
+        *("lda", "slater", "b88", "gga_x_pbe", "gga_c_lyp", "0.5*b88+0.5*lda", "gga_k_tfvw", "lda_x_2d", "camyb3lyp"),
+        *("gga_x_lb,", "pbe0,lyp", "tauhcth,tauhcth", "471", "1.0*471", "1*101"),
+    ],
+)
+def test_what_pyscf_would_compute_in_part_is_refused(name):
+    with pytest.raises(FunctionalError):
+        pyscf_functionals.read(name)
+
+
+@pytest.mark.parametrize(
+    "name", ["slater,", ",vwn", "pbe,", "hf,lyp", "0.25*hf + 0.75*pbe, pbe", "b97m-v", "scan_vv10"]
+)
+def test_a_part_that_a_comma_asks_for_and_a_nonlocal_term_that_pyscf_computes_are_accepted(name):
+    assert pyscf_functionals.read(name).name == name
+
+
+@pytest.mark.parametrize("name", GRIMME)
+def test_a_d3_correction_is_that_of_grimmes_program(name):
+    energy, _ = pyscf_dispersion.correction(pyscf_functionals.read(name), pair(), 0, gradient=False)
+    assert energy == pytest.approx(GRIMME[name], abs=1e-8)
+
+
+@pytest.mark.programs("dftd4")
+@pytest.mark.parametrize(("name", "charge"), [("b3lyp-d4", 0), ("pbe0-d4", 1), ("r2scan-d4", -1)])
+def test_a_d4_correction_is_that_of_dftd4_for_every_charge(name, charge):
+    symbols, positions = zip(*pair(), strict=True)
+    molecule = Molecule(
+        symbols=symbols,
+        geometry=np.ravel(positions),
+        molecular_charge=charge,
+        molecular_multiplicity=1 + abs(charge),
+        fix_com=True,
+        fix_orientation=True,
+    )
+    specification = {"driver": "gradient", "model": {"method": name}}
+    expected = qcengine.compute(AtomicInput(molecule=molecule, specification=specification), "dftd4", raise_error=True)
+    found = pyscf_dispersion.correction(pyscf_functionals.read(name), pair(), charge, gradient=True)
+    assert found[0] == pytest.approx(expected.properties.return_energy, abs=1e-10)
+    assert found[1] == pytest.approx(expected.return_result, abs=1e-10)
+
+
+@pytest.mark.parametrize("name", pyscf_functionals._CORRECTED)
+def test_every_correction_on_offer_has_parameters(name):
+    for version in ("d3bj", "d3zero", "d4"):
+        if getattr(pyscf_functionals._CORRECTED[name], version):
+            found = pyscf_functionals.read(f"{name}-{version}")
+            energy, _ = pyscf_dispersion.correction(found, pair(), 0, gradient=False)
+            assert energy < 0
+            assert libxc.parse_xc(found.name)[1]
+
+
+def test_ghosts_have_no_dispersion():
+    functional, atoms = pyscf_functionals.read("b3lyp-d3bj"), pair()
+    among_ghosts = [(f"GHOST-{symbol}" if index > 5 else symbol, p) for index, (symbol, p) in enumerate(atoms)]
+    alone, _ = pyscf_dispersion.correction(functional, atoms[:6], 0, gradient=True)
+    energy, gradient = pyscf_dispersion.correction(functional, among_ghosts, 0, gradient=True)
+    assert energy == alone
+    assert (gradient[6:] == 0).all()
+
+
+@pytest.mark.parametrize("name", ["b3lyp-d3bj", "pbe-d4"])
+def test_the_gradient_of_a_correction_is_its_slope(name):
+    symbols, places = zip(*pair(), strict=True)
+    direction = np.random.default_rng(3).normal(size=(10, 3))
+
+    def shifted(step, *, gradient=False):
+        atoms = list(zip(symbols, places + step * direction, strict=True))
+        return pyscf_dispersion.correction(pyscf_functionals.read(name), atoms, 0, gradient=gradient)
+
+    slope = (shifted(1e-3)[0] - shifted(-1e-3)[0]) / 2e-3
+    assert np.vdot(shifted(0, gradient=True)[1], direction) == pytest.approx(slope, rel=1e-4)
+
+
+@pytest.mark.parametrize(("name", "bare"), [("pbe-d3bj", "pbe"), ("wb97x-d3bj", "wb97x_v")])
+def test_a_correction_is_part_of_energy_and_gradient_and_replaces_a_nonlocal_term(name, bare):
+    ethyne = pair(slice(6, None))
+    symbols, places = zip(*ethyne, strict=True)
+    result = compute({"symbols": symbols, "geometry": np.ravel(places).tolist()}, name, "gradient")
+    atoms = [(symbol, position) for symbol, position in ethyne]
+    plain = dft.RKS(gto.M(atom=atoms, unit="Bohr", basis="6-31g", verbose=0), xc=bare)
+    plain.set(nlc=False, conv_tol=1e-10).run()
+    energy, gradient = pyscf_dispersion.correction(pyscf_functionals.read(name), ethyne, 0, gradient=True)
+    assert result.properties.return_energy == pytest.approx(plain.e_tot + energy, abs=1e-8)
+    assert result.return_result == pytest.approx(plain.nuc_grad_method().kernel() + gradient, abs=1e-6)
+    assert result.properties.scf_dispersion_correction_energy == pytest.approx(energy, abs=1e-9)
