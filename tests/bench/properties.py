@@ -53,7 +53,7 @@ TOLERANCES = {  # Eh, Eh/a0, Eh/a0^2
     "gradient": 1e-6,
     "hessian": 1e-4,
     "functional": 5e-5,  # each program has a grid of its own, and treats that of ghosts its own way
-    "mopac": 2e-5,  # its usual SCF threshold, which QCEngine's harness keeps: 0.008 kcal/mol off in NO·H2O
+    "mopac": 2e-5,  # it ends an SCF at its usual threshold: radicals are off by up to 0.008 kcal/mol
 }
 ORDER = ("wrong", "failed", "cautioned", "agrees", "did not converge", "refused")
 APART = 0.01  # Eh; neutral radicals 3.8 Å apart and without a bond do not interact by more
@@ -65,8 +65,9 @@ GEOMETRIES = {  # Å, with fragments and charges or multiplicities where they ar
     "HI·H2O": ("I 0 0 0|H 0 0 1.61|O 0 .3 3.6|H .757 .3 4.186|H -.757 .3 4.186", "2,3", "", ""),
     "Na+·H2O": ("Na 0 0 0|O 0 0 2.3|H .757 0 2.886|H -.757 0 2.886", "1,3", "1:1", ""),
     "Cl-·H2O": ("Cl 0 0 0|H 0 0 2.2|O 0 .1 3.15|H 0 .95 3.55", "1,3", "1:-1", ""),
-    "OH·H2O": ("O 0 0 0|H .2 .1 .94|O 0 .1 2.9|H .757 .2 3.486|H -.757 .1 3.486", "2,3", "", "1:2"),
-    "NO·H2O": ("N 0 0 0|O .3 0 -1.12|O 0 .2 3.1|H .757 .2 3.686|H -.757 .2 3.686", "2,3", "", "1:2"),
+    "OH·H2O": ("O 0 0 0|H 0 0 -.97|O 0 0 2.9|H .757 0 3.486|H -.757 0 3.486", "2,3", "", "1:2"),
+    "OH·H2O, bent": ("O 0 0 0|H .2 .1 .94|O 0 .1 2.9|H .757 .2 3.486|H -.757 .1 3.486", "2,3", "", "1:2"),
+    "CH3·H2O": ("C 0 0 0|H 1.08 0 0|H -.54 .935 0|H -.54 -.935 0|O 0 .2 3.2|H .8 .4 3.8|H -.7 0 3.7", "4,3", "", "1:2"),
     "Cl·Cl": ("Cl 0 0 0|Cl 3.8 .3 .2", "1,1", "0,0", "2,2"),
     "OH·OH": ("O 0 0 0|H .3 .8 .46|O 3.8 .2 .1|H 4.2 -.5 .65", "2,2", "0,0", "2,2"),
     "NO·NO": ("N 0 0 0|O .4 1. .37|N 3.8 .1 .2|O 4.1 .9 -.56", "2,2", "0,0", "2,2"),
@@ -127,10 +128,11 @@ def ions(program: str) -> Iterator[Case]:
 
 
 def radicals(program: str) -> Iterator[Case]:
-    for system in ("OH·H2O", "NO·H2O"):
+    # Neither Psi4 by its own input with B3LYP nor tblite converges for both of the orientations of OH.
+    for system in ("OH·H2O" if program in WITH_BASIS else "OH·H2O, bent", "CH3·H2O"):
         yield energies(program, system, "6-31g")
     if program in WITH_BASIS:
-        yield functionals(program, "OH·H2O", "b3lyp")
+        yield functionals(program, "OH·H2O, bent", "b3lyp")
 
 
 def radical_pairs(program: str) -> Iterator[Case]:
@@ -301,7 +303,9 @@ def each(compute: Callable) -> Callable[[list[Species]], list]:
 def case(
     fields: dict, what: str, reference: Callable, source: str, kind: str = "energy", *, most: float = np.inf
 ) -> Case:
-    return Case(what=what, fields=fields, reference=reference, source=source, tolerance=TOLERANCES[kind], most=most)
+    only = fields["specification"]["specification"]["(auto)"]
+    tolerance = max(TOLERANCES[kind], TOLERANCES.get(only["program"], 0.0))
+    return Case(what=what, fields=fields, reference=reference, source=source, tolerance=tolerance, most=most)
 
 
 def energies(program: str, system: str, basis: str, *, bsse: str = "nocp", most: float = np.inf) -> Case:
@@ -331,7 +335,7 @@ def energies(program: str, system: str, basis: str, *, bsse: str = "nocp", most:
 
 def functionals(program: str, system: str, method: str, *, bsse: str = "nocp") -> Case:
     fields = many_body(program, system, method, "6-31g", bsse=bsse, keywords=FINE_GRIDS[program])
-    if program == "pyscf" and system == "OH·H2O":  # Psi4 does not converge here
+    if program == "pyscf" and system == "OH·H2O, bent":  # Psi4 does not converge here
         compute, source = partial(references.nwchem, method=method, basis="6-31g"), "NWChem's own input, grid fine"
         reference = each(compute)
     elif program == "pyscf":

@@ -119,8 +119,9 @@ def _pyscf_mean_field(species: Species, method: str, basis: str):
             mean_field.grids.build(nuclei)
             mean_field.grids.mol = molecule
             mean_field.grids.non0tab = mean_field.grids.make_mask(molecule, mean_field.grids.coords)
-    mean_field.conv_tol, mean_field.conv_tol_grad = (1e-11, 1e-7) if method == "hf" else (1e-10, 1e-5)
-    mean_field.max_cycle = 300 if method == "hf" else 100
+    mean_field.conv_tol, mean_field.conv_tol_grad, mean_field.max_cycle = 1e-11, 1e-7, 100
+    if method != "hf" or species.multiplicity > 1:  # holes of radicals turn at next to no cost
+        mean_field.conv_tol, mean_field.conv_tol_grad = 1e-10, 3e-6
     return mean_field
 
 
@@ -153,6 +154,8 @@ def _lowest(species: Species, method: str, basis: str):
             mean_field.kernel(dm0=density)
         if mean_field.converged:
             found.append(mean_field)
+    if not found:
+        raise NoReferenceError(f"PySCF did not converge for {species}")
     best = min(found, key=lambda each: each.e_tot)
     return best.undo_soscf() if hasattr(best, "undo_soscf") else best
 
