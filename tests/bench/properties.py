@@ -301,6 +301,8 @@ def each(compute: Callable) -> Callable[[list[Species]], list]:
 def case(
     fields: dict, what: str, reference: Callable, source: str, kind: str = "energy", *, most: float = np.inf
 ) -> Case:
+    programs = {each["program"] for each in fields["specification"]["specification"].values()}
+    kind = "mopac" if programs == {"mopac"} else kind
     return Case(what=what, fields=fields, reference=reference, source=source, tolerance=TOLERANCES[kind], most=most)
 
 
@@ -331,7 +333,8 @@ def energies(program: str, system: str, basis: str, *, bsse: str = "nocp", most:
 
 def functionals(program: str, system: str, method: str, *, bsse: str = "nocp") -> Case:
     fields = many_body(program, system, method, "6-31g", bsse=bsse, keywords=FINE_GRIDS[program])
-    if program == "pyscf":
+    open_shell = any(spin > 1 for spin in fields["molecule"]["fragment_multiplicities"])
+    if program == "pyscf" and not open_shell:  # Psi4 does not converge OH in every orientation
         reference, source = partial(references.psi4, method=method, basis="6-31g"), "Psi4's own input, 75 × 302 points"
     else:
         reference = each(partial(references.pyscf, method=method, basis="6-31g"))

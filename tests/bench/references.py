@@ -115,7 +115,7 @@ def _pyscf_mean_field(species: Species, method: str, basis: str):
             mean_field.grids.build(nuclei)
             mean_field.grids.mol = molecule
             mean_field.grids.non0tab = mean_field.grids.make_mask(molecule, mean_field.grids.coords)
-    mean_field.conv_tol, mean_field.conv_tol_grad, mean_field.max_cycle = 1e-11, 1e-7, 300
+    mean_field.conv_tol, mean_field.conv_tol_grad, mean_field.max_cycle = 1e-11, 1e-6, 300
     return mean_field
 
 
