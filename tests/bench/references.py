@@ -29,6 +29,10 @@ FIELD_AU = 0.02  # turns the hole of a free radical into a direction; only for i
 STARTS = 4
 
 
+class NoReferenceError(Exception):
+    """A program gave no number by its own input."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Species:
     """A molecule: element, whether it is real, and position (a0) of each atom; charge and multiplicity.
@@ -115,7 +119,9 @@ def _pyscf_mean_field(species: Species, method: str, basis: str):
             mean_field.grids.build(nuclei)
             mean_field.grids.mol = molecule
             mean_field.grids.non0tab = mean_field.grids.make_mask(molecule, mean_field.grids.coords)
-    mean_field.conv_tol, mean_field.conv_tol_grad, mean_field.max_cycle = 1e-11, 1e-6, 300
+    mean_field.conv_tol, mean_field.conv_tol_grad, mean_field.max_cycle = 1e-11, 1e-7, 100
+    if method != "hf" or species.multiplicity > 1:  # holes of radicals turn at next to no cost
+        mean_field.conv_tol, mean_field.conv_tol_grad = 1e-10, 3e-6
     return mean_field
 
 
@@ -148,6 +154,8 @@ def _lowest(species: Species, method: str, basis: str):
             mean_field.kernel(dm0=density)
         if mean_field.converged:
             found.append(mean_field)
+    if not found:
+        raise NoReferenceError(f"PySCF did not converge for {species}")
     best = min(found, key=lambda each: each.e_tot)
     return best.undo_soscf() if hasattr(best, "undo_soscf") else best
 
@@ -225,7 +233,7 @@ def psi4(wanted: list[Species], method: str, basis: str, driver: str = "energy")
         lines += ["units bohr", "no_com", "no_reorient", "symmetry c1"]
         options = {"basis": basis, "scf_type": "pk", "e_convergence": 1e-10, "d_convergence": 1e-9, "maxiter": 300}
         if species.multiplicity > 1:
-            options |= {"reference": "uhf" if method == "hf" else "uks", "damping_percentage": 30}
+            options["reference"] = "uhf" if method == "hf" else "uks"
         tasks.append({"molecule": "\n".join(lines), "method": method, "driver": driver, "options": options})
     with tempfile.TemporaryDirectory() as folder:
         Path(folder, "tasks.json").write_text(json.dumps(tasks))
@@ -234,15 +242,16 @@ def psi4(wanted: list[Species], method: str, basis: str, driver: str = "energy")
         command = ["psi4", "-i", "input.dat", "-o", "output.dat"]
         ended = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
         answers = Path(folder, "answers.json")
-        assert answers.exists(), ended.stdout[-2000:] + ended.stderr[-2000:]
+        if not answers.exists():
+            raise NoReferenceError(ended.stdout[-2000:] + ended.stderr[-2000:])
         return [np.asarray(each) if driver != "energy" else each for each in json.loads(answers.read_text())]
 
 
 # --- NWChem ----------------------------------------------------------------------------------------------------------
 
 
-def nwchem(species: Species, basis: str) -> float:
-    """Return the RHF energy by an input of NWChem's own, with its core potentials on real atoms only."""
+def nwchem(species: Species, basis: str, method: str = "hf") -> float:
+    """Return the HF or DFT energy by an input of NWChem's own, with its core potentials on real atoms only."""
     lines = ["start x", f"charge {species.charge}", "geometry units bohr noautoz nocenter noautosym", "symmetry c1"]
     for symbol, real, (x, y, z) in species.atoms:
         lines.append(f"{'' if real else 'bq'}{symbol} {x:.15f} {y:.15f} {z:.15f}")
@@ -251,15 +260,20 @@ def nwchem(species: Species, basis: str) -> float:
         lines.append(f'{"" if real else "bq"}{symbol} library {symbol} "{basis}"')
     heavy = sorted({s for s, real, _ in species.atoms if real and _has_potential(basis, s)})
     lines += ["end", *(["ecp", *(f'{s} library {s} "def2-ecp"' for s in heavy), "end"] if heavy else [])]
-    lines += ["scf", "thresh 1e-8", "tol2e 1e-12", "end", "task scf energy", ""]
+    if method == "hf":
+        lines += ["scf", "thresh 1e-8", "tol2e 1e-12", "end", "task scf energy", ""]
+    else:
+        lines += ["dft", f"xc {method}", f"mult {species.multiplicity}", "grid fine", "iterations 200"]
+        lines += ["convergence energy 1e-9 density 1e-7 gradient 1e-6", "end", "task dft energy", ""]
     with tempfile.TemporaryDirectory() as folder:
         Path(folder, "x.nw").write_text("\n".join(lines))
         environment = {**os.environ, "OMPI_MCA_ess_singleton_isolated": "1", "OMPI_MCA_btl": "self"}
         ended = subprocess.run(
             ["nwchem", "x.nw"], cwd=folder, env=environment, capture_output=True, text=True, check=False
         )
-    found = re.search(r"Total SCF energy = +(-?[\d.]+)", ended.stdout)
-    assert found, ended.stdout[-2000:]
+    found = re.search(r"Total (?:SCF|DFT) energy = +(-?[\d.]+)", ended.stdout)
+    if not found:
+        raise NoReferenceError(ended.stdout[-2000:])
     return float(found[1])
 
 
