@@ -72,6 +72,7 @@ bench: $(STAMP)  ## the measurements in results/; leave the machine alone meanwh
 	$(BIN)/python tests/bench/ablation.py --repeats 5 --output results/ablation.json
 	$(BIN)/python tests/bench/equality.py --output results/equality.json
 	$(BIN)/python tests/bench/properties.py --output results/properties.json
+	$(BIN)/python tests/bench/checks.py --output results/checks.json
 	$(BIN)/python tests/bench/calibration.py --output results/calibration.json
 	$(BIN)/python tests/bench/calibration_aa.py --output results/calibration_aa.json
 	$(BIN)/python tests/bench/regret.py --output results/regret.json

@@ -31,6 +31,8 @@ CorePotential: TypeAlias = list[object]  # PySCF's internal form: [electrons rep
 
 _FITTING_ROLES = ("jkfit", "rifit", "jfit")
 _P = 1  # up to p shells Cartesian and spherical functions are the same
+_COMPOSED = re.compile(r"6311\+{0,2}g\(\d?d?\d?f?(,\d?p?\d?d?)?\)")  # in plain spelling
+_LIGHT = frozenset(("H", "He", "Li", "Be", "B", "C", "N", "O", "F", "Ne", "Na", "Mg", "Al", "Si", "P", "S", "Cl", "Ar"))
 _POPLE = re.compile(r"(\d{2,3}1\+{0,2}g)[*(].*")  # 631+g**, 6311g(2df,2pd) and their like, in plain spelling
 
 
@@ -58,6 +60,8 @@ def orbital_basis(name: str, elements: Iterable[str]) -> dict[str, ElementBasis]
         qcengine.exceptions.InputError: Unknown name, or elements which the set does not have.
     """
     title = _known(name, "orbital")
+    if title is None and (composed := _composed(name, tuple(elements))):
+        return composed
     if title is None:
         near = _near(name, _titles("orbital").values())
         raise InputError(f"basis set {name!r} is not known to Basis Set Exchange; close to it: {near}")
@@ -66,6 +70,32 @@ def orbital_basis(name: str, elements: Iterable[str]) -> dict[str, ElementBasis]
         complete = [other for other in _titles("orbital").values() if _elements(other).issuperset(elements)]
         raise InputError(f"basis set {title} has no {', '.join(lacking)}; sets that have: {_near(name, complete)}")
     return {symbol: _element_basis(title, symbol) for symbol in elements}
+
+
+@cache
+def _composed(name: str, elements: tuple[str, ...]) -> dict[str, ElementBasis]:
+    """Return a set of the 6-311G family with polarisation of its own choice, as 6-311+G(3df,2p); empty for other names.
+
+    The exchange has a few of them, all spherical. PySCF puts the others together from the same tables.
+    """
+    if not _COMPOSED.fullmatch(plain(name)) or not set(elements) <= _LIGHT:
+        return {}
+    try:
+        shells = {symbol: _pyscf_shells(name, symbol) for symbol in elements}
+    except OSError:  # PySCF has no table of this polarisation
+        return {}
+    if not all(shells.values()):
+        return {}
+    return {
+        symbol: ElementBasis(
+            shells=found,
+            core_potential=None,
+            core_electrons=0,
+            functions=frozenset({"spherical"} if any(shell[0] > _P for shell in found) else ()),  # type: ignore[operator]
+        )
+        for symbol, found in shells.items()
+        if found
+    }
 
 
 def is_cartesian(name: str, basis: Mapping[str, ElementBasis]) -> bool:

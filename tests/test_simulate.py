@@ -109,4 +109,4 @@ def test_estimate_prints_the_classes_of_tasks_and_starts_nothing(tmp_path, fault
     assert answer["tasks"] == 21 == sum(row["tasks"] for row in answer["classes"])
     assert answer["core_s"] == pytest.approx(sum(row["total_s"] for row in answer["classes"]))
     table = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    assert table.splitlines()[0].split()[:3] == ["n-body", "tasks", "functions"]
+    assert table.splitlines()[1].split()[:3] == ["n-body", "tasks", "functions"]

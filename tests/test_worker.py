@@ -14,7 +14,7 @@ from autotune import process, workload
 from autotune.calculation import compute
 from autotune.errors import AutotuneError, ResourceError
 from autotune.manager import Manager
-from autotune.messages import Order
+from autotune.messages import Check, Order
 from autotune.outcome import Lost, Returned
 from autotune.pool import Pool
 from autotune.worker import TOGETHER_S
@@ -30,7 +30,7 @@ def pool(tmp_path):
 def events_of(pool, work, numbers):
     """Return what comes of tasks that one worker is told at once, and the lots in which it came."""
     pool.set_recipe(work.recipe.to_json())
-    assert not pool.check().problems
+    assert not pool.check(Check()).problems
     tasks = [work.tasks[number] for number in numbers]
     pool.start([Order(task.number, task.level, task.real, task.basis, 1, 1.0) for task in tasks])
     lots = []
@@ -84,7 +84,7 @@ def test_the_output_of_a_worker_does_not_grow_without_end(pool, faulty):
 
 def test_files_of_a_task_are_gone_when_its_batch_is_done(pool, faulty):
     events_of(pool, workload.load(faulty("water4", "fill", at=[3], gib=0.002)), range(2))
-    pool.check()  # the worker has come back to its pipe
+    pool.check(Check())  # the worker has come back to its pipe
     assert [list(folder.iterdir()) for folder in pool.scratch.glob("worker-*/files")] == [[]]
 
 
@@ -103,7 +103,7 @@ def waits(pool):
 
 def briefed(pool, work):
     pool.set_recipe(work.recipe.to_json())
-    assert not pool.check().problems
+    assert not pool.check(Check()).problems
 
 
 def test_a_worker_that_ends_before_it_takes_up_a_task_blames_none(pool, faulty):

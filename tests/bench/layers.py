@@ -38,7 +38,7 @@ from autotune.geometry import read_xyz
 from autotune.inputs import Expansion, from_xyz
 from autotune.journal import Journal
 from autotune.manager import Manager
-from autotune.messages import Order, Reply
+from autotune.messages import Check, Order, Reply
 from autotune.options import Options
 from autotune.pool import Pool
 from autotune.scheduler import MOST_IN_A_BATCH, Scheduler
@@ -175,7 +175,7 @@ def through_the_pipe(waters: int) -> dict:
     with Pool(programs=["faulty"], environment=planning.environment(Policy())) as pool:
         pool.set_recipe(work.recipe.to_json())
         pool.prepare(1)
-        pool.check()
+        pool.check(Check())
         for first in (True, False):  # once for what is imported and read once
             sent = orders[:1] if first else orders
             began = time.perf_counter()

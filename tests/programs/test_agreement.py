@@ -214,3 +214,14 @@ def test_radicals_far_apart_do_not_interact_or_the_user_is_told_to_doubt_it(sess
     )
     energy = session.run(fields).return_result
     assert abs(energy) < 0.01 or session.record.doubts
+
+
+@pytest.mark.programs("pyscf", "psi4")
+@pytest.mark.parametrize("basis", ["6-311+G(3df,2p)", "6-311G(2d)", "6-311++g(2df,2pd)"])
+def test_sets_of_pople_with_polarisation_of_ones_choice_agree(session, two_waters, first_component, basis):
+    ours, theirs = (
+        first_component(session, two_waters(program, "hf", basis, keywords=TIGHT[program])).properties
+        for program in ("pyscf", "psi4")
+    )
+    assert ours.calcinfo_nbasis == theirs.calcinfo_nbasis
+    assert ours.return_energy == pytest.approx(theirs.return_energy, abs=1e-7)

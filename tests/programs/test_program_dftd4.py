@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 import qcengine
 
+from autotune.errors import InputError
+
 pytestmark = pytest.mark.programs("dftd4")
 
 # Two ways to ask for the same correction; the second is the one with parameters of its own.
@@ -62,3 +64,8 @@ def test_ghost_atoms_are_left_out_of_the_correction(session, cluster, driver):
             assert one.shape == (3, 3)
             assert sorted(np.abs(other).sum(axis=1) == 0.0) == [False] * 3 + [True] * 3
         assert np.abs(one).sum() == pytest.approx(np.abs(other).sum(), abs=1e-15)
+
+
+def test_hessians_are_refused_before_the_run(session, cluster):
+    with pytest.raises(InputError, match="dftd4 has no hessian; it has energy and gradient"):
+        session.run(cluster("water2", program="dftd4", method="b3lyp-d4", basis="", driver="hessian"))
