@@ -83,7 +83,7 @@ def ways_down() -> list[dict]:
             rows.append(
                 {
                     "method": f"{method}/6-31g*",
-                    "component": "OH" * (1 in real) + f" and {len(real) - (1 in real)} waters",
+                    "component": f"{'OH and ' * (1 in real)}{len(real) - (1 in real)} waters",
                     "open_shell": 1 in real,
                     "ratio": math.exp(mean),
                     "interval": [math.exp(mean - error), math.exp(mean + error)],
