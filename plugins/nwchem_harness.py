@@ -189,6 +189,8 @@ def _completed(input_data: AtomicInput) -> AtomicInput:
         raise InputError(
             f"NWChem's module for {method} has no open shells; the keyword qc_module=tce takes one that has"
         )
+    if method == "dft" and not given.get("dft__xc"):
+        raise InputError("NWChem's method dft is a local functional unless told otherwise; name one, such as b3lyp")
     update: dict[str, Any] = {"specification": specification.model_copy(update={"keywords": keywords})}
     if not given.get("geometry__autosym"):
         update["molecule"] = molecule.model_copy(update={"fix_symmetry": "c1"})

@@ -118,6 +118,9 @@ class ResidentPsi4Harness(ProgramHarness):  # type: ignore[misc]  # QCEngine is 
         """
         if not isinstance(input_data.specification.model.basis or "", str):
             raise InputError("Psi4 takes the name of a basis set here, not a QCSchema BasisSet")
+        method, basis = input_data.specification.model.method, input_data.specification.model.basis
+        if basis and "/" in method:  # Psi4 would take the one in the method's name
+            raise InputError(f"method {method!r} names a basis set beside {basis!r}; keep one of them")
         potentials = (input_data.specification.keywords.get("function_kwargs") or {}).get("external_potentials")
         if potentials and not _installation().at_least(*EXTERNAL_POTENTIALS_FROM):
             raise InputError(

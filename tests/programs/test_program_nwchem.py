@@ -338,3 +338,8 @@ def test_a_molecule_whose_internal_coordinates_nwchem_cannot_make_is_computed_in
     chosen = {"method": "hf", "basis": "sto-3g"}
     ours, expected = (session.run(expansion(atoms, program=name, **chosen)) for name in ("nwchem", "pyscf"))
     assert ours.return_result == pytest.approx(expected.return_result, abs=1e-6)
+
+
+def test_a_functional_without_a_name_is_refused_before_the_run(session, two_waters):
+    with pytest.raises(InputError, match="name one, such as b3lyp"):
+        session.run(two_waters("nwchem", "dft", "sto-3g"))

@@ -468,3 +468,8 @@ def test_a_task_over_its_time_limit_is_killed_with_its_psi4(opened, dimer, scrat
     psutil.wait_procs([before], timeout=5.0)
     assert not before.is_running()
     assert own.run(dimer()).success
+
+
+def test_a_basis_set_in_the_methods_name_beside_another_is_refused(session, two_waters):
+    with pytest.raises(InputError, match="keep one of them"):
+        session.run(two_waters("psi4", "hf/sto-3g", "6-31g"))
