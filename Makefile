@@ -41,6 +41,7 @@ coverage: $(STAMP)  ## which lines the tests run, in all processes; needs the pr
 lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
 
 types: $(STAMP)
 	$(BIN)/mypy autotune plugins

@@ -18,22 +18,22 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from autotune.api import Session, run
-    from autotune.options import Options
-    from autotune.procedure import register
+    from autotune.base.options import Options
+    from autotune.compat.procedure import register
+    from autotune.session.session import Session, run
 
 __all__ = ["Options", "Session", "register", "run"]
 
 
 def __getattr__(name: str) -> Any:
     if name == "register":
-        from autotune import procedure
+        from autotune.compat import procedure
 
         return procedure.register
     if name in __all__:
-        from autotune import api
+        from autotune.session import session
 
-        return getattr(api, name)
+        return getattr(session, name)
     raise AttributeError(f"module 'autotune' has no attribute {name!r}")
 
 

@@ -1,5 +1,5 @@
 """Lets `python -m autotune` be the command line."""
 
-from autotune.cli import main
+from autotune.cli.main import main
 
 main()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from autotune.cli import cli
+from autotune.cli.main import cli
 
 PAGE = Path(__file__).parent / "reference" / "cli.md"
 HEAD = """# Command line

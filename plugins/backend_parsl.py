@@ -1,6 +1,6 @@
 """Several machines through Parsl: one worker on each node, which runs bundles with all the node's cores.
 
-Rules: Parsl starts nodes, moves bundles and says which were lost; what runs on a node is `autotune.node`. A
+Rules: Parsl starts nodes, moves bundles and says which were lost; what runs on a node is `autotune.runtime.node`. A
 configuration is a Python file that defines `config`, a `parsl.Config`; `slurm` makes one, `one_node` is for trying.
 """
 
@@ -13,9 +13,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from autotune.bundles import MOST_S
-from autotune.errors import InputError, ResourceError, one_line
-from autotune.hookspecs import Backend, hookimpl
+from autotune.base.errors import InputError, ResourceError, one_line
+from autotune.plugin.hookspecs import Backend, hookimpl
+from autotune.schedule.bundles import MOST_S
 
 if TYPE_CHECKING:
     from parsl.config import Config

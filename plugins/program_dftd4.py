@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from autotune.hookspecs import hookimpl
+from autotune.plugin.hookspecs import hookimpl
 
 if TYPE_CHECKING:
     from qcelemental.models.v2 import AtomicInput

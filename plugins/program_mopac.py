@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from autotune.hookspecs import hookimpl
+from autotune.plugin.hookspecs import hookimpl
 
 
 @hookimpl

@@ -6,7 +6,7 @@ NWChem says when it fails.
 
 from __future__ import annotations
 
-from autotune.hookspecs import hookimpl
+from autotune.plugin.hookspecs import hookimpl
 
 
 @hookimpl

@@ -7,7 +7,7 @@ Psi4 and its Python, `psi4_server` runs there, `psi4_client` starts and asks it,
 
 from __future__ import annotations
 
-from autotune.hookspecs import hookimpl
+from autotune.plugin.hookspecs import hookimpl
 
 
 @hookimpl

@@ -6,7 +6,7 @@ what may be asked, `pyscf_basis` finds basis sets, `pyscf_calculation` computes.
 
 from __future__ import annotations
 
-from autotune.hookspecs import hookimpl
+from autotune.plugin.hookspecs import hookimpl
 
 
 @hookimpl

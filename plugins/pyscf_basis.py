@@ -24,7 +24,7 @@ from pyscf.df.addons import DEFAULT_AUXBASIS
 from pyscf.lib.exceptions import BasisNotFoundError
 from qcengine.exceptions import InputError
 
-from autotune.basis import plain
+from autotune.costs.basis import plain
 
 Shells: TypeAlias = list[list[object]]  # PySCF's internal form: [l, [exponent, coefficient, ...], ...] a shell
 CorePotential: TypeAlias = list[object]  # PySCF's internal form: [electrons replaced, [[l, terms], ...]]

@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from autotune.hookspecs import Progress, Strategy, hookimpl
-from autotune.types import Context, Parameter, Policy
+from autotune.base.types import Context, Parameter, Policy
+from autotune.plugin.hookspecs import Progress, Strategy, hookimpl
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution

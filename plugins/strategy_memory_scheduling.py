@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from autotune.hookspecs import Strategy, hookimpl
-from autotune.types import Context, Parameter, Policy
+from autotune.base.types import Context, Parameter, Policy
+from autotune.plugin.hookspecs import Strategy, hookimpl
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution

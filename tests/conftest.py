@@ -25,7 +25,7 @@ def private_home(tmp_path, monkeypatch):
 @pytest.fixture
 def cluster():
     """Return a function that makes ManyBodyInput fields (v2) from a packaged cluster."""
-    from autotune.inputs import Expansion, from_xyz
+    from autotune.expansion.readers import Expansion, from_xyz
 
     def make(name, *, program="pyscf", method="hf", basis="sto-3g", **expansion):
         text = (files("autotune.studies") / "workloads" / f"{name}.xyz").read_text()

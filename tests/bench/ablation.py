@@ -24,14 +24,21 @@ from importlib.resources import files
 from pathlib import Path
 from typing import NamedTuple
 
-from autotune import compare, costs, machine, planning, simulate, store, tunings, workload
-from autotune.api import Session
-from autotune.inputs import Expansion, from_xyz
-from autotune.manager import Manager
-from autotune.options import Options
-from autotune.policy import STANDARD
-from autotune.records import Evidence, Law, RunRecord, Tuning
-from autotune.versions import library_versions
+from autotune.base import json_files
+from autotune.base.options import Options
+from autotune.base.records import Evidence, Law, RunRecord, Tuning
+from autotune.base.versions import library_versions
+from autotune.compare import judgement
+from autotune.costs import cost_law
+from autotune.expansion import workload
+from autotune.expansion.readers import Expansion, from_xyz
+from autotune.machine import detection
+from autotune.plugin.composition import STANDARD
+from autotune.plugin.manager import Manager
+from autotune.runtime import planning
+from autotune.schedule import simulator
+from autotune.session.session import Session
+from autotune.tunings import library
 
 DISTRIBUTIONS = Path(__file__).parents[1] / "distributions"
 sys.path.insert(0, str(DISTRIBUTIONS))
@@ -120,7 +127,7 @@ def ablated(name: str, load: Load, repeats: int) -> dict[str, object]:
         }
         if side == ALL:
             continue
-        verdict = compare.unpaired(times[side], times[ALL])
+        verdict = judgement.unpaired(times[side], times[ALL])
         rows[side] |= {"gain_of_all_on": verdict.speedup, "interval": [verdict.low, verdict.high]}
         print(
             f"  {side:32s} {verdict.speedup:5.2f} ({verdict.low:.2f} to {verdict.high:.2f})"
@@ -146,8 +153,8 @@ def circumstances(load: Load) -> Iterator[dict[str, object]]:
     options: dict[str, object] = {"tuning": "none", "memory_gib": load.memory_gib}
     competitor = None
     if load.wrong_costs:
-        path = store.home() / "wrong.json"
-        tunings.save(wrong_tuning(load), path)
+        path = json_files.home() / "wrong.json"
+        library.save(wrong_tuning(load), path)
         options["tuning"] = str(path)
     if load.competitor:
         competitor = subprocess.Popen([sys.executable, "-c", "while True: pass"])
@@ -178,8 +185,8 @@ def timed(
 
 def simulation(fields: dict[str, object], load: Load, record: RunRecord) -> dict[str, dict[str, float]]:
     """Return simulated seconds of every side on larger machines, from measured times, without start-up."""
-    work, manager, here = workload.load(fields), Manager(), machine.detect()
-    learned = costs.Costs()
+    work, manager, here = workload.load(fields), Manager(), detection.detect()
+    learned = cost_law.Costs()
     for task in record.task_records:
         learned.observe(work.tasks[task.number], wall_s=task.wall_s, width=task.width, peak_gib=task.peak_gib)
     estimates = {task.number: learned.estimate(task) for task in work.tasks}
@@ -189,7 +196,7 @@ def simulation(fields: dict[str, object], load: Load, record: RunRecord) -> dict
             pretended = dataclasses.replace(here, cores=cores, memory_gib=here.memory_gib * cores / here.cores)
             options = Options(tuning="none", without=without)
             plan = planning.make(work, machine=pretended, manager=manager, options=options)
-            run = simulate.simulate(
+            run = simulator.simulate(
                 work.tasks,
                 estimates,
                 policy=plan.policy,
@@ -204,7 +211,7 @@ def wrong_tuning(load: Load) -> Tuning:
     """Return a tuning that takes all tasks for equally long."""
     work = workload.load(fields_of(load))
     return Tuning(
-        machine=machine.detect(),
+        machine=detection.detect(),
         method=work.methods[0],
         program_version="0",
         strategies=STANDARD,
@@ -248,7 +255,7 @@ def write(output: Path, measured: list[dict[str, object]]) -> None:
         "what": "wall time with each strategy switched off over all on; measured here, simulated for more cores",
         "command": "python tests/bench/ablation.py " + " ".join(sys.argv[1:]),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": dataclasses.asdict(machine.detect()),
+        "machine": dataclasses.asdict(detection.detect()),
         "versions": library_versions(),
         "loads": measured,
     }

@@ -23,12 +23,14 @@ from datetime import UTC, datetime
 from importlib.resources import files
 from pathlib import Path
 
-from autotune import compare, machine, planning
-from autotune.inputs import Expansion, from_xyz
-from autotune.manager import Manager
-from autotune.process import THREAD_VARIABLES
-from autotune.types import Method
-from autotune.versions import library_versions
+from autotune.base.types import Method
+from autotune.base.versions import library_versions
+from autotune.compare import judgement
+from autotune.expansion.readers import Expansion, from_xyz
+from autotune.machine import detection
+from autotune.machine.process import THREAD_VARIABLES
+from autotune.plugin.manager import Manager
+from autotune.runtime import planning
 
 UPSTREAM = """
 import json, sys
@@ -63,7 +65,7 @@ def main() -> None:
             "what": "autotune run against qcengine.compute(input, 'qcmanybody'); whole processes, interleaved pairs",
             "command": "python tests/bench/against_upstream.py " + " ".join(sys.argv[1:]),
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
-            "machine": dataclasses.asdict(machine.detect()),
+            "machine": dataclasses.asdict(detection.detect()),
             "load_before": os.getloadavg(),
             "versions": library_versions(),
             "workloads": measured,
@@ -97,8 +99,8 @@ def measure(name: str, pairs: int) -> dict[str, object]:
             done += 1
             print(f"  {name}: " + ", ".join(f"{side} {times[side][-1]:.2f} s" for side in SIDES), flush=True)
         run = json.loads(record.read_text())
-    verdict = compare.paired(times["upstream"], times["autotune"])
-    scheduling = compare.paired(times[SIDES[1]], times["autotune"])
+    verdict = judgement.paired(times["upstream"], times["autotune"])
+    scheduling = judgement.paired(times[SIDES[1]], times["autotune"])
     difference = abs(energies["upstream"] - energies["autotune"])
     print(
         f"{name}: {verdict.speedup:.2f}× upstream's speed (95 % interval {verdict.low:.2f} to {verdict.high:.2f},"
@@ -124,7 +126,7 @@ def measure(name: str, pairs: int) -> dict[str, object]:
 
 def tuned_environment() -> dict[str, str]:
     """Return this process's environment with what autotune sets for the threads of PySCF by default."""
-    here, options = machine.detect(), planning.Options(tuning="none")
+    here, options = detection.detect(), planning.Options(tuning="none")
     method = Method(program="pyscf", method="hf", basis="6-31g*", driver="energy")
     plan = planning.guess((method,), machine=here, manager=Manager(), options=options)
     ours = planning.environment(plan)

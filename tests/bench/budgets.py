@@ -19,7 +19,8 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
-from autotune import machine, study
+from autotune.calibration import studies
+from autotune.machine import detection
 
 METHODS = {"quick": ("hf", "6-31g*"), "standard": ("mp2", "cc-pvdz"), "thorough": ("b3lyp", "def2-svp")}
 
@@ -45,7 +46,7 @@ def measured(name: str) -> dict[str, object]:
         started, load = time.perf_counter(), os.getloadavg()
         subprocess.run([*command, "--force"], check=True, env={**os.environ, "AUTOTUNE_HOME": home})
         wall_s = time.perf_counter() - started
-    budget_s = study.load(name).budget_s
+    budget_s = studies.load(name).budget_s
     return {
         "study": name,
         "method": f"pyscf {method}/{basis}",
@@ -63,7 +64,7 @@ def write(path: Path, rows: list[dict[str, object]]) -> None:
         "what": "wall time of calibrations against their budget",
         "command": "python tests/bench/budgets.py " + " ".join(sys.argv[1:]),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": dataclasses.asdict(machine.detect()),
+        "machine": dataclasses.asdict(detection.detect()),
         "studies": rows,
     }
     path.write_text(json.dumps(record, indent=1) + "\n")

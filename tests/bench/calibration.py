@@ -26,15 +26,20 @@ from importlib.resources import files
 from pathlib import Path
 from typing import NamedTuple
 
-from autotune import compare, machine, policy, study, tunings, workload
-from autotune.calibrate import Calibration
-from autotune.inputs import Expansion, from_xyz
-from autotune.instances import Instance, whole
-from autotune.manager import Manager
-from autotune.records import Tuning
-from autotune.timing import Budget, Timing, TooSlowError
-from autotune.types import Policy
-from autotune.versions import library_versions
+from autotune.base.records import Tuning
+from autotune.base.types import Policy
+from autotune.base.versions import library_versions
+from autotune.calibration import studies
+from autotune.calibration.calibration import Calibration
+from autotune.calibration.instances import Instance, whole
+from autotune.calibration.timing import Budget, Timing, TooSlowError
+from autotune.compare import judgement
+from autotune.expansion import workload
+from autotune.expansion.readers import Expansion, from_xyz
+from autotune.machine import detection
+from autotune.plugin import composition
+from autotune.plugin.manager import Manager
+from autotune.tunings import library
 
 WORKERS, WIDTHS, ORDERS = range(1, 7), (1, 2), ("longest", "input", "shortest")
 SLOWEST = 3.0  # times the default after which a run of the grid is stopped
@@ -44,14 +49,14 @@ FINALISTS = 3
 class Case(NamedTuple):
     """A method, and the workload on which tuned, default and grid meet."""
 
-    method: study.MethodChoice
+    method: studies.MethodChoice
     geometry: str
     max_nbody: int
     molecules: int = 0  # the first so many of the cluster's waters; 0 for all
 
 
-def pyscf(method: str, basis: str, **keywords: object) -> study.MethodChoice:
-    return study.MethodChoice(program="pyscf", method=method, basis=basis, keywords=keywords or None)
+def pyscf(method: str, basis: str, **keywords: object) -> studies.MethodChoice:
+    return studies.MethodChoice(program="pyscf", method=method, basis=basis, keywords=keywords or None)
 
 
 CASES = {
@@ -72,17 +77,17 @@ def main() -> None:
     arguments = parser.parse_args()
     rows = json.loads(arguments.output.read_text())["cases"] if arguments.output and arguments.output.exists() else []
     for name in arguments.case or CASES:
-        row = {"case": name, **measured(CASES[name], study.load(arguments.study), arguments.repeats)}
+        row = {"case": name, **measured(CASES[name], studies.load(arguments.study), arguments.repeats)}
         rows = [each for each in rows if each["case"] != name] + [row]
         print(json.dumps({key: row[key] for key in row if key not in ("grid", "samples_s")}), flush=True)
         if arguments.output:
             write(arguments.output, sorted(rows, key=lambda each: list(CASES).index(each["case"])))
 
 
-def measured(case: Case, chosen: study.Study, repeats: int) -> dict[str, object]:
+def measured(case: Case, chosen: studies.Study, repeats: int) -> dict[str, object]:
     assert case.geometry not in {rung.geometry for rung in (*chosen.search, *chosen.confirm)}
-    here, manager = machine.detect(), Manager()
-    strategies = policy.choose(manager.strategies, None)
+    here, manager = detection.detect(), Manager()
+    strategies = composition.choose(manager.strategies, None)
     said: list[str] = []
     started = time.perf_counter()
     with (
@@ -93,7 +98,7 @@ def measured(case: Case, chosen: study.Study, repeats: int) -> dict[str, object]
     ):
         os.environ["AUTOTUNE_HOME"] = home
         tuning = calibration.run()
-        tunings.save(tuning)
+        library.save(tuning)
     calibration_s = time.perf_counter() - started
     print("\n".join(said), flush=True)
     laws = {tuning.method: tuning.law}  # as every later run will know it, whatever its policy
@@ -192,8 +197,8 @@ def judged(
 ) -> dict[str, object]:
     means = {name: math.exp(statistics.fmean(map(math.log, walls))) for name, walls in samples.items()}
     fastest = min(means, key=lambda name: means[name])
-    against_best = compare.paired(samples[fastest], samples["tuned"])
-    against_default = compare.paired(samples["default"], samples["tuned"])
+    against_best = judgement.paired(samples[fastest], samples["tuned"])
+    against_default = judgement.paired(samples["default"], samples["tuned"])
     grid_s = sum(float(row["wall_s"]) for row in grid)  # type: ignore[arg-type]
     return {
         "verdict": tuning.evidence.verdict,
@@ -222,7 +227,7 @@ def write(path: Path, rows: list[dict[str, object]]) -> None:
         "what": "standard calibration against an exhaustive grid on workloads it did not see",
         "command": "python tests/bench/calibration.py " + " ".join(sys.argv[1:]),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": dataclasses.asdict(machine.detect()),
+        "machine": dataclasses.asdict(detection.detect()),
         "versions": library_versions(),
         "cases": rows,
     }

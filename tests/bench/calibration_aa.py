@@ -24,14 +24,17 @@ from datetime import UTC, datetime
 from importlib.resources import files
 from pathlib import Path
 
-from autotune import calibrate, machine, policy, study, workload
-from autotune.inputs import Expansion, from_xyz
-from autotune.instances import Instance, whole
-from autotune.manager import Manager
-from autotune.simulate import simulate
-from autotune.timing import Budget, Timed, Timing
-from autotune.types import Policy
-from autotune.versions import library_versions
+from autotune.base.types import Policy
+from autotune.base.versions import library_versions
+from autotune.calibration import calibration, studies
+from autotune.calibration.instances import Instance, whole
+from autotune.calibration.timing import Budget, Timed, Timing
+from autotune.expansion import workload
+from autotune.expansion.readers import Expansion, from_xyz
+from autotune.machine import detection
+from autotune.plugin import composition
+from autotune.plugin.manager import Manager
+from autotune.schedule.simulator import simulate
 
 
 def main() -> None:
@@ -50,7 +53,7 @@ def main() -> None:
     verdicts: Counter[str] = Counter()
     installed = []
     for number in range(arguments.calibrations):
-        found = calibrated(study.load(arguments.study), noise, seed=number)
+        found = calibrated(studies.load(arguments.study), noise, seed=number)
         verdicts[found[0]] += 1
         if found[0] == "faster":
             installed.append(found[1])
@@ -60,7 +63,7 @@ def main() -> None:
         "what": "simulated calibrations in which nothing is faster than the default, with this machine's real noise",
         "command": "python tests/bench/calibration_aa.py " + " ".join(sys.argv[1:]),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": dataclasses.asdict(machine.detect()),
+        "machine": dataclasses.asdict(detection.detect()),
         "versions": library_versions(),
         "noise": statistics.stdev(logs),
         "lag_one_correlation": correlation(noise),
@@ -77,11 +80,11 @@ def main() -> None:
 
 def real_walls(runs: int) -> list[float]:
     """Return wall times of the default on a workload of the search, one after the other."""
-    here, manager = machine.detect(), Manager()
+    here, manager = detection.detect(), Manager()
     text = (files("autotune.studies") / "workloads" / "water4.xyz").read_text()
     expansion = Expansion(program="pyscf", method="hf", basis="6-31g*", max_nbody=3)
     instance = whole(workload.load(from_xyz(text, name="water4", expansion=expansion)), name="water4")
-    strategies = policy.choose(manager.strategies, None)
+    strategies = composition.choose(manager.strategies, None)
     with Timing(machine=here, manager=manager, strategies=strategies, budget=Budget(1e6)) as timing:
         plan = timing.policy({}, [instance])
         timing.run(instance, plan, learn=False)
@@ -92,7 +95,7 @@ def correlation(noise: list[float]) -> float:
     return statistics.correlation(noise[:-1], noise[1:])
 
 
-def calibrated(chosen: study.Study, noise: list[float], *, seed: int) -> tuple[str, float]:
+def calibrated(chosen: studies.Study, noise: list[float], *, seed: int) -> tuple[str, float]:
     """Return verdict and speed-up of one simulated calibration."""
     clock = Clock()
     stream = Stream(noise, seed)
@@ -124,19 +127,19 @@ def calibrated(chosen: study.Study, noise: list[float], *, seed: int) -> tuple[s
                 self.learn(instance, records)
             return Timed(wall_s, 1.0, 8.0, records)
 
-    here, manager = machine.detect(), Manager()
-    calibrate.Budget, calibrate.Timing = SimulatedBudget, SimulatedTiming  # type: ignore[misc]
-    strategies = policy.choose(manager.strategies, None)
+    here, manager = detection.detect(), Manager()
+    calibration.Budget, calibration.Timing = SimulatedBudget, SimulatedTiming  # type: ignore[misc]
+    strategies = composition.choose(manager.strategies, None)
     with tempfile.TemporaryDirectory() as home:
         os.environ["AUTOTUNE_HOME"] = home
-        with calibrate.Calibration(
+        with calibration.Calibration(
             dataclasses.replace(chosen, seed=seed),
             chosen.methods[0],
             machine=here,
             manager=manager,
             strategies=strategies,
-        ) as calibration:
-            tuning = calibration.run()
+        ) as calibrated:
+            tuning = calibrated.run()
     return tuning.evidence.verdict, tuning.evidence.speed_up
 
 

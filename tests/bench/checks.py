@@ -22,12 +22,13 @@ from pathlib import Path
 
 import qcengine
 
-from autotune import machine, workload
-from autotune.component import atomic_input
-from autotune.inputs import Expansion, from_xyz
-from autotune.manager import Manager
-from autotune.plausibility import implausible
-from autotune.versions import library_versions
+from autotune.base.versions import library_versions
+from autotune.expansion import workload
+from autotune.expansion.component import atomic_input
+from autotune.expansion.readers import Expansion, from_xyz
+from autotune.machine import detection
+from autotune.plugin.manager import Manager
+from autotune.session.plausibility import implausible
 
 ROUNDS = 9
 RADICAL = (
@@ -104,7 +105,7 @@ def main() -> None:
         "what": "the cost of checking results",
         "command": "python tests/bench/checks.py",
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": dataclasses.asdict(machine.detect()),
+        "machine": dataclasses.asdict(detection.detect()),
         "versions": library_versions(),
         "doubts": doubts(),
         "ways_down": ways_down(),

@@ -33,13 +33,18 @@ from typing import Any, NamedTuple
 import programs
 from comparison_tables import LARGER, mean, speedups
 
-from autotune import blas, compare, machine, planning, simulate, workload
-from autotune.inputs import Expansion, from_xyz
-from autotune.manager import Manager
-from autotune.options import Options
-from autotune.types import Policy
-from autotune.verbs.simulate import _replayed
-from autotune.versions import library_versions
+from autotune.base.options import Options
+from autotune.base.types import Policy
+from autotune.base.versions import library_versions
+from autotune.cli.simulate import _replayed
+from autotune.compare import judgement
+from autotune.expansion import workload
+from autotune.expansion.readers import Expansion, from_xyz
+from autotune.machine import detection
+from autotune.plugin.manager import Manager
+from autotune.programs import blas
+from autotune.runtime import planning
+from autotune.schedule import simulator
 
 HERE = Path(__file__).parent
 WARM = """
@@ -116,7 +121,7 @@ def measured(case: Case, *, rounds: int, budget: str) -> dict[str, Any]:
         source.write_text(json.dumps(fields_of(case)))
         calibration = calibrated(case, budget, environment)
         kernels = {} if blas.knows_avx(blas.core()) else {"OPENBLAS_CORETYPE": "Haswell"}
-        if case.program == "pyscf" and machine.vector() in ("avx2", "avx512"):
+        if case.program == "pyscf" and detection.vector() in ("avx2", "avx512"):
             kernels = {"OPENBLAS_CORETYPE": "Haswell"}
         pools = Pools(source, Path(folder) / "pool.json", environment | kernels)
         workers = {engine: pools.best(engine) for engine in ("older", *ENGINES)}
@@ -176,7 +181,7 @@ def ours(source: Path, folder: str, environment: dict[str, str], tuning: str) ->
 
 def simulated(source: Path, record: Path, cores: int) -> dict[str, float]:
     """Return the makespans of all schedules on more cores, from the task times of a run here."""
-    work, manager, here = workload.load(json.loads(source.read_text())), Manager(), machine.detect()
+    work, manager, here = workload.load(json.loads(source.read_text())), Manager(), detection.detect()
     larger = dataclasses.replace(here, cores=cores, memory_gib=GIB_A_CORE * cores)
     plan = planning.make(work, machine=larger, manager=manager, options=Options(tuning="none"))
     estimates = {
@@ -193,7 +198,7 @@ def simulated(source: Path, record: Path, cores: int) -> dict[str, float]:
     }
     budget_gib = 0.8 * larger.memory_gib
     runs = {
-        side: simulate.simulate(
+        side: simulator.simulate(
             work.tasks, estimates, policy=policy, machine=larger, memory_budget_gib=budget_gib, durations_s=times
         )
         for side, policy in policies.items()
@@ -250,7 +255,7 @@ def judged(case: Case, samples: dict[str, list[dict[str, float]]], workers: dict
         return [sample[kind] for sample in samples[side]]
 
     def against(side: str, kind: str) -> dict[str, Any]:
-        found = compare.paired(walls(side, kind), walls("autotune", kind))
+        found = judgement.paired(walls(side, kind), walls("autotune", kind))
         return {"speedup": round(found.speedup, 3), "interval": [round(found.low, 3), round(found.high, 3)]}
 
     others = [side for side in samples if side != "autotune"]
@@ -287,7 +292,7 @@ def write(path: Path, rows: list[dict[str, Any]]) -> None:
         "what": "autotune against upstream, the older executor's schedule and four engines; in turn, cold and warm",
         "command": "python tests/bench/comparison.py " + " ".join(sys.argv[1:]),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": dataclasses.asdict(machine.detect()),
+        "machine": dataclasses.asdict(detection.detect()),
         "load_before": os.getloadavg(),
         "versions": library_versions(),
         "geometric_means": means(rows),

@@ -18,12 +18,12 @@ from importlib.resources import files
 from pathlib import Path
 from typing import NamedTuple
 
-from autotune import machine
-from autotune.api import Session
-from autotune.inputs import Expansion, from_xyz
-from autotune.planning import Options
-from autotune.records import RunRecord
-from autotune.versions import library_versions
+from autotune.base.records import RunRecord
+from autotune.base.versions import library_versions
+from autotune.expansion.readers import Expansion, from_xyz
+from autotune.machine import detection
+from autotune.runtime.planning import Options
+from autotune.session.session import Session
 
 
 class Load(NamedTuple):
@@ -55,7 +55,7 @@ def main() -> None:
             "what": "bound from times measured alone over the wall time of whole runs; use of cores and memory",
             "command": "python tests/bench/efficiency.py " + " ".join(sys.argv[1:]),
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
-            "machine": dataclasses.asdict(machine.detect()),
+            "machine": dataclasses.asdict(detection.detect()),
             "versions": library_versions(),
             "loads": rows,
         }
@@ -63,7 +63,7 @@ def main() -> None:
 
 
 def measured(load: Load) -> dict[str, object]:
-    cores = machine.detect().cores
+    cores = detection.detect().cores
     memory_gib = load.memory_gib
     run = finished(load, Options(tuning="none", memory_gib=memory_gib))
     narrow = {task.number: task for task in finished(load, Options(tuning="none", workers=1, threads=1)).task_records}

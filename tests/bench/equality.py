@@ -29,12 +29,12 @@ import qcengine
 from qcmanybody.models import v2
 
 import autotune
-from autotune import machine
-from autotune.inputs import Expansion, from_xyz
-from autotune.manager import Manager
-from autotune.versions import library_versions
+from autotune.base.versions import library_versions
+from autotune.expansion.readers import Expansion, from_xyz
+from autotune.machine import detection
+from autotune.plugin.manager import Manager
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
 from replay import assert_bit_equal, replayed
 
 METHODS = (("hf", "6-31g*"), ("mp2", "cc-pvdz"))
@@ -140,7 +140,7 @@ def write(output: Path, rows: list[dict[str, object]]) -> None:
         "what": "autotune's ManyBodyResult against upstream's: its replay of our components, and its own serial run",
         "command": "python tests/bench/equality.py " + " ".join(sys.argv[1:]),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": dataclasses.asdict(machine.detect()),
+        "machine": dataclasses.asdict(detection.detect()),
         "versions": library_versions(),
         "tolerance": TOLERANCE,
         "cases": rows,

@@ -35,16 +35,18 @@ os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(DISTRIBUTIONS), os.
 import faulty_program  # noqa: E402
 import qcengine  # noqa: E402
 
-from autotune import component, journal_file, machine, workload  # noqa: E402
-from autotune.api import Session  # noqa: E402
-from autotune.errors import TaskError  # noqa: E402
-from autotune.execution import Care  # noqa: E402
-from autotune.inputs import Expansion, from_xyz  # noqa: E402
-from autotune.journal import Journal  # noqa: E402
-from autotune.manager import Manager  # noqa: E402
-from autotune.planning import Options  # noqa: E402
-from autotune.types import Task  # noqa: E402
-from autotune.versions import library_versions  # noqa: E402
+from autotune.base.errors import TaskError  # noqa: E402
+from autotune.base.types import Task  # noqa: E402
+from autotune.base.versions import library_versions  # noqa: E402
+from autotune.expansion import component, workload  # noqa: E402
+from autotune.expansion.readers import Expansion, from_xyz  # noqa: E402
+from autotune.journal import journal_file  # noqa: E402
+from autotune.journal.journal import Journal  # noqa: E402
+from autotune.machine import detection  # noqa: E402
+from autotune.plugin.manager import Manager  # noqa: E402
+from autotune.runtime.execution import Care  # noqa: E402
+from autotune.runtime.planning import Options  # noqa: E402
+from autotune.session.session import Session  # noqa: E402
 
 ELECTRONS = 10  # of one water
 COUNTS = ("tasks_lost", "wrong_results", "processes_left", "scratch_left")
@@ -272,7 +274,7 @@ def write(output: Path, rows: list[dict[str, object]]) -> None:
         "what": "faults that strike components at random: what is lost, wrong or left behind, and the time to recover",
         "command": "python tests/bench/faults.py " + " ".join(sys.argv[1:]),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": dataclasses.asdict(machine.detect()),
+        "machine": dataclasses.asdict(detection.detect()),
         "versions": library_versions(),
         "faults": rows,
     }

@@ -21,11 +21,11 @@ import numpy as np
 import qcengine
 from qcelemental.models.v2 import AtomicInput, AtomicResult, Molecule
 
-from autotune import machine
-from autotune.congruent import TOLERANCE_BOHR
-from autotune.contained import CORRELATION_ONLY, COUPLED_CLUSTER_ONLY, ENERGY_OF
-from autotune.manager import Manager
-from autotune.versions import library_versions
+from autotune.base.versions import library_versions
+from autotune.expansion.congruence import TOLERANCE_BOHR
+from autotune.expansion.lower_methods import CORRELATION_ONLY, COUPLED_CLUSTER_ONLY, ENERGY_OF
+from autotune.machine import detection
+from autotune.plugin.manager import Manager
 
 WATER = "O 0.0 0.0 0.1173\nH 0.0 0.7572 -0.4692\nH 0.0 -0.7572 -0.4692"
 BEHIND = "O 0.3 0.1 2.9173\nH 0.2 0.7572 3.4692\nH 0.1 -0.7572 3.4692"
@@ -61,7 +61,7 @@ def main() -> None:
         "what": "energies that are reused instead of computed, against the computed ones; differences in Eh",
         "command": "python tests/bench/fewer_tasks.py --output results/fewer_tasks.json",
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": dataclasses.asdict(machine.detect()),
+        "machine": dataclasses.asdict(detection.detect()),
         "versions": library_versions(),
         "basis": BASIS,
         "largest_contained": {name: largest(contained, name) for name in ROW[:-1]},

@@ -1,12 +1,10 @@
 """Put damaged files through every reader of a user's files with the coverage-guided fuzzer atheris (libFuzzer).
 
 Each reader has a process of its own, as many at once as there are cores. Real files are damaged again and again, in
-structure as well as in bytes (`tests/damage.py`); what reaches new lines of autotune is damaged further. Whatever comes
-out but a value or an `AutotuneError` of one printable line counts as an exception, as does an input that takes longer
-than five seconds; files written anywhere but in the folder given, processes and connections are counted, too. Exits 1
-where there is any. Needs `pip install atheris` (Linux, CPython).
-
-    python tests/bench/fuzz.py --inputs 100000 --output results/fuzz.json
+structure as well as in bytes (`tests/support/damage.py`); what reaches new lines of autotune is damaged further.
+Whatever comes out but a value or an `AutotuneError` of one printable line counts as an exception, as does an input
+that takes longer than five seconds; files written anywhere but in the folder given, processes and connections are
+counted, too. Exits 1 where there is any. Needs `pip install atheris` (Linux, CPython).
 """
 
 from __future__ import annotations
@@ -188,7 +186,7 @@ def fuzz(name: str, inputs: int, work: Path) -> None:
     """Put so many inputs through a reader, write the row of the record into the folder, and end the process."""
     import atheris
 
-    sys.path.insert(0, str(TESTS))
+    sys.path.insert(0, str(TESTS / "support"))
     with atheris.instrument_imports(include=["autotune"]):
         import damage
     reader = damage.reader(name)
@@ -234,15 +232,15 @@ def note(error: BaseException, content: bytes, kinds: Counter[str], kept: Path) 
 
 def write(output: Path, rows: list[dict[str, object]]) -> None:
     sys.path.insert(0, str(TESTS.parent))
-    from autotune import machine
-    from autotune.versions import library_versions
+    from autotune.base.versions import library_versions
+    from autotune.machine import detection
 
     record = {
         "schema": "autotune.benchmark/1",
         "what": "damaged files through every reader: what came out but a value or an error of one line, and how long",
         "command": "python tests/bench/fuzz.py " + " ".join(sys.argv[1:]),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": dataclasses.asdict(machine.detect()),
+        "machine": dataclasses.asdict(detection.detect()),
         "versions": {**library_versions(), "atheris": version("atheris")},
         "readers": rows,
     }

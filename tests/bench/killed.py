@@ -27,8 +27,8 @@ from pathlib import Path
 
 import psutil
 
-from autotune import machine
-from autotune.versions import library_versions
+from autotune.base.versions import library_versions
+from autotune.machine import detection
 
 EXPANSION = ("--program", "pyscf", "--method", "hf", "--basis", "6-31g*", "--max-nbody", "3", "--threads", "1")
 
@@ -57,7 +57,7 @@ def main() -> None:
         "what": f"runs of {arguments.geometry} {' '.join(EXPANSION)} killed by SIGKILL at random moments, then resumed",
         "command": "python tests/bench/killed.py " + " ".join(sys.argv[1:]),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": dataclasses.asdict(machine.detect()),
+        "machine": dataclasses.asdict(detection.detect()),
         "versions": library_versions(),
         "kills": len(rows),
         "kills_in_the_middle_of_computing": sum(0 < row["in_journal"] < row["tasks"] for row in rows),

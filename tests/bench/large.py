@@ -27,14 +27,16 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
-from autotune import machine, planning, policy
-from autotune.costs import Costs
-from autotune.events import Finished, Learned, Planned
-from autotune.expectations import Expectations
-from autotune.manager import Manager
-from autotune.scheduler import Scheduler
-from autotune.types import Context, Machine, Method, Task, TaskSize
-from autotune.versions import library_versions
+from autotune.base.types import Context, Machine, Method, Task, TaskSize
+from autotune.base.versions import library_versions
+from autotune.costs.cost_law import Costs
+from autotune.machine import detection
+from autotune.plugin import composition
+from autotune.plugin.manager import Manager
+from autotune.runtime import planning
+from autotune.runtime.expectations import Expectations
+from autotune.schedule.events import Finished, Learned, Planned
+from autotune.schedule.scheduler import Scheduler
 
 SIZES = (1_000, 10_000, 100_000, 1_000_000)
 METHOD = Method(program="pyscf", method="hf", basis="6-31g*", driver="energy")
@@ -99,7 +101,7 @@ def write(output: Path, rows: list[dict], load: tuple[float, float, float]) -> N
         "what": "what the scheduler takes for each task on a virtual clock, from a thousand tasks to a million",
         "command": " ".join(["python tests/bench/large.py", *sys.argv[1:]]),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": dataclasses.asdict(machine.detect()),
+        "machine": dataclasses.asdict(detection.detect()),
         "load_before": load,
         "versions": library_versions(),
         "cases": rows,
@@ -131,7 +133,7 @@ def measured(case: Case, count: int) -> dict:
     pretended = machine_of(case)
     manager = Manager()
     context = Context(machine=pretended, methods=(METHOD,), tasks=count)
-    made = policy.compose(policy.choose(manager.strategies, None), {}, context)
+    made = composition.compose(composition.choose(manager.strategies, None), {}, context)
     plan = planning.fixed(made, costs=Costs(), budget_gib=made.memory_fraction * pretended.memory_gib)
     began = time.process_time()
     expected = Expectations(tasks, plan=plan, manager=manager, machine=pretended)
@@ -241,7 +243,7 @@ def off(number: int) -> float:
 
 
 def machine_of(case: Case) -> Machine:
-    here = machine.detect()
+    here = detection.detect()
     return dataclasses.replace(here, cores=case.cores, memory_gib=case.gib_per_core * case.cores)
 
 

@@ -30,20 +30,22 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent))
 import large
 
-from autotune import machine, planning, workload
-from autotune.entries import Entry
-from autotune.events import Planned
-from autotune.expectations import Expectations
-from autotune.geometry import read_xyz
-from autotune.inputs import Expansion, from_xyz
-from autotune.journal import Journal
-from autotune.manager import Manager
-from autotune.messages import Check, Order, Reply
-from autotune.options import Options
-from autotune.pool import Pool
-from autotune.scheduler import MOST_IN_A_BATCH, Scheduler
-from autotune.types import Policy
-from autotune.versions import library_versions
+from autotune.base.options import Options
+from autotune.base.types import Policy
+from autotune.base.versions import library_versions
+from autotune.expansion import workload
+from autotune.expansion.readers import Expansion, from_xyz
+from autotune.expansion.xyz import read_xyz
+from autotune.journal.entries import Entry
+from autotune.journal.journal import Journal
+from autotune.machine import detection
+from autotune.plugin.manager import Manager
+from autotune.runtime import planning
+from autotune.runtime.expectations import Expectations
+from autotune.schedule.events import Planned
+from autotune.schedule.scheduler import MOST_IN_A_BATCH, Scheduler
+from autotune.workers.messages import Check, Order, Reply
+from autotune.workers.pool import Pool
 
 DISTRIBUTIONS = Path(__file__).parents[1] / "distributions"
 sys.path.insert(0, str(DISTRIBUTIONS))
@@ -85,7 +87,7 @@ def main() -> None:
             "what": "wall time of each layer per task, of expansions of a thousand to a hundred thousand tasks",
             "command": " ".join(["python tests/bench/layers.py", *sys.argv[1:]]),
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
-            "machine": dataclasses.asdict(machine.detect()),
+            "machine": dataclasses.asdict(detection.detect()),
             "load_before": load,
             "versions": library_versions(),
             "layers": LAYERS,
@@ -137,7 +139,7 @@ def in_the_parent(waters: int) -> dict:
     """Return the seconds of all layers but the pipe, and the largest memory this process had."""
     workload.load(fields_of(2, "pyscf", "hf", "6-31g*"))  # what is imported and read once
     fields = fields_of(waters, "pyscf", "hf", "6-31g*")
-    here, manager = machine.detect(), Manager()
+    here, manager = detection.detect(), Manager()
     now = time.perf_counter
     began = now()
     work = workload.load(fields)

@@ -27,17 +27,17 @@ from pathlib import Path
 
 import psutil
 
-from autotune import machine, process
-from autotune.inputs import Expansion, from_xyz
-from autotune.versions import library_versions
+from autotune.base.versions import library_versions
+from autotune.expansion.readers import Expansion, from_xyz
+from autotune.machine import detection, process
 
 TESTS = Path(__file__).parents[1]
-sys.path.insert(0, str(TESTS))
+sys.path.insert(0, str(TESTS / "support"))
 from test_parsl import TWO_BLOCKS, blocks  # noqa: E402 - behind the path
 
 # Bundles of a tenth of a second, so that a short run has many.
-SMALL = "from autotune import bundles; bundles.LEAST_S = bundles.FIRST_S = bundles.MOST_S = 0.1"
-COMMAND = f"{SMALL}; from autotune.cli import main; main()"
+SMALL = "from autotune.schedule import bundles; bundles.LEAST_S = bundles.FIRST_S = bundles.MOST_S = 0.1"
+COMMAND = f"{SMALL}; from autotune.cli.main.main import main; main()"
 
 
 def main() -> None:
@@ -60,7 +60,7 @@ def main() -> None:
         "what": "one of two Parsl blocks killed at a random moment: results, what was computed twice, what is left",
         "command": "python tests/bench/lost_node.py " + " ".join(sys.argv[1:]),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": dataclasses.asdict(machine.detect()),
+        "machine": dataclasses.asdict(detection.detect()),
         "load_before": os.getloadavg(),
         "versions": library_versions(),
         "runs": len(rows),

@@ -24,14 +24,15 @@ DISTRIBUTIONS = Path(__file__).parents[1] / "distributions"
 sys.path.insert(0, str(DISTRIBUTIONS))
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(DISTRIBUTIONS), os.environ.get("PYTHONPATH", "")]))
 
-from autotune import machine, memory, process  # noqa: E402
-from autotune.api import Session  # noqa: E402
-from autotune.errors import ResourceError  # noqa: E402
-from autotune.hookspecs import hookimpl  # noqa: E402
-from autotune.inputs import Expansion, from_xyz  # noqa: E402
-from autotune.planning import Options  # noqa: E402
-from autotune.types import Estimate, Machine, Task  # noqa: E402
-from autotune.versions import library_versions  # noqa: E402
+from autotune.base.errors import ResourceError  # noqa: E402
+from autotune.base.types import Estimate, Machine, Task  # noqa: E402
+from autotune.base.versions import library_versions  # noqa: E402
+from autotune.costs import memory  # noqa: E402
+from autotune.expansion.readers import Expansion, from_xyz  # noqa: E402
+from autotune.machine import detection, process  # noqa: E402
+from autotune.plugin.hookspecs import hookimpl  # noqa: E402
+from autotune.runtime.planning import Options  # noqa: E402
+from autotune.session.session import Session  # noqa: E402
 
 CASES = {
     "faulty: allocates 0.6 GiB": (
@@ -109,7 +110,7 @@ def main() -> None:
             "what": "runs under a memory limit with predictions of memory wrong by a factor",
             "command": "python tests/bench/memory.py " + " ".join(sys.argv[1:]),
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
-            "machine": dataclasses.asdict(machine.detect()),
+            "machine": dataclasses.asdict(detection.detect()),
             "versions": library_versions(),
             "runs": rows,
         }

@@ -24,16 +24,20 @@ from importlib.resources import files
 from pathlib import Path
 from typing import NamedTuple
 
-from autotune import costs, machine, planning, scaling, scaling_picture, workload
-from autotune.events import Planned
-from autotune.inputs import Expansion, from_xyz
-from autotune.manager import Manager
-from autotune.options import Options
-from autotune.pretended_nodes import PretendedNodes
-from autotune.records import Law
-from autotune.simulate_nodes import simulate_nodes
-from autotune.types import Method, TaskSize
-from autotune.versions import library_versions
+from autotune.base.options import Options
+from autotune.base.records import Law
+from autotune.base.types import Method, TaskSize
+from autotune.base.versions import library_versions
+from autotune.costs import cost_law
+from autotune.expansion import workload
+from autotune.expansion.readers import Expansion, from_xyz
+from autotune.machine import detection
+from autotune.plugin.manager import Manager
+from autotune.report import scaling, scaling_picture
+from autotune.runtime import planning
+from autotune.schedule.events import Planned
+from autotune.schedule.node_simulator import simulate_nodes
+from autotune.schedule.virtual_nodes import PretendedNodes
 
 ROOT = Path(__file__).parents[2]
 MEASURED = ROOT / "results" / "prediction.json"
@@ -91,10 +95,10 @@ def simulated(case: Case, pictures: Path | None) -> dict[str, object]:
     text = (files("autotune.studies") / "workloads" / "water64.xyz").read_text()
     work = workload.load(from_xyz(text, name="water64", expansion=expansion))
     law = fitted(f"{case.method.upper()}/{'6-31G*' if case.basis == '6-31g*' else 'cc-pVDZ'}", work.methods[0])
-    here = dataclasses.replace(machine.detect(), cores=CORES, memory_gib=MEMORY_GIB)
+    here = dataclasses.replace(detection.detect(), cores=CORES, memory_gib=MEMORY_GIB)
     options = Options(tuning="none", memory_gib=MEMORY_GIB)
     policy = planning.make(work, machine=here, manager=Manager(), options=options).policy
-    predicted = costs.Costs({work.methods[0]: law})
+    predicted = cost_law.Costs({work.methods[0]: law})
     tasks = [Planned(number=t.number, level=t.nbody, estimate=predicted.estimate(t)) for t in work.tasks]
     if case.million:
         tasks = list(made_up(tasks))
@@ -130,7 +134,7 @@ def fitted(name: str, method: Method) -> Law:
         if row["cluster"][0] in FITTED and row["cluster"][1] == "nocp"
     ]
     equal = Counter(size for size, _ in rows)
-    return costs.fit_law(method, [(size, seconds, 1.0 / equal[size]) for size, seconds in rows])
+    return cost_law.fit_law(method, [(size, seconds, 1.0 / equal[size]) for size, seconds in rows])
 
 
 def made_up(known: Sequence[Planned]) -> Iterator[Planned]:
@@ -150,7 +154,7 @@ def write(output: Path, rows: Sequence[dict[str, object]]) -> None:
         "simulated": True,
         "command": "python tests/bench/nodes.py " + " ".join(sys.argv[1:]),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": dataclasses.asdict(machine.detect()),
+        "machine": dataclasses.asdict(detection.detect()),
         "versions": library_versions(),
         "cases": rows,
     }

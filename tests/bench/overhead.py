@@ -31,10 +31,10 @@ REPEATS = 5
 
 
 def main() -> None:
-    from autotune import machine
-    from autotune.api import Session
-    from autotune.inputs import Expansion, from_xyz
-    from autotune.versions import library_versions
+    from autotune.base.versions import library_versions
+    from autotune.expansion.readers import Expansion, from_xyz
+    from autotune.machine import detection
+    from autotune.session.session import Session
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path)
@@ -72,7 +72,7 @@ def main() -> None:
             "what": "cost of the runtime per task that does nothing or spins; start of library and command",
             "command": "python tests/bench/overhead.py",
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
-            "machine": dataclasses.asdict(machine.detect()),
+            "machine": dataclasses.asdict(detection.detect()),
             "versions": library_versions(),
             "measured": measured,
         }
@@ -82,9 +82,9 @@ def main() -> None:
 PLAIN = """
 import json, sys
 import qcengine
-from autotune import workload
-from autotune.component import atomic_input
-from autotune.manager import Manager
+from autotune.expansion import workload
+from autotune.expansion.component import atomic_input
+from autotune.plugin.manager import Manager
 Manager().register_programs()
 part, parts = int(sys.argv[2]), int(sys.argv[3])
 work = workload.load(json.load(open(sys.argv[1])))
@@ -101,8 +101,8 @@ print("done", flush=True)
 
 def overhead_share(seconds: float) -> dict[str, object]:
     """Return what autotune takes more than plain processes for tasks of so many CPU seconds, and the times."""
-    from autotune.api import Session
-    from autotune.inputs import Expansion, from_xyz
+    from autotune.expansion.readers import Expansion, from_xyz
+    from autotune.session.session import Session
 
     text = (files("autotune.studies") / "workloads" / "water16.xyz").read_text()
     made = Expansion(program="faulty", method="spin", keywords={"seconds": seconds}, max_nbody=2)
@@ -151,9 +151,9 @@ def qcengine_alone_s(fields: dict[str, object]) -> float:
     """Return seconds a task of plain `qcengine.compute`, inputs built beforehand."""
     import qcengine
 
-    from autotune import workload
-    from autotune.component import atomic_input
-    from autotune.manager import Manager
+    from autotune.expansion import workload
+    from autotune.expansion.component import atomic_input
+    from autotune.plugin.manager import Manager
 
     Manager().register_programs()
     work = workload.load(fields)

@@ -23,12 +23,14 @@ from typing import NamedTuple
 import numpy as np
 from scipy.stats import spearmanr
 
-from autotune import costs, machine, memory, workload
-from autotune.api import Session
-from autotune.inputs import Expansion, from_xyz
-from autotune.planning import Options
-from autotune.types import Task, TaskSize
-from autotune.versions import library_versions
+from autotune.base.types import Task, TaskSize
+from autotune.base.versions import library_versions
+from autotune.costs import cost_law, memory
+from autotune.expansion import workload
+from autotune.expansion.readers import Expansion, from_xyz
+from autotune.machine import detection
+from autotune.runtime.planning import Options
+from autotune.session.session import Session
 
 
 class Cluster(NamedTuple):
@@ -108,7 +110,7 @@ def main() -> None:
             "what": "time and memory of tasks of clusters that the fit did not see, predicted against measured alone",
             "command": "python tests/bench/prediction.py " + " ".join(sys.argv[1:]),
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
-            "machine": before["machine"] if before else dataclasses.asdict(machine.detect()),
+            "machine": before["machine"] if before else dataclasses.asdict(detection.detect()),
             "versions": before["versions"] if before else library_versions(),
             "cases": {name: {**kept, **fresh}[name] for name in CASES if name in kept or name in fresh},
         }
@@ -119,9 +121,9 @@ def main() -> None:
 
 def judged(case: Case, samples: Sequence[Sample]) -> dict[str, object]:
     """Return how far predictions of the unseen clusters are off."""
-    law = next(iter(costs.fit((s.task, s.seconds, 1) for s in samples if s.cluster in case.fitted).values()))
+    law = next(iter(cost_law.fit((s.task, s.seconds, 1) for s in samples if s.cluster in case.fitted).values()))
     unseen = [sample for sample in samples if sample.cluster in case.predicted]
-    expected = np.array([costs.law_s(law, s.task.method, s.task.size) for s in unseen])
+    expected = np.array([cost_law.law_s(law, s.task.method, s.task.size) for s in unseen])
     measured = np.array([s.seconds for s in unseen])
     off = np.abs(expected / measured - 1.0)
     inside = np.abs(np.log(expected / measured)) <= 1.645 * law.spread

@@ -26,9 +26,12 @@ from importlib.resources import files
 from pathlib import Path
 from typing import NamedTuple
 
-from autotune import blas, compare, machine, tunings
-from autotune.inputs import Expansion, from_xyz
-from autotune.versions import library_versions
+from autotune.base.versions import library_versions
+from autotune.compare import judgement
+from autotune.expansion.readers import Expansion, from_xyz
+from autotune.machine import detection
+from autotune.programs import blas
+from autotune.tunings import library
 
 HERE = Path(__file__).parent
 UPSTREAM = f"""
@@ -137,7 +140,7 @@ def calibrated(case: Case, study: str, environment: dict[str, str], *, budget: s
     stored = [
         path for path in Path(environment["AUTOTUNE_HOME"]).rglob("*.json") if "tunings" in path.read_text()[:200]
     ]
-    tuning = next(tuning for path in stored for tuning in tunings.load(path))
+    tuning = next(tuning for path in stored for tuning in library.load(path))
     return {
         "calibration_s": round(calibration_s, 1),
         "budget_s": tuning.evidence.budget_s,
@@ -165,7 +168,9 @@ def judged(
     means = {side: math.exp(statistics.fmean(map(math.log, walls))) for side, walls in samples.items()}
     side = "tuned" if "tuned" in samples else "default"
     pool = min((name for name in samples if name.startswith("pool")), key=lambda name: means[name])
-    upstream, best, default = (compare.paired(samples[other], samples[side]) for other in ("upstream", pool, "default"))
+    upstream, best, default = (
+        judgement.paired(samples[other], samples[side]) for other in ("upstream", pool, "default")
+    )
     return {
         "workload": f"{case.molecules} molecules of {case.geometry}, 3-body",
         "tasks": runs[side]["tasks"],
@@ -195,7 +200,7 @@ def write(path: Path, rows: list[dict[str, object]]) -> None:
         "what": "autotune run, calibrated, against upstream's serial run and fixed pools; whole processes, interleaved",
         "command": "python tests/bench/programs.py " + " ".join(sys.argv[1:]),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": dataclasses.asdict(machine.detect()),
+        "machine": dataclasses.asdict(detection.detect()),
         "load_before": os.getloadavg(),
         "versions": library_versions(),
         "cases": rows,

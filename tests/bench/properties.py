@@ -29,11 +29,11 @@ import references
 from references import Species
 
 import autotune
-from autotune import machine
-from autotune.errors import InputError, TaskError, one_line
-from autotune.inputs import Expansion, from_xyz
-from autotune.options import Options
-from autotune.versions import library_versions
+from autotune.base.errors import InputError, TaskError, one_line
+from autotune.base.options import Options
+from autotune.base.versions import library_versions
+from autotune.expansion.readers import Expansion, from_xyz
+from autotune.machine import detection
 
 PROGRAMS = ("pyscf", "psi4", "nwchem", "mopac", "tblite", "dftd4")
 WITH_BASIS = ("pyscf", "psi4", "nwchem")
@@ -488,7 +488,7 @@ def write(output: Path, cells: list[dict]) -> None:
         "what": "whole runs of autotune against the same components computed without it and without any harness",
         "command": " ".join(["python tests/bench/properties.py", *sys.argv[1:]]),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": dataclasses.asdict(machine.detect()),
+        "machine": dataclasses.asdict(detection.detect()),
         "versions": {**library_versions(), **references.program_versions()},
         "tolerances": TOLERANCES,
         "cells": sorted(cells, key=lambda cell: order.index((cell["property"], cell["program"]))),

@@ -23,11 +23,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
 
-from autotune import machine
-from autotune.errors import InputError
-from autotune.inputs import Expansion, from_xyz
-from autotune.understood import formula
-from autotune.versions import library_versions
+from autotune.base.errors import InputError
+from autotune.base.versions import library_versions
+from autotune.expansion.readers import Expansion, from_xyz
+from autotune.expansion.summary import formula
+from autotune.machine import detection
 
 PSI4_SETS = Path("/usr/share/psi4/databases")
 BOHR = "units bohr"
@@ -100,7 +100,7 @@ def main() -> None:
         "what": "geometries of public benchmark sets through the XYZ reader, against the charges and spins they state",
         "command": " ".join(["python tests/bench/real_files.py", *sys.argv[1:]]),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": dataclasses.asdict(machine.detect()),
+        "machine": dataclasses.asdict(detection.detect()),
         "versions": {**library_versions(), "ase": version("ase"), "psi4": psi4_version()},
         "sets": {name: len(found) for name, found in systems.items()},
         "geometries": sum(map(len, systems.values())),

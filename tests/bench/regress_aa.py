@@ -26,10 +26,11 @@ from datetime import UTC, datetime
 from importlib.resources import files
 from pathlib import Path
 
-from autotune import duet, machine, regress
-from autotune.inputs import Expansion, from_xyz
-from autotune.samples import Sample
-from autotune.versions import library_versions
+from autotune.base.versions import library_versions
+from autotune.compare import regression, side_by_side
+from autotune.compare.samples import Sample
+from autotune.expansion.readers import Expansion, from_xyz
+from autotune.machine import detection
 
 WORKLOADS = {
     "water6 GFN2-xTB 3-body": ("water6", "tblite", "gfn2-xtb", "", "nocp", 3),
@@ -57,7 +58,7 @@ def main() -> None:
         "what": "verdicts of autotune regress on real runs: equal sides, planted sleeps, a lost worker",
         "command": "python tests/bench/regress_aa.py " + " ".join(sys.argv[1:]),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": dataclasses.asdict(machine.detect()),
+        "machine": dataclasses.asdict(detection.detect()),
         "load_before": os.getloadavg(),
         "versions": library_versions(),
         "noise": {
@@ -104,7 +105,7 @@ def written(name: str, path: Path) -> Path:
 
 def run(path: Path, *, sleep_s: float, fewer: bool = False) -> float:
     """Return the wall time of a process that runs an input and sleeps."""
-    workers = ["--cores", str(max(1, machine.detect().cores - 1))] if fewer else []
+    workers = ["--cores", str(max(1, detection.detect().cores - 1))] if fewer else []
     command = [sys.executable, "-P", "-m", "autotune", "run", str(path), "-o", str(path) + ".out", "--quiet"]
     started = time.perf_counter()
     subprocess.run([*command, "--journal", "none", "--tuning", "none", *workers], check=True)
@@ -125,14 +126,14 @@ def judged(walls: dict[str, dict[str, list[float]]], side: str, *, comparisons: 
             both = list(zip(sides["A"], sides[side], strict=True))
             start = order.randrange(len(both))
             turned = both[start:] + both[:start]
-            first = samples(name, turned[: duet.PILOT_PAIRS])
-            counted = turned[duet.PILOT_PAIRS :]
-            wanted = min(duet._pairs_wanted(*first, 0.05), len(counted))
+            first = samples(name, turned[: side_by_side.PILOT_PAIRS])
+            counted = turned[side_by_side.PILOT_PAIRS :]
+            wanted = min(side_by_side._pairs_wanted(*first, 0.05), len(counted))
             pairs.append(wanted)
             one, other = samples(name, counted[:wanted])
             base += one
             head += other
-        answer = regress.judge(base, head, paired=True)
+        answer = regression.judge(base, head, paired=True)
         verdicts.update(row.verdict for row in answer.rows)
         families[answer.verdict] += 1
         called += any(row.verdict in ("faster", "slower") for row in answer.rows)

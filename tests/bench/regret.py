@@ -24,12 +24,15 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent))
 import calibration
 
-from autotune import compare, machine, policy, workload
-from autotune.inputs import Expansion, from_xyz
-from autotune.instances import Instance, whole
-from autotune.manager import Manager
-from autotune.timing import Budget, Timing, TooSlowError
-from autotune.versions import library_versions
+from autotune.base.versions import library_versions
+from autotune.calibration.instances import Instance, whole
+from autotune.calibration.timing import Budget, Timing, TooSlowError
+from autotune.compare import judgement
+from autotune.expansion import workload
+from autotune.expansion.readers import Expansion, from_xyz
+from autotune.machine import detection
+from autotune.plugin import composition
+from autotune.plugin.manager import Manager
 
 WORKERS, WIDTHS, ORDERS = (1, 2, 3, 4), (1, 2), ("longest", "input")
 # Case of `calibration.CASES` whose tuning is used; geometry, n-body level, BSSE treatment.
@@ -61,8 +64,8 @@ def main() -> None:
 def measured(
     case: str, geometry: str, max_nbody: int, bsse: str, *, parameters: dict[str, object], repeats: int
 ) -> dict[str, object]:
-    here, manager = machine.detect(), Manager()
-    strategies = policy.choose(manager.strategies, None)
+    here, manager = detection.detect(), Manager()
+    strategies = composition.choose(manager.strategies, None)
     instance = made(case, geometry, max_nbody, bsse)
     with Timing(machine=here, manager=manager, strategies=strategies, budget=Budget(1e6)) as adaptive:
         default, tuned = (adaptive.policy(p, instance) for p in ({}, parameters))
@@ -79,8 +82,8 @@ def measured(
             samples = calibration.compared(sides, instance, repeats)
     means = {name: sum(walls) / len(walls) for name, walls in samples.items()}
     fastest = min(means, key=lambda name: means[name])
-    regret = compare.paired(samples[fastest], samples["tuned"])
-    against_default = compare.paired(samples["default"], samples["tuned"])
+    regret = judgement.paired(samples[fastest], samples["tuned"])
+    against_default = judgement.paired(samples["default"], samples["tuned"])
     return {
         "method": case,
         "workload": instance.name,
@@ -134,7 +137,7 @@ def write(path: Path, rows: list[dict[str, object]]) -> None:
         "what": "regret of the stored tunings against a grid of fixed policies, over workloads of all kinds",
         "command": "python tests/bench/regret.py " + " ".join(sys.argv[1:]),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": dataclasses.asdict(machine.detect()),
+        "machine": dataclasses.asdict(detection.detect()),
         "load_before": os.getloadavg(),
         "versions": library_versions(),
         "within_ten_percent": sum(regret <= 0.10 for regret in regrets) / len(regrets),

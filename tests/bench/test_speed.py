@@ -15,12 +15,15 @@ from importlib.resources import files
 
 import pytest
 
-from autotune import machine, planning, tunings, workload
-from autotune.api import Session
-from autotune.inputs import Expansion, from_xyz
-from autotune.manager import Manager
-from autotune.options import Options
-from autotune.simulate import simulate
+from autotune.base.options import Options
+from autotune.expansion import workload
+from autotune.expansion.readers import Expansion, from_xyz
+from autotune.machine import detection
+from autotune.plugin.manager import Manager
+from autotune.runtime import planning
+from autotune.schedule.simulator import simulate
+from autotune.session.session import Session
+from autotune.tunings import library
 
 pytestmark = pytest.mark.bench
 
@@ -41,7 +44,7 @@ def test_planning_of_696_tasks(benchmark):
 
 
 def test_scheduling_of_696_tasks(benchmark, water16):
-    here, manager = machine.detect(), Manager()
+    here, manager = detection.detect(), Manager()
     plan = planning.make(water16, machine=here, manager=manager, options=Options(tuning="none"))
     estimates = {t.number: planning.estimate(t, costs=plan.costs, manager=manager, machine=here) for t in water16.tasks}
     run = benchmark(
@@ -52,7 +55,7 @@ def test_scheduling_of_696_tasks(benchmark, water16):
 
 def test_looking_up_a_tuning(benchmark):
     methods = workload.methods_of(expansion("water2", 1, program="pyscf", method="hf"))
-    benchmark(tunings.find, machine.detect(), methods, smallest_functions=7, largest_functions=30)
+    benchmark(library.find, detection.detect(), methods, smallest_functions=7, largest_functions=30)
 
 
 def test_running_136_tasks_that_do_nothing(benchmark):
@@ -62,7 +65,9 @@ def test_running_136_tasks_that_do_nothing(benchmark):
         benchmark.pedantic(session.run, args=(fields,), rounds=10)
 
 
-@pytest.mark.parametrize("code", ["import autotune", "import autotune.api", "from autotune.cli import cli"])
+@pytest.mark.parametrize(
+    "code", ["import autotune", "import autotune.session.session", "from autotune.cli.main.main import cli"]
+)
 def test_importing(benchmark, code):
     benchmark.pedantic(subprocess.run, args=([sys.executable, "-c", code],), kwargs={"check": True}, rounds=10)
 

@@ -1,6 +1,6 @@
 """Run QCManyBody's own test suite with its computations on autotune, and record what came out.
 
-The suite is the one installed with QCManyBody; `tests/upstream/routed.py` lets its `ManyBodyComputer` and QCEngine's
+The suite is the one installed with QCManyBody; `tests/support/routed.py` lets its `ManyBodyComputer` and QCEngine's
 procedure `qcmanybody` compute with autotune. Its own marks skip what needs a program that is not installed. With NWChem
 and Psi4 it takes some hours on two cores. Writes a record, exits 1 where a test fails.
 
@@ -22,10 +22,10 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
-from autotune import machine
-from autotune.versions import library_versions
+from autotune.base.versions import library_versions
+from autotune.machine import detection
 
-PLUGIN = Path(__file__).parents[1] / "upstream"
+PLUGIN = Path(__file__).parents[1] / "support"
 SUITE_RAN = (0, 1, 5)  # exits of pytest: all passed, some failed, none selected
 
 
@@ -41,7 +41,7 @@ def main() -> None:
         "what": "QCManyBody's own test suite, each many-body computation routed through a warm autotune session",
         "command": " ".join(["python tests/bench/upstream_suite.py", *sys.argv[1:]]),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": dataclasses.asdict(machine.detect()),
+        "machine": dataclasses.asdict(detection.detect()),
         "versions": {**library_versions(), **seen["versions"], "pytest": version("pytest")},
         "wall_s": time.monotonic() - started,
         **summary(seen),

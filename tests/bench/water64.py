@@ -29,15 +29,15 @@ from pathlib import Path
 
 import psutil
 
-from autotune import machine
-from autotune.versions import library_versions
+from autotune.base.versions import library_versions
+from autotune.machine import detection
 
 A0_ANGSTROM = 0.529177210903  # CODATA 2018
 # The command, and when its first task started, on standard error.
 COMMAND = """
 import sys, time
 began = time.monotonic()
-from autotune import cli, execute
+from autotune.cli.main.main import main as cli; from autotune.runtime import executor as execute
 succeed = execute.Executor._succeed
 def first(self, reply):
     print(f"first task after {reply.started - began:.3f} s", file=sys.stderr, flush=True)
@@ -68,7 +68,7 @@ def main() -> None:
         "what": "(H2O)64 up to 3-body with GFN2-xTB: whole command, Ctrl-C and --resume, and an independent sum",
         "command": "python tests/bench/water64.py " + " ".join(sys.argv[1:]),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": dataclasses.asdict(machine.detect()),
+        "machine": dataclasses.asdict(detection.detect()),
         "load_before": os.getloadavg(),
         "versions": library_versions(),
         "tasks": runs[0]["tasks"],
@@ -188,7 +188,7 @@ def independent(source: Path) -> float:
     atoms = [(row[0], [float(x) / A0_ANGSTROM for x in row[1:4]]) for row in rows]
     os.environ["OMP_NUM_THREADS"] = "1"  # the pool's processes inherit it
     waters = [atoms[start : start + 3] for start in range(0, len(atoms), 3)]
-    with multiprocessing.get_context("spawn").Pool(machine.detect().cores) as pool:
+    with multiprocessing.get_context("spawn").Pool(detection.detect().cores) as pool:
         sums = [
             math.fsum(pool.imap_unordered(energy, (list(chain(*some)) for some in combinations(waters, size)), 64))
             for size in (1, 2, 3)

@@ -18,7 +18,7 @@ import sys
 import time
 from pathlib import Path
 
-from autotune.hookspecs import hookimpl
+from autotune.plugin.hookspecs import hookimpl
 
 
 def harness():  # noqa: C901 - one fault after another

@@ -56,7 +56,7 @@ def private_home(tmp_path_factory):
 def session(private_home):  # noqa: ARG001 - in place before the first worker starts
     """Return a warm session of tasks on one core, without tunings and journal, shared by the tests of a file."""
     import autotune
-    from autotune.options import Options
+    from autotune.base.options import Options
 
     with autotune.Session(Options(tuning="none", journal="none", threads=1)) as warm:
         yield warm
@@ -65,7 +65,7 @@ def session(private_home):  # noqa: ARG001 - in place before the first worker st
 @pytest.fixture(scope="session")
 def expansion():
     """Return a function that makes ManyBodyInput fields from atoms (Å)."""
-    from autotune.inputs import Expansion, from_xyz
+    from autotune.expansion.readers import Expansion, from_xyz
 
     def make(atoms, *, program, method, basis="", comment="", **others):
         lines = [f"{symbol} {x:.8f} {y:.8f} {z:.8f}" for symbol, x, y, z in atoms]
@@ -92,10 +92,10 @@ def three_waters(expansion):
     """Return a function that makes the input of the first three molecules of the packaged `water4`."""
     from importlib.resources import files
 
-    from autotune import geometry
+    from autotune.expansion import xyz
 
     text = (files("autotune.studies") / "workloads" / "water4.xyz").read_text()
-    found = geometry.read_xyz(text, name="water4")
+    found = xyz.read_xyz(text, name="water4")
     atoms = [(s, *xyz) for s, xyz in zip(found.symbols, found.coordinates_angstrom, strict=True)][:9]
 
     def make(program, method, basis="", **others):
@@ -107,7 +107,7 @@ def three_waters(expansion):
 @pytest.fixture(scope="session")
 def first_component():
     """Return a function that computes the first component of an input and nothing else."""
-    from autotune import workload
+    from autotune.expansion import workload
 
     def compute(session, fields):
         work = workload.load(fields)

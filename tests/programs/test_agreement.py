@@ -8,10 +8,10 @@ docs/programs.md tells what was measured.
 from __future__ import annotations
 
 import itertools
-from pathlib import Path
 
 import numpy as np
 import pytest
+from places import ROOT
 
 # By method: keywords of each program, and the largest difference in Eh.
 CASES = {
@@ -78,7 +78,7 @@ def test_b3lyp5_is_the_other_form_in_pyscf_and_nwchem(session, two_waters, first
 
 
 def test_the_table_in_the_docs_has_the_tolerances_of_these_tests():
-    document = (Path(__file__).parents[2] / "docs" / "programs.md").read_text()
+    document = (ROOT / "docs" / "programs.md").read_text()
     for method, (_, tolerance) in CASES.items():
         (row,) = [line for line in document.splitlines() if line.startswith(f"| {method.upper()} |")]
         *measured, allowed = [float(cell) for cell in row.strip("|").split("|")[1:]]

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
+from places import CASES
 
-from autotune.inputs import Expansion, from_xyz, read_text
+from autotune.expansion.readers import Expansion, from_xyz, read_text
 
 pytestmark = pytest.mark.programs("pyscf")
-CASES = Path(__file__).parents[1] / "cases"
 
 
 def energies(session, name, **options):

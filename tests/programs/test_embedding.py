@@ -9,9 +9,9 @@ from qcelemental.models.v2 import AtomicResult
 from qcmanybody.models import v2
 from qcmanybody.v2 import ManyBodyComputer
 
-from autotune import workload
-from autotune.component import Recipe, atomic_input
-from autotune.errors import InputError
+from autotune.base.errors import InputError
+from autotune.expansion import workload
+from autotune.expansion.component import Recipe, atomic_input
 
 CHARGES = (-0.8, 0.41, 0.39)
 

@@ -5,14 +5,12 @@ What each was: SOURCE.md in tests/cases. The values are of PySCF, Psi4 or hand-w
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
+from places import CASES
 
-from autotune.errors import InputError
-from autotune.inputs import Expansion, many_body_fields, read_text
+from autotune.base.errors import InputError
+from autotune.expansion.readers import Expansion, many_body_fields, read_text
 
-CASES = Path(__file__).parents[1] / "cases"
 HF = {"program": "pyscf", "method": "hf"}
 
 # File, options, total and interaction energy (Eh; None where it is not of interest).

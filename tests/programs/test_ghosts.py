@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from autotune import abilities, workload
-from autotune.errors import InputError
+from autotune.base.errors import InputError
+from autotune.expansion import workload
+from autotune.programs import abilities
 
 WATERS = (
     ("O", 0.0, 0.0, 0.0),

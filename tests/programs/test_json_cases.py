@@ -5,23 +5,21 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 import qcengine
+from places import CASES
 from qcmanybody.models import v2
-
-import autotune
-from autotune import geometry, procedure, workload
-from autotune.errors import InputError
-from autotune.manager import Manager
-from autotune.options import Options
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
 from replay import assert_bit_equal, replayed
 
-CASES = Path(__file__).parents[1] / "cases"
+import autotune
+from autotune.base.errors import InputError
+from autotune.base.options import Options
+from autotune.compat import procedure
+from autotune.expansion import workload, xyz
+from autotune.plugin.manager import Manager
+
 BOHR = 0.529177210903
 TOLERANCE = 1e-6  # hartree, hartree/bohr, hartree/bohr²
 
@@ -60,7 +58,7 @@ def an_input(molecule, driver, basis, **keywords):
 @pytest.fixture(scope="module")
 def interleaved():
     """Return the fields of a water dimer whose file has both oxygens first."""
-    found = geometry.read_xyz((CASES / "inter.xyz").read_text(), name="inter.xyz")
+    found = xyz.read_xyz((CASES / "inter.xyz").read_text(), name="inter.xyz")
     return {
         "symbols": list(found.symbols),
         "geometry": [x / BOHR for position in found.coordinates_angstrom for x in position],

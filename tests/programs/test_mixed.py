@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import json
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
 from tuning_factory import make_tuning
 
-from autotune import machine, planning, tunings, workload
-from autotune.manager import Manager
-from autotune.options import Options
+from autotune.base.options import Options
+from autotune.expansion import workload
+from autotune.machine import detection
+from autotune.plugin.manager import Manager
+from autotune.runtime import planning
+from autotune.tunings import library
 
 pytestmark = pytest.mark.programs("psi4", "mopac", "pyscf", "tblite")
 
@@ -67,8 +66,8 @@ def test_the_tuning_of_the_program_that_takes_the_time_is_used_and_the_times_of_
             known.law, seconds=dict.fromkeys(known.law.seconds, 0.0) | {"start": 3.0 if method == slow else 0.001}
         )
         per_core = 2.0 if method == slow else 0.5
-        tunings.save(replace(known, method=method, law=law, parameters={"adaptive_workers.per_core": per_core}))
-    plan = planning.make(work, machine=machine.detect(), manager=Manager(), options=Options())
+        library.save(replace(known, method=method, law=law, parameters={"adaptive_workers.per_core": per_core}))
+    plan = planning.make(work, machine=detection.detect(), manager=Manager(), options=Options())
     assert plan.chosen.match == "exact"
     assert plan.tuning.method == slow
     assert plan.chosen.parameters["adaptive_workers.per_core"] == 2.0

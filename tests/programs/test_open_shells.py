@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
+from places import CASES
 
 pytest.importorskip("pyscf")
 
@@ -16,7 +15,6 @@ from pyscf import gto, scf
 from qcelemental.models.v2 import AtomicInput, Molecule
 from qcengine.exceptions import ConvergenceError, InputError
 
-CASES = Path(__file__).parents[1] / "cases"
 BOHR = 0.52917721067
 # Symbols, positions (Å), multiplicity.
 KINDS = {
@@ -136,7 +134,7 @@ def test_a_start_from_the_parts_densities_ends_at_the_same_minimum():
 @pytest.mark.programs("psi4")
 @pytest.mark.parametrize(("names", "seed"), [(["OH", "H2O"], 0), (["O2", "H2O"], 1)])
 def test_a_radical_next_to_water_has_the_energy_of_psi4(names, seed):
-    from autotune.manager import Manager
+    from autotune.plugin.manager import Manager
 
     Manager().register_programs()
     parts = fragments(names, 3.0, seed)

@@ -9,20 +9,16 @@ from __future__ import annotations
 
 import copy
 import json
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 import qcengine
 from qcmanybody.models import v1, v2
+from replay import assert_bit_equal, replayed
 
 import autotune
-import autotune.errors
-from autotune.manager import Manager
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
-from replay import assert_bit_equal, replayed
+from autotune.base import errors
+from autotune.plugin.manager import Manager
 
 CASES = [
     ("water4", "hf", "6-31g*", "nocp", 3, "energy"),
@@ -80,8 +76,8 @@ def test_the_result_agrees_with_upstreams_own_serial_run(session, cluster, case,
 
 def test_components_are_bit_equal_to_qcengines_at_equal_width_in_the_same_environment(cluster):
     """In the workers' environment nothing but the width may matter; the kernel of the BLAS is left to the library."""
-    from autotune import workload
-    from autotune.component import atomic_input
+    from autotune.expansion import workload
+    from autotune.expansion.component import atomic_input
 
     fields = made(cluster, "water2", "mp2", "cc-pvdz", "nocp", 2, "energy")
     result = autotune.run(copy.deepcopy(fields), threads=1, strategies=())
@@ -105,7 +101,7 @@ def test_components_are_bit_equal_to_qcengines_at_equal_width_in_the_same_enviro
     ],
 )
 def test_a_wrong_method_basis_or_keyword_is_refused_in_one_line_before_any_task(session, cluster, change, message):
-    with pytest.raises(autotune.errors.InputError) as caught:
+    with pytest.raises(errors.InputError) as caught:
         session.run(cluster("water4", **{"basis": "sto-3g", "max_nbody": 2, **change}))
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)

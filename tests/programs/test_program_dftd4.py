@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import qcengine
 
-from autotune.errors import InputError
+from autotune.base.errors import InputError
 
 pytestmark = pytest.mark.programs("dftd4")
 

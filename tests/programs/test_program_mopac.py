@@ -11,16 +11,17 @@ import numpy as np
 import pytest
 import qcengine
 from autotune_plugins.mopac_harness import CheckedMopacHarness
+from places import CASES
 from qcengine.exceptions import ConvergenceError
 
-from autotune import workload
-from autotune.component import atomic_input
-from autotune.errors import InputError
-from autotune.inputs import Expansion, from_xyz
+from autotune.base.errors import InputError
+from autotune.expansion import workload
+from autotune.expansion.component import atomic_input
+from autotune.expansion.readers import Expansion, from_xyz
 
 pytestmark = pytest.mark.programs("mopac")
 
-CASE = Path(__file__).parents[1] / "cases" / "na_w.xyz"
+CASE = CASES / "na_w.xyz"
 ALONE = ("(auto)", (1,), (1,))
 WATER = ("O 0 0 0", "H 0 -0.757 0.587", "H 0 0.757 0.587")
 KCAL_MOL = 27.2113834 * 23.060529  # the hartree that QCEngine takes for MOPAC's

@@ -3,31 +3,28 @@
 from __future__ import annotations
 
 import json
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 import qcengine
 from autotune_plugins import nwchem_faults, nwchem_harness, nwchem_potentials
+from places import CASES
 from qcelemental.models.v2 import AtomicInput, Molecule
 from qcengine.config import get_config
 from qcengine.exceptions import ResourceError, UnknownError
 from qcmanybody.models import v2
+from replay import assert_bit_equal, replayed
 from scipy.spatial.transform import Rotation
 
 import autotune
-from autotune import mpi
-from autotune.errors import InputError, TaskError
-from autotune.inputs import Expansion, from_xyz
-from autotune.options import Options
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
-from replay import assert_bit_equal, replayed
+from autotune.base.errors import InputError, TaskError
+from autotune.base.options import Options
+from autotune.expansion.readers import Expansion, from_xyz
+from autotune.programs import mpi
 
 pytestmark = pytest.mark.programs("nwchem", "pyscf")
 
-CASES = Path(__file__).parents[1] / "cases"
+
 DASHES = " " + 72 * "-"
 ERRQUIT = f"""
 {DASHES}

@@ -17,18 +17,18 @@ import numpy as np
 import psutil
 import pytest
 from autotune_plugins.psi4_harness import ResidentPsi4Harness
-from qcmanybody.models import v2
-
-import autotune
-from autotune import tunings, workload
-from autotune.component import atomic_input
-from autotune.errors import InputError, TaskError
-from autotune.options import Options
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
+from places import CASES
 from processes import below
+from qcmanybody.models import v2
 from replay import assert_bit_equal, replayed
 from tuning_factory import make_tuning
+
+import autotune
+from autotune.base.errors import InputError, TaskError
+from autotune.base.options import Options
+from autotune.expansion import workload
+from autotune.expansion.component import atomic_input
+from autotune.tunings import library
 
 pytestmark = pytest.mark.programs("psi4")
 
@@ -49,7 +49,7 @@ OXYGEN = (("O", 0.1, 0.2, 0.3), ("O", 0.8, 0.9, 1.0))
 FAR = ("He", 0.0, 0.0, 40.0)
 TIGHT = {"scf_type": "pk", "e_convergence": 1e-10, "d_convergence": 1e-8}
 IODINE = (("He", 0.0, 0.0, 0.0), ("I", 0.1, 0.0, 3.6), ("H", 0.0, 0.0, 5.2))
-CASES = Path(__file__).parents[1] / "cases"
+
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 LEAST_MEMORY_BYTES = 262144000
 
@@ -236,7 +236,7 @@ def test_two_threads_change_only_the_last_digits(opened, dimer):
 def test_a_new_process_for_each_task_gives_the_same_bits(opened, dimer, scratch, tmp_path):
     resident = opened()
     expected = numbers(resident.components(dimer()))
-    path = tunings.save(
+    path = library.save(
         make_tuning("psi4", "hf", "6-31g*", parameters={"method_tuning.resident": False}), tmp_path / "tuning.json"
     )
     session = opened(tuning=str(path))

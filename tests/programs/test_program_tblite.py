@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 from qcmanybody.models import v2
-
-from autotune.errors import InputError
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
 from replay import assert_bit_equal, replayed
+
+from autotune.base.errors import InputError
 
 pytestmark = pytest.mark.programs("tblite")
 
@@ -119,7 +114,7 @@ def test_the_harness_refuses_ghost_atoms_itself():
     import qcengine
     from qcelemental.models.v2 import AtomicInput, Molecule
 
-    from autotune.manager import Manager
+    from autotune.plugin.manager import Manager
 
     Manager().register_programs()
     molecule = Molecule(symbols=["He", "He"], geometry=[0, 0, 0, 0, 0, 5.0], real=[True, False])

@@ -6,11 +6,8 @@ import subprocess
 import sys
 from dataclasses import replace
 from importlib.resources import files
-from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
 
 pytestmark = pytest.mark.programs("chromium", "playwright", "pyscf")
 
@@ -47,11 +44,12 @@ def pages(tmp_path_factory, record):
     """Return a folder of reports: of the real run by the command line, of a large run, of several, of failures."""
     import run_factory
 
-    from autotune import report, report_html, store
+    from autotune.base import json_files
+    from autotune.report import content, html
 
     folder = tmp_path_factory.mktemp("pages")
     subprocess.run([sys.executable, "-m", "autotune", "report", record, "-o", folder / "real.html"], check=True)
-    run = store.load_run(record)
+    run = json_files.load_run(record)
     long = "x" * 400
     failed = run_factory.filled(300, cores=8, failed=range(0, 300, 9))
     tasks = [replace(each, error=long, label=long if each.number % 2 else each.label) for each in failed.task_records]
@@ -62,7 +60,7 @@ def pages(tmp_path_factory, record):
         "empty": [("empty.json", replace(run, task_records=(), recalled=run.tasks))],
     }
     for name, runs in made.items():
-        text = report_html.html(report.report(runs, sections=[("A plugin's", f"| {long} |\n\n{long}\n\n- `{long}`")]))
+        text = html.html(content.report(runs, sections=[("A plugin's", f"| {long} |\n\n{long}\n\n- `{long}`")]))
         (folder / f"{name}.html").write_text(text)
     return folder
 

@@ -1,6 +1,6 @@
 from dataclasses import replace
 
-from autotune.hookspecs import Strategy, hookimpl
+from autotune.plugin.hookspecs import Strategy, hookimpl
 
 
 class Polite(Strategy):

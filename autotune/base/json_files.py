@@ -1,0 +1,211 @@
+"""The only reader and writer of autotune's JSON files: run records here, tunings through `tuning_file.py`.
+
+Rules: files are JSON with `"schema": "autotune.<kind>/<n>"`, validated when read, replaced atomically when written.
+Nothing in a file is ever executed. A file that cannot be used raises an `InputError` that names it and the field.
+
+Format history
+    autotune.tuning/1, autotune.run/1 (2026-11)
+    autotune.tuning/2: the law is seconds per operation of named terms; /1 is refused (2026-11)
+    autotune.run/2: the policy has batches, learning, following the machine, most workers (2026-11)
+    autotune.partial/1: components of a run of which some failed; written only (2026-11)
+    autotune.run/3: tasks recalled from a journal, kinds of failures, growth and age of workers (2026-11)
+    autotune.run/4: the policy says whether programs stay loaded (2026-11)
+    autotune.run/5: what was computed, its digest and its energy, for comparisons (2026-11); later also what options
+        left out, what was understood of the input and what speaks against the numbers, which older readers skip
+    autotune.tunings/1: all tunings of a machine and a family of methods, their trials and pairs; autotune.tuning/2 is
+        refused (2026-11)
+    autotune.tunings-bundle/1: several of these in one file (2026-11)
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import os
+import re
+import secrets
+import stat
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from autotune.base import garbage
+from autotune.base.errors import InputError, ResourceError, one_line, quoted
+from autotune.base.records import RunRecord
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
+
+RUN_SCHEMA = "autotune.run/5"
+PARTIAL_SCHEMA = "autotune.partial/1"
+HOME_VARIABLE = "AUTOTUNE_HOME"
+MAX_FILE_BYTES = 64 * 2**20
+# What is to be done about files of kinds that are no longer read.
+_RETIRED = {"autotune.tuning": "run `autotune calibrate` again"}
+_SCHEMA_FORM = re.compile(r"(?P<kind>[a-z][a-z.-]{0,60})/(?P<number>[0-9]{1,6})")
+
+
+class NewerFileError(InputError):
+    """A file is of a newer autotune: it can neither be read nor replaced."""
+
+
+def home() -> Path:
+    """Return the folder of this user's tunings and searches: `$AUTOTUNE_HOME` or the platform's data folder."""
+    given = os.environ.get(HOME_VARIABLE)
+    if given:
+        return Path(given)
+    import platformdirs
+
+    return Path(platformdirs.user_data_dir("autotune", appauthor=False))
+
+
+def check_writable(folder: Path) -> None:
+    """Make a folder where it is missing; raise `ResourceError` where files cannot be written to it."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise ResourceError(f"folder {folder} cannot be written: {error.strerror}; set {HOME_VARIABLE}") from error
+
+
+@garbage.sought_seldom()
+def save_run(run: RunRecord, path: Path) -> None:
+    """Write a run record, a line for each task; piece by piece, for a run of a hundred thousand has 50 MB of it."""
+    write_text(path, _run_pieces(run))
+
+
+def _run_pieces(run: RunRecord) -> Iterator[str]:
+    from pydantic_core import to_json
+
+    fields = {"schema": RUN_SCHEMA, **fields_of(dataclasses.replace(run, task_records=()))}
+    del fields["task_records"]
+    yield json.dumps(fields, indent=1).removesuffix("\n}") + ',\n "task_records": ['
+    for number, task in enumerate(run.task_records):
+        # Four times as fast as json, which takes a quarter of a second for 43,744 tasks.
+        yield (",\n  " if number else "\n  ") + to_json(task, inf_nan_mode="constants").decode()
+    yield "\n ]\n}\n"
+
+
+def save_partial(done: Mapping[str, Mapping[str, object]], failed: Mapping[str, tuple[str, str]], path: Path) -> None:
+    """Write what a run with failed tasks has computed: values and failures by QCManyBody label."""
+    failures = {label: {"kind": kind, "message": message} for label, (kind, message) in failed.items()}
+    write_json(path, {"schema": PARTIAL_SCHEMA, "done": dict(done), "failed": failures})
+
+
+def load_run(path: Path) -> RunRecord:
+    """Return the run record in a file; raises as `read_json` and `validated`."""
+    _, fields = read_json(path, RUN_SCHEMA)
+    record: RunRecord = validated(RunRecord, fields, path)
+    return record
+
+
+def fields_of(record: Any) -> dict[str, Any]:
+    """Return a record as JSON objects, lists, texts and numbers."""
+    return dataclasses.asdict(record)
+
+
+def read_json(path: Path, *schemas: str) -> tuple[str, dict[str, Any]]:
+    """Return which of these schemas a file has, and its other fields, not yet validated.
+
+    Raises:
+        NewerFileError: The file is of one of these kinds, of a newer version.
+        InputError: The file cannot be read, is too large, not JSON, or has another schema.
+    """
+    try:
+        with path.open("rb") as file:
+            content = file.read(MAX_FILE_BYTES + 1)
+        if len(content) > MAX_FILE_BYTES:
+            raise InputError(f"{path} is larger than {MAX_FILE_BYTES // 2**20} MiB; this is not a file of autotune")
+        fields = json.loads(content.decode())
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path} is not valid JSON ({one_line(error)}); restore or remove it") from error
+    found = fields.get("schema") if isinstance(fields, dict) else None
+    if found not in schemas:
+        raise _of_another_schema(path, found, schemas)
+    del fields["schema"]
+    return str(found), dict(fields)
+
+
+def _of_another_schema(path: Path, found: object, expected: Sequence[str]) -> InputError:
+    numbers = {kind: int(number) for kind, _, number in (schema.partition("/") for schema in expected)}
+    known = _SCHEMA_FORM.fullmatch(found) if isinstance(found, str) else None
+    text = f"{path} has schema {quoted(found)}, expected {' or '.join(map(repr, expected))}"
+    if known and known["kind"] in _RETIRED:
+        return InputError(f"{text}; it is of an older autotune: {_RETIRED[known['kind']]}")
+    if known and int(known["number"]) > numbers.get(known["kind"], sys.maxsize):
+        return NewerFileError(f"{text}; it is of a newer autotune: update autotune")
+    return InputError(f"{text}; it is of another kind or of an older autotune")
+
+
+@cache
+def _adapter(kind: type) -> TypeAdapter[Any]:
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(kind)
+
+
+def validated(kind: type, fields: Mapping[str, object], path: Path, *, within: str = "") -> Any:
+    """Return a record of a kind, made of the fields of a file.
+
+    Args:
+        kind: The record's class.
+        fields: What was read.
+        path: The file, to be named where a field is wrong.
+        within: Where in the file the fields are, such as `tunings.0.`.
+
+    Raises:
+        InputError: A field is wrong.
+    """
+    from pydantic import ValidationError
+
+    try:
+        return _adapter(kind).validate_python(fields)
+    except ValidationError as error:
+        fault = error.errors()[0]
+        where = one_line(within + ".".join(str(part) for part in fault["loc"]))
+        raise InputError(f"{path}: field {where}: {one_line(fault['msg'])}; restore or remove the file") from error
+
+
+def write_json(path: Path, fields: dict[str, Any]) -> None:
+    """Replace a file by JSON at once; raises as `write_text`."""
+    write_text(path, json.dumps(fields, indent=1) + "\n")
+
+
+def write_text(path: Path, text: str | Iterable[str]) -> None:
+    """Replace a file at once by a text, or by pieces of one: a reader sees the old or the new, never half of one.
+
+    A link stays a link, and its target is replaced; what is no file, a pipe or a device, is written to. A new file may
+    be read by whom the user's umask lets, as other programs' files.
+
+    Raises:
+        ResourceError: The folder cannot be written or the disk is full; the old file is untouched.
+    """
+    pieces = [text] if isinstance(text, str) else text
+    temporary: Path | None = None
+    try:
+        if path.exists() and not path.is_file():
+            with path.open("w", encoding="utf-8") as file:
+                file.writelines(pieces)
+            return
+        target = path.resolve()
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
+        with temporary.open("x", encoding="utf-8") as file:
+            file.writelines(pieces)
+            file.flush()
+            os.fsync(file.fileno())
+        if target.exists():
+            temporary.chmod(stat.S_IMODE(target.stat().st_mode))
+        temporary.replace(target)
+    except OSError as error:
+        if temporary:
+            with contextlib.suppress(OSError):
+                temporary.unlink()
+        raise ResourceError(f"{path} cannot be written: {error.strerror}") from error

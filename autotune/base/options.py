@@ -1,0 +1,100 @@
+"""What a user can decide instead of autotune.
+
+Rules: values that cannot be meant are refused when they are made; everything may be left out.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from concurrent.futures import Executor
+from dataclasses import dataclass, field
+from numbers import Integral, Real
+from typing import Any
+
+from autotune.base.errors import InputError, quoted
+
+_COUNTS = ("workers", "threads", "cores", "nodes")
+_QUANTITIES = ("memory_gib", "task_limit_s", "scratch_gib", "screen_distance")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What a user can decide instead of autotune. Everything may be left out.
+
+    Attributes:
+        workers: Tasks that run at once.
+        threads: Cores of each task.
+        cores: Cores to use of those usable.
+        memory_gib: Memory all tasks may use together; 80 % of what is usable by default.
+        tuning: `auto` finds the best stored one, `none` takes the defaults, anything else is a tuning file.
+        strategies: Strategies to apply, in order, instead of the standard ones (or the tuning's).
+        without: Strategies to leave out.
+        task_limit_s: A task that runs longer is killed, with everything it started.
+        scratch: Folder for scratch files.
+        scratch_gib: What scratch files may take together; nine tenths of what is free by default.
+        journal: `auto` is this user's journal, `none` keeps finished tasks in memory only, anything else is a file.
+        resume: Take tasks that the journal has instead of computing them again.
+        fail_fast: Start nothing more once a task has failed for good.
+        enforce_memory: Let the kernel hold all workers to the memory budget, by a control group of their own.
+        rescue: Keywords laid over a task's own in a second attempt, where the first did not converge.
+        backend: `local` is this machine; others run bundles of tasks on several, such as `parsl`.
+        backend_config: File that the backend reads.
+        executor: A `concurrent.futures.Executor` whose workers are nodes, instead of a backend; it is not shut down.
+        nodes: Bundles that run at once; by default what the backend or the executor says.
+        reuse_contained: Take energies that a task of a higher method contains, instead of computing them.
+        reuse_equal_monomers: Compute one of the monomers that are equal up to rotation and translation.
+        screen_distance: Leave out terms of fragments that are farther apart than this, in Å; they are reported.
+    """
+
+    workers: int | None = None
+    threads: int | None = None
+    cores: int | None = None
+    memory_gib: float | None = None
+    tuning: str = "auto"
+    strategies: tuple[str, ...] | None = None
+    without: tuple[str, ...] = ()
+    task_limit_s: float | None = None
+    scratch: str | None = None
+    scratch_gib: float | None = None
+    journal: str = "auto"
+    resume: bool = False
+    fail_fast: bool = False
+    enforce_memory: bool = False
+    rescue: Mapping[str, object] = field(default_factory=dict)
+    backend: str = "local"
+    backend_config: str = ""
+    executor: Executor | None = None
+    nodes: int | None = None
+    reuse_contained: bool = False
+    reuse_equal_monomers: bool = False
+    screen_distance: float | None = None
+
+    @property
+    def here(self) -> bool:
+        """Whether tasks run on this machine alone."""
+        return self.executor is None and self.backend == "local"
+
+    def __post_init__(self) -> None:
+        """Refuse values that cannot be meant."""
+        for name in (*_COUNTS, *_QUANTITIES):
+            if (value := getattr(self, name)) is not None:
+                _check_number(name, value)
+        for name in ("strategies", "without"):
+            if isinstance(value := getattr(self, name), str):
+                raise InputError(f"option {name} is the text {quoted(value)}, but must be a tuple of names")
+        if self.resume and self.journal == "none":
+            raise InputError("option resume needs a journal: leave out journal=none")
+        if self.executor is not None and self.backend != "local":
+            raise InputError(f"option executor says where tasks run, and so does backend={self.backend!r}: give one")
+        if self.here and (self.nodes or self.backend_config):
+            name = "nodes" if self.nodes else "backend_config"
+            raise InputError(f"option {name} is for several machines: give a backend, such as parsl, or an executor")
+
+
+def _check_number(name: str, value: Any) -> None:
+    if isinstance(value, bool) or not isinstance(value, Integral if name in _COUNTS else Real):
+        noun = "whole number" if name in _COUNTS else "number"
+        raise InputError(f"option {name} is {quoted(value)}, but must be a {noun}")
+    if not 0 < float(value) < math.inf:
+        raise InputError(f"option {name} is {value}, but must be above 0 and finite")

@@ -1,0 +1,300 @@
+"""What happened and what was found: records of tasks, runs and tunings; frozen, units in the names.
+
+Rules: like `types.py`, which these are made of. JSON forms live in `store.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from autotune.base.types import Machine, Method, Parameter, Policy
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskRecord:
+    """What happened to one task.
+
+    Attributes:
+        number: The task's position in the workload.
+        label: Its first QCManyBody label.
+        nbody: Real fragments.
+        status: `done` or `failed`.
+        attempts: Times it was started.
+        started_s: Start of the last attempt, after the start of the run.
+        wall_s: Wall time of the last attempt inside the worker, input building included.
+        cpu_s: CPU time of the last attempt, child processes included; of tasks shorter than 50 ms that a worker did one
+            after another their common time, shared by wall time.
+        width: Cores it was given.
+        grant_gib: Memory the program was told.
+        peak_gib: Peak resident memory of the worker while it ran, or while it and the short tasks before and after it
+            did; 0 where it is not known.
+        predicted_s: Wall time predicted when it was last ranked, at its width.
+        error_type: Kind of the failure, one of `failures.KINDS`; empty when done.
+        error: Message of the program; empty when done.
+    """
+
+    number: int
+    label: str
+    nbody: int
+    status: str
+    attempts: int
+    started_s: float
+    wall_s: float
+    cpu_s: float
+    width: int
+    grant_gib: float
+    peak_gib: float
+    predicted_s: float
+    error_type: str = ""
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Law:
+    """A method's times as fitted on a machine; see `costs.py`.
+
+    Attributes:
+        seconds: Of one operation of each term of `terms.py`.
+        spread: Standard deviation of the logarithm of single tasks around the law.
+        parallel: Share of the time that divides over cores, of a task long enough.
+        half_s: Seconds alone of a task of which half that share divides.
+        contention: Time of a task while all cores work over its time alone; `seconds` are while all work. 1 if unknown.
+    """
+
+    seconds: Mapping[str, float]
+    spread: float
+    parallel: float
+    half_s: float
+    contention: float = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trial:
+    """One configuration of a search.
+
+    Attributes:
+        parameters: As `strategy.parameter`.
+        source: Where it comes from: `default`, `transferred` (another tuning), `simulated`, `search`, or `final` (a
+            winner with only the changes that matter).
+        state: `done`, `pruned` (given up early, because others were clearly faster) or `failed`.
+        workers: Tasks that its policy runs at once.
+        width: Cores its policy gives to an ordinary task.
+        wall_s: Wall times, one for each search workload in their order, as far as it was run; none for `final`.
+        speed_up: Geometric mean of the default's wall times over these; 0 where it failed.
+    """
+
+    parameters: Mapping[str, Parameter]
+    source: str
+    state: str
+    workers: int
+    width: int
+    wall_s: tuple[float, ...]
+    speed_up: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pair:
+    """One run each of default and winner, one right after the other, in random order.
+
+    Attributes:
+        workload: What was run.
+        default_s: Wall time with the default.
+        tuned_s: Wall time with the winner.
+    """
+
+    workload: str
+    default_s: float
+    tuned_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """Why a tuning may be believed: the winner of the search re-measured, paired, against the default.
+
+    Attributes:
+        study: Name of the study.
+        search_workloads: What was run in the search.
+        search_tasks: Their numbers of tasks.
+        candidate: The parameters that the search found and the pairs are of, those that are not the default's.
+        pairs: The confirmation, on workloads that the search did not see; empty where the default won the search.
+        speed_up: Geometric mean of default over winner.
+        interval: 95 % confidence interval of the speed-up; None where there are too few pairs.
+        verdict: `faster`, `same`, `slower` or `cannot tell`; the winner is stored only where it is `faster`.
+        noise: Run-to-run coefficient of variation of the default on this machine.
+        noise_s: All wall times of the default in look and search, by search workload.
+        trials: Configurations of the search, in order.
+        importances: Share of the differences between trials that each parameter explains; empty if too few trials.
+        stopped: Why the search ended.
+        budget_s: Time allowed.
+        spent_s: Time used.
+        smallest_functions: Fewest basis functions of a task seen.
+        largest_functions: Most of them; predictions beyond are extrapolations.
+    """
+
+    study: str
+    search_workloads: tuple[str, ...]
+    search_tasks: tuple[int, ...]
+    candidate: Mapping[str, Parameter]
+    pairs: tuple[Pair, ...]
+    speed_up: float
+    interval: tuple[float, float] | None
+    verdict: str
+    noise: float
+    noise_s: tuple[tuple[float, ...], ...]
+    trials: tuple[Trial, ...]
+    importances: Mapping[str, float]
+    stopped: str
+    budget_s: float
+    spent_s: float
+    smallest_functions: int
+    largest_functions: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tuning:
+    """What calibration stores: strategies and parameters, never a plan, and why.
+
+    Attributes:
+        machine: Where it was measured.
+        method: What was measured.
+        program_version: Of the program that was measured.
+        strategies: In the order they are applied.
+        parameters: As `strategy.parameter`; none means the defaults.
+        law: Fitted times of the method.
+        evidence: The search and the confirmation.
+        versions: Of the libraries.
+        created: UTC time, ISO 8601.
+        verified: UTC time of the last `autotune tunings verify` that it passed; empty for never.
+    """
+
+    machine: Machine
+    method: Method
+    program_version: str
+    strategies: tuple[str, ...]
+    parameters: Mapping[str, Parameter]
+    law: Law
+    evidence: Evidence
+    versions: Mapping[str, str]
+    created: str
+    verified: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TuningChoice:
+    """Which tuning a run used and why.
+
+    Attributes:
+        match: `exact`, `near`, `model` (times only), `default`, `given` (a file) or `none` (asked for no tuning).
+        reason: One sentence for the user.
+        source: File the tuning came from; empty for the default.
+        strategies: Names of the strategies, in the order they were applied.
+        parameters: Their parameters, as `strategy.parameter`.
+    """
+
+    match: str
+    reason: str
+    source: str
+    strategies: tuple[str, ...]
+    parameters: Mapping[str, Parameter]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gap:
+    """Where the cores' time between the lower bound and the wall time went, in seconds of the whole run.
+
+    Attributes:
+        startup: No task could run yet: imports, planning, first processes.
+        tail: Cores idle because no task was left to start.
+        memory: Cores idle while tasks waited for memory.
+        retries: Spent on attempts that failed.
+        scheduler: Cores idle between tasks although work was ready: pipes, bookkeeping, barriers, new processes.
+        assembly: After the last task: the many-body sums and the result.
+    """
+
+    startup: float = 0.0
+    tail: float = 0.0
+    memory: float = 0.0
+    retries: float = 0.0
+    scheduler: float = 0.0
+    assembly: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Omitted:
+    """Tasks that were not computed, because an option said so.
+
+    Attributes:
+        option: `screen_distance`, `reuse_contained` or `reuse_equal_monomers`.
+        tasks: How many.
+        of: So many it could have been.
+        words: The same in a sentence, as the run said it.
+    """
+
+    option: str
+    tasks: int
+    of: int
+    words: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunRecord:
+    """What a run did; see design: run record.
+
+    Attributes:
+        created: UTC time of its end, ISO 8601.
+        workload: What was computed, in a few words.
+        content: Digest of all tasks; equal only for the same work, whatever its name, program version and schedule.
+        energy_hartree: What came out: the interaction energy, or the total where the input asks for it; None without.
+        wall_s: From the call to the result.
+        tasks: Distinct tasks of the input, without those omitted.
+        recalled: Tasks that were not computed, because the journal of an earlier run had them.
+        attempts: Starts of tasks; more than `tasks` less `recalled` when some were repeated.
+        lower_bound_s: No schedule of these measured task times can be shorter; see `account.lower_bound_s`.
+        efficiency: `lower_bound_s / wall_s`.
+        gap: Where the rest went.
+        cpu_utilisation: CPU time of the workers over wall time and usable cores.
+        peak_memory_gib: Largest sampled resident memory of all workers together.
+        memory_budget_gib: What tasks might be granted together.
+        policy: The policy after composition.
+        tuning: Which tuning, and why.
+        versions: Program and library versions.
+        machine: The machine; of several, one of them with the cores and the memory of all.
+        methods: Model chemistries.
+        task_records: Every task.
+        nodes: Machines; memory, its budget and the policy are of each of them.
+        omitted: What options left out or took from other tasks; with `screen_distance` the result lacks these terms.
+        understood: The fragments, their charges and spins, in words.
+        doubts: What was said against the numbers, before the run and after it, sentences.
+    """
+
+    created: str
+    workload: str
+    content: str
+    energy_hartree: float | None
+    wall_s: float
+    tasks: int
+    recalled: int
+    attempts: int
+    lower_bound_s: float
+    efficiency: float
+    gap: Gap
+    cpu_utilisation: float
+    peak_memory_gib: float
+    memory_budget_gib: float
+    policy: Policy
+    tuning: TuningChoice
+    versions: Mapping[str, str]
+    machine: Machine
+    methods: tuple[Method, ...]
+    task_records: tuple[TaskRecord, ...] = field(repr=False)
+    nodes: int = 1
+    omitted: tuple[Omitted, ...] = ()
+    understood: str = ""
+    doubts: tuple[str, ...] = ()
+
+    @property
+    def node(self) -> Machine:
+        """The machine; of several, one of them."""
+        here = self.machine
+        return replace(here, cores=here.cores // self.nodes, memory_gib=here.memory_gib / self.nodes)

@@ -1,0 +1,98 @@
+"""The command line: verbs are in `verbs/`, one file each; errors become one line and an exit code in `main`.
+
+Rules: results go to standard output or to files, everything else to standard error. Exits: 0 done, 1 a task failed or
+something became slower, 2 bad input or usage, 3 cannot tell, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import signal
+import sys
+
+import click
+
+from autotune.base import garbage
+from autotune.base.errors import AutotuneError, one_line
+from autotune.cli.calibrate import calibrate
+from autotune.cli.doctor import doctor
+from autotune.cli.estimate import estimate
+from autotune.cli.regress import regress
+from autotune.cli.report import report
+from autotune.cli.run import run
+from autotune.cli.simulate import simulate
+from autotune.cli.tunings import tunings
+
+INTERRUPTED = 130
+
+
+def main() -> None:
+    """Run the command line and exit at once.
+
+    Taking down an interpreter with the libraries of the field in it takes a tenth of a second, in which nothing happens
+    that the end of the process would not do.
+    """
+    status = invoke()
+    atexit._run_exitfuncs()  # noqa: SLF001 - no public way; what libraries want done at the end
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):  # closed, or its reader went away
+            continue
+    os._exit(status)
+
+
+@garbage.sought_seldom()
+def invoke() -> int:
+    """Run the command line and return its exit code."""
+    for name in ("SIGTERM", "SIGHUP"):
+        # Where a hang-up is ignored, as under nohup, it stays ignored.
+        if hasattr(signal, name) and signal.getsignal(getattr(signal, name)) is not signal.SIG_IGN:
+            signal.signal(getattr(signal, name), signal.default_int_handler)
+    try:
+        status = cli.main(prog_name="autotune", standalone_mode=False)
+    except AutotuneError as error:
+        click.echo(f"autotune: {error}", err=True)
+        _echo_notes(error)
+        status = error.exit_code
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        status = 2
+    except click.UsageError as error:
+        command = error.ctx.command_path if error.ctx else "autotune"
+        said = one_line(error.format_message()).rstrip(".")
+        click.echo(f"autotune: {said[:1].lower()}{said[1:]}; see `{command} --help`", err=True)
+        status = 2
+    except (click.Abort, KeyboardInterrupt) as stop:
+        click.echo("autotune: interrupted; no process was left running", err=True)
+        _echo_notes(stop.__cause__ if isinstance(stop, click.Abort) else stop)
+        status = INTERRUPTED
+    except BrokenPipeError:
+        # The reader of our output went away, as `head` does.
+        sys.stderr.close()
+        status = 0
+    return status if isinstance(status, int) else 0
+
+
+def _echo_notes(error: BaseException | None) -> None:
+    """Say what was added to an error on its way up: what is kept, and how to go on."""
+    for note in getattr(error, "__notes__", []):
+        if note:
+            click.echo(f"autotune: {note}", err=True)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="qc-autotune", prog_name="autotune")
+def cli() -> None:
+    """Many-body (fragment) quantum chemistry as fast as this machine allows.
+
+    \b
+    Once per machine:   autotune calibrate
+    Then:               autotune run water6.xyz --program pyscf --method hf --basis '6-31g*' --max-nbody 3
+    or, from a file:    autotune run manybody_input.json -o result.json
+    """
+
+
+for verb in (run, calibrate, estimate, simulate, report, regress, doctor, tunings):
+    cli.add_command(verb)

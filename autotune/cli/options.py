@@ -1,0 +1,226 @@
+"""Options that several verbs share, and what they mean to the library."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from autotune.base.errors import InputError, one_line
+
+if TYPE_CHECKING:
+    from autotune.base.options import Options
+    from autotune.expansion.readers import Expansion
+
+BSSE = ("nocp", "cp", "vmfc")
+Decorator = Callable[[Callable[..., None]], Callable[..., None]]
+
+
+class AboveZero(click.ParamType):  # type: ignore[type-arg]
+    """A finite number from `least` on; above 0 where that is 0."""
+
+    name = "number"
+
+    def __init__(self, kind: type[int | float], *, least: float = 0.0) -> None:
+        self._kind, self._least = kind, least
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Return the number."""
+        try:
+            number = self._kind(value)
+        except (ValueError, OverflowError):
+            number = math.nan
+        if not (max(self._least, 0.0) <= number < math.inf) or number == 0.0:
+            noun = "whole number" if self._kind is int else "number"
+            self.fail(f"{value!r} is no {noun} {f'from {self._least:g} on' if self._least else 'above 0'}", param, ctx)
+        return number
+
+
+AMOUNT, COUNT = AboveZero(float), AboveZero(int)
+
+
+def together(*decorators: Any) -> Decorator:
+    """Return several decorators as one; what is first is shown first."""
+
+    def apply(function: Callable[..., None]) -> Callable[..., None]:
+        for decorator in reversed(decorators):
+            function = decorator(function)
+        return function
+
+    return apply
+
+
+expansion_options = together(
+    click.option("--program", metavar="NAME", help="QCEngine program, such as pyscf."),
+    click.option("--method", metavar="NAME", help="Method, such as hf, b3lyp, mp2, ccsd(t)."),
+    click.option("--basis", metavar="NAME", default="", help="Basis set, such as '6-31g*'."),
+    click.option("--bsse", metavar="LIST", help="nocp, cp, vmfc, or several with commas. [default: nocp]"),
+    click.option("--max-nbody", type=int, metavar="N", help="Largest n-body level. [default: all fragments]"),
+    click.option("--driver", type=click.Choice(["energy", "gradient", "hessian"]), help="What to compute."),
+    click.option("--keywords", metavar="LIST", default="", help="Program keywords: name=value,... or a JSON object."),
+    click.option(
+        "--fragments", metavar="LIST", default="", help="Atoms of fragments: 3x6 (six of 3 atoms), 3,3,6 or 1-3;4-6."
+    ),
+    click.option("--charges", metavar="LIST", default="", help="Fragment charges: 1:+1,2:-1 or one for each."),
+    click.option("--multiplicities", metavar="LIST", default="", help="Fragment multiplicities: 1:2 or one for each."),
+)
+
+planning_options = together(
+    click.option("--workers", type=COUNT, metavar="N", help="Tasks that run at once."),
+    click.option("--threads", type=COUNT, metavar="N", help="Cores of each task."),
+    click.option("--cores", type=COUNT, metavar="N", help="Cores to use of those usable."),
+    click.option(
+        "--memory", type=AMOUNT, metavar="GIB", help="Memory of all tasks together. [default: 80 % of usable]"
+    ),
+    click.option("--tuning", default="auto", metavar="FILE|none", help="A tuning file, or none for the defaults."),
+    click.option("--strategies", metavar="LIST", help="Strategies to apply, in order, with commas."),
+    click.option("--no-strategy", multiple=True, metavar="NAME", help="Leave a strategy out; may be repeated."),
+)
+
+fault_options = together(
+    click.option("--timeout", type=AMOUNT, metavar="SECONDS", help="Kill a task that runs longer."),
+    click.option("--scratch", metavar="DIR", help="Folder for scratch files. [default: the system's]"),
+    click.option("--scratch-gib", type=AMOUNT, metavar="GIB", help="Scratch of all tasks. [default: 90 % of free]"),
+    click.option("--resume", is_flag=True, help="Take tasks that the journal has instead of computing them again."),
+    click.option("--journal", default="auto", metavar="FILE|none", help="Where finished tasks are kept."),
+    click.option("--fail-fast", is_flag=True, help="Start nothing more once a fragment has failed for good."),
+    click.option("--enforce-memory", is_flag=True, help="Let a control group hold all workers to the memory budget."),
+    click.option(
+        "--rescue", default="", metavar="LIST", help="Keywords of a second attempt where the first did not converge."
+    ),
+)
+
+fleet_options = together(
+    click.option("--backend", default="local", metavar="NAME", help="Where tasks run: local, or parsl for clusters."),
+    click.option("--parsl-config", default="", metavar="FILE", help="Python file that defines Parsl's config."),
+    click.option("--nodes", type=COUNT, metavar="N", help="Nodes of the backend. [default: as its config says]"),
+)
+
+
+omission_options = together(
+    click.option("--reuse-contained", is_flag=True, help="Take energies that a task of a higher method contains."),
+    click.option("--reuse-equal-monomers", is_flag=True, help="Compute one of the monomers that have one shape."),
+    click.option(
+        "--screen-distance", type=AMOUNT, metavar="ANGSTROM", help="Leave out terms of fragments farther apart."
+    ),
+)
+
+
+EXPANSION = (
+    *("program", "method", "basis", "bsse", "max_nbody", "driver", "keywords"),
+    *("fragments", "charges", "multiplicities"),
+)
+
+
+def flags(given: dict[str, Any], names: Sequence[str]) -> list[str]:
+    """Return those of the options that were given, as they are typed."""
+    return [f"--{name.replace('_', '-')}" for name in names if given[name] not in (None, "", ())]
+
+
+def expansion(given: dict[str, Any], *, text: str, name: str) -> Expansion | None:
+    """Return what the expansion options say of an input, or None where none was given.
+
+    Raises:
+        InputError: The input says itself what to compute, or the options do not suffice for a geometry.
+    """
+    from autotune.expansion.readers import Expansion, parse_keywords, says_what_to_compute
+
+    told = flags(given, EXPANSION)
+    if not told:
+        return None
+    if says_what_to_compute(text, name=name):
+        raise InputError(
+            f"{name} is a ManyBodyInput, which says itself what to compute; leave out {', '.join(told)}, or give an XYZ"
+            " file"
+        )
+    if not given["program"] or not given["method"]:
+        raise InputError(
+            "an XYZ file needs --program and --method, such as --program pyscf --method hf --basis '6-31g*'"
+        )
+    return Expansion(
+        program=given["program"],
+        method=given["method"],
+        basis=given["basis"],
+        bsse=_bsse(given["bsse"] or "nocp"),
+        max_nbody=given["max_nbody"],
+        driver=given["driver"] or "energy",
+        keywords=parse_keywords(given["keywords"]),
+        fragments=given["fragments"],
+        charges=given["charges"],
+        multiplicities=given["multiplicities"],
+    )
+
+
+def _bsse(text: str) -> tuple[str, ...]:
+    """Return the BSSE treatments that a text lists, with commas or spaces between them."""
+    found = tuple(name.lower() for name in text.replace(",", " ").split())
+    if unknown := [name for name in found if name not in BSSE]:
+        raise InputError(
+            f"--bsse has {one_line(unknown[0])[:40]!r}; known are {', '.join(BSSE)}, or several as cp,nocp"
+        )
+    if not found:
+        raise InputError(f"--bsse {text[:40]!r} names nothing; known are {', '.join(BSSE)}, or several as cp,nocp")
+    return tuple(dict.fromkeys(found))
+
+
+def session_options(given: dict[str, Any]) -> Options:
+    """Return what the planning options say, and the fault options where a verb has them."""
+    from autotune.base.options import Options
+    from autotune.expansion.readers import parse_keywords
+
+    return Options(
+        workers=given["workers"],
+        threads=given["threads"],
+        cores=given["cores"],
+        memory_gib=given["memory"],
+        tuning=given["tuning"],
+        strategies=None if given["strategies"] is None else tuple(filter(None, given["strategies"].split(","))),
+        without=given["no_strategy"],
+        task_limit_s=given.get("timeout"),
+        scratch=given.get("scratch"),
+        scratch_gib=given.get("scratch_gib"),
+        journal=given.get("journal", "none"),
+        resume=given.get("resume", False),
+        fail_fast=given.get("fail_fast", False),
+        enforce_memory=given.get("enforce_memory", False),
+        rescue=parse_keywords(given.get("rescue", ""), option="--rescue"),
+        **_fleet(given),
+        reuse_contained=given.get("reuse_contained", False),
+        reuse_equal_monomers=given.get("reuse_equal_monomers", False),
+        screen_distance=given.get("screen_distance"),
+    )
+
+
+def _fleet(given: dict[str, Any]) -> dict[str, Any]:
+    """Return what the options for several machines say; nothing for verbs without them."""
+    if "backend" not in given:
+        return {}
+    config = given["parsl_config"]
+    if config and given["backend"] != "parsl":
+        raise InputError("--parsl-config says how Parsl is to start; give --backend parsl with it")
+    return {"backend": given["backend"], "backend_config": config, "nodes": given["nodes"]}
+
+
+def check_targets(targets: Sequence[str | Path | None], inputs: Sequence[str | Path]) -> None:
+    """Refuse files that cannot be written, that would be written twice, or that the command reads."""
+    given = [Path(target) for target in targets if target]
+    places = [path.resolve() for path in given]
+    read = [Path(source).resolve() for source in inputs]
+    for path, place in zip(given, places, strict=True):
+        if place in read or (place.exists() and any(folder in read for folder in place.parents)):
+            raise InputError(f"{path} is what this command reads; give what it writes another name")
+        if places.count(place) > 1 and (place.is_file() or not place.exists()):
+            raise InputError(f"{path} is named for two different things; give each its own file")
+        check_target(path)
+
+
+def check_target(path: Path) -> None:
+    """Refuse what could not be written after hours of computing, with an `InputError`."""
+    if not path.parent.is_dir():
+        raise InputError(f"{path} cannot be written: there is no folder {path.parent}")
+    if path.is_dir() or not os.access(path.parent, os.W_OK):
+        raise InputError(f"{path} cannot be written: it is a folder, or its folder is not yours to write")

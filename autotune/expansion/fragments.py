@@ -1,0 +1,166 @@
+"""What the molecule of a many-body input must state: fragments, their charges and multiplicities, atoms apart.
+
+Rules: works on the fields as they come from JSON, before a QCElemental molecule is made of them, because guessing
+charges and multiplicities is what QCElemental cannot do for many fragments. What is stated is obeyed or refused, as are
+ghosts and totals that fragments do not add up to, which would be left out without a word. Errors are one line with the
+cure.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from autotune.base.errors import InputError, one_line, quoted
+from autotune.costs import basis
+
+MIN_DISTANCE_BOHR = 0.75  # 0.4 Å: closer than any bond (H2 has 0.74 Å), so two atoms were given one place
+MAX_COORDINATE_BOHR = 1.0e7
+BOHR_IN_ANGSTROM = 0.529177
+
+
+def explicit_fragments(molecule: Mapping[str, Any]) -> dict[str, Any]:
+    """Return molecule fields with fragment charges and multiplicities made explicit.
+
+    Charges that are not given are 0, multiplicities that are not given are 1 or 2 by the parity of the electrons.
+
+    Raises:
+        InputError: No fragments, fragments that are no partition of the atoms, ghost atoms, a charge or multiplicity of
+            the molecule that its fragments do not add up to, or lists of the wrong length.
+    """
+    fields = dict(molecule)
+    fragments = fields.get("fragments")
+    symbols = fields.get("symbols")
+    if fragments is None or symbols is None or len(fragments) < 2:  # noqa: PLR2004 - a many-body expansion needs two
+        raise InputError(
+            "the molecule has no fragments, so there is nothing to expand; give at least two in field 'fragments'"
+            " (or --fragments for an XYZ file)"
+        )
+    _check_partition(fragments, len(symbols))
+    _refuse_ghosts(fields)
+    count = len(fragments)
+    charges = fields.get("fragment_charges")
+    total = fields.get("molecular_charge")
+    if charges is None:
+        if total:
+            raise InputError(
+                f"the molecule has charge {total:+g} but no fragment_charges; say which of the {count} have it"
+            )
+        charges = [0.0] * count
+    if wrong := [charge for charge in charges if not _is_finite(charge)]:
+        raise InputError(f"fragment_charges holds {quoted(wrong[0])}, which is no number; give one for each fragment")
+    if len(charges) != count:
+        raise InputError(f"fragment_charges has {len(charges)} entries for {count} fragments; give one for each")
+    if total is not None and not math.isclose(total, sum(charges), abs_tol=1e-6):
+        raise InputError(f"fragment_charges add up to {sum(charges):+g} but molecular_charge is {total:+g}; mend one")
+    multiplicities = fields.get("fragment_multiplicities")
+    if multiplicities is None:
+        multiplicities = _lowest_multiplicities(fields, charges)
+    if len(multiplicities) != count:
+        raise InputError(f"fragment_multiplicities has {len(multiplicities)} entries for {count} fragments")
+    _check_spins(fields, multiplicities)
+    explicit = {**fields, "fragment_charges": list(charges), "fragment_multiplicities": list(multiplicities)}
+    if fields.get("validated"):
+        # QCElemental does not add up for a molecule that says of itself that this has been done.
+        explicit["molecular_charge"] = float(sum(charges))
+        explicit["molecular_multiplicity"] = _parallel(multiplicities)
+    return explicit
+
+
+def _check_partition(fragments: Sequence[Sequence[int]], natom: int) -> None:
+    """Raise `InputError` unless each atom is in exactly one fragment."""
+    owner: dict[int, int] = {}
+    for number, fragment in enumerate(fragments, start=1):
+        if isinstance(fragment, (str, Mapping)) or not hasattr(fragment, "__len__"):
+            raise InputError(f"field 'fragments' holds {quoted(fragment)}, which is no list of atoms")
+        if not len(fragment):
+            raise InputError(f"field 'fragments': fragment {number} has no atoms; leave it out")
+        for atom in fragment:
+            if isinstance(atom, bool) or not hasattr(atom, "__index__"):
+                raise InputError(f"field 'fragments' holds {quoted(atom)}; give atoms as whole numbers, from 0")
+            if not 0 <= atom < natom:
+                raise InputError(
+                    f"field 'fragments' names atom {int(atom)}, but the molecule has atoms 0 to {natom - 1}"
+                )
+            if atom in owner:
+                raise InputError(
+                    f"field 'fragments' names atom {int(atom)} twice, in fragments {owner[atom]} and {number};"
+                    " each atom belongs to one"
+                )
+            owner[atom] = number
+    if missing := sorted(set(range(natom)) - owner.keys()):
+        raise InputError(f"field 'fragments': atom {missing[0]} is in no fragment; each atom belongs to one")
+
+
+def _refuse_ghosts(fields: Mapping[str, Any]) -> None:
+    real = fields.get("real")
+    ghosts = [] if real is None else [number for number, is_real in enumerate(real, start=1) if not is_real]
+    if ghosts:
+        raise InputError(
+            f"field 'real' makes atom {ghosts[0]} a ghost, which would be computed as a real atom; leave ghosts out:"
+            " bsse_type cp or vmfc sets those that a counterpoise correction needs"
+        )
+
+
+def _parallel(multiplicities: Sequence[float]) -> float:
+    """Return the multiplicity of fragments together, all their unpaired electrons parallel: what is computed."""
+    return 1 + sum(multiplicity - 1 for multiplicity in multiplicities)
+
+
+def _check_spins(fields: Mapping[str, Any], multiplicities: Sequence[float]) -> None:
+    """Raise `InputError` where the molecule states another multiplicity than its fragments make together."""
+    stated, together = fields.get("molecular_multiplicity"), _parallel(multiplicities)
+    if stated is None or stated == together:
+        return
+    if fields.get("fragment_multiplicities") is None:
+        # Which fragments have the unpaired electrons would be a guess, and a wrong one is another energy.
+        raise InputError(
+            f"the molecule has multiplicity {quoted(stated)}, its fragments at their lowest {together} together; say"
+            " fragment_multiplicities, one for each"
+        )
+    raise InputError(
+        f"molecular_multiplicity is {stated:g}, but fragments of these multiplicities are computed with their spins"
+        f" parallel, {together:g} together; mend one (other couplings of the spins cannot be computed)"
+    )
+
+
+def _lowest_multiplicities(fields: Mapping[str, Any], charges: Sequence[float]) -> list[int]:
+    """Return 1 or 2 for each fragment by the parity of its electrons."""
+    symbols, fragments = fields["symbols"], fields["fragments"]
+    try:
+        return [
+            1 + basis.electrons([symbols[atom] for atom in fragment], charge) % 2
+            for fragment, charge in zip(fragments, charges, strict=True)
+        ]
+    except Exception as error:
+        raise InputError(f"field 'symbols' holds something that is no element: {one_line(error)}") from error
+
+
+def _is_finite(value: object) -> bool:
+    return isinstance(value, (int, float)) and math.isfinite(value)
+
+
+def check_distances(molecule: Mapping[str, Any]) -> None:
+    """Raise `InputError` where two atoms are in one place; the molecule's geometry is in bohr, flat or `(natom, 3)`."""
+    import numpy as np
+
+    symbols = molecule["symbols"]
+    try:
+        geometry = np.asarray(molecule.get("geometry"), dtype=float).reshape(-1, 3)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise InputError("field molecule.geometry is not a list of numbers, three for each atom, in bohr") from error
+    if len(geometry) != len(symbols):
+        raise InputError(f"the molecule has {len(symbols)} symbols but {len(geometry)} positions; mend one")
+    if not (np.abs(geometry) <= MAX_COORDINATE_BOHR).all():
+        raise InputError(
+            f"field molecule.geometry holds a number that is not finite or above {MAX_COORDINATE_BOHR:g} bohr; mend it"
+        )
+    for atom in range(1, len(geometry)):
+        distances = np.linalg.norm(geometry[:atom] - geometry[atom], axis=1)
+        other = int(distances.argmin())
+        if distances[other] < MIN_DISTANCE_BOHR:
+            raise InputError(
+                f"atoms {other + 1} ({one_line(symbols[other])}) and {atom + 1} ({one_line(symbols[atom])}) overlap:"
+                f" {distances[other] * BOHR_IN_ANGSTROM:.3f} Å apart; mend the geometry (here it is in bohr)"
+            )

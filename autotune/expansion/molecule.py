@@ -1,0 +1,179 @@
+"""A QCSchema Molecule as the molecule of a many-body input: its own fragments, or those that its bonds make.
+
+Rules: what the Molecule states is obeyed, what the user's options state goes before it, and what neither states is
+found as for an XYZ file. A total that the fragments do not add up to is an `InputError`, never ignored. Opens no file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from autotune.base.errors import InputError, quoted
+from autotune.expansion import xyz
+from autotune.expansion.fragments import check_distances
+from autotune.expansion.ions import charges_and_multiplicities
+from autotune.expansion.xyz_comment import Comment
+
+if TYPE_CHECKING:
+    from autotune.expansion.xyz import Geometry
+
+Fragments: TypeAlias = tuple[tuple[int, ...], ...]
+
+_OF_FRAGMENTS = ("fragments", "fragment_charges", "fragment_multiplicities")
+# What is made anew when the molecule is validated with its fragments.
+_OF_ITS_MAKER = ("validated", "provenance", "schema_name", "schema_version")
+
+
+def is_molecule(fields: Mapping[str, Any]) -> bool:
+    """Return whether the fields of a JSON object are those of a QCSchema Molecule, not of an input that has one."""
+    return "symbols" in fields and "geometry" in fields and not fields.keys() & {"molecule", "specification"}
+
+
+def molecule_fields(
+    fields: Mapping[str, Any], *, name: str, fragments: str = "", charges: str = "", multiplicities: str = ""
+) -> dict[str, Any]:
+    """Return the fields of the molecule (schema 3) of a many-body input.
+
+    Args:
+        fields: Of a QCSchema Molecule of any version, positions in bohr.
+        name: What messages call it.
+        fragments: As `--fragments`; empty for the Molecule's own, or else those that bonds make.
+        charges: As `--charges`, in place of what the Molecule states of these fragments and of the total.
+        multiplicities: As `--multiplicities`, in the same way.
+
+    Raises:
+        InputError: A field or an option cannot be obeyed; the message names it.
+    """
+    found = _geometry(fields, total=not charges, total_spin=not multiplicities)
+    parts, own = _parts(fields, found, fragments, name=name)
+    stated = _whole(fields, "fragment_charges", len(parts)) if own else {}
+    spins = _whole(fields, "fragment_multiplicities", len(parts)) if own else {}
+    if charges:
+        stated |= xyz.parse_charges(charges, len(parts))
+    if multiplicities:
+        spins |= xyz.parse_charges(multiplicities, len(parts), label="multiplicity")
+    settled, settled_spins = charges_and_multiplicities(
+        found,
+        parts,
+        charges=stated,
+        multiplicities=spins,
+        bonds=None if own or fragments else xyz.covalent_bonds(found),
+        name=name,
+    )
+    left_out = {*_OF_FRAGMENTS, *_OF_ITS_MAKER}
+    left_out |= {"molecular_charge"} if charges else set()
+    left_out |= {"molecular_multiplicity"} if multiplicities else set()
+    kept = {field: value for field, value in fields.items() if field not in left_out}
+    _check_totals(kept, settled, settled_spins, name=name)
+    return {
+        **kept,
+        "schema_name": "qcschema_molecule",
+        "schema_version": 3,
+        "fragments": [list(atoms) for atoms in parts],
+        "fragment_charges": settled,
+        "fragment_multiplicities": settled_spins,
+    }
+
+
+def _geometry(fields: Mapping[str, Any], *, total: bool, total_spin: bool) -> Geometry:
+    """Return the atoms, with the totals that are stated of them where these count."""
+    import numpy as np
+    from qcelemental import constants, periodictable
+
+    try:
+        symbols = tuple(str(symbol).title() for symbol in fields["symbols"])
+        check_distances({"symbols": symbols, "geometry": fields["geometry"]})
+    except TypeError as error:
+        raise InputError("field symbols is not a list of element symbols") from error
+    elements = set(periodictable.E)
+    if unknown := [symbol for symbol in symbols if symbol not in elements or symbol == "X"]:
+        raise InputError(f"field symbols holds {quoted(unknown[0])}, which is no element")
+    positions = np.asarray(fields["geometry"], dtype=float).reshape(-1, 3) * constants.bohr2angstroms
+    stated = Comment(
+        charge=_number(fields, "molecular_charge") if total else None,
+        multiplicity=_number(fields, "molecular_multiplicity") if total_spin else None,
+        where="the Molecule",
+    )
+    return xyz.Geometry(
+        symbols=symbols,
+        coordinates_angstrom=tuple((x, y, z) for x, y, z in positions.tolist()),
+        stated=stated,
+    )
+
+
+def _number(fields: Mapping[str, Any], name: str) -> int | None:
+    """Return the whole number of a field; None where it is left out."""
+    value = fields.get(name)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or value != int(value):
+        raise InputError(f"field {name} is {quoted(value)}; give a whole number")
+    return int(value)
+
+
+def _parts(fields: Mapping[str, Any], found: Geometry, text: str, *, name: str) -> tuple[Fragments, bool]:
+    """Return the fragments, and whether they are the Molecule's own."""
+    stated = fields.get("fragments")
+    own = stated is not None and len(stated) > 1  # one fragment is what every molecule is that says nothing of them
+    if text and own:
+        raise InputError(f"{name} states its own fragments; leave out --fragments, or that field")
+    if text:
+        return xyz.parse_fragments(text, len(found.symbols)), False
+    if own:
+        try:
+            parts = tuple(tuple(atom + 0 for atom in atoms) for atoms in stated or ())
+            whole = sorted(atom for atoms in parts for atom in atoms) == list(range(len(found.symbols)))
+        except TypeError:
+            whole = False
+        if not whole or any(type(atom) is not int for atoms in parts for atom in atoms):
+            raise InputError(f"{name}: field fragments must hold each atom once, as whole numbers from 0")
+        return parts, True
+    parts = xyz.fragments_by_connectivity(found)
+    bonds = fields.get("connectivity")
+    if bonds and {frozenset(atoms) for atoms in parts} != set(_bonded(bonds, len(found.symbols))):
+        raise InputError(
+            f"{name}: its field connectivity makes other fragments than the distances of its atoms; say --fragments"
+        )
+    return parts, False
+
+
+def _bonded(bonds: Sequence[Sequence[Any]], natom: int) -> list[frozenset[int]]:
+    part = {atom: frozenset([atom]) for atom in range(natom)}
+    try:
+        for one, other, *_ in bonds:
+            joined = part[one] | part[other]
+            part |= dict.fromkeys(joined, joined)
+    except (TypeError, ValueError, KeyError) as error:
+        raise InputError(f"field connectivity holds {quoted(bonds)}; give pairs of atoms with bond orders") from error
+    return list(part.values())
+
+
+def _whole(fields: Mapping[str, Any], name: str, count: int) -> dict[int, int]:
+    """Return what a field states of each fragment; nothing where it is left out."""
+    values = fields.get(name)
+    if values is None:
+        return {}
+    try:
+        numbers = [int(value) for value in values]
+        fits = len(numbers) == count and all(a == b for a, b in zip(numbers, values, strict=True))
+    except (TypeError, ValueError, OverflowError):
+        fits = False
+    if not fits:
+        raise InputError(f"field {name} must hold a whole number for each of the {count} fragments")
+    return dict(enumerate(numbers))
+
+
+def _check_totals(fields: Mapping[str, Any], charges: Sequence[int], spins: Sequence[int], *, name: str) -> None:
+    charge, multiplicity = fields.get("molecular_charge"), fields.get("molecular_multiplicity")
+    if charge is not None and charge != sum(charges):
+        raise InputError(
+            f"{name} states molecular_charge {quoted(charge)}, but its fragments add up to {sum(charges):+d}; say which"
+            " have it, as in --charges 1:-1"
+        )
+    together = 1 + sum(spin - 1 for spin in spins)
+    if multiplicity is not None and multiplicity != together:
+        raise InputError(
+            f"{name} states molecular_multiplicity {quoted(multiplicity)}, but its fragments make {together} together,"
+            " their spins parallel; say which have unpaired electrons, as in --multiplicities 1:3"
+        )

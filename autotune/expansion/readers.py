@@ -1,0 +1,254 @@
+"""From what a user has on disk - a ManyBodyInput, or a geometry with options - to the fields of a ManyBodyInput.
+
+Rules: reads text, returns mappings; validation is `workload.load`'s. A fragment's charge and multiplicity are always
+stated in what comes out.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from autotune.base.errors import InputError, one_line
+from autotune.base.types import Method
+from autotune.costs.basis import is_spherical
+from autotune.expansion import ions, xyz
+from autotune.expansion.molecule import is_molecule, molecule_fields
+from autotune.expansion.workload import MAX_INPUT_BYTES, parse_json
+from autotune.programs.abilities import CARTESIAN_KEYWORD, SPHERICAL_KEYWORD
+
+NO_TEXT = "{} is not a text file; give a ManyBodyInput (JSON) or an XYZ file"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Expansion:
+    """What an XYZ file does not say: the model chemistry and the expansion.
+
+    Attributes:
+        program: QCEngine program.
+        method: Method.
+        basis: Basis set; empty for methods without one.
+        bsse: `nocp`, `cp`, `vmfc`, or several.
+        max_nbody: Largest n-body level; None for all fragments.
+        driver: `energy`, `gradient` or `hessian`.
+        keywords: Program keywords.
+        fragments: As `--fragments`; empty to find them by covalent connectivity.
+        charges: As `--charges`; empty for what the file's comment states, else the usual charges of ions.
+        multiplicities: As `--multiplicities`; empty for the lowest.
+    """
+
+    program: str
+    method: str
+    basis: str = ""
+    bsse: tuple[str, ...] = ("nocp",)
+    max_nbody: int | None = None
+    driver: str = "energy"
+    keywords: Mapping[str, Any] = field(default_factory=dict)
+    fragments: str = ""
+    charges: str = ""
+    multiplicities: str = ""
+
+    @property
+    def model(self) -> Method:
+        """The model chemistry, as tunings know it."""
+        return Method(
+            program=self.program.lower(),
+            method=self.method.lower(),
+            basis=self.basis.lower(),
+            driver=self.driver,
+            keywords=json.dumps(dict(self.keywords), sort_keys=True, separators=(",", ":"), default=str),
+        )
+
+
+def read_text(source: str) -> tuple[str, str]:
+    """Return the text of a file, or of standard input for `-`, and what to call it in messages."""
+    path = Path(source)
+    try:
+        if source == "-":
+            return sys.stdin.read(MAX_INPUT_BYTES + 1), "standard input"
+        if path.stat().st_size > MAX_INPUT_BYTES:
+            raise InputError(f"{source} is larger than {MAX_INPUT_BYTES // 2**20} MiB; this is not an input")
+        content = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{source} cannot be read: {error.strerror}; check the path") from error
+    except UnicodeDecodeError as error:
+        raise InputError(NO_TEXT.format("standard input")) from error
+    try:
+        return _universal(content.decode("utf-8")), source
+    except UnicodeDecodeError as error:
+        text = _universal(content.decode("latin-1"))
+        first, _, rest = text.partition("\n")
+        if first.isascii() and rest.partition("\n")[2].isascii():
+            return text, source  # only the comment of an XYZ file has other letters, an å or a name
+        raise InputError(NO_TEXT.format(source)) from error
+
+
+def _universal(text: str) -> str:
+    """Return a text with line ends as Python reads them from a file."""
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def is_json(text: str) -> bool:
+    """Return whether a text is meant to be JSON: XYZ files begin with a number, ManyBodyInputs with a brace."""
+    return text.lstrip("\ufeff \t\r\n")[:1] in ("{", "[")
+
+
+def says_what_to_compute(text: str, *, name: str) -> bool:
+    """Return whether a text is meant to be a ManyBodyInput; an XYZ file and a QCSchema Molecule need options.
+
+    Raises:
+        InputError: It is meant to be JSON and is not.
+    """
+    return is_json(text) and not is_molecule(parse_json(text, name=name))
+
+
+def many_body_fields(text: str, *, name: str, expansion: Expansion | None) -> dict[str, Any]:
+    """Return the fields of the ManyBodyInput that a text holds, with `expansion` where it is only a geometry."""
+    if not text.strip():
+        raise InputError(f"{name} is empty; give a ManyBodyInput (JSON) or an XYZ file")
+    if is_json(text):
+        fields = parse_json(text, name=name)
+        if is_molecule(fields):
+            if expansion is None:
+                raise InputError(
+                    f"{name} is a QCSchema Molecule, which does not say what to compute; say at least --program and"
+                    " --method (and --basis), or give a ManyBodyInput"
+                )
+            return from_molecule(fields, name=name, expansion=expansion)
+        if expansion is not None:
+            raise InputError(
+                f"{name} is a ManyBodyInput and names its own program, method and basis;"
+                " leave --program, --method and --basis out, or give an XYZ file"
+            )
+        return fields
+    if expansion is None:
+        raise InputError(f"{name} is an XYZ file; say at least --program and --method (and --basis) to compute with")
+    return from_xyz(text, name=name, expansion=expansion)
+
+
+def from_molecule(fields: Mapping[str, Any], *, name: str, expansion: Expansion) -> dict[str, Any]:
+    """Return the fields of a v2 ManyBodyInput for a QCSchema Molecule of any version, its atoms in their order.
+
+    Raises:
+        InputError: As `molecule_input.molecule_fields`.
+    """
+    molecule = molecule_fields(
+        fields,
+        name=name,
+        fragments=expansion.fragments,
+        charges=expansion.charges,
+        multiplicities=expansion.multiplicities,
+    )
+    return _input_of(molecule, expansion)
+
+
+def _input_of(molecule: dict[str, Any], expansion: Expansion) -> dict[str, Any]:
+    """Return the fields of a v2 ManyBodyInput for a molecule's fields."""
+    model: dict[str, Any] = {"method": expansion.method}
+    if expansion.basis:
+        model["basis"] = expansion.basis
+    keywords: dict[str, Any] = {"bsse_type": list(expansion.bsse)}
+    if expansion.max_nbody is not None:
+        keywords["max_nbody"] = expansion.max_nbody
+    return {
+        "schema_name": "qcschema_many_body_input",
+        "schema_version": 2,
+        "molecule": molecule,
+        "specification": {
+            "driver": expansion.driver,
+            "keywords": keywords,
+            "specification": {
+                "(auto)": {
+                    "program": expansion.program.lower(),
+                    "driver": expansion.driver,
+                    "model": model,
+                    "keywords": {**_conventional(expansion, molecule["symbols"]), **expansion.keywords},
+                }
+            },
+        },
+    }
+
+
+def from_xyz(text: str, *, name: str, expansion: Expansion) -> dict[str, Any]:
+    """Return the fields of a v2 ManyBodyInput for the geometry in an XYZ text.
+
+    Atoms keep the order of the file, so the atoms of a fragment need not be neighbours. `molecule.extras.autotune` says
+    how the file was understood: `units` (`angstrom` or `bohr`), `source` (its name), and `notes`, sentences for the
+    user, where there are any. Raises `InputError` as `geometry.read_xyz` and `ions.charges_and_multiplicities` do.
+    """
+    from qcelemental import constants
+
+    found = xyz.read_xyz(text, name=name)
+    bonds = None
+    if expansion.fragments:
+        fragments = xyz.parse_fragments(expansion.fragments, len(found.symbols))
+    elif found.stated.fragments:
+        fragments = found.stated.fragments
+    else:
+        bonds = xyz.covalent_bonds(found)
+        fragments = xyz.fragments_by_connectivity(found, bonds)
+    given, spins = expansion.charges, expansion.multiplicities
+    charges, multiplicities = ions.charges_and_multiplicities(
+        found,
+        fragments,
+        charges=xyz.parse_charges(given, len(fragments)) if given else {},
+        multiplicities=xyz.parse_charges(spins, len(fragments), label="multiplicity") if spins else {},
+        bonds=bonds,
+        name=name,
+    )
+    bohr = 1.0 / constants.bohr2angstroms  # `conversion_factor` gives the same and loads a library of units for it
+    understood: dict[str, Any] = {"units": found.stated.units or "angstrom", "source": name}
+    if found.notes:
+        understood["notes"] = list(found.notes)
+    molecule = {
+        "symbols": list(found.symbols),
+        "geometry": [x * bohr for position in found.coordinates_angstrom for x in position],
+        "fragments": [list(atoms) for atoms in fragments],
+        "fragment_charges": charges,
+        "fragment_multiplicities": multiplicities,
+        **({"mass_numbers": list(found.mass_numbers)} if found.mass_numbers else {}),
+        "extras": {"autotune": understood},
+    }
+    return _input_of(molecule, expansion)
+
+
+def _conventional(expansion: Expansion, symbols: Sequence[str]) -> dict[str, Any]:
+    """Return the keyword that makes a program take the basis set as the set was made, if it needs one."""
+    keyword = SPHERICAL_KEYWORD.get(expansion.program.lower())
+    if keyword is None or any(name.lower() in (keyword, CARTESIAN_KEYWORD) for name in expansion.keywords):
+        return {}
+    return {keyword: True} if is_spherical(expansion.basis, symbols) else {}
+
+
+def parse_keywords(text: str, *, option: str = "--keywords") -> dict[str, Any]:
+    """Return program keywords given as a JSON object, or as `name=value,name=value` with JSON values.
+
+    Args:
+        text: What the user gave.
+        option: Where, for the message.
+
+    Raises:
+        InputError: It is neither.
+    """
+    if not text:
+        return {}
+    try:
+        if text.lstrip().startswith("{"):
+            return dict(json.loads(text))
+        pairs = [part.split("=", 1) for part in text.split(",")]
+        return {name.strip(): _value(value) for name, value in pairs}
+    except (ValueError, RecursionError) as error:
+        raise InputError(
+            f"{option} {one_line(repr(text))} is not understood; give name=value,name=value or a JSON object"
+        ) from error
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return {"True": True, "False": False}.get(text.strip(), text.strip())

@@ -1,0 +1,86 @@
+"""Terms of distant fragments, left out: which components these are, and the value that makes their term zero.
+
+Rules: a component is left out where two of its fragments are too far apart; so is then everything that contains it, and
+what is kept has all that lies below it. The value is inclusion-exclusion over the components below, in the same kind
+of basis, so that upstream's own sums see a contribution of zero.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from itertools import combinations
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from autotune.base.types import Task
+from autotune.expansion.component import Keys, Recipe
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Numbers: TypeAlias = NDArray[np.float64]
+
+PAIR = 2
+
+
+class Screen:
+    """The components of a workload whose fragments are farther apart than a distance.
+
+    Args:
+        tasks: All tasks of the workload.
+        recipe: What they are made of.
+        counterpoise: The component of all fragments is one of a counterpoise correction.
+        distance_angstrom: Largest distance of two fragments, between their nearest atoms, that is still computed.
+
+    Attributes:
+        dropped: The tasks that need not be computed, smaller ones first.
+    """
+
+    def __init__(self, tasks: Sequence[Task], recipe: Recipe, *, counterpoise: bool, distance_angstrom: float) -> None:
+        far = distances_angstrom(recipe) > distance_angstrom
+        self._counterpoise, self._fragments = counterpoise, len(recipe.molecule.fragments)
+        self._keys = Keys(recipe)
+        self.dropped = tuple(
+            sorted(
+                (task for task in tasks if any(far[i - 1, j - 1] for i, j in combinations(task.real, PAIR))),
+                key=lambda task: task.nbody,
+            )
+        )
+
+    def values(self, known: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, float]]:
+        """Return the energies (Eh) of the dropped tasks by key, made of those of all others.
+
+        Args:
+            known: By task key, `energy` of every task that is not dropped.
+        """
+        energies: dict[str, float] = {}
+        keys: dict[tuple[str, tuple[int, ...], tuple[int, ...]], str] = {}  # pairs are below many triples
+        for task in self.dropped:
+            terms = []
+            # Of all fragments, real and basis are the same in either correction.
+            own = task.basis == task.real and not (self._counterpoise and task.nbody == self._fragments)
+            for size in range(1, task.nbody):
+                sign = (-1) ** (task.nbody - size - 1)
+                for real in combinations(task.real, size):
+                    below = task.level, real, real if own else task.basis
+                    key = keys.get(below) or keys.setdefault(below, self._keys.key(*below))
+                    terms.append(sign * (energies[key] if key in energies else known[key]["energy"]))
+            energies[task.key] = math.fsum(terms)
+        return {key: {"energy": energy} for key, energy in energies.items()}
+
+
+def distances_angstrom(recipe: Recipe) -> Numbers:
+    """Return the smallest distance between atoms of each two fragments, shape (fragments, fragments), in Å."""
+    import numpy as np
+    from qcelemental import constants
+
+    whole = recipe.molecule
+    parts = [whole.geometry[list(fragment)] for fragment in whole.fragments]
+    starts = np.cumsum([0, *(len(part) for part in parts[:-1])])
+    atoms = np.concatenate(parts)
+    nearest = [
+        np.minimum.reduceat(np.sqrt(((atoms[:, None] - part[None]) ** 2).sum(axis=-1)).min(axis=1), starts)
+        for part in parts
+    ]
+    return np.asarray(nearest) * float(constants.bohr2angstroms)

@@ -1,0 +1,65 @@
+"""Strategies composed into a policy.
+
+Rules: `compose` folds the strategies' `apply` over the bare `Policy`, in the order given; parameters are namespaced
+`strategy.parameter`. Strategy objects come from plugins and are only called here and in `calibrate`.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+
+from autotune.base.errors import InputError
+from autotune.base.types import Context, Parameter, Parameters, Policy
+from autotune.plugin.hookspecs import Strategy
+
+STANDARD = ("adaptive_workers", "memory_scheduling", "method_tuning", "hybrid", "dynamic_balancing")
+
+
+def choose(known: Mapping[str, Strategy], names: Sequence[str] | None, without: Sequence[str] = ()) -> list[Strategy]:
+    """Return strategies by name, in order; `None` means the five standard ones.
+
+    Raises:
+        InputError: A name is not known.
+    """
+    wanted = [name for name in STANDARD if name in known] if names is None else list(names)
+    for name in (*wanted, *without):
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
+            raise InputError(f"there is no strategy {name!r}; {hint}")
+    return [known[name] for name in wanted if name not in without]
+
+
+def default_parameters(strategies: Sequence[Strategy], context: Context) -> Parameters:
+    """Return the parameters used before anything was measured."""
+    return {f"{s.name}.{key}": value for s in strategies for key, value in s.defaults(context).items()}
+
+
+def compose(strategies: Sequence[Strategy], parameters: Mapping[str, Parameter], context: Context) -> Policy:
+    """Return the policy the strategies make of their parameters; those not given take their default.
+
+    Raises:
+        InputError: A parameter does not belong to any of the strategies' search spaces, or lies outside its range.
+    """
+    _check(strategies, parameters, context)
+    policy = Policy()
+    for strategy in strategies:
+        own = dict(strategy.defaults(context))
+        prefix = f"{strategy.name}."
+        own.update({key.removeprefix(prefix): v for key, v in parameters.items() if key.startswith(prefix)})
+        policy = strategy.apply(policy, own, context)
+    return policy
+
+
+def _check(strategies: Sequence[Strategy], parameters: Mapping[str, Parameter], context: Context) -> None:
+    if not parameters:
+        # The common case; search spaces are Optuna's, which takes a third of a second to import.
+        return
+    spaces = {f"{s.name}.{key}": distribution for s in strategies for key, distribution in s.space(context).items()}
+    for name, value in parameters.items():
+        if name not in spaces:
+            raise InputError(f"parameter {name!r} belongs to no chosen strategy; known are {', '.join(spaces)}")
+        choices = getattr(spaces[name], "choices", None)
+        if choices is not None and value not in choices:
+            raise InputError(f"parameter {name} is {value}, but must be one of {', '.join(map(str, choices))}")

@@ -1,0 +1,148 @@
+"""The plugin facade: finds plugins, calls hooks, hands out strategies by name.
+
+Rules: nobody else touches pluggy. Built-in plugins enter by the same door as others: entry points in the group
+`autotune`. A plugin that does not load fails loudly with its name and the way to block it; `AUTOTUNE_DISABLED_PLUGINS`
+takes the names of entry points to leave out.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+
+import pluggy
+
+from autotune.base.errors import InputError, quoted
+from autotune.base.records import RunRecord, TaskRecord
+from autotune.base.types import Estimate, Machine, Policy, Task
+from autotune.plugin import hookspecs
+from autotune.plugin.hookspecs import Backend, Strategy
+
+GROUP = "autotune"
+DISABLED_VARIABLE = "AUTOTUNE_DISABLED_PLUGINS"
+
+
+class Manager:
+    """Loaded plugins. Make one per process; tests make their own.
+
+    Args:
+        plugins: Plugin modules or objects to register instead of those found by entry points.
+
+    Raises:
+        InputError: A plugin cannot be loaded, implements an unknown hook, or two strategies share a name.
+    """
+
+    def __init__(self, plugins: Sequence[object] | None = None) -> None:
+        self._pluggy = pluggy.PluginManager(hookspecs.PROJECT)
+        self._pluggy.add_hookspecs(hookspecs)
+        if plugins is None:
+            for point in _enabled_entry_points():
+                self._load(point)
+        else:
+            for plugin in plugins:
+                self._pluggy.register(plugin)
+        self._pluggy.check_pending()
+        self._strategies: dict[str, Strategy] | None = None
+
+    def _load(self, point: EntryPoint) -> None:
+        try:
+            self._pluggy.register(point.load(), name=point.name)
+        except Exception as error:
+            distribution = point.dist.name if point.dist else "an unknown distribution"
+            raise InputError(
+                f"plugin {point.name!r} of {distribution} does not load ({type(error).__name__}: {error}); "
+                f"mend or uninstall it, or set {DISABLED_VARIABLE}={point.name}"
+            ) from error
+
+    @property
+    def strategies(self) -> dict[str, Strategy]:
+        """Strategies by name, in registration order."""
+        if self._strategies is None:
+            self._strategies = {}
+            # pluggy calls the last registered plugin first; users expect the order of registration.
+            for strategy in _flatten(reversed(self._pluggy.hook.autotune_strategies())):
+                if strategy.name in self._strategies:
+                    raise InputError(f"two plugins define a strategy named {strategy.name!r}; uninstall one of them")
+                self._strategies[strategy.name] = strategy
+        return self._strategies
+
+    @property
+    def backends(self) -> dict[str, Callable[[Path | None], Backend]]:
+        """What starts each backend, by name."""
+        found: dict[str, Callable[[Path | None], Backend]] = {}
+        for offered in reversed(self._pluggy.hook.autotune_backends()):
+            for name, start in offered.items():
+                if name in found or name == "local":
+                    raise InputError(f"two plugins define a backend named {name!r}; uninstall one of them")
+                found[name] = start
+        return found
+
+    def register_programs(self) -> None:
+        """Let plugins register their QCEngine harnesses in this process."""
+        self._pluggy.hook.autotune_register_programs()
+
+    @property
+    def answers_estimates(self) -> bool:
+        """Whether there is a plugin that may estimate tasks."""
+        return bool(self._pluggy.hook.autotune_estimate.get_hookimpls())
+
+    def estimate(self, task: Task, machine: Machine) -> Estimate | None:
+        """Return a plugin's estimate of a task, or None where no plugin has one."""
+        if not self.answers_estimates:
+            return None  # asked for every task again and again, mostly without anybody to answer
+        found: Estimate | None = self._pluggy.hook.autotune_estimate(task=task, machine=machine)
+        return found
+
+    def run_started(self, workload: Sequence[Task], policy: Policy, machine: Machine) -> None:
+        """Tell plugins that a run starts."""
+        self._pluggy.hook.autotune_run_started(workload=workload, policy=policy, machine=machine)
+
+    def task_done(self, task: Task, record: TaskRecord) -> None:
+        """Tell plugins that a task ended."""
+        if self._pluggy.hook.autotune_task_done.get_hookimpls():  # asking nobody costs as much as the rest of a task
+            self._pluggy.hook.autotune_task_done(task=task, record=record)
+
+    def report_sections(self, runs: Sequence[RunRecord], changes: Sequence[object]) -> list[tuple[str, str]]:
+        """Return the sections that plugins add to a report, title and markdown, in registration order.
+
+        Raises:
+            InputError: A plugin returned something else.
+        """
+        hook = self._pluggy.hook.autotune_report_sections
+        sections: list[tuple[str, str]] = []
+        for section in reversed(hook(runs=tuple(runs), changes=tuple(changes))):
+            match section:
+                case (str(title), str(text)):
+                    sections.append((title, text))
+                case _:
+                    names = ", ".join(sorted(implementation.plugin_name for implementation in hook.get_hookimpls()))
+                    raise InputError(
+                        f"a section of a report is a pair of texts, title and markdown, not {quoted(section)}; mend one"
+                        f" of the plugins with sections ({names}) or name it in {DISABLED_VARIABLE}"
+                    )
+        return sections
+
+    def run_done(self, run: RunRecord) -> None:
+        """Tell plugins that a run ended."""
+        self._pluggy.hook.autotune_run_done(run=run)
+
+
+def _flatten(groups: Iterator[Sequence[Strategy]]) -> Iterator[Strategy]:
+    for group in groups:
+        yield from group
+
+
+def _enabled_entry_points() -> Iterator[EntryPoint]:
+    disabled = {name.strip() for name in os.environ.get(DISABLED_VARIABLE, "").split(",") if name.strip()}
+    found = {point.name: point for point in entry_points(group=GROUP)}
+    unknown = sorted(disabled - found.keys())
+    if unknown:
+        raise InputError(
+            f"{DISABLED_VARIABLE} names {', '.join(unknown)}, which is not an installed plugin; "
+            f"installed are {', '.join(sorted(found))}"
+        )
+    for name, point in found.items():
+        if name not in disabled:
+            yield point

@@ -1,0 +1,99 @@
+"""Progress of a run for people: a live line on a terminal, plain lines elsewhere; always on standard error."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Self, TextIO
+
+from autotune.base.wording import count
+from autotune.runtime.monitor import Snapshot
+
+if TYPE_CHECKING:
+    from rich.live import Live
+
+PLAIN_EVERY_S = 30.0
+PLAIN_PARTS = 5  # at least so many plain lines over a run, however short
+
+
+class Progress:
+    """Shows snapshots; a context manager.
+
+    Args:
+        stream: Where to write; standard error by default.
+        terminal: Whether to redraw one line; by default, whether `stream` is a terminal.
+    """
+
+    def __init__(self, stream: TextIO | None = None, *, terminal: bool | None = None) -> None:
+        self._stream = stream or sys.stderr
+        self._terminal = self._stream.isatty() if terminal is None else terminal
+        self._live: Live | None = None
+        self._last_s = 0.0
+        self._last_part = 0
+        self._gone = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._live is not None:
+            self._live.stop()
+
+    def show(self, snapshot: Snapshot) -> None:
+        """Show one snapshot, or leave it out where the last plain line is recent."""
+        if self._gone:
+            return
+        try:
+            self._show(snapshot)
+        except OSError:  # whoever read it went away; the run goes on
+            self._gone = True
+
+    def _show(self, snapshot: Snapshot) -> None:
+        if self._terminal:
+            self._draw(snapshot)
+            return
+        part = PLAIN_PARTS * snapshot.done // max(snapshot.total, 1)
+        if part > self._last_part or snapshot.elapsed_s - self._last_s >= PLAIN_EVERY_S:
+            self._last_s, self._last_part = snapshot.elapsed_s, part
+            print(line(snapshot), file=self._stream, flush=True)
+
+    def _draw(self, snapshot: Snapshot) -> None:
+        from rich.console import Console
+        from rich.live import Live
+        from rich.text import Text
+
+        if self._live is None:
+            self._live = Live(
+                console=Console(file=self._stream, force_terminal=True), transient=True, refresh_per_second=4
+            )
+            self._live.start()
+        width = 24
+        filled = width * snapshot.done // max(snapshot.total, 1)
+        bar = Text("━" * filled, style="green") + Text("━" * (width - filled), style="bright_black")
+        self._live.update(bar + Text(f" {line(snapshot)}"))
+
+
+def line(snapshot: Snapshot) -> str:
+    """Return a snapshot in words."""
+    left = "" if snapshot.eta_s is None else f", {duration(snapshot.eta_s)} left"
+    if snapshot.nodes:
+        return (
+            f"{snapshot.done}/{snapshot.total} tasks, {count(snapshot.running, 'bundle')} out to"
+            f" {count(snapshot.nodes, 'node')} with {count(snapshot.cores, 'core')},"
+            f" {duration(snapshot.elapsed_s)} gone{left}"
+        )
+    return (
+        f"{snapshot.done}/{snapshot.total} tasks, {snapshot.running} running on {snapshot.cores_in_use} of"
+        f" {snapshot.cores} cores, {snapshot.resident_gib:.1f} of {snapshot.budget_gib:.1f} GiB,"
+        f" {duration(snapshot.elapsed_s)} gone{left}"
+    )
+
+
+def duration(seconds: float) -> str:
+    """Return seconds for people: `8 s`, `3 min 20 s`, `2 h 5 min`."""
+    whole = round(seconds)
+    if whole < 60:  # noqa: PLR2004 - seconds in a minute
+        return f"{whole} s"
+    minutes, rest = divmod(whole, 60)
+    if minutes < 60:  # noqa: PLR2004 - minutes in an hour
+        return f"{minutes} min {rest} s"
+    return f"{minutes // 60} h {minutes % 60} min"

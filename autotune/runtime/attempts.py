@@ -1,0 +1,101 @@
+"""Attempts at the tasks of a run: what each is given, how often it has failed, how the next one differs.
+
+Rules: knows orders and replies, not who carries them out; what is done about a failure is decided in `failures.py`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from autotune.base.records import TaskRecord
+from autotune.base.types import Task
+from autotune.journal.entries import Entry
+from autotune.runtime import failures
+from autotune.runtime.execution import Care
+from autotune.runtime.expectations import Expectations
+from autotune.schedule.events import Start
+from autotune.workers.messages import Order, Reply
+
+
+class Attempts:
+    """Attempts at the tasks of one run.
+
+    Args:
+        tasks: Of the run.
+        expected: What they are expected to cost, and are granted.
+        care: What to do about faults.
+        started: CLOCK_MONOTONIC second from which the run's times count.
+    """
+
+    def __init__(self, tasks: Sequence[Task], *, expected: Expectations, care: Care, started: float) -> None:
+        self._tasks = {task.number: task for task in tasks}
+        self._expected, self._care, self._started = expected, care, started
+        self._starts: dict[int, Start] = {}
+        self._grants: dict[int, float] = {}
+        self._made: Counter[int] = Counter()
+        self._failures: Counter[int] = Counter()
+        self._alone: set[int] = set()
+        self._rescued: set[int] = set()
+
+    def orders(self, start: Start) -> list[Order]:
+        """Return what to tell a worker about tasks that start now."""
+        orders = []
+        for number in start.numbers:
+            task = self._tasks[number]
+            self._starts[number] = start
+            self._made[number] += 1
+            grant_gib = self._expected.grant_gib(number, start.width, alone=number in self._alone)
+            self._grants[number], rescue = grant_gib, number in self._rescued
+            orders.append(Order(number, task.level, task.real, task.basis, start.width, grant_gib, rescue))
+        return orders
+
+    def width(self, number: int) -> int:
+        """Return the cores that a task was given."""
+        return self._starts[number].width
+
+    def returned(self, number: int) -> None:
+        """Take note of a task that came back without having been at fault: the attempt does not count."""
+        self._made[number] -= 1
+
+    def answer(self, reply: Reply, kind: str) -> failures.Answer:
+        """Return what to do about a failed attempt."""
+        number = reply.number
+        self._failures[number] += 1
+        if kind == "memory" and number in self._alone:
+            return failures.FAIL
+        answer = failures.answer(kind, self._failures[number], can_rescue=bool(self._care.rescue))
+        if answer.alone:
+            self._alone.add(number)
+        if answer.rescue:
+            self._rescued.add(number)
+        return answer
+
+    def entry(self, reply: Reply) -> Entry:
+        """Return what the journal keeps of a task that is done."""
+        assert reply.values is not None
+        task, rescued = self._tasks[reply.number], reply.number in self._rescued
+        rescue, version = self._care.rescue_text if rescued else "", self._care.version(task.method.program)
+        # A second attempt has other keywords than the task that would take the energy.
+        contained = reply.contained if task.key in self._care.hosts and not rescued else None
+        return Entry(task.key, version, rescue, reply.values, reply.result, contained)
+
+    def record(self, reply: Reply, kind: str) -> TaskRecord:
+        """Return the record of a task's last attempt, with the kind of its failure or an empty text."""
+        task, start = self._tasks[reply.number], self._starts[reply.number]
+        return TaskRecord(
+            number=task.number,
+            label=task.labels[0],
+            nbody=task.nbody,
+            status="failed" if kind else "done",
+            attempts=self._made[task.number],
+            started_s=reply.started - self._started,
+            wall_s=reply.wall_s,
+            cpu_s=reply.cpu_s,
+            width=start.width,
+            grant_gib=self._grants[task.number],
+            peak_gib=reply.peak_gib,
+            predicted_s=self._expected.of[task.number].wall_s(start.width),
+            error_type=kind,
+            error=reply.error,
+        )

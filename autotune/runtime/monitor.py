@@ -1,0 +1,105 @@
+"""Watches a run: how far it is, what its processes use, what the machine has left.
+
+Rules: observes only. What is sampled is a mean over the last seconds, so that one short task changes nothing.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from autotune.base.types import Machine, Policy
+from autotune.machine.detection import usable_cpus
+from autotune.workers.outcome import Usage
+
+WINDOW_S = 3.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """A run in the middle.
+
+    Attributes:
+        done: Tasks finished, failed ones included.
+        total: Tasks.
+        running: Workers that are at work.
+        cores_in_use: Sum of the widths they were given.
+        cores: Usable cores.
+        busy_cores: CPU seconds a second that the tasks used, lately.
+        idle_cores: Usable cores that nobody used, lately.
+        resident_gib: Resident memory of the workers, sampled.
+        budget_gib: What tasks may be granted together.
+        elapsed_s: Since the run started.
+        settled_s: Since the policy last changed, or the first task started.
+        eta_s: Predicted seconds to the end; None until something has finished.
+        composed: The policy as the strategies made it for this machine.
+        nodes: Of several machines; `running` then counts bundles on the way. 0 on this one alone.
+    """
+
+    done: int
+    total: int
+    running: int
+    cores_in_use: int
+    cores: int
+    busy_cores: float
+    idle_cores: float
+    resident_gib: float
+    budget_gib: float
+    elapsed_s: float
+    settled_s: float
+    eta_s: float | None
+    composed: Policy
+    nodes: int = 0
+
+
+class Load(NamedTuple):
+    """Mean use of the cores over the last seconds; see `Snapshot`."""
+
+    busy_cores: float
+    idle_cores: float
+
+
+class LoadMeter:
+    """Means of what the tasks' processes and the whole machine used.
+
+    Args:
+        machine: Its usable cores are watched.
+    """
+
+    def __init__(self, machine: Machine) -> None:
+        self._machine = machine
+        self._samples: deque[tuple[float, float, float]] = deque()  # time, CPU seconds of the tasks, idle seconds
+
+    def reset(self, machine: Machine) -> None:
+        """Start anew, for a machine that changed or a policy that did."""
+        self._machine = machine
+        self._samples.clear()
+
+    def take(self, usage: Usage) -> Load:
+        """Add a sample and return the means; without two samples no core is idle and all are busy."""
+        now = time.monotonic()
+        self._samples.append((now, usage.cpu_s, self._idle_s()))
+        while len(self._samples) > 2 and now - self._samples[1][0] >= WINDOW_S:  # noqa: PLR2004 - two ends of a window
+            self._samples.popleft()
+        began, cpu_before_s, idle_before_s = self._samples[0]
+        cores = float(self._machine.cores)
+        if now <= began:
+            return Load(cores, 0.0)
+        # The CPU time of a worker that ended is missing in the sum, so it may fall.
+        busy = max(0.0, usage.cpu_s - cpu_before_s) / (now - began)
+        left = max(0.0, cores - busy)
+        if self._machine.cores_limited_by.startswith("cgroup"):
+            # Processors are shared with other groups; the quota is this one's alone.
+            return Load(busy, left)
+        return Load(busy, min(left, (self._samples[-1][2] - idle_before_s) / (now - began)))
+
+    def _idle_s(self) -> float:
+        """Return the idle seconds of the usable cores since the machine started."""
+        import psutil
+
+        times = psutil.cpu_times(percpu=True)
+        usable = [cpu for cpu in usable_cpus() if cpu < len(times)] or range(len(times))
+        idle_s = sum(times[cpu].idle + getattr(times[cpu], "iowait", 0.0) for cpu in usable)
+        return float(idle_s * min(1.0, self._machine.cores / len(usable)))

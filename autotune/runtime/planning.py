@@ -1,0 +1,276 @@
+"""From a workload and what the user decided to what a run will do: tuning, policy, costs, memory budget.
+
+Rules: one answer for `run`, `estimate` and `simulate` alike; nothing is started here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+from autotune.base import garbage
+from autotune.base.errors import InputError
+from autotune.base.options import Options
+from autotune.base.records import Law, Tuning, TuningChoice
+from autotune.base.types import Context, Estimate, Machine, Method, Parameters, Policy, Task
+from autotune.costs.cost_law import Costs
+from autotune.expansion.component import Recipe
+from autotune.machine import process
+from autotune.machine.detection import available_memory_gib, detect
+from autotune.plugin import composition
+from autotune.plugin.hookspecs import Strategy
+from autotune.plugin.manager import Manager
+from autotune.programs import abilities
+from autotune.tunings import library
+
+MEMORY_CHANGE = 0.05  # of the limit; less is noise
+
+
+class Work(Protocol):
+    """What is planned: a workload, or a part of one."""
+
+    @property
+    def recipe(self) -> Recipe:
+        """What workers need to build each task's input."""
+        ...
+
+    @property
+    def tasks(self) -> Sequence[Task]:
+        """The tasks."""
+        ...
+
+    @property
+    def methods(self) -> tuple[Method, ...]:
+        """Their model chemistries, in order of appearance."""
+        ...
+
+
+class Remade(NamedTuple):
+    """A plan's answer to a machine that changed in the middle of the run."""
+
+    machine: Machine
+    policy: Policy
+    budget_gib: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What a run will do.
+
+    Attributes:
+        chosen: Which tuning, and why.
+        tuning: Where the fitted times come from; None for the prior's. `chosen` says what else of it is used.
+        policy: The policy.
+        costs: The cost model, with the tuning's fitted times.
+        budget_gib: What tasks may be granted together.
+        strategies: Those that made the policy; they may adapt it in the middle of the run.
+        remake: Returns machine, policy and budget anew if the machine changed since it was last asked.
+    """
+
+    chosen: TuningChoice
+    tuning: Tuning | None
+    policy: Policy
+    costs: Costs
+    budget_gib: float
+    strategies: tuple[Strategy, ...]
+    remake: Callable[[], Remade | None]
+
+
+@garbage.sought_seldom()
+def make(work: Work, *, machine: Machine, manager: Manager, options: Options) -> Plan:
+    """Return the plan for a workload on a machine.
+
+    Raises:
+        InputError: A strategy, parameter or tuning the user named cannot be used, or there is nothing to compute.
+    """
+    if not work.tasks:
+        raise InputError("this expansion has no component to compute; raise max_nbody, or take bsse nocp")
+    if options.threads is not None and options.threads > machine.cores:
+        # Only here: a run on a machine that shrinks meanwhile goes on.
+        raise InputError(f"option threads is {options.threads}, but only {machine.cores} cores may be used; give fewer")
+    abilities.check_ghosts(work.tasks)
+    costs = known_costs(work.methods, machine=machine, options=options)
+    # The most expensive method decides which tuning is used.
+    methods = methods_by_load(work.tasks, costs)
+    found = _find(machine, methods, options, tasks=[task for task in work.tasks if task.method == methods[0]])
+    context = Context(machine=machine, methods=methods, tasks=len(work.tasks))
+    composition = _compose(found, context, manager=manager, options=options)
+    budget_gib = options.memory_gib
+    if budget_gib is None:
+        fraction = composition.policy(machine).memory_fraction
+        budget_gib = fraction * min(machine.memory_gib, available_memory_gib(machine))
+    return Plan(
+        chosen=composition.chosen,
+        tuning=found.tuning,
+        policy=composition.policy(machine),
+        costs=costs,
+        budget_gib=budget_gib,
+        strategies=composition.strategies,
+        remake=_Remaker(machine, budget_gib, composition),
+    )
+
+
+def known_costs(methods: Sequence[Method], *, machine: Machine, options: Options) -> Costs:
+    """Return the cost model with the fitted times of each method that was measured, in the tunings a run may use."""
+    return Costs(_laws(machine, methods, options))
+
+
+def methods_by_load(tasks: Sequence[Task], costs: Costs) -> tuple[Method, ...]:
+    """Return the methods of some tasks, the one that takes most of the time first."""
+    methods = tuple(dict.fromkeys(task.method for task in tasks))
+    if len(methods) == 1:
+        return methods
+    load_s: dict[Method, float] = {}
+    for task in tasks:
+        load_s[task.method] = load_s.get(task.method, 0.0) + costs.estimate(task).alone_s
+    return tuple(sorted(load_s, key=lambda method: -load_s[method]))
+
+
+def fixed(plan: Policy, *, costs: Costs, budget_gib: float) -> Plan:
+    """Return a plan of one policy that nothing changes, for measurements."""
+    chosen = TuningChoice(match="given", reason="a policy to be measured", source="", strategies=(), parameters={})
+    return Plan(
+        chosen=chosen,
+        tuning=None,
+        policy=plan,
+        costs=costs,
+        budget_gib=budget_gib,
+        strategies=(),
+        remake=lambda: None,
+    )
+
+
+def guess(
+    methods: tuple[Method, ...], *, machine: Machine, manager: Manager, options: Options, look_up: bool = True
+) -> Policy:
+    """Return the policy before the workload is planned; enough to know the workers' environment.
+
+    Without `look_up` no stored tuning is read, which takes a tenth of a second.
+    """
+    found = _find(machine, methods, options, tasks=()) if methods and look_up else library.NOTHING
+    context = Context(machine=machine, methods=methods, tasks=0)
+    return _compose(found, context, manager=manager, options=options).policy(machine)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Composition:
+    """Strategies and parameters that were decided, and what they make of a machine."""
+
+    chosen: TuningChoice
+    strategies: tuple[Strategy, ...]
+    parameters: Parameters
+    context: Context
+    options: Options
+
+    def policy(self, machine: Machine) -> Policy:
+        made = composition.compose(self.strategies, self.parameters, replace(self.context, machine=machine))
+        return override(made, self.options, machine)
+
+
+def _compose(found: library.Found, context: Context, *, manager: Manager, options: Options) -> _Composition:
+    names = options.strategies
+    if names is None and found.tuning and found.match != "model":
+        names = tuple(name for name in found.tuning.strategies if name in manager.strategies)
+    strategies = composition.choose(manager.strategies, names, options.without)
+    parameters: Parameters = {}
+    if found.tuning:
+        applied = {strategy.name for strategy in strategies}
+        parameters = {k: v for k, v in found.tuning.parameters.items() if k.partition(".")[0] in applied}
+    try:
+        composition.compose(strategies, parameters, context)
+    except InputError as error:
+        if found.match == "given":
+            raise
+        reason = f"the stored tuning does not fit here ({error}); the defaults are used"
+        found, parameters = library.Found(None, "default", reason, found.source), {}
+    chosen = TuningChoice(
+        match=found.match,
+        reason=found.reason,
+        source=found.source,
+        strategies=tuple(strategy.name for strategy in strategies),
+        parameters=composition.default_parameters(strategies, context) | parameters,
+    )
+    return _Composition(
+        chosen=chosen, strategies=tuple(strategies), parameters=parameters, context=context, options=options
+    )
+
+
+class _Remaker:
+    """Looks at the machine again; see `Plan.remake`."""
+
+    def __init__(self, machine: Machine, budget_gib: float, composition: _Composition) -> None:
+        self._machine, self._budget_gib, self._composition = machine, budget_gib, composition
+
+    def __call__(self) -> Remade | None:
+        before, options = self._machine, self._composition.options
+        # What the user asked for may be more than is left.
+        now = replace(detect(), key=before.key)
+        now = replace(
+            now,
+            cores=min(now.cores, options.cores or now.cores),
+            memory_gib=min(now.memory_gib, options.memory_gib or now.memory_gib),
+        )
+        ratio = now.memory_gib / before.memory_gib
+        if now.cores == before.cores and abs(ratio - 1.0) < MEMORY_CHANGE:
+            return None
+        self._machine, self._budget_gib = now, ratio * self._budget_gib
+        return Remade(now, self._composed(now), self._budget_gib)
+
+    def _composed(self, machine: Machine) -> Policy:
+        try:
+            return self._composition.policy(machine)
+        except InputError:  # a parameter of the tuning is out of range on what is left
+            return replace(self._composition, parameters={}).policy(machine)
+
+
+def environment(plan: Policy) -> dict[str, str]:
+    """Return the environment of workers under a policy."""
+    return process.worker_environment(
+        resident=plan.resident_programs,
+        passive_wait=plan.passive_wait,
+        one_blas_thread=plan.one_blas_thread,
+        blas_kernel=plan.blas_kernel,
+    )
+
+
+def estimate(task: Task, *, costs: Costs, manager: Manager, machine: Machine) -> Estimate:
+    """Return what a task is expected to cost: a plugin's answer, else the cost model's."""
+    return manager.estimate(task, machine) or costs.estimate(task)
+
+
+def _find(machine: Machine, methods: tuple[Method, ...], options: Options, *, tasks: Sequence[Task]) -> library.Found:
+    if options.tuning == "none":
+        return library.Found(None, "none", "asked for no tuning; the defaults are used", "")
+    if options.tuning != "auto":
+        return library.pick(library.load(Path(options.tuning)), methods, machine, source=options.tuning)
+    sizes = [task.size.functions for task in tasks]
+    known = sizes if all(sizes) else []
+    return library.find(
+        machine, methods, smallest_functions=min(known, default=0), largest_functions=max(known, default=0)
+    )
+
+
+def _laws(machine: Machine, methods: Sequence[Method], options: Options) -> dict[Method, Law]:
+    """Return the fitted times of each method that was measured, in the tunings that this run may use."""
+    if options.tuning == "none":
+        return {}
+    if options.tuning == "auto":
+        stored = [tuning for tuning, _ in library.of_machine(machine)]
+    else:
+        stored = list(library.load(Path(options.tuning)))
+    return {tuning.method: tuning.law for tuning in stored if tuning.method in methods}
+
+
+def override(plan: Policy, options: Options, on: Machine) -> Policy:
+    """Return the policy with the user's own numbers in place of the strategies'."""
+    if options.threads is not None:
+        plan = replace(plan, width=options.threads, widest=options.threads, widen_tail=False)
+        if options.workers is None:
+            plan = replace(plan, workers=max(1, on.cores // options.threads), core_slots=max(on.cores, options.threads))
+    if options.workers is not None:
+        slots = options.workers * plan.width
+        most = options.workers
+        plan = replace(plan, workers=most, most_workers=most, core_slots=slots, widest=min(plan.widest, slots))
+    return plan

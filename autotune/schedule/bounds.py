@@ -1,0 +1,84 @@
+"""The bound, the efficiency, and where the rest of the time went.
+
+Rules: pure arithmetic on task records. Bounds are those no schedule of the *measured* task times can beat. Times are
+measured under whatever load the run made, so contention between tasks is inside them and not in the gap.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+from autotune.base.records import Gap, TaskRecord
+
+
+def lower_bound_s(
+    records: Sequence[TaskRecord],
+    *,
+    cores: int,
+    memory_gib: float = math.inf,
+    narrow_s: Mapping[int, float] | None = None,
+) -> float:
+    """Return what no schedule of these tasks can be shorter than, in seconds; 0 without tasks.
+
+    The largest of: the area, with each task as narrow as it can be, over the cores; the longest task, as wide as it
+    ran; memory times time over the memory; the tasks that need more than half of the memory, one after another.
+
+    Args:
+        records: Finished tasks.
+        cores: Usable cores.
+        memory_gib: What tasks may hold together.
+        narrow_s: Core-seconds that wide tasks would take on one core, by number, where that is known; a task left out
+            counts with its width times its time, which is more.
+    """
+    narrow = narrow_s or {}
+    area = sum(min(narrow.get(r.number, math.inf), r.width * r.wall_s) for r in records)
+    held = sum(r.peak_gib * r.wall_s for r in records) / memory_gib
+    exclusive = sum(r.wall_s for r in records if r.peak_gib > memory_gib / 2)
+    return max(area / cores, max((r.wall_s for r in records), default=0.0), held, exclusive)
+
+
+def gap(
+    records: Sequence[TaskRecord], *, cores: int, wall_s: float, memory_idle_core_s: float, lost_core_s: float
+) -> Gap:
+    """Return how idle core time divides, each in seconds of the whole run (core-seconds over cores).
+
+    Args:
+        records: Finished tasks; starts count from the start of the run.
+        cores: Usable cores.
+        wall_s: Length of the run.
+        memory_idle_core_s: Core-seconds idle while a ready task waited for memory.
+        lost_core_s: Core-seconds of attempts that failed.
+    """
+    if not records:
+        return Gap(startup=wall_s)
+    first = min(record.started_s for record in records)
+    last_start = max(record.started_s for record in records)
+    end = max(record.started_s + record.wall_s for record in records)
+    middle = _idle_core_s(records, cores, first, last_start)
+    tail = _idle_core_s(records, cores, last_start, end)
+    memory = min(memory_idle_core_s, middle)
+    retries = min(lost_core_s, middle - memory)
+    return Gap(
+        startup=first,
+        tail=tail / cores,
+        memory=memory / cores,
+        retries=retries / cores,
+        scheduler=(middle - memory - retries) / cores,
+        assembly=max(0.0, wall_s - end),
+    )
+
+
+def _idle_core_s(records: Sequence[TaskRecord], cores: int, start_s: float, end_s: float) -> float:
+    """Return core-seconds without a task between two times; oversubscribed cores are not idle, nor less than none."""
+    changes: list[tuple[float, int]] = []
+    for record in records:
+        begin, finish = max(record.started_s, start_s), min(record.started_s + record.wall_s, end_s)
+        if finish > begin:
+            changes += [(begin, record.width), (finish, -record.width)]
+    idle = 0.0
+    busy, at = 0, start_s
+    for time_s, change in [*sorted(changes), (end_s, 0)]:
+        idle += max(0, cores - busy) * (time_s - at)
+        busy, at = busy + change, time_s
+    return idle

@@ -1,0 +1,81 @@
+"""What the scheduler is told and what it answers; see `scheduler.py`.
+
+Rules: plain records of the conversation between whoever drives a scheduler and the scheduler; no behaviour.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from autotune.base.types import Estimate, Policy
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Planned:
+    """A task as the scheduler sees it.
+
+    Attributes:
+        number: Identifies the task.
+        level: n-body level, for policies with barriers.
+        estimate: Predicted cost.
+    """
+
+    number: int
+    level: int
+    estimate: Estimate
+
+
+class Finished(NamedTuple):
+    """Event: a task is done."""
+
+    number: int
+
+
+class Failed(NamedTuple):
+    """Event: an attempt failed, or never began.
+
+    `again` asks for another attempt, `alone` for one with the whole machine, after all others that may start. A
+    `suspect` may have taken its worker with it: it is not put into a batch with others any more.
+    """
+
+    number: int
+    again: bool
+    alone: bool = False
+    suspect: bool = False
+
+
+class Learned(NamedTuple):
+    """Event: predictions changed; waiting tasks are ranked anew."""
+
+    estimates: Mapping[int, Estimate]
+
+
+class Adapted(NamedTuple):
+    """Event: the policy changed in the middle of the run, or the machine did."""
+
+    policy: Policy
+    cores: int
+    memory_budget_gib: float
+
+
+class Paused(NamedTuple):
+    """Event: nothing more is to start while something runs, or (`on` false) the pause is over."""
+
+    on: bool
+
+
+class Dropped(NamedTuple):
+    """Event: what waits is not to be started any more; what runs goes on to its end."""
+
+
+class Start(NamedTuple):
+    """Decision: give tasks, to be run one after another, to one worker now."""
+
+    numbers: tuple[int, ...]
+    width: int
+    memory_gib: float
+
+
+Event = Finished | Failed | Learned | Adapted | Paused | Dropped

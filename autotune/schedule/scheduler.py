@@ -1,0 +1,292 @@
+"""The scheduler: which tasks start next, on how many cores, with how much memory.
+
+Rules: pure - no clock, no processes, no I/O; whoever drives it says what time it is. Events go in through `handle`,
+decisions come out of `decide`; the real runtime and a simulator drive the same object.
+
+Invariants, tested by property: widths running together never exceed the core slots; memory granted together never
+exceeds the budget, except that a task which exceeds it alone runs alone; every task is started exactly once per
+attempt; while a task is ready and fits, no core slot stays idle (work-conserving), except behind a barrier and where
+starting it would hold up a task that waits for cores or memory with more right (`_Hold`). A task that is to run alone
+does, after all others that may start; in a pause nothing starts while something runs.
+
+A decision takes the same time whatever waits: queues are sorted, the most urgent task last, and a whole queue is looked
+at only when predictions or the policy change. `running.py` keeps what runs, `last_tasks.py` the sums of the last tasks.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import insort
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from autotune.base.types import Estimate, Policy
+from autotune.schedule.events import Adapted, Dropped, Event, Failed, Finished, Learned, Paused, Planned, Start
+from autotune.schedule.last_tasks import LastTasks
+from autotune.schedule.occupation import Room, Running
+from autotune.schedule.widths import all_stay_narrow, widths
+
+LOOK_AHEAD = 64  # tasks examined behind one that does not fit, before waiting
+TAIL_PER_SLOT = 2  # widths are chosen anew for each decision when so few tasks wait for each core slot
+MOST_IN_A_BATCH = 64
+BATCHES_LEFT = 4  # for each worker at least; so many batches later the last ones are single tasks
+
+_Entry = tuple[float, int, int]  # urgency, position in the input from its end, number
+
+
+class _Hold(NamedTuple):
+    """What a task that cannot start yet has a right to: from when, and what is left over then for others."""
+
+    at_s: float
+    spare_workers: int
+    spare_slots: int
+    spare_gib: float
+
+    def lets_pass(self, ends_s: float, width: int, memory_gib: float) -> bool:
+        return ends_s <= self.at_s or (
+            self.spare_workers > 0 and width <= self.spare_slots and memory_gib <= self.spare_gib
+        )
+
+
+class Scheduler:
+    """Decides for one run.
+
+    Args:
+        tasks: All tasks, independent of each other.
+        policy: What to optimise; see `Policy`.
+        cores: Usable cores, at least 1.
+        memory_budget_gib: What may be granted together.
+    """
+
+    def __init__(self, tasks: Sequence[Planned], policy: Policy, *, cores: int, memory_budget_gib: float) -> None:
+        self._estimates = {task.number: task.estimate for task in tasks}
+        self._levels = {task.number: task.level for task in tasks}
+        self._position = {task.number: -position for position, task in enumerate(tasks)}
+        self._unfinished, self._unfinished_at = len(tasks), Counter(self._levels.values())
+        self._running = Running()
+        self._alone: list[int] = []
+        self._suspects: set[int] = set()
+        self._paused = self._whole = False
+        self.memory_bound = False
+        self._waiting: dict[int, list[_Entry]] = {}
+        self._widths: dict[int, int] | None = None
+        self._last: LastTasks | None = None
+        self._adapt(Adapted(policy, cores, memory_budget_gib))
+        self._rank(self._levels)
+
+    @property
+    def done(self) -> bool:
+        """Whether every task finished or finally failed."""
+        return self._unfinished == 0
+
+    @property
+    def running(self) -> list[Start]:
+        """What was started and has not ended, with what it was given."""
+        return self._running.starts()
+
+    @property
+    def cores_in_use(self) -> int:
+        """Sum of the widths of what runs."""
+        return self._running.slots
+
+    def handle(self, event: Event) -> None:
+        """Take note of an event."""
+        if isinstance(event, Learned):
+            self._estimates.update(event.estimates)
+            # One that ran out of memory still runs: nothing that waits changes its place.
+            self._predicted_anew(ranked=all(number in self._running for number in event.estimates))
+        elif isinstance(event, Adapted):
+            self._adapt(event)
+            self._predicted_anew(ranked=False)
+        elif isinstance(event, Paused):
+            self._paused = event.on
+        elif isinstance(event, Dropped):
+            self._drop()
+        else:
+            self._end(event)
+
+    def decide(self, now_s: float) -> list[Start]:
+        """Return what to start now, most urgent first.
+
+        Args:
+            now_s: Seconds on any clock that does not go back; the same one for the whole run.
+        """
+        starts: list[Start] = []
+        self.memory_bound = False
+        while len(self._running) < self._policy.workers and self._running.slots < self._slots:
+            if self._running and (self._paused or self._whole):
+                break
+            start = self._next(now_s) or self._next_alone()
+            if start is None:
+                break
+            self._whole = start.memory_gib == math.inf
+            wall_s = sum([self._estimates[number].wall_s(start.width) for number in start.numbers])
+            self._running.begin(start, now_s, now_s + wall_s)
+            starts.append(start)
+        return starts
+
+    def _adapt(self, event: Adapted) -> None:
+        self._policy, self._cores, self._budget_gib = event
+        self._slots = max(self._policy.core_slots, self._policy.width)
+
+    def _end(self, event: Finished | Failed) -> None:
+        self._running.end(event.number)
+        if isinstance(event, Failed) and event.again:
+            if event.suspect:
+                self._suspects.add(event.number)
+            if event.alone:
+                self._alone.append(event.number)
+            else:
+                self._push(event.number)
+            return
+        self._unfinished -= 1
+        self._unfinished_at[self._levels[event.number]] -= 1
+
+    # --- one decision ------------------------------------------------------------------------------------------------
+
+    def _next(self, now_s: float) -> Start | None:
+        queue = self._open_queue()
+        if not queue:
+            return None
+        self._choose_widths(queue, now_s)
+        hold: _Hold | None = None
+        free = self._slots - self._running.slots
+        for place in range(len(queue) - 1, max(-1, len(queue) - 1 - LOOK_AHEAD), -1):
+            number = queue[place][2]
+            estimate = self._estimates[number]
+            wanted = self._width(number)
+            width, memory_gib = min(wanted, free), self._memory_gib(estimate)
+            fits = not self._running or self._running.leave_gib(memory_gib, self._budget_gib)
+            self.memory_bound |= not fits
+            if fits and (hold is None or hold.lets_pass(now_s + estimate.wall_s(width), width, memory_gib)):
+                later = self._room(wanted, memory_gib, now_s) if width < wanted else None
+                if later is None or now_s + estimate.wall_s(width) <= later.at_s + estimate.wall_s(wanted):
+                    del queue[place]
+                    # Behind a hold only this one was found to end in time.
+                    others = [] if hold or number in self._suspects else self._batch(queue, estimate, width)
+                    if self._last is not None:
+                        for each in (number, *others):
+                            self._last.remove(each)
+                    return Start((number, *others), width, memory_gib)
+            hold = hold or self._hold(wanted, memory_gib, now_s)
+        return None
+
+    def _next_alone(self) -> Start | None:
+        """Return the next task that wants the whole machine for itself, once nothing else runs or waits."""
+        if self._running or not self._alone:
+            return None
+        number = self._alone.pop(0)
+        return Start((number,), min(self._narrowest(number), self._slots), math.inf)
+
+    def _drop(self) -> None:
+        for number in [entry[2] for queue in self._waiting.values() for entry in queue] + self._alone:
+            self._unfinished -= 1
+            self._unfinished_at[self._levels[number]] -= 1
+        self._waiting, self._alone, self._last = {}, [], None
+
+    def _batch(self, queue: list[_Entry], first: Estimate, width: int) -> list[int]:
+        """Take tasks from the queue that go along with a short one, so that its worker need not wait between them."""
+        limit = min(MOST_IN_A_BATCH, len(queue) // (BATCHES_LEFT * self._policy.workers))
+        spent_s = first.wall_s(width)
+        batch: list[int] = []
+        while len(batch) < limit:
+            number = queue[-1][2]
+            estimate = self._estimates[number]
+            spent_s += estimate.wall_s(width)
+            too_much = spent_s > self._policy.batch_s or estimate.memory_gib > first.memory_gib
+            if too_much or number in self._suspects:
+                break
+            batch.append(queue.pop()[2])
+        return batch
+
+    def _memory_gib(self, estimate: Estimate) -> float:
+        return estimate.memory_gib if self._policy.memory_admission else 0.0
+
+    def _room(self, width: int, memory_gib: float, now_s: float) -> Room:
+        idle = self._slots - self._running.slots
+        return self._running.room(width, memory_gib, now_s, slots=idle, budget_gib=self._budget_gib)
+
+    def _hold(self, width: int, memory_gib: float, now_s: float) -> _Hold:
+        """Return when running tasks are expected to have left a task its cores and memory."""
+        room = self._room(width, memory_gib, now_s)
+        spare_workers = self._policy.workers - len(self._running) + room.ended - 1
+        spare_gib = self._budget_gib - self._running.granted_gib(room.ended, now_s) - memory_gib
+        return _Hold(room.at_s, spare_workers, room.slots - width, spare_gib)
+
+    # --- widths ------------------------------------------------------------------------------------------------------
+
+    def _width(self, number: int) -> int:
+        assert self._widths is not None
+        return min(self._widths.get(number, self._narrowest(number)), self._slots)
+
+    def _narrowest(self, number: int) -> int:
+        return 1 if self._estimates[number].one_core else self._policy.width
+
+    def _choose_widths(self, queue: Sequence[_Entry], now_s: float) -> None:
+        """Choose once for all that waits, again when predictions change, and each time when few tasks are left."""
+        tail = self._policy.widen_tail and len(queue) <= TAIL_PER_SLOT * self._slots
+        if self._widths is not None and not tail:
+            return
+        running_core_s = self._running.left_core_s(now_s)
+        if tail and self._last is not None:
+            self._widths = self._last.widths(running_core_s)
+            return
+        cores = min(self._cores, self._slots)
+        memory_gib = self._budget_gib if self._policy.memory_admission else math.inf
+        if not tail:
+            estimates = [self._estimates[entry[2]] for level in self._waiting.values() for entry in level]
+            if all_stay_narrow(estimates, cores=cores, memory_gib=memory_gib, committed_core_s=running_core_s):
+                self._widths, self._last = {}, None
+                return
+        waiting = {entry[2]: self._estimates[entry[2]] for level in self._waiting.values() for entry in level}
+        given = {"cores": cores, "narrowest": self._policy.width, "widest": min(self._policy.widest, cores)}
+        if tail:
+            self._last = LastTasks(waiting, memory_gib=memory_gib, **given)
+            self._widths = self._last.widths(running_core_s)
+            return
+        self._last = None
+        one_core = {number: estimate.alone_s for number, estimate in waiting.items() if estimate.one_core}
+        for number in one_core:
+            del waiting[number]
+        self._widths = widths(
+            waiting, memory_gib=memory_gib, committed_core_s=running_core_s + sum(one_core.values()), **given
+        )
+
+    # --- queues ------------------------------------------------------------------------------------------------------
+
+    def _open_queue(self) -> list[_Entry]:
+        if not self._policy.level_barriers:
+            return self._waiting.get(0, [])
+        unfinished = [level for level, count in self._unfinished_at.items() if count]
+        return self._waiting.get(min(unfinished), []) if unfinished else []
+
+    def _predicted_anew(self, *, ranked: bool) -> None:
+        if not ranked:
+            self._rank([entry[2] for queue in self._waiting.values() for entry in queue])
+        self._widths = self._last = None
+
+    def _rank(self, numbers: Iterable[int]) -> None:
+        entries = self._entries(numbers)
+        self._waiting = {0: entries}
+        if self._policy.level_barriers:
+            self._waiting = {}
+            for entry in entries:
+                self._waiting.setdefault(self._levels[entry[2]], []).append(entry)
+        for queue in self._waiting.values():
+            queue.sort()
+
+    def _push(self, number: int) -> None:
+        level = self._levels[number] if self._policy.level_barriers else 0
+        (entry,) = self._entries([number])
+        insort(self._waiting.setdefault(level, []), entry)
+        if self._last is not None:
+            self._last.add(number, self._estimates[number])
+
+    def _entries(self, numbers: Iterable[int]) -> list[_Entry]:
+        estimates, position = self._estimates, self._position
+        if self._policy.order == "longest":
+            return [(estimates[number].alone_s, position[number], number) for number in numbers]
+        if self._policy.order == "shortest":
+            return [(-estimates[number].alone_s, position[number], number) for number in numbers]
+        return [(0.0, position[number], number) for number in numbers]

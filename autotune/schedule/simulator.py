@@ -1,0 +1,141 @@
+"""The virtual clock: the real scheduler on a machine that is not there.
+
+Rules: the same `Scheduler` as in a run; only time is pretended. Durations come from estimates or from a record of
+measured times, stretched by a contention factor when many cores are busy. Whatever comes out is marked as simulated
+by whoever shows it.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from autotune.base.records import TaskRecord
+from autotune.base.types import Estimate, Machine, Policy, Task
+from autotune.schedule import bounds
+from autotune.schedule.events import Finished, Planned, Start
+from autotune.schedule.scheduler import Scheduler
+
+DISPATCH_S = 0.5e-3  # measured cost of one task in the runtime beside its own work; results/overhead.json
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Simulation:
+    """What a simulated run would do.
+
+    Attributes:
+        makespan_s: From the first start to the last end.
+        lower_bound_s: What no schedule of these durations can beat.
+        records: Every task, as a run would record it.
+    """
+
+    makespan_s: float
+    lower_bound_s: float
+    records: tuple[TaskRecord, ...]
+
+    @property
+    def efficiency(self) -> float:
+        """Bound over makespan."""
+        return self.lower_bound_s / self.makespan_s if self.makespan_s else 1.0
+
+
+def simulate(
+    tasks: Sequence[Task],
+    estimates: Mapping[int, Estimate],
+    *,
+    policy: Policy,
+    machine: Machine,
+    memory_budget_gib: float,
+    durations_s: Mapping[int, float] | None = None,
+    contention: Callable[[float], float] = lambda _: 1.0,
+) -> Simulation:
+    """Run a policy's schedule on a virtual clock.
+
+    Args:
+        tasks: Tasks of the workload.
+        estimates: What the scheduler believes, by task number.
+        policy: The policy.
+        machine: The machine pretended.
+        memory_budget_gib: What tasks may be granted together.
+        durations_s: Seconds alone on one core that tasks really take; by default what the scheduler believes.
+        contention: From the share of busy cores at a task's start to a factor on its time.
+    """
+    by_number = {task.number: task for task in tasks}
+    planned = [Planned(number=t.number, level=t.nbody, estimate=estimates[t.number]) for t in tasks]
+    records: list[TaskRecord] = []
+
+    def note(number: int, start: Start, begins_s: float, wall_s: float) -> None:
+        records.append(_record(by_number[number], start, begins_s, wall_s, estimates[number]))
+
+    end_s = makespan_s(
+        planned,
+        policy=policy,
+        cores=machine.cores,
+        memory_budget_gib=memory_budget_gib,
+        durations_s=durations_s,
+        contention=contention,
+        started=note,
+    )
+    alone_s = {n: _wall_s(n, 1, estimate, durations_s) for n, estimate in estimates.items()}
+    bound_s = bounds.lower_bound_s(records, cores=max(machine.cores, policy.core_slots), narrow_s=alone_s)
+    return Simulation(makespan_s=end_s, lower_bound_s=bound_s, records=tuple(records))
+
+
+def makespan_s(
+    tasks: Sequence[Planned],
+    *,
+    policy: Policy,
+    cores: int,
+    memory_budget_gib: float,
+    durations_s: Mapping[int, float] | None = None,
+    contention: Callable[[float], float] = lambda _: 1.0,
+    started: Callable[[int, Start, float, float], None] | None = None,
+) -> float:
+    """Return when the last task ends, in seconds; `started` is told number, start, begin and wall time of each.
+
+    The arguments are those of `simulate`, with as many durations as there are tasks or more.
+    """
+    estimates = {task.number: task.estimate for task in tasks}
+    scheduler = Scheduler(tasks, policy, cores=cores, memory_budget_gib=memory_budget_gib)
+    clock, sequence = 0.0, 0
+    ends: list[tuple[float, int, int]] = []
+    while not scheduler.done:
+        for start in scheduler.decide(clock):
+            busy = scheduler.cores_in_use / cores
+            slower = contention(busy) * max(1.0, busy)
+            begins_s = clock
+            for number in start.numbers:
+                wall_s = _wall_s(number, start.width, estimates[number], durations_s) * slower
+                if started:
+                    started(number, start, begins_s, wall_s)
+                sequence += 1
+                # Between the tasks of a batch the worker waits for nobody.
+                begins_s += wall_s + (DISPATCH_S if number == start.numbers[-1] else 0.0)
+                heapq.heappush(ends, (begins_s, sequence, number))
+        clock, _, number = heapq.heappop(ends)
+        scheduler.handle(Finished(number))
+    return clock
+
+
+def _wall_s(number: int, width: int, estimate: Estimate, durations_s: Mapping[int, float] | None) -> float:
+    if durations_s is None:
+        return estimate.wall_s(width)
+    return durations_s[number] * estimate.wall_s(width) / estimate.wall_s(1)
+
+
+def _record(task: Task, start: Start, clock: float, wall_s: float, estimate: Estimate) -> TaskRecord:
+    return TaskRecord(
+        number=task.number,
+        label=task.labels[0],
+        nbody=task.nbody,
+        status="done",
+        attempts=1,
+        started_s=clock,
+        wall_s=wall_s,
+        cpu_s=wall_s * start.width,
+        width=start.width,
+        grant_gib=start.memory_gib,
+        peak_gib=estimate.memory_gib,
+        predicted_s=estimate.wall_s(start.width),
+    )

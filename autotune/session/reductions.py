@@ -1,0 +1,217 @@
+"""Tasks that need not be computed where an option says so, and the values they have without being computed.
+
+Rules: nothing is left out unless asked for, and what is left out is said. What an option is not defined for is refused,
+before anything is computed. First the screen drops tasks, then equal monomers are found among the rest, then contained
+energies among what is left; values are filled in the other way round. A task whose energy turns out not to be there
+(its host failed, was computed with other keywords, or has no such energy) is computed after all.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from autotune.base.errors import InputError
+from autotune.base.options import Options
+from autotune.base.records import Omitted
+from autotune.base.types import Task
+from autotune.base.wording import count, listed
+from autotune.expansion.congruence import equal_monomers, turns
+from autotune.expansion.lower_methods import Source, sources
+from autotune.expansion.screening import Screen
+from autotune.expansion.workload import Workload
+from autotune.journal.entries import Entry
+from autotune.journal.values import Values
+from autotune.runtime.execution import Execution
+
+NAMES = {
+    "screen_distance": "--screen-distance",
+    "reuse_equal_monomers": "--reuse-equal-monomers",
+    "reuse_contained": "--reuse-contained",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Omission:
+    """What is left of a workload, and the way back to all of it.
+
+    Attributes:
+        whole: The workload.
+        work: The same with only the tasks that are to be computed.
+        options: What was asked for.
+        screen: The components of distant fragments; None where they are not left out.
+        equal: By key of a task that another one's energy is taken for, the other one's.
+        contained: By key of a task whose energy another one contains, where it is.
+    """
+
+    whole: Workload
+    work: Workload
+    options: Options
+    screen: Screen | None = None
+    equal: Mapping[str, str] = field(default_factory=dict)
+    contained: Mapping[str, Source] = field(default_factory=dict)
+
+    @property
+    def hosts(self) -> frozenset[str]:
+        """Keys of the tasks whose contained energies are wanted."""
+        return frozenset(source.key for source in self.contained.values())
+
+    def late(self, execution: Execution) -> Workload:
+        """Return the tasks that must be computed after all, as a part of the workload; mostly none."""
+        stopped = self.options.fail_fast and execution.failed
+        missing = {key for key, source in self.contained.items() if _energy(execution, source) is None}
+        return _part(self.whole, () if stopped else missing)
+
+    def filled(self, execution: Execution) -> Execution:
+        """Return what came out of a run without failures, with the values of all tasks."""
+        if self.work is self.whole:
+            return execution
+        values = Values()
+        values.add(execution.values)
+        for key, source in self.contained.items():
+            energy = _energy(execution, source)
+            if energy is not None:
+                values.keep(_given(key, energy))
+        for key, other in self.equal.items():
+            values.keep(_given(key, values[other]["energy"]))
+        if self.screen is not None:
+            for key, of in self.screen.values(values).items():
+                values.keep(_given(key, of["energy"]))
+        return replace(execution, values=values)
+
+    def omitted(self, late: Workload | None = None) -> tuple[Omitted, ...]:
+        """Return what is left out, for people and records; less the tasks that were computed after all."""
+        found = []
+        if self.screen is not None:
+            found.append(_screened(self.screen, self.whole.tasks, self.options.screen_distance))
+        if self.options.reuse_equal_monomers:
+            found.append(_equal(len(self.equal), self.whole.tasks))
+        if self.options.reuse_contained:
+            number = len(self.contained) - (len(late.tasks) if late else 0)
+            found.append(_contained(number, len(self.whole.tasks)))
+        return tuple(found)
+
+
+def plan(work: Workload, options: Options) -> Omission:
+    """Return what must be computed of a workload; all of it unless the options say otherwise.
+
+    Raises:
+        InputError: An option is not defined for this expansion.
+    """
+    asked = [name for option, name in NAMES.items() if getattr(options, option)]
+    if not asked:
+        return Omission(whole=work, work=work, options=options)
+    _check(work, listed(asked))
+    left, screen = {task.key: task for task in work.tasks}, None
+    if options.screen_distance is not None:
+        screen = _screen(work, options.screen_distance)
+        left = _without(left, (task.key for task in screen.dropped))
+    equal = equal_monomers(left.values(), work.recipe) if options.reuse_equal_monomers else {}
+    left = _without(left, equal)
+    contained = sources(left.values(), work.recipe) if options.reuse_contained else {}
+    left = _without(left, contained)
+    return Omission(
+        whole=work, work=_part(work, left), options=options, screen=screen, equal=equal, contained=contained
+    )
+
+
+def together(work: Workload, late: Workload) -> Workload:
+    """Return the tasks of two parts of one workload as one part."""
+    found = copy.copy(work)
+    found.tasks = (*work.tasks, *late.tasks)
+    return found
+
+
+def late_words(late: Workload) -> str:
+    """Return what to say of tasks that are computed after all."""
+    return (
+        f"--reuse-contained: {count(len(late.tasks), 'task')} of them must be computed after all: what contains their"
+        " energies failed, needed a second attempt with other keywords, or is in the journal without them"
+    )
+
+
+def _check(work: Workload, asked: str) -> None:
+    drivers = {method.driver for method in work.methods}
+    if drivers != {"energy"}:
+        raise InputError(f"{asked}: only energies can be had without computing, not driver {listed(sorted(drivers))}")
+    if work.recipe.embedding:
+        raise InputError(f"{asked}: not with embedding charges, which differ from task to task; leave out one of them")
+    if work.recipe.keep_results:
+        raise InputError(
+            f"{asked}: whole results of components are asked for (protocols.cluster_results), and tasks that are not"
+            " computed have none; leave out one of them"
+        )
+
+
+def _screen(work: Workload, distance: float) -> Screen:
+    """Return the screen of a workload, or refuse it where the term of a component is not what it leaves out."""
+    keywords, name = work.keywords, NAMES["screen_distance"]
+    corrections = {kind.value for kind in keywords.bsse_type}
+    if "vmfc" in corrections:
+        raise InputError(f"{name}: not with vmfc, in which a component is part of several terms; take nocp or cp")
+    if "supersystem" in (keywords.levels or ()) or keywords.supersystem_ie_only:
+        raise InputError(
+            f"{name}: not with a supersystem, which has the terms of distant fragments in it; leave it out"
+        )
+    found = Screen(work.tasks, work.recipe, counterpoise="cp" in corrections, distance_angstrom=distance)
+    if len(corrections) > 1 and any(task.nbody == len(work.recipe.molecule.fragments) for task in found.dropped):
+        raise InputError(
+            f"{name}: the component of all fragments would be left out, which nocp and cp share; take one of them, or"
+            " a smaller max_nbody"
+        )
+    return found
+
+
+def _screened(screen: Screen, tasks: Iterable[Task], distance: float | None) -> Omitted:
+    all_of = Counter(task.nbody for task in tasks if task.nbody > 1)
+    dropped = Counter(task.nbody for task in screen.dropped)
+    of, name = sum(all_of.values()), f"{NAMES['screen_distance']} {distance:g}"
+    words = f"{name}: no two fragments are farther apart, so all components are computed"
+    if dropped:
+        parts = (f"{nbody}-body {dropped[nbody]:,} of {all_of[nbody]:,}" for nbody in sorted(all_of))
+        words = (
+            f"{name}: {sum(dropped.values()):,} of {of:,} components are not computed ({', '.join(parts)});"
+            " their contributions are taken as zero"
+        )
+    return Omitted(option="screen_distance", tasks=len(screen.dropped), of=of, words=words)
+
+
+def _equal(number: int, tasks: Iterable[Task]) -> Omitted:
+    tasks = tuple(tasks)
+    of = sum(task.nbody == 1 and task.real == task.basis for task in tasks)
+    words = (
+        f"{NAMES['reuse_equal_monomers']}: {number:,} of {count(of, 'monomer')} take the energy of one of their shape"
+    )
+    others = sorted({str(task.method) for task in tasks if task.nbody == 1 and not turns(task.method)})
+    if others:
+        words += f"; not with {listed(others)}, of which it is not known that energies turn with the molecule"
+    return Omitted(option="reuse_equal_monomers", tasks=number, of=of, words=words)
+
+
+def _contained(number: int, of: int) -> Omitted:
+    words = f"{NAMES['reuse_contained']}: {number:,} of {count(of, 'task')} take an energy that another task contains"
+    return Omitted(option="reuse_contained", tasks=number, of=of, words=words)
+
+
+def _given(key: str, energy: Any) -> Entry:
+    """Return the entry of a task that was not computed; it goes into no journal."""
+    return Entry(key, "", "", {"energy": float(energy)}, None)
+
+
+def _energy(execution: Execution, source: Source) -> float | None:
+    return execution.contained.get(source.key, {}).get(source.energy)
+
+
+def _without(tasks: Mapping[str, Task], keys: Iterable[str]) -> dict[str, Task]:
+    gone = set(keys)
+    return {key: task for key, task in tasks.items() if key not in gone}
+
+
+def _part(work: Workload, keys: Iterable[str]) -> Workload:
+    """Return a workload with only the tasks of these keys; its recipe stays."""
+    wanted, found = set(keys), copy.copy(work)
+    found.tasks = tuple(task for task in work.tasks if task.key in wanted)
+    return found

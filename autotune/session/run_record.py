@@ -1,0 +1,144 @@
+"""How a run ends: the record of what happened, and the error where tasks failed.
+
+Rules: arithmetic and words on what came out; nothing is started or kept here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from datetime import UTC, datetime
+
+from autotune.base import garbage
+from autotune.base.errors import TaskError
+from autotune.base.records import Omitted, RunRecord, TaskRecord
+from autotune.base.types import Estimate, Machine
+from autotune.base.versions import library_versions
+from autotune.expansion.summary import understood
+from autotune.expansion.workload import Workload
+from autotune.runtime.execution import Execution
+from autotune.runtime.planning import Plan
+from autotune.schedule import bounds
+
+NAMED_FAILURES = 5
+
+
+@garbage.sought_seldom()
+def record(
+    execution: Execution,
+    *,
+    plan: Plan,
+    machine: Machine,
+    work: Workload,
+    recalled: int,
+    wall_s: float,
+    versions: Mapping[str, str],
+    result: object = None,
+    nodes: int = 1,
+    omitted: tuple[Omitted, ...] = (),
+    doubts: tuple[str, ...] = (),
+) -> RunRecord:
+    """Return the record of a run.
+
+    Args:
+        execution: What came out.
+        plan: What was to be done.
+        machine: Where; of several machines, all together.
+        work: What was computed.
+        recalled: Tasks that the journal had.
+        wall_s: From the call to the result.
+        versions: Of the programs.
+        result: The many-body result, if there is one.
+        nodes: How many machines.
+        omitted: What options left out.
+        doubts: What was said against the numbers.
+    """
+    done = [record for record in execution.records if record.status == "done"]
+    # Where workers outnumber cores, task times are stretched by sharing them: no bound for fewer slots follows.
+    tasks = {task.number: task for task in work.tasks}
+    bound_s = bounds.lower_bound_s(
+        done,
+        cores=max(machine.cores, nodes * plan.policy.core_slots),
+        memory_gib=nodes * plan.budget_gib,
+        narrow_s={r.number: _alone_s(r, plan.costs.estimate(tasks[r.number])) for r in done if r.width > 1},
+    )
+    return RunRecord(
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        workload=_workload_words(work),
+        content=_content(work),
+        energy_hartree=_energy_hartree(result),
+        wall_s=wall_s,
+        tasks=len(work.tasks),
+        recalled=recalled,
+        attempts=execution.attempts,
+        lower_bound_s=bound_s,
+        efficiency=bound_s / wall_s,
+        gap=bounds.gap(
+            done,
+            cores=machine.cores,
+            wall_s=wall_s,
+            memory_idle_core_s=execution.memory_idle_core_s,
+            lost_core_s=execution.lost_core_s,
+        ),
+        cpu_utilisation=sum(record.cpu_s for record in execution.records) / (wall_s * machine.cores),
+        peak_memory_gib=execution.peak_gib,
+        memory_budget_gib=plan.budget_gib,
+        policy=plan.policy,
+        tuning=plan.chosen,
+        versions={**library_versions(), **versions},
+        machine=machine,
+        nodes=nodes,
+        methods=work.methods,
+        task_records=tuple(execution.records),
+        omitted=omitted,
+        understood=understood(work.recipe.molecule),
+        doubts=doubts,
+    )
+
+
+def failure(execution: Execution, work: Workload) -> TaskError:
+    """Return what to raise for a run with failed tasks: a line for people, everything by label for programs.
+
+    Arrays that were too many to stay in memory are not read back for this.
+    """
+    failed = execution.failed
+    named = [f"{r.label}: {r.error_type}: {' '.join(r.error.split())[-400:]}" for r in failed[:NAMED_FAILURES]]
+    more = f"; and {len(failed) - NAMED_FAILURES} more" if len(failed) > NAMED_FAILURES else ""
+    left = len(work.tasks) - len(execution.values) - len(failed)
+    stopped = f"; {left} were not started after that" if left else ""
+    errors = {record.number: (record.error_type, record.error) for record in failed}
+    error = TaskError(
+        f"{len(failed)} of {len(work.tasks)} fragments failed{stopped}: {'; '.join(named)}{more}",
+        done={
+            label: execution.values[task.key].as_json(arrays=execution.values.whole)
+            for task in work.tasks
+            if task.key in execution.values
+            for label in task.labels
+        },
+        failed={label: errors[task.number] for task in work.tasks if task.number in errors for label in task.labels},
+    )
+    if not execution.values.whole:
+        error.add_note("of what was computed only energies are given here; gradients and Hessians are in the journal")
+    return error
+
+
+def _workload_words(work: Workload) -> str:
+    """Return a workload's name, such as `H12O6 3-body, pyscf hf/6-31g* energy`."""
+    highest = max(len(task.real) for task in work.tasks)
+    ghosts = " with ghosts" if any(len(task.basis) > len(task.real) for task in work.tasks) else ""
+    methods = " + ".join(map(str, work.methods))
+    return f"{work.recipe.molecule.get_molecular_formula()} {highest}-body{ghosts}, {methods}"
+
+
+def _content(work: Workload) -> str:
+    return hashlib.sha256("\n".join(sorted(task.key for task in work.tasks)).encode()).hexdigest()[:16]
+
+
+def _energy_hartree(result: object) -> float | None:
+    energy = getattr(getattr(result, "properties", None), "return_energy", None)
+    return None if energy is None else float(energy)
+
+
+def _alone_s(record: TaskRecord, expected: Estimate) -> float:
+    """Return what a task that ran wide would have taken on one core, by the share that divides."""
+    return record.wall_s * expected.wall_s(1) / expected.wall_s(record.width)

@@ -1,0 +1,260 @@
+"""The library's front door: `run` for one input, `Session` for many with warm workers.
+
+Rules: one path from input to result, the same for the command line: load, detect, find a tuning, compose, run,
+assemble. Programs start to load in the background before the input is validated.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+from autotune.base.errors import InputError
+from autotune.base.options import Options
+from autotune.base.records import RunRecord, TuningChoice
+from autotune.base.types import Machine, Method
+from autotune.expansion import parts, workload
+from autotune.expansion.summary import understood
+from autotune.expansion.workload import Workload
+from autotune.journal.journal import Journal
+from autotune.plugin.manager import Manager
+from autotune.runtime import planning
+from autotune.runtime.execution import Care, Execution
+from autotune.runtime.fleet import Fleet
+from autotune.runtime.local import Local
+from autotune.runtime.monitor import Snapshot
+from autotune.session import doubts, plausibility, reductions, resume, run_record
+
+if TYPE_CHECKING:
+    from qcelemental.models.v1 import AtomicResult as AtomicResultV1
+    from qcelemental.models.v2 import AtomicResult
+    from qcmanybody.models.v1 import ManyBodyResult as ManyBodyResultV1
+    from qcmanybody.models.v2 import ManyBodyResult
+
+_Answer = TypeVar("_Answer")
+
+
+class Session:
+    """Keeps programs loaded and workers warm over several inputs; a context manager.
+
+    Attributes:
+        record: What the last run did; None before the first.
+    """
+
+    def __init__(
+        self,
+        options: Options | None = None,
+        *,
+        on_progress: Callable[[Snapshot], None] | None = None,
+        on_choice: Callable[[TuningChoice], None] | None = None,
+        on_notice: Callable[[str], None] | None = None,
+    ) -> None:
+        self._options = options or Options()
+        self._on_progress, self._on_choice = on_progress, on_choice
+        self._say = on_notice or (lambda _: None)
+        self._manager = Manager()
+        self._place: Local | Fleet = (
+            Local(self._options, manager=self._manager)
+            if self._options.here
+            else Fleet(self._options, manager=self._manager, say=self._say)
+        )
+        self._journal: Journal | None = None
+        self._journal_opened = False
+        self._understood = ""
+        self.record: RunRecord | None = None
+
+    @property
+    def machine(self) -> Machine:
+        """What may be used; of several machines, all that were seen together."""
+        return self._place.machine
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the worker processes; write what is left to the journal and close it."""
+        self._place.close()
+        if self._journal is not None:
+            self._journal.close()
+        self._journal, self._journal_opened = None, False
+
+    def preload(self, methods: Sequence[Method]) -> None:
+        """Start to load the programs of an input that is still to be made, and do not wait for them."""
+        self._place.load(sorted({method.program for method in methods}), tuple(methods))
+
+    def run(self, many_body_input: object) -> ManyBodyResult | ManyBodyResultV1:
+        """Return the result of a many-body input, in the schema version it came in.
+
+        Args:
+            many_body_input: A QCManyBody `ManyBodyInput` (v1 or v2) or its fields as a mapping.
+
+        Raises:
+            InputError: The input or an option cannot be used; nothing was computed.
+            TaskError: A program failed on at least one fragment; the others were computed.
+            ResourceError: The journal cannot be written.
+        """
+        return self._compute(many_body_input, self._assembled)
+
+    def components(
+        self, many_body_input: object, *, labels: Iterable[str] | None = None
+    ) -> dict[str, AtomicResult | AtomicResultV1]:
+        """Return the results of an expansion's components by label, in the schema version of the input.
+
+        Args:
+            many_body_input: As for `run`, or the `Workload` of one.
+            labels: QCManyBody labels; only what these need is computed. All by default.
+
+        Raises:
+            InputError: As for `run`, or a label is none of this expansion's.
+            TaskError: As for `run`.
+            ResourceError: As for `run`.
+        """
+        given = many_body_input
+        whole = given if isinstance(given, Workload) else workload.load(given)
+        wanted = None if labels is None else tuple(labels)
+        return self._compute(
+            parts.part(whole, wanted), lambda work, done: parts.components(work, done.results, labels=wanted)
+        )
+
+    def _compute(self, source: object, answer: Callable[[Workload, Execution], _Answer]) -> _Answer:
+        """Return what `answer` makes of an input's or a workload's finished tasks."""
+        started = time.monotonic()
+        if not self._journal_opened:
+            self._journal, self._journal_opened = resume.opened(self._options, self._say), True
+        methods, programs = _named_in(source)
+        self._place.load(programs, methods)
+        work = source if isinstance(source, Workload) else workload.load(source)
+        if not work.tasks:
+            # Counterpoise up to 1-body: all is zero by definition, and upstream says so without computing.
+            self.record = None
+            return answer(work, Execution())
+        lean = reductions.plan(work, self._options)
+        work = lean.work
+        self._tell(*(found.words for found in lean.omitted()))
+        plan = self._place.plan(work)
+        checked = self._place.check(work, plan)
+        self._tell_what_was_understood(work)
+        if self._on_choice:  # not before: how to calibrate a method that does not exist is no advice
+            self._on_choice(plan.chosen)
+        self._tell(
+            doubts.of_basis(work.methods, work.recipe.molecule.symbols),
+            doubts.of_version(plan, checked.versions),
+            *checked.cautions,
+        )
+        care = self._care(checked.versions, lean.hosts)
+        execution = resume.recalled(work, care, resume=self._options.resume)
+        recalled = len(execution.values)
+        if self._options.resume:
+            self._say(f"{recalled} of {len(work.tasks)} tasks are in the journal and are not computed again")
+        self._execute(work, execution, plan=plan, care=care, started=started)
+        late = lean.late(execution)
+        if late.tasks:
+            self._say(reductions.late_words(late))
+            also = resume.recalled(late, care, resume=self._options.resume)
+            recalled += len(also.values)
+            self._execute(late, also, plan=plan, care=care, started=started)
+            execution.add(also)
+            work = reductions.together(work, late)
+        with resume.noting_what_is_kept(care.journal, len(execution.values)):
+            filled = None if execution.failed else lean.filled(execution)
+            result = None if filled is None else answer(lean.whole, filled)
+            if care.journal is not None:
+                care.journal.flush()
+        implausible = () if filled is None else plausibility.implausible(lean.whole.tasks, work.recipe, filled.values)
+        self.record = run_record.record(
+            execution,
+            plan=plan,
+            machine=self.machine,
+            work=work,
+            recalled=recalled,
+            wall_s=time.monotonic() - started,
+            versions=checked.versions,
+            result=result,
+            nodes=self._place.nodes,
+            omitted=lean.omitted(late),
+            doubts=(*checked.cautions, *implausible),
+        )
+        self._manager.run_done(self.record)
+        self._tell(*implausible, doubts.of_times(plan, work.tasks, execution.records, cores=self.machine.cores))
+        if result is None:
+            error = run_record.failure(execution, work)
+            error.add_note(resume.kept_note(care.journal, len(execution.values)))
+            raise error
+        return result
+
+    def _assembled(self, work: Workload, done: Execution) -> ManyBodyResult | ManyBodyResultV1:
+        result = work.assemble(done.values, done.results)
+        left_out = work.left_out_bytes(done.values)
+        self._tell(resume.left_out_note(left_out, self._journal, keeps_results=work.recipe.keep_results))
+        return result
+
+    def _tell_what_was_understood(self, work: Workload) -> None:
+        """Say what is computed, where that is not the same as in the run before."""
+        words = understood(work.recipe.molecule)
+        if words != self._understood:
+            self._say(words)
+        self._understood = words
+
+    def _tell(self, *notes: str) -> None:
+        for note in filter(None, notes):
+            self._say(note)
+
+    def _care(self, versions: Mapping[str, str], hosts: Collection[str]) -> Care:
+        options = self._options
+        return Care(
+            journal=self._journal,
+            versions=versions,
+            rescue=options.rescue,
+            fail_fast=options.fail_fast,
+            task_limit_s=options.task_limit_s,
+            scratch_gib=options.scratch_gib,
+            hosts=hosts,
+        )
+
+    def _execute(
+        self, work: Workload, execution: Execution, *, plan: planning.Plan, care: Care, started: float
+    ) -> None:
+        """Run the tasks whose values are not known and add what comes out."""
+        self._manager.run_started(work.tasks, plan.policy, self.machine)
+        try:
+            self._place.execute(
+                [task for task in work.tasks if task.key not in execution.values],
+                work=work,
+                plan=plan,
+                care=care,
+                execution=execution,
+                started=started,
+                on_progress=self._on_progress,
+            )
+        except BaseException as error:
+            self.close()
+            error.add_note(resume.kept_note(care.journal, len(execution.values)))
+            raise
+
+
+def _named_in(source: object) -> tuple[tuple[Method, ...], list[str]]:
+    """Return methods and programs of a workload, or of an input that is not validated yet."""
+    if isinstance(source, Workload):
+        # All programs, also those that a part does not need: the next part may, and finds them loaded.
+        return source.methods, sorted(set(source.recipe.programs.values()))
+    methods = workload.methods_of(source)
+    return methods, sorted({method.program for method in methods})
+
+
+def run(many_body_input: object, **options: Any) -> ManyBodyResult | ManyBodyResultV1:
+    """Return the result of a many-body input, computed in parallel; see `Options` for what may be decided.
+
+    Raises:
+        InputError: The input or an option cannot be used; nothing was computed.
+        TaskError: A program failed on at least one fragment.
+    """
+    known = Options.__dataclass_fields__
+    unknown = sorted(options.keys() - known.keys())
+    if unknown:
+        raise InputError(f"run() has no option {', '.join(unknown)}; it has {', '.join(known)}")
+    with Session(Options(**options)) as session:
+        return session.run(many_body_input)

@@ -1,0 +1,102 @@
+"""Where tunings are: a folder for each machine, in it a file for each family of methods of a program.
+
+Rules: folders are looked through in order, this user's first, then the site's, then what came with autotune. Of one
+machine and method the first folder's tuning counts, and the newest within it. Names of machines and programs may come
+from somebody else's file: whatever they are, they name one file inside the folder.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from collections.abc import Iterator
+from hashlib import sha256
+from pathlib import Path
+from typing import NamedTuple
+
+from autotune.base import json_files
+from autotune.base.errors import InputError
+from autotune.base.records import Tuning
+from autotune.base.types import Machine, Method
+from autotune.costs.terms import family
+from autotune.tunings import tuning_file
+
+_FILE_NAME = re.compile(r"[a-z0-9_]([a-z0-9_.-]{0,198}[a-z0-9_-])?")  # on every file system
+
+
+class Stored(NamedTuple):
+    """A tuning and its file."""
+
+    tuning: Tuning
+    path: Path
+
+
+def home() -> Path:
+    """Return this user's folder of tunings."""
+    return json_files.home() / "tunings"
+
+
+def path_of(machine: Machine, method: Method) -> Path:
+    """Return this user's file for the tunings of a machine and of a method's program and family."""
+    return home() / _name(machine.key) / f"{_name(method.program)}-{_words(family(method))}.json"
+
+
+def everything() -> Iterator[tuple[Path, Tuning | str]]:
+    """Yield every stored tuning, or what is wrong with its file, in the order of the folders."""
+    for folder in _folders():
+        for path in _files(folder, "*/*.json"):
+            try:
+                yield from ((path, tuning) for tuning in _read(path))
+            except InputError as error:
+                yield path, str(error)
+
+
+def of_machine(key: str) -> tuple[list[Stored], list[str]]:
+    """Return the tunings that count on a machine, one for each method, and what is wrong with files passed over."""
+    counting: dict[Method, Stored] = {}
+    wrong: list[str] = []
+    for folder in _folders():
+        here: list[Stored] = []
+        for path in _files(folder / _name(key), "*.json"):
+            try:
+                here += [Stored(tuning, path) for tuning in _read(path)]
+            except InputError as error:
+                wrong.append(str(error))
+        here.sort(key=lambda one: tuning_file.made(one.tuning))
+        counting = {one.tuning.method: one for one in here} | counting
+    return list(counting.values()), wrong
+
+
+def _read(path: Path) -> tuple[Tuning, ...]:
+    """Return the tunings of a file in a machine's folder; raises InputError where it has those of another machine."""
+    found = tuning_file.read(path)
+    for tuning in found:
+        if _name(tuning.machine.key) != path.parent.name:
+            cure = "use `autotune tunings import`, which puts it where it belongs"
+            raise InputError(f"{path} is of machine {tuning.machine.key}, not of the one its folder is for; {cure}")
+    return found
+
+
+def _folders() -> Iterator[Path]:
+    import platformdirs
+
+    yield home()
+    yield Path(platformdirs.site_data_dir("autotune", appauthor=False)) / "tunings"
+    packaged = importlib.util.find_spec("autotune.results")
+    if packaged and packaged.submodule_search_locations:
+        yield Path(packaged.submodule_search_locations[0]) / "tunings"
+
+
+def _files(folder: Path, pattern: str) -> list[Path]:
+    return [path for path in sorted(folder.glob(pattern)) if path.is_file()]
+
+
+def _words(text: str) -> str:
+    return "-".join(re.findall(r"[a-z0-9_]+", text.lower()))
+
+
+def _name(text: str) -> str:
+    """Return a name as a file name: itself where it can be one, else a readable one that no other name has."""
+    if _FILE_NAME.fullmatch(text):
+        return text
+    return f"{_words(text)[:60] or 'unknown'}-{sha256(text.encode(errors='replace')).hexdigest()[:8]}"

@@ -1,0 +1,295 @@
+"""The library of tunings: stored, shared, and found again by a ladder from best to default.
+
+    exact    this machine, this method, sizes that were measured: strategies, parameters and times
+    near     this machine, the nearest method of the family, sizes that were measured: strategies and parameters
+    model    this machine and program, but sizes beyond, or another family: no more than the times
+    default  nothing was measured here
+
+Rules: files are `tuning_file.py`'s, folders `tuning_folders.py`'s; `find` decides and changes nothing. A file that
+cannot be used is passed over when one is looked for, and the answer says so.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+from autotune.base.errors import InputError, one_line
+from autotune.base.records import Evidence, Tuning
+from autotune.base.types import Machine, Method
+from autotune.costs.terms import family
+from autotune.tunings import folders, tuning_file
+from autotune.tunings.folders import everything, home, path_of
+
+__all__ = [
+    "NOTHING",
+    "Found",
+    "Merged",
+    "calibration_of",
+    "everything",
+    "export",
+    "find",
+    "home",
+    "load",
+    "matching",
+    "merge",
+    "of_machine",
+    "path_of",
+    "pick",
+    "remove",
+    "save",
+    "version_note",
+]
+
+EXTRAPOLATION = 2  # so many times the largest size that was measured, predictions still hold
+NAMED = 3  # files or tunings that a message names; more are counted
+_MAJOR_MINOR = re.compile(r"v?(\d+)(?:\.(\d+))?")
+
+
+class Found(NamedTuple):
+    """What was found.
+
+    Attributes:
+        tuning: What to use; None for none.
+        match: A rung of the ladder; or `given` or `none`, where the user decided.
+        reason: One sentence for the user.
+        source: The file; empty for none.
+    """
+
+    tuning: Tuning | None
+    match: str
+    reason: str
+    source: str
+
+
+class Merged(NamedTuple):
+    """A tuning to be merged into a file, and whether it was taken: it is newer than what was there."""
+
+    tuning: Tuning
+    path: Path
+    taken: bool
+
+
+NOTHING = Found(None, "default", "nothing is known of the input", "")
+
+
+# --- files ------------------------------------------------------------------------------------------------------------
+
+
+def save(tuning: Tuning, path: Path | None = None, *, say: Callable[[str], None] = lambda _: None) -> Path:
+    """Store a tuning among the others of a file, in place of the one of its machine and method; return where.
+
+    Args:
+        tuning: The tuning.
+        path: The file; by default this user's for its machine and family.
+        say: Called with one line where the file was damaged and is set aside.
+
+    Raises:
+        InputError: The file is of a newer autotune, or the tuning holds what no file may, such as NaN.
+        ResourceError: The file cannot be written.
+    """
+    path = path or path_of(tuning.machine, tuning.method)
+    with tuning_file.changed(path, say) as held:
+        held[tuning_file.key_of(tuning)] = tuning
+    return path
+
+
+def load(path: Path) -> tuple[Tuning, ...]:
+    """Return the tunings in a file or bundle.
+
+    Raises:
+        InputError: The file is missing, too large, not JSON, of another kind or version, or a field is wrong.
+    """
+    return tuning_file.read(path)
+
+
+def export(tunings: Iterable[Tuning], path: Path) -> None:
+    """Write tunings to one file, the newest of each machine and method.
+
+    Raises:
+        InputError: The file exists and is not one of tunings, which alone may be replaced.
+        ResourceError: It cannot be written.
+    """
+    if path.exists():
+        load(path)
+    tuning_file.write(path, tuning_file.newest(tunings).values())
+
+
+def remove(path: Path, method_text: str | None = None) -> tuple[Tuning, ...]:
+    """Remove tunings from a file, all or those that a text names, and the file if none is left; return them.
+
+    Raises:
+        InputError: The file is not one of tunings; it is left alone.
+        ResourceError: It cannot be written.
+    """
+    load(path)
+    with tuning_file.changed(path, lambda _: None) as held:
+        gone = tuple(held.values()) if method_text is None else matching(held.values(), method_text)
+        for tuning in gone:
+            del held[tuning_file.key_of(tuning)]
+    return gone
+
+
+def merge(
+    sources: Sequence[Path], into: Path | None = None, *, say: Callable[[str], None] = lambda _: None
+) -> list[Merged]:
+    """Add tunings to a file where they are newer than those of their machine and method in it; return each's fate.
+
+    Args:
+        sources: Files and bundles; all are read before anything is written.
+        into: The file; by default this user's, one for each machine and family.
+        say: Called with one line for each damaged file that is set aside.
+
+    Raises:
+        InputError: A source cannot be used, or the file is of a newer autotune.
+        ResourceError: A file cannot be written; those before it were.
+    """
+    newest = tuning_file.newest(tuning for path in sources for tuning in load(path))
+    by_path: dict[Path, list[Tuning]] = {}
+    for tuning in newest.values():
+        by_path.setdefault(into or path_of(tuning.machine, tuning.method), []).append(tuning)
+    merged: list[Merged] = []
+    for path, tunings in by_path.items():
+        with tuning_file.changed(path, say) as held:
+            for tuning in tunings:
+                present = held.get(tuning_file.key_of(tuning))
+                taken = present is None or tuning_file.made(tuning) > tuning_file.made(present)
+                if taken:
+                    held[tuning_file.key_of(tuning)] = tuning
+                merged.append(Merged(tuning, path, taken))
+    return merged
+
+
+# --- the ladder -------------------------------------------------------------------------------------------------------
+
+
+def find(machine: Machine, methods: Sequence[Method], *, smallest_functions: int, largest_functions: int) -> Found:
+    """Return the best tuning for a machine and a workload; see the ladder at the top.
+
+    Args:
+        machine: The machine.
+        methods: Of the workload, the most expensive first, which decides.
+        smallest_functions: Basis functions of the smallest task, to be mentioned; 0 where unknown.
+        largest_functions: Of the largest task, which must be within what was measured; 0 where unknown.
+    """
+    method = methods[0]
+    stored, wrong = folders.of_machine(machine.key)
+    note = f" (passed over: {_listed(wrong)})" if wrong else ""
+    stored = [one for one in stored if one.tuning.method.program == method.program]
+    cure = f"run `{calibration_of(method)}`"
+    if not stored:
+        return Found(None, "default", f"no tuning for {method.program} on this machine; {cure}{note}", "")
+    stored.sort(
+        key=lambda one: (_distance(one.tuning.method, method), *(-time for time in tuning_file.made(one.tuning)))
+    )
+    related = [one for one in stored if family(one.tuning.method) == family(method)]
+    for tuning, path in related:
+        if not _beyond(tuning.evidence, largest_functions):
+            below = _below(tuning.evidence, smallest_functions)
+            if tuning.method == method:
+                reason = f"measured on this machine for {method} on {tuning.created[:10]}{below}"
+                return Found(tuning, "exact", reason + note, str(path))
+            reason = f"measured on this machine for {tuning.method}, the nearest to {method}; {cure} for better{below}"
+            return Found(tuning, "near", reason + note, str(path))
+    tuning, path = (related or stored)[0]
+    why = f"which is no relative of {method}"
+    if related:
+        why = f"{_sizes(tuning.evidence)} basis functions, but the largest task has {largest_functions}"
+    use = "its times are used with the default parameters" if tuning.method == method else "the defaults are used"
+    reason = f"measured on this machine only for {tuning.method}, {why}: {use}; {cure} for better{note}"
+    return Found(replace(tuning, parameters={}), "model", reason, str(path))
+
+
+def pick(tunings: Sequence[Tuning], methods: Sequence[Method], machine: Machine, *, source: str) -> Found:
+    """Return the tuning of a file the user gave: that of the most expensive method, else the nearest of its program.
+
+    Those of this machine come first; any will do.
+
+    Raises:
+        InputError: The file has none of the program; the message lists what it has.
+    """
+    for method in methods:
+        fitting = [tuning for tuning in tunings if tuning.method.program == method.program]
+        if fitting:
+            best = min(fitting, key=lambda t: (_distance(t.method, method), t.machine.key != machine.key))
+            nearest = "" if best.method == method else f"; the nearest to {method} in it is {best.method}"
+            return Found(best, "given", f"given by the user{nearest}", source)
+    has = _listed([str(tuning.method) for tuning in tunings]) or "none"
+    raise InputError(f"{source} has no tuning for {methods[0].program}; it has {has}")
+
+
+def of_machine(machine: Machine) -> list[tuple[Tuning, Path]]:
+    """Return the tunings that count on a machine, one for each method, with their files."""
+    return [(one.tuning, one.path) for one in folders.of_machine(machine.key)[0]]
+
+
+def matching(tunings: Iterable[Tuning], text: str) -> tuple[Tuning, ...]:
+    """Return the tunings whose method a text names, by the strictest reading that names any; case does not matter.
+
+    It is all of `str(method)`, or whole words of it, or parts of it.
+    """
+    wanted = text.lower().split()
+    known = [(tuning, str(tuning.method).lower()) for tuning in tunings]
+    readings = (
+        [tuning for tuning, name in known if name.split() == wanted],
+        [tuning for tuning, name in known if set(wanted) <= set(name.split())],
+        [tuning for tuning, name in known if all(word in name for word in wanted)],
+    )
+    return tuple(next(filter(None, readings), []))
+
+
+def calibration_of(method: Method) -> str:
+    """Return the command that makes a tuning of a method."""
+    given = {"program": method.program, "method": method.method, "basis": method.basis}
+    given |= {"driver": method.driver if method.driver != "energy" else ""}
+    given |= {"keywords": method.keywords if method.keywords != "{}" else ""}
+    return " ".join(["autotune calibrate", *(f"--{name} {shlex.quote(text)}" for name, text in given.items() if text)])
+
+
+def version_note(tuning: Tuning, program_version: str) -> str:
+    """Return a sentence for the user where a program is of another version than was measured; empty where it is not.
+
+    Major and minor number count. Where either version is not known, nothing is said.
+    """
+    found = [_MAJOR_MINOR.match(version) for version in (tuning.program_version, program_version)]
+    if not all(found) or len({match.groups() for match in found if match}) == 1:
+        return ""
+    verify = f"autotune tunings verify {shlex.quote(str(tuning.method))}"
+    return (
+        f"the tuning was measured with {tuning.method.program} {tuning.program_version}, this is {program_version}:"
+        f" something else may be faster by now; check it with `{verify}`"
+    )
+
+
+def _distance(stored: Method, wanted: Method) -> int:
+    """Return how far two methods of one program are apart; 0 is the same."""
+    if stored == wanted:
+        return 0
+    far = 8 * (stored.method != wanted.method) + 4 * (stored.keywords != wanted.keywords)
+    return 1 + far + 2 * (stored.driver != wanted.driver) + (stored.basis != wanted.basis)
+
+
+def _beyond(evidence: Evidence, largest: int) -> bool:
+    """Return whether a workload's largest task is of a size that predictions do not hold for."""
+    known = largest and evidence.largest_functions
+    return bool(known) and not evidence.smallest_functions <= largest <= EXTRAPOLATION * evidence.largest_functions
+
+
+def _below(evidence: Evidence, smallest: int) -> str:
+    """Return a remark on tasks smaller than any that was measured, which take little of the time."""
+    if 0 < smallest < evidence.smallest_functions:
+        return f"; the smallest task has {smallest} basis functions, measured were {_sizes(evidence)}"
+    return ""
+
+
+def _sizes(evidence: Evidence) -> str:
+    return f"{evidence.smallest_functions} to {evidence.largest_functions}"
+
+
+def _listed(texts: Sequence[str]) -> str:
+    more = [f"and {len(texts) - NAMED} more"] if len(texts) > NAMED else []
+    return "; ".join([*(one_line(text) for text in texts[:NAMED]), *more])

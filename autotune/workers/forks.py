@@ -1,0 +1,142 @@
+"""The parent's side of the zygote: asks for worker processes, learns how they ended, ends the zygote.
+
+Rules: knows processes and sockets, not tasks; `pool.py` decides who works, `zygote.py` is the other side.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+from autotune.base.errors import AutotuneError, ResourceError
+from autotune.workers.scratch import make, remove_orphans
+from autotune.workers.zygote import EXIT_REPORT, FORK_REQUEST
+
+CLOSING_LIMIT_S = 5.0
+LAST_LINES, LAST_BYTES = 12, 4000
+
+
+class Forks:
+    """One zygote process and its scratch folder.
+
+    Args:
+        programs: QCEngine programs to import before the first fork.
+        environment: Environment of the zygote and its workers.
+        scratch: Folder for scratch files; a private folder is made in it and removed on `close`.
+
+    Attributes:
+        control: Becomes readable when a worker ended or the zygote died; see `exits`.
+        pid: Of the zygote.
+        scratch: The run's scratch folder; a worker's own is `worker-N` in it.
+
+    Raises:
+        ResourceError: This platform cannot fork, or the scratch folder cannot be written.
+    """
+
+    def __init__(self, *, programs: Sequence[str], environment: Mapping[str, str], scratch: Path | None) -> None:
+        if not hasattr(os, "fork"):
+            raise ResourceError("worker processes need a platform with fork (Linux, macOS, or WSL on Windows)")
+        remove_orphans(scratch)
+        self.scratch, self._owner_fd = make(scratch)
+        self.control, theirs = socket.socketpair()
+        arguments = {
+            "control_fd": theirs.fileno(),
+            "owner_fd": self._owner_fd,
+            "programs": list(programs),
+            "scratch": str(self.scratch),
+        }
+        self._log = self.scratch / "zygote-output"
+        with theirs, self._log.open("wb") as log:
+            self._zygote = subprocess.Popen(
+                [sys.executable, "-P", "-m", "autotune.workers.zygote", json.dumps(arguments)],
+                pass_fds=[theirs.fileno(), self._owner_fd],
+                env=dict(environment),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        self.pid = self._zygote.pid
+
+    @property
+    def alive(self) -> bool:
+        """Whether the zygote lives."""
+        return self._zygote.poll() is None
+
+    def fork(self, number: int) -> tuple[Connection, Path]:
+        """Ask for a worker; return our end of its pipe and the file of its output, in a folder of its own.
+
+        Raises:
+            AutotuneError: The zygote is gone.
+        """
+        ours, theirs = socket.socketpair()
+        with theirs:
+            try:
+                socket.send_fds(self.control, [FORK_REQUEST.pack(number)], [theirs.fileno()])
+            except OSError as error:
+                ours.close()
+                raise self._gone() from error
+        return Connection(ours.detach()), self.scratch / f"worker-{number}" / "output"
+
+    def exits(self) -> Iterator[tuple[int, int]]:
+        """Yield number and wait status of workers that ended since the last call; never blocks.
+
+        Raises:
+            AutotuneError: The zygote is gone.
+        """
+        try:
+            # Another event of the same round may have taken the report already.
+            data = self.control.recv(EXIT_REPORT.size * 64, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if not data:
+            raise self._gone()
+        yield from EXIT_REPORT.iter_unpack(data)
+
+    def last_lines(self) -> str:
+        """Return the end of what the zygote printed."""
+        return last_lines(self._log)
+
+    def close(self, *, serving: bool) -> None:
+        """End the zygote and remove the scratch folder; safe to call twice.
+
+        Args:
+            serving: It has forked a worker, so it can be asked to stop.
+        """
+        self.control.close()
+        if not serving:
+            # Still importing, which cannot be asked to stop; workers it may have forked die with it.
+            self._zygote.kill()
+        try:
+            self._zygote.wait(CLOSING_LIMIT_S)
+        except subprocess.TimeoutExpired:
+            self._zygote.kill()
+            self._zygote.wait()
+        shutil.rmtree(self.scratch, ignore_errors=True)
+        if self._owner_fd >= 0:
+            os.close(self._owner_fd)
+            self._owner_fd = -1
+
+    def _gone(self) -> AutotuneError:
+        return AutotuneError(f"the worker processes ended unexpectedly: {self.last_lines() or 'no output'}")
+
+
+def last_lines(path: Path, *, start_bytes: int = 0) -> str:
+    """Return the last lines of a text file, from a place in it on, joined by bars; empty where it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            end = file.seek(0, os.SEEK_END)
+            file.seek(max(min(start_bytes, end), end - LAST_BYTES))
+            text = file.read().decode(errors="replace")
+    except OSError:
+        return ""
+    return " | ".join(line.strip() for line in text.splitlines()[-LAST_LINES:] if line.strip())

@@ -1,0 +1,300 @@
+"""The supervisor: resident worker processes, one task at a time, one pipe each.
+
+Rules: a worker's death costs the task it was at, and those of the last 50 ms that it had no time to answer; those that
+were to follow come back; a task that exceeds its time limit is killed with its whole process tree, counted from the
+task's start; leaving the pool leaves no process and no scratch file. The pool decides nothing: it starts what it is
+told and reports what happened. See `zygote.py` for the processes and who dies with whom.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import time
+from collections.abc import Mapping, Sequence
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from typing import Any, Self
+
+from autotune.base.errors import AutotuneError, ResourceError
+from autotune.machine import pressure, process
+from autotune.workers.control_group import Enclosure
+from autotune.workers.forks import Forks
+from autotune.workers.handle import Worker
+from autotune.workers.messages import Check, Checked, Order
+from autotune.workers.outcome import Lost, Outcome, Returned, Usage
+
+STARTUP_LIMIT_S = 120.0
+MOST_STILLBORN, PAUSE_S = 10, 0.1  # five seconds in all until it is no passing trouble
+
+
+class Pool:
+    """Worker processes for one run or many.
+
+    Args:
+        programs: QCEngine programs to import before the first fork.
+        environment: Environment of the workers, fixed for the life of the pool; see `process.worker_environment`.
+        scratch: Folder for scratch files; a private folder is made in it and removed on `close`.
+
+    Attributes:
+        scratch: That private folder; a worker's files are in `worker-N`.
+
+    Raises:
+        ResourceError: This platform cannot fork, or the scratch folder cannot be written.
+    """
+
+    def __init__(self, *, programs: Sequence[str], environment: Mapping[str, str], scratch: Path | None = None) -> None:
+        self._forks = Forks(programs=programs, environment=environment, scratch=scratch)
+        self.scratch = self._forks.scratch
+        self._workers: dict[int, Worker] = {}
+        self._next_number = self._stillborn = 0
+        self._recipe: str | None = None
+        self._serving = False
+        self._enclosure: Enclosure | None = None
+        self._kills = pressure.Kills()
+        self._heard: list[Outcome] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def set_recipe(self, recipe: str) -> None:
+        """Give what the next orders are built from; see `component.Recipe.to_json`."""
+        self._recipe = recipe
+
+    def enforce(self, limit_gib: float) -> None:
+        """Let the kernel hold all processes to a limit together; raises ResourceError where it cannot."""
+        if self._enclosure is None:
+            self._enclosure = Enclosure(limit_gib)
+            self._enclosure.take(process.tree(self._forks.pid))
+        else:
+            self._enclosure.limit(limit_gib)
+
+    def prepare(self, workers: int) -> None:
+        """Fork workers until there are as many, so that they start together."""
+        while len(self._workers) < workers:
+            self._fork()
+
+    def check(self, asked: Check) -> Checked:
+        """Return what is wrong with the recipe; blocks until a worker has looked."""
+        # An idle worker of an earlier run may have died meanwhile.
+        self._take_exit_reports()
+        for dead in [w for w in self._workers.values() if w.exit_status is not None]:
+            self._kill(dead)
+        worker = self._idle_worker()
+        deadline = time.monotonic() + STARTUP_LIMIT_S
+        with contextlib.suppress(EOFError, OSError):
+            self._brief(worker)
+            worker.pipe.send(asked)
+            while time.monotonic() < deadline and self._forks.alive:
+                if not worker.pipe.poll(0.25):
+                    continue
+                message = worker.pipe.recv()
+                if isinstance(message, Checked):
+                    return message
+                worker.pid = message
+                self._serving = True
+        lines = worker.last_lines or self._forks.last_lines() or "no output"
+        raise AutotuneError(f"the worker processes did not start: {lines}")
+
+    def start(self, orders: Sequence[Order]) -> None:
+        """Start tasks, one after another, on an idle worker, forking one where there is none."""
+        worker = self._idle_worker()
+        worker.orders.extend(orders)
+        worker.since = time.monotonic()
+        with contextlib.suppress(OSError):  # already dead: `wait` finds the closed pipe and reports the task as lost
+            self._brief(worker)
+            worker.pipe.send(list(orders))
+
+    def wait(self, *, timeout_s: float, task_limit_s: float | None = None) -> list[Outcome]:
+        """Return what happened, waiting up to `timeout_s` for something to happen.
+
+        Args:
+            timeout_s: How long to wait when nothing happens.
+            task_limit_s: A task that runs longer is killed and reported as lost.
+        """
+        until = timeout_s
+        if task_limit_s is not None:
+            now = time.monotonic()
+            ends = [worker.since + task_limit_s - now for worker in self._workers.values() if worker.orders]
+            until = max(0.0, min([timeout_s, *ends]))
+        pipes = {worker.pipe: worker for worker in self._workers.values()}
+        # Not a list of this call alone: what was heard when it is interrupted is there for `drain`.
+        events = self._heard
+        for ready in wait([*pipes, self._forks.control], until):
+            if ready is self._forks.control:
+                self._take_exit_reports()
+            else:
+                assert isinstance(ready, Connection)
+                self._receive(pipes[ready], events)
+        for worker in [w for w in self._workers.values() if w.exit_status is not None and not w.pipe.poll()]:
+            self._bury(worker, events)
+        if task_limit_s is not None:
+            for worker in list(self._workers.values()):
+                running_s = time.monotonic() - worker.since
+                if worker.orders and running_s >= task_limit_s:
+                    self._lose(worker, "timeout", f"took longer than the limit of {task_limit_s:g} s", events)
+        self._heard = []
+        return events
+
+    def drain(self) -> list[Outcome]:
+        """Return what workers have said and nobody has read, without waiting for more; where a run ends early."""
+        for worker in list(self._workers.values()):
+            with contextlib.suppress(Exception):  # half a message, or the end of the pipe
+                while worker.pipe.poll():
+                    self._hear(worker, worker.pipe.recv(), self._heard)
+        events, self._heard = self._heard, []
+        return events
+
+    def stop(self, number: int, kind: str, reason: str) -> list[Outcome]:
+        """Kill the worker that is at a task, with its whole process tree; return what is lost and what comes back.
+
+        A worker that has answered meanwhile goes on, and its answers are returned.
+        """
+        events: list[Outcome] = []
+        for worker in [w for w in self._workers.values() if w.at == number]:
+            while worker.number in self._workers and worker.pipe.poll():
+                self._receive(worker, events)
+            if worker.number in self._workers and worker.at == number:
+                self._lose(worker, kind, reason, events)
+        return events
+
+    def memory_ran_out(self) -> bool:
+        """Return whether the system has just killed a process because memory ran out."""
+        return self._kills.lately()
+
+    def retire(self, *, tasks: int, growth_gib: float, age_s: float) -> None:
+        """Replace idle workers that ran as many tasks, hold so much more than after their first, or are as old.
+
+        0 sets no limit.
+        """
+        now = time.monotonic()
+        for worker in [w for w in self._workers.values() if not w.orders and w.tasks]:
+            used_up = tasks and worker.tasks >= tasks
+            leaks = growth_gib and worker.resident_gib - worker.fresh_gib >= growth_gib
+            if used_up or leaks or (age_s and now - worker.born >= age_s):
+                self._retire(worker)
+
+    def retire_all(self) -> None:
+        """End all idle workers; the next tasks run in fresh ones."""
+        for worker in [w for w in self._workers.values() if not w.orders]:
+            self._retire(worker)
+
+    def usage(self) -> Usage:
+        """Return the memory and CPU time of the worker processes and everything below them."""
+        resident_gib, total_s, by_task = 0.0, 0.0, dict[int, float]()
+        for worker in filter(lambda worker: worker.pid, self._workers.values()):
+            held_gib, cpu_s = worker.look()
+            resident_gib, total_s = resident_gib + held_gib, total_s + cpu_s
+            if (at := worker.at) is not None:
+                by_task[at] = held_gib
+        return Usage(resident_gib, total_s, by_task)
+
+    def folders(self) -> dict[int, Path]:
+        """Return the scratch folder of each worker that is at work, by the task it is at."""
+        return {at: w.output.parent for w in self._workers.values() if (at := w.at) is not None}
+
+    def follow_affinity(self) -> None:
+        """Let all processes run where this one may, after that has changed."""
+        process.follow_affinity(self._forks.pid)
+
+    def close(self) -> None:
+        """End all processes and remove the scratch folder; safe to call twice."""
+        if not self._forks.alive:
+            # Its workers died with it, and what they had started was left to the system.
+            process.kill_sessions([worker.pid for worker in self._workers.values() if worker.pid])
+        for worker in list(self._workers.values()):
+            if worker.orders or worker.pid == 0:
+                self._kill(worker)
+            else:
+                self._forget(worker)
+        self._forks.close(serving=self._serving)
+        if self._enclosure is not None:
+            self._enclosure.close()
+
+    def _fork(self) -> Worker:
+        number, self._next_number = self._next_number, self._next_number + 1
+        pipe, output = self._forks.fork(number)
+        worker = Worker(number=number, pipe=pipe, output=output)
+        self._workers[number] = worker
+        return worker
+
+    def _idle_worker(self) -> Worker:
+        idle = next((w for w in self._workers.values() if not w.orders and w.exit_status is None), None)
+        return idle or self._fork()
+
+    def _brief(self, worker: Worker) -> None:
+        if worker.recipe is not self._recipe:
+            worker.pipe.send(self._recipe)
+            worker.recipe = self._recipe
+
+    def _receive(self, worker: Worker, events: list[Outcome]) -> None:
+        try:
+            message = worker.pipe.recv()
+        except (EOFError, OSError):
+            deadline = time.monotonic() + 1.0
+            while worker.exit_status is None and time.monotonic() < deadline and wait([self._forks.control], 0.2):
+                self._take_exit_reports()
+            self._bury(worker, events)
+            return
+        self._hear(worker, message, events)
+
+    def _hear(self, worker: Worker, message: Any, events: list[Outcome]) -> None:
+        if isinstance(message, list):
+            worker.answered(message)
+            events += message
+            self._stillborn = 0
+        else:
+            worker.pid, worker.since = message, time.monotonic()
+            self._serving = True
+
+    def _take_exit_reports(self) -> None:
+        for number, status in self._forks.exits():
+            if number in self._workers:
+                self._workers[number].exit_status = status
+
+    def _bury(self, worker: Worker, events: list[Outcome]) -> None:
+        if not worker.orders:
+            self._kill(worker)
+            return
+        lines = worker.last_lines or ("" if worker.pid else self._forks.last_lines())
+        reason = f"{process.describe_exit(worker.exit_status)}{'; last lines: ' if lines else ''}{lines}"
+        if worker.begun:
+            for_memory = process.was_killed(worker.exit_status) and self._kills.lately()
+            self._lose(worker, "memory" if for_memory else "crash", reason, events)
+        else:
+            self._return(worker, reason, events)
+
+    def _return(self, worker: Worker, reason: str, events: list[Outcome]) -> None:
+        # It ended before it took an order up, so no task is to blame.
+        self._stillborn += 1
+        if self._stillborn >= MOST_STILLBORN:
+            raise ResourceError(f"{self._stillborn} workers in a row ended before they took up a task: {reason}")
+        time.sleep(PAUSE_S * self._stillborn)
+        events += [Returned(order.number) for order in worker.orders]
+        self._kill(worker)
+
+    def _lose(self, worker: Worker, kind: str, reason: str, events: list[Outcome]) -> None:
+        lost = worker.at
+        assert lost is not None
+        events.append(Lost(lost, kind, reason, time.monotonic() - worker.since, worker.peak_gib))
+        # Also those that it may have done without an answer.
+        events += [Returned(order.number) for order in worker.orders if order.number != lost]
+        self._kill(worker)
+
+    def _kill(self, worker: Worker) -> None:
+        if worker.pid and worker.exit_status is None:  # after that the number may be another process's
+            process.kill_tree(worker.pid)
+        self._forget(worker)
+
+    def _retire(self, worker: Worker) -> None:
+        with contextlib.suppress(OSError):
+            worker.pipe.send(None)
+        self._forget(worker)
+
+    def _forget(self, worker: Worker) -> None:
+        worker.close()
+        shutil.rmtree(worker.output.parent, ignore_errors=True)
+        del self._workers[worker.number]

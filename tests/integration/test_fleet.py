@@ -1,0 +1,379 @@
+"""Several machines behind an executor: same result as on one, lost nodes cost their bundles and nothing else."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from dataclasses import replace
+from itertools import pairwise
+from multiprocessing import get_context
+
+import pytest
+from processes import below
+
+import autotune
+from autotune.base.errors import InputError, ResourceError, TaskError
+from autotune.runtime import node
+from autotune.schedule import bundles
+from autotune.session.session import Options, Session
+
+
+@pytest.fixture(autouse=True)
+def no_node_of_another_test():
+    yield
+    node._end()
+    deadline = time.monotonic() + 5.0
+    while ours() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert ours() == []
+
+
+def ours():
+    """Return the command lines of nodes' processes; Python's own resource tracker stays."""
+    return [line for line in (" ".join(child.cmdline()) for child in below()) if "autotune" in line]
+
+
+@pytest.fixture
+def small_bundles(monkeypatch):
+    monkeypatch.setattr(bundles, "LEAST_S", 0.001)
+    monkeypatch.setattr(bundles, "FIRST_S", 0.002)
+    monkeypatch.setattr(bundles, "MOST_S", 0.002)
+
+
+class Flaky(ThreadPoolExecutor):
+    """Nodes in this process, of which some calls do not come back; `after` a number, all or the next few."""
+
+    def __init__(self, *, before=(), behind=None, nodes=2):
+        super().__init__(nodes)
+        self.calls = Counter()
+        self._before, self._behind = set(before), behind
+
+    def submit(self, fn, /, bundle):
+        self.calls[fn.__name__] += 1
+        number = self.calls[fn.__name__]
+
+        def call():
+            if fn is node.compute and number in self._before:
+                raise ConnectionError("the node does not answer")
+            computed = fn(bundle)
+            if fn is node.compute and self._behind:
+                computed = self._behind(number, computed)
+            return computed
+
+        return super().submit(call)
+
+
+def processes(number):
+    return ProcessPoolExecutor(number, mp_context=get_context("spawn"))
+
+
+def lines(path):
+    return Counter(path.read_text().split("\n")[:-1]) if path.exists() else Counter()
+
+
+def test_the_result_is_that_of_one_machine_to_the_last_bit(cluster):
+    fields = cluster("water4", max_nbody=3, bsse=("cp", "nocp"))
+    here = autotune.run(fields, cores=1, journal="none")  # widths change last digits
+    with processes(2) as executor, Session(Options(executor=executor, cores=1, journal="none")) as session:
+        there = session.run(fields)
+        record = session.record
+    assert there.model_dump_json() == here.model_dump_json()
+    assert (record.nodes, record.machine.cores) == (2, 2)
+    assert len(record.task_records) == record.tasks == record.attempts
+    assert 0 < record.efficiency <= 1
+    assert all(task.started_s + task.wall_s <= record.wall_s + 0.5 for task in record.task_records)
+
+
+def test_dask_runs_bundles_through_its_executor(cluster):
+    distributed = pytest.importorskip("distributed")
+    fields = cluster("water2", max_nbody=2)
+    here = autotune.run(fields, cores=1, journal="none")  # widths change last digits
+    with (
+        distributed.LocalCluster(
+            n_workers=2, threads_per_worker=1, dashboard_address=None, memory_limit=0, silence_logs=50
+        ) as nodes,
+        distributed.Client(nodes) as client,
+    ):
+        there = autotune.run(fields, executor=client.get_executor(), nodes=2, cores=1, journal="none")
+    assert there.model_dump_json() == here.model_dump_json()
+
+
+def test_components_come_from_nodes_as_well(cluster):
+    fields = cluster("water2", max_nbody=2)
+    with ThreadPoolExecutor(1) as executor, Session(Options(executor=executor, journal="none")) as session:
+        found = session.components(fields)
+    assert sorted(len(result.molecule.symbols) for result in found.values()) == [3, 3, 6]
+    assert all(result.success for result in found.values())
+
+
+def test_an_executor_that_does_not_say_how_many_nodes_it_has_is_refused(faulty):
+    class Silent(Executor):
+        pass
+
+    with pytest.raises(InputError, match=r"^the executor does not say how many nodes it has; give nodes="):
+        autotune.run(faulty(), executor=Silent())
+
+
+def test_a_backend_that_is_not_there_is_refused(faulty):
+    with pytest.raises(InputError, match=r"^there is no backend 'abacus'; there are local, parsl"):
+        autotune.run(faulty(), backend="abacus")
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"nodes": 3}, "option nodes is for several machines"),
+        ({"backend_config": "file.py"}, "option backend_config is for several machines"),
+        ({"nodes": 0, "backend": "parsl"}, "option nodes is 0"),
+    ],
+)
+def test_options_that_have_no_meaning_here_are_refused(faulty, given, said):
+    with pytest.raises(InputError, match=said):
+        autotune.run(faulty(), **given)
+
+
+def test_two_places_at_once_are_refused(faulty):
+    with ThreadPoolExecutor(1) as executor, pytest.raises(InputError, match="give one"):
+        autotune.run(faulty(), executor=executor, backend="parsl")
+
+
+def test_what_fails_on_a_node_fails_as_it_does_here(faulty):
+    fields = faulty("water4", "crash", at=[6])
+    with ThreadPoolExecutor(2) as executor, pytest.raises(TaskError, match=r"^6 of 10 fragments failed: .*SIGSEGV"):
+        autotune.run(fields, executor=executor, journal="none")
+
+
+def test_a_program_that_is_missing_on_the_nodes_is_said_in_one_line(cluster):
+    fields = cluster("water2", program="cfour", method="hf", basis="sto-3g")
+    with ThreadPoolExecutor(1) as executor, pytest.raises(InputError, match="cfour") as caught:
+        autotune.run(fields, executor=executor, journal="none")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.usefixtures("small_bundles")
+def test_with_fail_fast_no_bundle_is_dealt_after_a_failure(faulty):
+    fields = faulty("water6", "diverge", at=[6], max_nbody=2)
+    with ThreadPoolExecutor(1) as executor, pytest.raises(TaskError, match="were not started after that"):
+        autotune.run(fields, executor=executor, fail_fast=True, journal="none")
+
+
+@pytest.mark.usefixtures("small_bundles")
+def test_bundles_that_do_not_come_back_are_dealt_again(faulty, tmp_path):
+    log, said = tmp_path / "log", []
+    fields = faulty("water6", max_nbody=3, log=str(log))
+    with (
+        Flaky(before={2, 3, 5}) as executor,
+        Session(Options(executor=executor, journal="none"), on_notice=said.append) as session,
+    ):
+        assert session.run(fields).return_result == 0.0
+    assert executor.calls["compute"] > 6
+    assert sum("did not come back (ConnectionError: the node does not answer)" in line for line in said) == 3
+    assert sum(lines(log).values()) == 41  # what never reached a node is computed once
+
+
+@pytest.mark.usefixtures("small_bundles")
+def test_what_was_computed_by_a_node_that_is_lost_is_computed_again_and_nothing_else(faulty, tmp_path):
+    log, lost = tmp_path / "log", []
+
+    def behind(number, computed):
+        if number in (1, 4):
+            lost.append(len(computed.execution.values))
+            raise ConnectionError("gone with all it had")
+        return computed
+
+    with Flaky(behind=behind) as executor:
+        result = autotune.run(faulty("water6", max_nbody=3, log=str(log)), executor=executor, journal="none")
+    assert result.return_result == 0.0
+    assert sum(lines(log).values()) == 41 + sum(lost)
+
+
+def test_nodes_that_never_answer_end_the_run_with_a_reason(faulty):
+    with Flaky(before=range(100)) as executor, pytest.raises(ResourceError, match="no bundle comes back") as caught:
+        autotune.run(faulty(), executor=executor, journal="none")
+    assert "the node does not answer" in str(caught.value)
+
+
+def test_a_task_that_takes_its_node_with_it_fails_alone(faulty):
+    poison = 7
+
+    def behind(_, computed):
+        if any(record.number == poison for record in computed.execution.records):
+            raise ConnectionError("taken down")
+        return computed
+
+    with (
+        Flaky(behind=behind) as executor,
+        Session(Options(executor=executor, journal="none")) as session,
+    ):
+        with pytest.raises(TaskError, match=r"^1 of 10 fragments failed: .*the node was lost 3 times") as caught:
+            session.run(faulty())
+        assert len(caught.value.done) == 9
+        (failed,) = [record for record in session.record.task_records if record.status == "failed"]
+    assert (failed.number, failed.error_type) == (poison, "crash")
+
+
+@pytest.mark.usefixtures("small_bundles")
+def test_a_node_with_another_version_of_a_program_is_not_believed(faulty):
+    def behind(number, computed):
+        if number < 3:
+            return computed
+        checked = computed.seen.checked._replace(versions={"faulty": "2.0"})
+        return computed._replace(seen=computed.seen._replace(host="node7", checked=checked))
+
+    with Flaky(behind=behind) as executor, pytest.raises(InputError, match=r"^node7 has faulty 2.0, the first node"):
+        autotune.run(faulty("water6", max_nbody=3), executor=executor, journal="none")
+
+
+def test_a_bundle_that_is_back_counts_also_where_another_ends_the_run(faulty, tmp_path):
+    log, journal = tmp_path / "log", str(tmp_path / "journal")
+    fields = faulty("water6", max_nbody=3, log=str(log))
+    back = threading.Event()
+
+    class Broken(ThreadPoolExecutor):
+        """Gives back its first bundle together with word that the second broke it."""
+
+        first = None
+
+        def submit(self, fn, /, bundle):
+            if fn is not node.compute:
+                return super().submit(fn, bundle)
+            if Broken.first is None:
+                Broken.first = Future()
+                Broken.first.set_running_or_notify_cancel()
+                self.bundle = bundle
+                return Broken.first
+            second = Future()
+            second.set_running_or_notify_cancel()
+
+            def both():
+                done = fn(self.bundle)
+                second.set_exception(BrokenExecutor("the pool is broken"))
+                Broken.first.set_result(done)
+                back.set()
+
+            super().submit(both)
+            return second
+
+    with Broken(1) as executor, pytest.raises(ResourceError, match="takes no more bundles"):
+        autotune.run(fields, executor=executor, nodes=1, journal=journal)
+    assert back.wait(5.0)
+    computed = sum(lines(log).values())
+    with ThreadPoolExecutor(1) as other:
+        autotune.run(fields, executor=other, nodes=1, journal=journal, resume=True)
+    assert sum(lines(log).values()) == 41
+    assert computed > 0
+
+
+def test_a_node_with_another_version_of_autotune_says_so(faulty):
+    class Old(ThreadPoolExecutor):
+        def submit(self, fn, /, bundle):
+            return super().submit(fn, bundle._replace(version="0.0.1"))
+
+    with Old(1) as executor, pytest.raises(ResourceError, match=r"has autotune .*, not 0\.0\.1; install one version"):
+        autotune.run(faulty(), executor=executor, journal="none")
+
+
+@pytest.mark.usefixtures("small_bundles")
+def test_an_executor_that_is_shut_down_ends_the_run_and_the_journal_goes_on_from_there(faulty, tmp_path):
+    log, journal = tmp_path / "log", str(tmp_path / "journal")
+    fields = faulty("water6", max_nbody=3, log=str(log))
+    executor = ThreadPoolExecutor(1)
+    stop = Stop(after=10, do=executor.shutdown)
+    with (
+        Session(Options(executor=executor, journal=journal), on_progress=stop) as session,
+        pytest.raises(ResourceError, match="takes no more bundles") as caught,
+    ):
+        session.run(fields)
+    assert "--resume goes on from there" in "".join(caught.value.__notes__)
+    with ThreadPoolExecutor(1) as other:
+        assert autotune.run(fields, executor=other, journal=journal, resume=True).return_result == 0.0
+    assert sum(lines(log).values()) <= 41 + 8  # the bundles that were on their way
+
+
+@pytest.mark.usefixtures("small_bundles")
+def test_ctrl_c_calls_back_what_waits_and_keeps_what_is_done(faulty, tmp_path):
+    journal = str(tmp_path / "journal")
+
+    def interrupt():
+        raise KeyboardInterrupt
+
+    fields = faulty("water6", max_nbody=3)
+    with ThreadPoolExecutor(1) as executor:
+        with (
+            Session(Options(executor=executor, journal=journal), on_progress=Stop(after=5, do=interrupt)) as session,
+            pytest.raises(KeyboardInterrupt) as caught,
+        ):
+            session.run(fields)
+        assert "--resume goes on from there" in "".join(caught.value.__notes__)
+        said = []
+        with Session(Options(executor=executor, journal=journal, resume=True), on_notice=said.append) as session:
+            assert session.run(fields).return_result == 0.0
+            assert session.record.recalled >= 5
+            assert session.record.attempts == 41 - session.record.recalled
+
+
+class Stop:
+    """Does something once, when so many tasks are done."""
+
+    def __init__(self, *, after, do):
+        self._after, self._do = after, do
+
+    def __call__(self, snapshot):
+        if snapshot.done >= self._after and self._do:
+            do, self._do = self._do, None
+            do()
+
+
+def test_a_node_without_bundles_ends_its_workers(faulty, monkeypatch):
+    monkeypatch.setattr(node, "IDLE_S", 0.3)
+    with ThreadPoolExecutor(1) as executor:
+        autotune.run(faulty(), executor=executor, journal="none")
+        assert ours()
+        deadline = time.monotonic() + 10.0
+        while ours() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert ours() == []
+        assert autotune.run(faulty(), executor=executor, journal="none").return_result == 0.0
+
+
+def test_bundles_that_an_executor_gives_a_node_together_run_one_after_another(faulty):
+    fields = faulty("water2", "sleep", seconds=0.3)
+    with ThreadPoolExecutor(3) as executor, Session(Options(executor=executor, journal="none", workers=1)) as session:
+        session.run(fields)
+        times = sorted((task.started_s, task.started_s + task.wall_s) for task in session.record.task_records)
+    assert all(end <= start + 0.05 for (_, end), (start, _) in pairwise(times))
+
+
+@pytest.mark.usefixtures("small_bundles")
+def test_a_future_that_was_cancelled_by_somebody_else_is_a_lost_bundle(faulty):
+    class Cancelling(ThreadPoolExecutor):
+        cancelled = 0
+
+        def submit(self, fn, /, bundle):
+            if fn is node.compute and self.cancelled < 2:
+                Cancelling.cancelled += 1
+                future = Future()
+                future.cancel()
+                future.set_running_or_notify_cancel()
+                return future
+            return super().submit(fn, bundle)
+
+    with Cancelling(2) as executor:
+        assert autotune.run(faulty("water6"), executor=executor, journal="none").return_result == 0.0
+
+
+def test_rescued_tasks_are_kept_under_their_rescue_keywords(faulty, tmp_path):
+    journal = str(tmp_path / "journal")
+    fields = faulty("water2", "diverge", at=[6])
+    rescue = {"at": [99]}
+    with ThreadPoolExecutor(1) as executor:
+        options = Options(executor=executor, journal=journal, rescue=rescue)
+        with Session(options) as session:
+            assert session.run(fields).success
+        with Session(replace(options, resume=True)) as session:
+            assert session.run(fields).success
+            assert session.record.recalled == 3
+        with Session(replace(options, resume=True, rescue={})) as session, pytest.raises(TaskError):
+            session.run(fields)

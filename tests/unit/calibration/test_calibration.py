@@ -1,0 +1,325 @@
+"""Calibration: the default is always among the trials, the winner must prove itself, the budget is kept.
+
+The subject is the calibrator, so the tasks sleep instead of computing.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from click.testing import CliRunner
+from tuning_factory import make_tuning
+
+from autotune.base import json_files
+from autotune.base.errors import InputError
+from autotune.calibration import studies
+from autotune.calibration.calibration import Calibration
+from autotune.cli import calibrate as verb
+from autotune.cli.main import cli
+from autotune.expansion.readers import many_body_fields
+from autotune.expansion.workload import load
+from autotune.machine import detection
+from autotune.plugin import composition
+from autotune.plugin.manager import Manager
+from autotune.session.session import Options, Session
+from autotune.tunings import library
+
+WAITING = """
+schema = "autotune.study/1"
+budget = "25s"
+trials = 8
+repeats = 3
+strategies = ["adaptive_workers"]
+seed = 1
+[method]
+program = "faulty"
+method = "sleep"
+keywords = {seconds = SECONDS}
+[[search]]
+geometry = "water4"
+max_nbody = 2
+[[confirm]]
+geometry = "water4"
+max_nbody = 3
+"""
+
+
+@pytest.fixture
+def study_file(tmp_path):
+    """A study of a program that only waits."""
+    path = tmp_path / "waiting.toml"
+    path.write_text(WAITING.replace("SECONDS", "0.1"))
+    return str(path)
+
+
+def calibrated(tmp_path, seconds, *, budget_s=25.0, method=None, stored=False, **changes):
+    path = tmp_path / "waiting.toml"
+    path.write_text(WAITING.replace("SECONDS", str(seconds)))
+    chosen = studies.load(str(path))
+    if method:
+        chosen = studies.with_method(chosen, method=method)
+    manager = Manager()
+    lines = []
+    with Calibration(
+        chosen,
+        chosen.methods[0],
+        machine=detection.detect(),
+        manager=manager,
+        strategies=composition.choose(manager.strategies, None),
+        searched=composition.choose(manager.strategies, ("adaptive_workers",)),
+        budget_s=budget_s,
+        say=lines.append,
+        **changes,
+    ) as calibration:
+        tuning = calibration.run()
+        if stored:
+            calibration.stored()
+        return calibration, tuning, lines
+
+
+@pytest.fixture(scope="module")
+def waiting(tmp_path_factory):
+    """A program that only waits: more workers than cores must win, as for NWChem's start-up."""
+    folder = tmp_path_factory.mktemp("waiting")
+    before = os.environ.get(json_files.HOME_VARIABLE)
+    os.environ[json_files.HOME_VARIABLE] = str(folder / "home")
+    try:
+        return calibrated(folder, 0.1)
+    finally:
+        del os.environ[json_files.HOME_VARIABLE]
+        if before is not None:
+            os.environ[json_files.HOME_VARIABLE] = before
+
+
+def test_the_first_trial_is_the_default(waiting):
+    calibration, tuning, lines = waiting
+    first = calibration.search.trials[0]
+    assert (first.parameters, first.source) == ({"adaptive_workers.per_core": 1.0}, "default")
+    assert tuning.evidence.trials[0] == first
+    assert any("the default" in line for line in lines if "trial  1" in line)
+
+
+def test_a_winner_that_is_faster_is_stored_with_its_evidence(waiting):
+    _, tuning, _ = waiting
+    evidence = tuning.evidence
+    assert tuning.parameters in ({"adaptive_workers.per_core": 2.0}, {"adaptive_workers.per_core": 3.0})
+    assert evidence.verdict == "faster"
+    assert evidence.speed_up > 1.2
+    low, high = evidence.interval
+    assert 1.0 < low < evidence.speed_up < high
+    assert len(evidence.pairs) >= 4
+    assert not {pair.workload for pair in evidence.pairs} & set(evidence.search_workloads)
+    assert evidence.search_tasks == (10,)
+    assert evidence.candidate == tuning.parameters
+    (of_default,) = evidence.noise_s
+    assert len(of_default) >= 3 + 1  # the look's, and the first trial
+    assert 0.0 < evidence.noise < 0.2
+    assert evidence.smallest_functions <= evidence.largest_functions
+    assert {trial.state for trial in evidence.trials} <= {"done", "pruned", "failed"}
+    assert evidence.stopped
+
+
+def test_a_run_finds_the_stored_tuning_and_says_why(waiting, faulty):
+    _, tuning, _ = waiting
+    library.save(tuning)
+    chosen = []
+    with Session(on_choice=chosen.append) as session:
+        session.run(faulty("water4", "sleep", seconds=0.1))
+        assert session.record.policy.workers == tuning.parameters["adaptive_workers.per_core"] * session.machine.cores
+    assert chosen[0].match == "exact"
+    assert chosen[0].reason.startswith('measured on this machine for faulty sleep energy {"seconds":0.1} on ')
+    with Session(Options(tuning="none"), on_choice=chosen.append) as session:
+        session.run(faulty("water4", "sleep", seconds=0.1))
+        assert session.record.policy.workers == session.machine.cores
+    assert chosen[1].match == "none"
+
+
+def test_a_run_says_when_its_times_or_its_programs_version_are_not_those_of_the_tuning(waiting, faulty):
+    _, tuning, _ = waiting
+    slow = {term: 5.0 * seconds for term, seconds in tuning.law.seconds.items()}
+    law = dataclasses.replace(tuning.law, seconds=slow, spread=0.05)
+    library.save(dataclasses.replace(tuning, law=law, program_version="0.9.1", parameters={}))
+    said = []
+    with Session(on_notice=said.append) as session:
+        session.run(faulty("water4", "sleep", seconds=0.1))
+    assert any("the tuning was measured with faulty 0.9.1" in line for line in said)
+    assert any("times what the tuning of" in line and "autotune tunings verify" in line for line in said)
+    library.save(dataclasses.replace(tuning, parameters={}))
+    said.clear()
+    with Session(on_notice=said.append) as session:
+        session.run(faulty("water4", "sleep", seconds=0.1))
+    (understood,) = said
+    assert understood.startswith("4 fragments: 4 H2O; ")
+
+
+def test_the_budget_is_kept(tmp_path):
+    started = time.monotonic()
+    _, tuning, _ = calibrated(tmp_path, 0.2, budget_s=14.0)
+    assert time.monotonic() - started < 14.0 * 1.1
+    assert tuning.evidence.budget_s == 14.0
+    assert tuning.evidence.spent_s < 14.0
+
+
+def test_a_method_that_does_not_exist_is_refused_before_any_trial(tmp_path):
+    with pytest.raises(InputError, match="method 'none' is not known"):
+        calibrated(tmp_path, 0.1, method="none")
+
+
+def test_a_calibration_on_the_users_own_input_searches_on_one_half_of_its_tasks(tmp_path, faulty):
+    own = load(faulty("water4", "sleep", seconds=0.05))
+    calibration, tuning, _ = calibrated(tmp_path, 0.1, own=(own, "mine"))
+    assert tuning.method == own.tasks[0].method
+    assert tuning.evidence.search_workloads == ("mine, one half",)
+    assert {pair.workload for pair in tuning.evidence.pairs} <= {"mine, other half"}
+    assert all(len(trial.wall_s) <= 1 for trial in calibration.search.trials)
+
+
+def test_an_interrupted_write_leaves_the_old_file(tmp_path, monkeypatch):
+    path = tmp_path / "file.json"
+    json_files.write_json(path, {"value": 1})
+    monkeypatch.setattr("os.fsync", lambda _: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    with pytest.raises(Exception, match=r"file\.json cannot be written: No space left on device"):
+        json_files.write_json(path, {"value": 2})
+    assert json.loads(path.read_text()) == {"value": 1}
+    assert [p.name for p in tmp_path.iterdir()] == ["file.json"]
+
+
+# --- the command -----------------------------------------------------------------------------------------------------
+
+
+def test_a_calibration_that_was_killed_goes_on_where_it_was(study_file, tmp_path, monkeypatch):
+    monkeypatch.setenv(json_files.HOME_VARIABLE, str(tmp_path / "home"))
+    command = [sys.executable, "-m", "autotune", "calibrate", "--study", study_file, "--force"]
+    lines = []
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as first:
+        for line in first.stderr:
+            lines.append(line)
+            if line.strip().startswith("trial  2"):
+                os.kill(first.pid, signal.SIGKILL)
+                break
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "going on with a calibration that was interrupted after" in done.stderr
+    measured = [
+        line.split(":", 1)[1].split("speed")[-1] for line in (*lines, *done.stderr.splitlines()) if "trial" in line
+    ]
+    changes = [line.strip() for line in measured if "trial" not in line]
+    assert len(changes) == len(set(changes)), "a configuration was measured twice"
+    (_, found), *others = library.everything()
+    assert not others
+    assert found.evidence.trials[0].source == "default"
+    assert found.evidence.spent_s < 25.0
+
+
+def test_a_calibration_whose_tuning_was_not_stored_is_taken_up_again_until_it_was(tmp_path, monkeypatch):
+    monkeypatch.setenv(json_files.HOME_VARIABLE, str(tmp_path / "home"))
+    first, found, _ = calibrated(tmp_path, 0.05)
+    again, same, lines = calibrated(tmp_path, 0.05, stored=True)
+    assert any("going on with a calibration that was interrupted after" in line for line in lines)
+    assert not [line for line in lines if line.lstrip().startswith("trial ")]
+    assert again.search.trials == first.search.trials[: len(again.search.trials)]
+    assert len(again.search.trials) >= len([t for t in first.search.trials if t.source != "final"])
+    assert same.parameters == found.parameters
+    assert same.evidence.pairs[: len(found.evidence.pairs)] == found.evidence.pairs
+    assert same.evidence.candidate == found.evidence.candidate
+    anew, _, lines = calibrated(tmp_path, 0.05)
+    assert not any("going on with" in line for line in lines)
+    assert lines[0].startswith("calibrating faulty sleep")
+    assert anew.search.trials[0].source == "default"
+    assert len([line for line in lines if line.lstrip().startswith("trial ")]) >= 2
+
+
+@pytest.mark.parametrize(
+    ("known", "new", "stays"),
+    [
+        ({}, {"verdict": "cannot tell"}, True),
+        ({}, {"verdict": "faster"}, False),
+        ({}, {"verdict": "same"}, False),
+        ({}, {"verdict": "slower"}, False),
+        ({"verdict": "same"}, {"verdict": "cannot tell"}, False),
+        ({"verdict": "cannot tell"}, {"verdict": "cannot tell"}, False),
+        ({"program_version": "1.0.0"}, {"verdict": "cannot tell"}, False),
+        ({"basis": "sto-3g"}, {"verdict": "cannot tell"}, False),
+    ],
+)
+def test_only_a_confirmed_tuning_of_the_same_method_and_version_stays_where_the_new_one_could_not_tell(
+    tmp_path, monkeypatch, known, new, stays
+):
+    monkeypatch.setenv(json_files.HOME_VARIABLE, str(tmp_path / "home"))
+    path = library.save(make_tuning(**known))
+    assert verb._better(make_tuning(**new)) == (path if stays else None)
+
+
+def test_calibrate_says_where_a_confirmed_tuning_stays_and_does_not_touch_it(study_file, tmp_path, monkeypatch):
+    monkeypatch.setenv(json_files.HOME_VARIABLE, str(tmp_path / "home"))
+    confirmed = make_tuning()
+    path = library.save(confirmed)
+    ended = []
+
+    class Unsure:
+        def __init__(self, *_, **__): ...
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_): ...
+        def run(self):
+            return make_tuning(verdict="cannot tell")
+
+        def stored(self):
+            ended.append(1)
+
+    monkeypatch.setattr("autotune.calibration.calibration.Calibration", Unsure)
+    arguments = ["calibrate", "--study", study_file, "--force", "--quiet"]
+    run = CliRunner().invoke(cli, arguments)
+    assert run.exit_code == 0, run.output
+    assert f"the tuning in {path} is confirmed and stays" in run.stdout
+    assert "stored in" not in run.stdout
+    assert [found for _, found in library.everything()] == [confirmed]
+    assert ended == [1]
+    # Where it is to be stored elsewhere, nothing is replaced.
+    run = CliRunner().invoke(cli, [*arguments, "--output", str(tmp_path / "other.json")])
+    assert run.exit_code == 0, run.output
+    assert f"stored in {tmp_path / 'other.json'}" in run.stdout
+
+
+def test_calibrate_stores_says_and_draws(study_file, tmp_path, monkeypatch):
+    monkeypatch.setenv(json_files.HOME_VARIABLE, str(tmp_path / "home"))
+    picture = tmp_path / "found.png"
+    run = CliRunner().invoke(
+        cli, ["calibrate", "--study", study_file, "--force", "--budget", "15s", "--quiet", "--picture", str(picture)]
+    )
+    assert run.exit_code == 0, run.output
+    assert 'faulty sleep energy {"seconds":0.1}: ' in run.stdout
+    assert "stored in " in run.stdout
+    assert picture.stat().st_size > 10_000
+    (path, found), *others = library.everything()
+    assert not others
+    assert str(path) in run.stdout
+    assert dataclasses.replace(found, evidence=found.evidence).method.program == "faulty"
+
+
+def test_an_input_of_ones_own_and_a_method_do_not_go_together(tmp_path, faulty):
+    path = tmp_path / "mine.json"
+    path.write_text(json.dumps(faulty("water4", "sleep", seconds=0.05)))
+    assert many_body_fields(path.read_text(), name="mine.json", expansion=None)
+    run = CliRunner().invoke(cli, ["calibrate", "--workload", str(path), "--method", "hf"])
+    assert isinstance(run.exception, InputError)
+    assert "--workload brings its own method" in str(run.exception)
+
+
+def test_a_target_of_a_newer_autotune_is_found_before_anything_is_measured(study_file, tmp_path, monkeypatch):
+    monkeypatch.setenv(json_files.HOME_VARIABLE, str(tmp_path / "home"))
+    path = library.path_of(detection.detect(), studies.load(study_file).methods[0].as_method)
+    path.parent.mkdir(parents=True)
+    path.write_text('{"schema": "autotune.tunings/9"}')
+    result = CliRunner().invoke(cli, ["calibrate", "--study", study_file, "--force"])
+    assert "newer autotune" in str(result.exception)
+    assert "calibrating" not in result.output
+    assert path.read_text() == '{"schema": "autotune.tunings/9"}'

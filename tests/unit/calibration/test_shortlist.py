@@ -1,0 +1,225 @@
+"""What is tried first is what the simulator finds fast and what others found, and nothing that cannot be tried here."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pretended import CONTEXT, DEFAULT, MACHINE, METHOD, Crew, instance
+from tuning_factory import make_tuning
+
+from autotune.base.types import Context
+from autotune.calibration import shortlist
+from autotune.calibration.shortlist import MOST_SIMULATED, SIMULATED, TRANSFERRED, simulated, transferred
+from autotune.costs.cost_law import Costs
+from autotune.plugin import composition
+from autotune.plugin.manager import Manager
+from autotune.schedule.simulator import simulate
+
+FIVE = composition.choose(Manager().strategies, None)
+MANY = (instance(functions=[*30 * [40], *30 * [60]]),)
+ONE_LARGE = (instance(functions=[400, *4 * [40]]),)
+
+
+def costs_of(instances, alone_s=lambda functions: (functions / 40) ** 3):
+    costs = Costs()
+    for one in instances:
+        for task in one.tasks:
+            costs.observe(task, wall_s=alone_s(task.size.functions), width=1, peak_gib=0.1)
+    return costs
+
+
+def listed(instances, strategies=FIVE, *, searched=None, context=CONTEXT, contention=1.0, seed=1):
+    return simulated(
+        strategies=strategies,
+        searched=strategies if searched is None else searched,
+        context=context,
+        instances=instances,
+        costs=costs_of(instances),
+        contention=contention,
+        seed=seed,
+    )
+
+
+def composed(parameters, strategies=FIVE, context=CONTEXT):
+    return composition.compose(strategies, parameters, context)
+
+
+def span_s(plan, instances, contention=1.0):
+    """Return the geometric mean of the simulated times, as the costs were measured: while all cores work."""
+    logs = []
+    for one in instances:
+        costs = costs_of(instances)
+        run = simulate(
+            one.tasks,
+            {task.number: costs.estimate(task) for task in one.tasks},
+            policy=plan,
+            machine=MACHINE,
+            memory_budget_gib=plan.memory_fraction * MACHINE.memory_gib,
+            contention=lambda busy: contention ** (min(1.0, busy) - 1.0),
+        )
+        logs.append(math.log(run.makespan_s))
+    return math.exp(sum(logs) / len(logs))
+
+
+# --- the simulator ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("instances", [MANY, ONE_LARGE, MANY + ONE_LARGE], ids=["many", "one large", "both"])
+@pytest.mark.parametrize("contention", [1.0, 2.0])
+def test_the_shortest_simulated_times_come_first_and_few_are_listed(instances, contention):
+    found = listed(instances, contention=contention)
+    assert 0 < len(found) <= SIMULATED
+    assert {proposal.source for proposal in found} == {"simulated"}
+    spans = [span_s(composed(proposal.parameters), instances, contention) for proposal in found]
+    assert spans == sorted(spans)
+
+
+def test_the_default_is_not_among_them():
+    default = composed(composition.default_parameters(FIVE, CONTEXT))
+    assert all(composed(proposal.parameters) != default for proposal in listed(MANY))
+
+
+def test_of_each_number_of_workers_and_width_there_is_one():
+    cells = [(plan.workers, plan.width) for plan in (composed(p.parameters) for p in listed(MANY))]
+    assert len(set(cells)) == len(cells)
+
+
+def test_what_the_simulator_cannot_tell_apart_stays_at_the_default():
+    defaults = composition.default_parameters(FIVE, CONTEXT)
+    for parameters, _ in listed(MANY):
+        assert {name: value for name, value in parameters.items() if name.startswith("method_tuning.")} == {
+            name: value for name, value in defaults.items() if name.startswith("method_tuning.")
+        }
+
+
+def test_parameters_that_are_not_searched_are_not_proposed():
+    searched = composition.choose(Manager().strategies, ["adaptive_workers"])
+    for parameters, _ in listed(MANY, searched=searched):
+        assert parameters.keys() == {"adaptive_workers.per_core"}
+
+
+def test_one_large_task_among_small_ones_is_given_more_cores():
+    narrow = composition.choose(Manager().strategies, ["adaptive_workers", "hybrid"])
+    best = composed(listed(ONE_LARGE, narrow)[0].parameters, narrow)
+    default = composed({}, narrow)
+    assert span_s(best, ONE_LARGE) <= span_s(default, ONE_LARGE) * 1.0001
+    assert best.widest == MACHINE.cores
+
+
+def test_the_longest_first_is_found_where_the_default_is_any_order():
+    # Many short tasks, and the long one last.
+    uneven = (instance(functions=[*16 * [40], 100]),)
+    best = composed(listed(uneven, [Crew()])[0].parameters, [Crew()])
+    assert best.order == "longest"
+
+
+def test_a_strategy_with_nothing_to_choose_gives_no_proposals():
+    class Fixed(Crew):
+        name = "fixed"
+
+        def space(self, context):
+            from optuna.distributions import CategoricalDistribution
+
+            return {name: CategoricalDistribution((value,)) for name, value in self.defaults(context).items()}
+
+    assert listed(MANY, [Fixed()]) == []
+
+
+def test_parameters_that_are_not_choices_keep_their_default():
+    class Measured(Crew):
+        name = "crew"
+
+        def space(self, context):
+            from optuna.distributions import IntDistribution
+
+            return {**super().space(context), "workers": IntDistribution(1, 64)}
+
+    found = listed(MANY, [Measured()])
+    assert found
+    assert {proposal.parameters["crew.workers"] for proposal in found} == {4}
+
+
+def test_at_most_so_many_policies_are_simulated_however_large_the_space(monkeypatch):
+    calls = []
+
+    def counted(*args, **options):
+        calls.append(1)
+        return simulate(*args, **options)
+
+    monkeypatch.setattr(shortlist, "simulate", counted)
+    listed(ONE_LARGE, context=replace(CONTEXT, machine=replace(MACHINE, cores=64)))
+    assert 0 < len(calls) <= MOST_SIMULATED
+
+
+@settings(max_examples=20)
+@given(st.integers(0, 10**6))
+def test_whatever_is_drawn_from_a_large_space_can_be_composed_and_is_drawn_again_with_its_seed(seed):
+    defaults = composition.default_parameters(FIVE, CONTEXT)
+    drawn = shortlist._combinations(FIVE, FIVE, CONTEXT, defaults, seed)
+    changes = [sum(one[name] != defaults[name] for name in defaults) for one in drawn]
+    assert changes == sorted(changes)
+    assert changes[0] == 0
+    assert all(one.keys() == defaults.keys() for one in drawn)
+    composed(drawn[-1])
+    assert drawn == shortlist._combinations(FIVE, FIVE, CONTEXT, defaults, seed)
+
+
+# --- other tunings ---------------------------------------------------------------------------------------------------
+
+HERE = replace(MACHINE, key="here")
+ELSEWHERE = replace(MACHINE, key="elsewhere")
+WHERE = Context(machine=HERE, methods=(METHOD,), tasks=100)
+
+
+def tuning(*, method="hf", basis="6-31g*", program="pyscf", machine=HERE, workers=8, **parameters):
+    return make_tuning(
+        program,
+        method,
+        basis,
+        machine=machine,
+        parameters={"crew.workers": workers, **parameters},
+        strategies=("crew",),
+    )
+
+
+def proposed(*known):
+    return transferred(known, machine=HERE, method=METHOD, searched=[Crew()], context=WHERE)
+
+
+def workers(proposals):
+    return [proposal.parameters["crew.workers"] for proposal in proposals]
+
+
+def test_parameters_of_other_tunings_are_laid_over_the_default():
+    (proposal,) = proposed(tuning(workers=8))
+    assert proposal == (DEFAULT | {"crew.workers": 8}, "transferred")
+
+
+def test_the_same_method_comes_first_then_the_same_machine():
+    same_elsewhere = tuning(machine=ELSEWHERE, workers=1)
+    other_here = tuning(method="mp2", workers=2)
+    other_elsewhere = tuning(method="mp2", machine=ELSEWHERE, workers=8)
+    assert workers(proposed(other_elsewhere, other_here, same_elsewhere)) == [1, 2]
+    assert workers(proposed(other_elsewhere, other_here)) == [2, 8]
+    assert workers(proposed(same_elsewhere, tuning(workers=8))) == [8, 1]
+    assert workers(proposed(other_here, tuning(basis="cc-pvdz", workers=8))) == [8, 2]
+
+
+def test_few_are_taken():
+    assert len(proposed(*(tuning(workers=n) for n in (1, 2, 8)))) == TRANSFERRED
+
+
+def test_tunings_of_other_programs_and_those_that_keep_the_default_are_passed_over():
+    keeps = make_tuning(machine=HERE, parameters={}, verdict="same")
+    assert proposed(tuning(program="psi4"), keeps) == []
+    assert proposed() == []
+
+
+def test_what_is_not_in_the_space_here_keeps_its_default():
+    (proposal,) = proposed(tuning(workers=64, **{"crew.order": "longest", "hybrid.width": 2}))
+    assert proposal.parameters == DEFAULT | {"crew.order": "longest"}
+    composed(proposal.parameters, [Crew()], WHERE)

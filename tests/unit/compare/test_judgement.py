@@ -1,0 +1,481 @@
+"""Claims about `autotune.compare.judgement`."""
+
+import math
+import random
+import statistics
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from autotune.base.errors import InputError
+from autotune.compare.judgement import (
+    Noise,
+    holm,
+    paired,
+    pairs_needed,
+    pooled_noise,
+    stratified,
+    t_p_value,
+    t_quantile,
+    unpaired,
+)
+
+times = st.floats(1e-6, 1e6)
+sides = st.lists(st.tuples(times, times), max_size=8).map(lambda pairs: ([a for a, _ in pairs], [b for _, b in pairs]))
+
+
+def samples(rng, n, *, cv=0.0266, factor=1.0):
+    return [10.0 * factor * math.exp(rng.gauss(0.0, cv)) for _ in range(n)]
+
+
+def fraction(repeats, event):
+    return sum(event() for _ in range(repeats)) / repeats
+
+
+# Student's t
+
+
+@pytest.mark.parametrize(
+    ("p", "freedom", "table"),
+    [
+        (0.975, 1, 12.7062),
+        (0.975, 2, 4.3027),
+        (0.975, 4, 2.7764),
+        (0.975, 10, 2.2281),
+        (0.975, 30, 2.0423),
+        (0.975, 120, 1.9799),
+        (0.995, 1, 63.6567),
+        (0.995, 5, 4.0321),
+        (0.9995, 3, 12.9240),
+        (0.80, 4, 0.9410),
+        (0.025, 7, -2.3646),
+        (0.5, 3, 0.0),
+        (0.975, 1e9, 1.9600),
+    ],
+)
+def test_quantiles_agree_with_printed_tables(p, freedom, table):
+    assert t_quantile(p, freedom) == pytest.approx(table, abs=5e-5)
+
+
+def test_quantiles_and_p_values_agree_with_scipy():
+    scipy_t = pytest.importorskip("scipy.stats").t
+    for freedom in (1, 1.7, 2, 5.3, 30, 1000, 99_999):
+        for p in (1e-12, 1e-4, 0.025, 0.3, 0.6, 0.999, 1 - 1e-9):
+            assert t_quantile(p, freedom) == pytest.approx(scipy_t.ppf(p, freedom), rel=1e-9)
+        for t in (1e-6, 0.3, 1.0, 4.0, 60.0):
+            assert t_p_value(t, freedom) == pytest.approx(2 * scipy_t.sf(t, freedom), rel=1e-9)
+
+
+@given(st.floats(1e-12, 1 - 1e-12), st.floats(1.0, 2e5))
+def test_the_p_value_of_a_quantile_is_its_tail(p, freedom):
+    assert t_p_value(t_quantile(p, freedom), freedom) == pytest.approx(2 * min(p, 1 - p), rel=1e-6)
+
+
+@pytest.mark.parametrize(("p", "freedom"), [(0.0, 3), (1.0, 3), (math.nan, 3), (0.5, 0), (0.5, math.nan)])
+def test_quantiles_outside_their_range_are_refused(p, freedom):
+    with pytest.raises(InputError, match="no Student t quantile"):
+        t_quantile(p, freedom)
+
+
+# Paired comparison
+
+
+def test_a_candidate_at_half_the_time_has_a_speedup_of_two():
+    found = paired([2.0, 2.2, 1.8], [1.0, 1.1, 0.9])
+    assert found.speedup == pytest.approx(2.0)
+    assert (found.verdict, found.n) == ("faster", 3)
+    assert found.p_value < 1e-6
+
+
+def test_the_interval_is_that_of_students_t_on_log_ratios():
+    found = paired([math.exp(0.1), math.exp(0.2), math.exp(0.3)], [1.0, 1.0, 1.0])
+    half = 4.302652729911275 * 0.1 / math.sqrt(3)
+    assert found.speedup == pytest.approx(math.exp(0.2))
+    assert (found.low, found.high) == pytest.approx((math.exp(0.2 - half), math.exp(0.2 + half)))
+
+
+def test_a_significant_but_small_change_is_neither_faster_nor_same():
+    baseline, candidate = [1.03, 1.04, 1.05, 1.06, 1.09, 1.02], [1.0] * 6
+    assert paired(baseline, candidate).verdict == "faster"
+    assert paired(baseline, candidate, threshold=0.06).verdict == "cannot tell"
+    assert paired(baseline, candidate, threshold=0.10).verdict == "same"
+
+
+def test_the_threshold_reaches_equally_far_to_both_sides():
+    slow, fast = [1.04, 1.05, 1.06], [1.0, 1.0, 1.0]
+    for threshold in (0.0, 0.03, 0.05, 0.1):
+        verdicts = {paired(slow, fast, threshold=threshold).verdict, paired(fast, slow, threshold=threshold).verdict}
+        assert verdicts in ({"faster", "slower"}, {"cannot tell"}, {"same"})
+
+
+def test_equal_times_are_same_only_where_a_threshold_says_how_equal():
+    assert paired([1.0, 2.0, 3.0], [1.0, 2.0, 3.0]).verdict == "cannot tell"
+    assert paired([1.0, 2.0, 3.0], [1.0, 2.0, 3.0], threshold=0.01).verdict == "same"
+
+
+def test_rounding_errors_are_no_difference():
+    assert paired([0.1 + 0.2] * 9, [0.3] * 9).verdict == "cannot tell"
+
+
+@pytest.mark.parametrize("compare", [paired, unpaired])
+@pytest.mark.parametrize(("baseline", "candidate", "speedup"), [([], [], 1.0), ([2.0], [1.0], 2.0)])
+def test_fewer_than_two_runs_a_side_cannot_tell(compare, baseline, candidate, speedup):
+    found = compare(baseline, candidate, threshold=1.0)
+    assert (found.verdict, found.low, found.high, found.p_value) == ("cannot tell", 0.0, math.inf, 1.0)
+    assert (found.speedup, found.detectable, found.n) == (speedup, math.inf, len(baseline))
+
+
+def test_sides_of_different_lengths_are_no_pairs():
+    with pytest.raises(InputError, match=r"^2 baseline and 1 candidate times are no pairs; "):
+        paired([1.0, 2.0], [1.0])
+
+
+@pytest.mark.parametrize("time", [0.0, -1.0, math.inf, math.nan])
+@pytest.mark.parametrize("compare", [paired, unpaired])
+def test_a_time_that_is_not_positive_is_refused(compare, time):
+    with pytest.raises(InputError, match=r"^candidate time .* s is not a positive number; drop failed runs"):
+        compare([1.0, 1.0], [1.0, time])
+
+
+@pytest.mark.parametrize(
+    "options", [{"confidence": 1.0}, {"confidence": 0.0}, {"threshold": -0.1}, {"threshold": math.nan}]
+)
+def test_confidence_and_threshold_outside_their_range_are_refused(options):
+    with pytest.raises(InputError, match=r"^confidence .* must lie within 0 and 1, threshold"):
+        paired([1.0, 2.0], [1.0, 2.0], **options)
+
+
+@given(sides, st.sampled_from([0.5, 0.95, 0.998]), st.sampled_from([0.0, 0.05, 1.0]))
+def test_swapping_the_sides_mirrors_everything(both, confidence, threshold):
+    mirror = {"faster": "slower", "slower": "faster", "same": "same", "cannot tell": "cannot tell"}
+    for compare in (paired, unpaired):
+        there = compare(both[0], both[1], confidence=confidence, threshold=threshold)
+        back = compare(both[1], both[0], confidence=confidence, threshold=threshold)
+        assert back.verdict == mirror[there.verdict]
+        assert back.speedup == pytest.approx(1.0 / there.speedup)
+        assert (back.detectable, back.p_value) == pytest.approx((there.detectable, there.p_value))
+
+
+@given(sides, st.sampled_from([0.0, 0.05, 1.0]))
+def test_verdict_interval_and_p_value_never_contradict_each_other(both, threshold):
+    for compare in (paired, unpaired):
+        found = compare(*both, threshold=threshold)
+        assert found.low <= found.speedup <= found.high
+        assert 0.0 <= found.p_value <= 1.0
+        if found.verdict == "faster":
+            assert found.low > 1.0
+            assert found.p_value < 0.05 + 1e-9
+        if found.verdict == "slower":
+            assert found.high < 1.0
+        if found.verdict == "same":
+            assert 1.0 / (1.0 + threshold) - 1e-9 <= found.low <= found.high <= 1.0 + threshold + 1e-9
+
+
+@given(st.lists(times, min_size=2, max_size=8), st.floats(1e-3, 1e3))
+def test_the_unit_of_time_does_not_matter(baseline, unit):
+    candidate = baseline[::-1]
+    there = paired(baseline, candidate)
+    scaled = paired([unit * time for time in baseline], [unit * time for time in candidate])
+    assert scaled.speedup == pytest.approx(there.speedup)
+    assert scaled.low == pytest.approx(there.low, rel=1e-6)
+
+
+# By simulation, with fixed seeds. 2000 repetitions of a 5 % event scatter by 0.5 %.
+
+
+@pytest.mark.parametrize("compare", [paired, unpaired])
+@pytest.mark.parametrize("n", [2, 5, 12])
+def test_the_interval_holds_the_true_speedup_as_often_as_it_says(compare, n):
+    rng = random.Random(n)
+
+    def holds():
+        found = compare(samples(rng, n, factor=1.1), samples(rng, n))
+        return found.low <= 1.1 <= found.high
+
+    assert fraction(2000, holds) == pytest.approx(0.95, abs=0.035 if compare is unpaired else 0.015)
+
+
+@pytest.mark.parametrize("compare", [paired, unpaired])
+@pytest.mark.parametrize("n", [2, 6])
+def test_equal_sides_rarely_look_different(compare, n):
+    rng = random.Random(10 + n)
+
+    def alarm():
+        return compare(samples(rng, n), samples(rng, n)).verdict in {"faster", "slower"}
+
+    rate = fraction(2000, alarm)
+    assert rate < 0.065
+    assert rate > (0.035 if compare is paired else 0.0)
+
+
+few_pairs = st.lists(st.tuples(st.floats(0.1, 10.0), st.floats(0.1, 10.0)), min_size=1, max_size=6)
+
+
+def by_workload(groups, **options):
+    return stratified(
+        [[a for a, _ in group] for group in groups], [[b for _, b in group] for group in groups], **options
+    )
+
+
+@given(few_pairs, st.sampled_from([0.8, 0.95, 0.995]), st.sampled_from([0.0, 0.05]))
+def test_one_workload_is_compared_as_pairs_are(pairs, confidence, threshold):
+    options = {"confidence": confidence, "threshold": threshold}
+    alone = paired([a for a, _ in pairs], [b for _, b in pairs], **options)
+    found = by_workload([pairs], **options)
+    assert (found.verdict, found.n) == (alone.verdict, alone.n)
+    for field in ("speedup", "low", "high", "detectable", "p_value"):
+        assert getattr(found, field) == pytest.approx(getattr(alone, field), rel=1e-6, abs=1e-12)
+
+
+@given(st.lists(few_pairs, min_size=1, max_size=4), st.integers(2, 5))
+def test_workloads_count_alike_however_many_pairs_they_have(groups, more):
+    many = [groups[0] * more, *groups[1:]]
+    assert by_workload(many).speedup == pytest.approx(by_workload(groups).speedup)
+    mean = math.prod(by_workload([group]).speedup for group in groups) ** (1 / len(groups))
+    assert by_workload(groups).speedup == pytest.approx(mean)
+
+
+def test_scatter_between_workloads_is_no_error():
+    rng = random.Random(3)
+    ones = [[(rng.lognormvariate(0.0, 0.02), rng.lognormvariate(0.0, 0.02)) for _ in range(3)] for _ in range(3)]
+    apart = [[(gain * a, b) for a, b in group] for gain, group in zip((1.1, 2.0, 4.0), ones, strict=True)]
+    alike, found = by_workload(ones), by_workload(apart)
+    assert found.high / found.low == pytest.approx(alike.high / alike.low)
+    assert found.detectable == pytest.approx(alike.detectable)
+    assert found.verdict == "faster"
+    flat = [pair for group in apart for pair in group]
+    mixed = paired([a for a, _ in flat], [b for _, b in flat])
+    assert mixed.high / mixed.low > 1.5 * found.high / found.low
+
+
+def test_the_interval_over_workloads_holds_the_true_speedup_as_often_as_it_says():
+    rng = random.Random(8)
+
+    def holds():
+        groups = [
+            [(gain * rng.lognormvariate(0.0, 0.03), rng.lognormvariate(0.0, 0.03)) for _ in range(count)]
+            for gain, count in ((1.0, 2), (1.5, 3), (1.2, 2))
+        ]
+        found = by_workload(groups)
+        return found.low <= (1.5 * 1.2) ** (1 / 3) <= found.high
+
+    assert fraction(2000, holds) == pytest.approx(0.95, abs=0.02)
+
+
+def test_single_pairs_of_several_workloads_cannot_tell():
+    found = by_workload([[(2.0, 1.0)], [(2.0, 1.0)], [(2.0, 1.0)]])
+    assert (found.speedup, found.low, found.high) == (pytest.approx(2.0), 0.0, math.inf)
+    assert (found.verdict, found.detectable, found.n) == ("cannot tell", math.inf, 3)
+
+
+@pytest.mark.parametrize("groups", [[], [[]], [[], []]])
+def test_no_pairs_of_any_workload_cannot_tell(groups):
+    found = by_workload(groups)
+    assert (found.speedup, found.verdict, found.n) == (1.0, "cannot tell", 0)
+
+
+def test_a_workload_without_pairs_does_not_count():
+    group = [(2.0, 1.0), (2.1, 1.0)]
+    assert by_workload([group, []]) == by_workload([group])
+
+
+def test_one_pair_beside_others_counts_and_adds_to_the_error():
+    one, other = [(2.0, 1.0), (2.1, 1.0), (2.2, 1.0)], [(1.0, 1.0)]
+    found, alone = by_workload([one, other]), by_workload([one])
+    assert found.speedup == pytest.approx(math.sqrt(alone.speedup))
+    assert found.n == 4
+    assert 0.0 < found.low < found.high < math.inf
+
+
+def test_sides_of_a_workload_that_differ_in_length_are_no_pairs():
+    with pytest.raises(InputError, match="2 baseline and 1 candidate times are no pairs"):
+        stratified([[1.0], [1.0, 2.0]], [[1.0], [1.0]])
+
+
+def test_pairing_removes_noise_that_both_sides_share():
+    rng = random.Random(3)
+    weather = samples(rng, 8, cv=0.3)
+    baseline = [1.05 * w * math.exp(rng.gauss(0, 0.01)) for w in weather]
+    candidate = [w * math.exp(rng.gauss(0, 0.01)) for w in weather]
+    assert paired(baseline, candidate).verdict == "faster"
+    assert unpaired(baseline, candidate).verdict == "cannot tell"
+    assert paired(baseline, candidate).detectable < 0.1 * unpaired(baseline, candidate).detectable
+
+
+@pytest.mark.parametrize("n", [4, 7, 15])
+def test_a_detectable_change_is_found_four_times_in_five(n):
+    # Each set of data estimates its own noise; that the noise is right on average is why the squares are averaged.
+    rng = random.Random(n)
+    changes = [paired(samples(rng, n), samples(rng, n)).detectable for _ in range(1000)]
+    change = math.sqrt(statistics.fmean(change**2 for change in changes))
+
+    def found():
+        return paired(samples(rng, n, factor=1.0 + change), samples(rng, n)).verdict == "faster"
+
+    assert fraction(1000, found) == pytest.approx(0.8, abs=0.08)
+
+
+def test_a_detectable_change_is_past_the_threshold_four_times_in_five():
+    rng = random.Random(11)
+    changes = [paired(samples(rng, 10), samples(rng, 10), threshold=0.05).detectable for _ in range(500)]
+    change = math.sqrt(statistics.fmean(change**2 for change in changes))
+
+    def found():
+        pairs = samples(rng, 10, factor=1.0 + change), samples(rng, 10)
+        return paired(*pairs, threshold=0.05).verdict == "faster"
+
+    assert change > 0.05
+    assert fraction(1000, found) == pytest.approx(0.8, abs=0.08)
+
+
+def test_unpaired_sides_may_differ_in_number_and_noise():
+    rng = random.Random(5)
+    found = unpaired(samples(rng, 20, factor=1.2), samples(rng, 5, cv=0.01))
+    assert (found.verdict, found.n) == ("faster", 5)
+
+
+def test_welch_agrees_with_scipy():
+    stats = pytest.importorskip("scipy.stats")
+    a, b = [1.0, 1.3, 1.1, 1.25], [0.9, 0.95, 1.02, 0.97, 0.99]
+    expected = stats.ttest_ind([math.log(x) for x in a], [math.log(x) for x in b], equal_var=False)
+    assert unpaired(a, b).p_value == pytest.approx(expected.pvalue)
+
+
+# Families of comparisons
+
+
+def test_holm_multiplies_the_smallest_p_by_the_family_and_never_reorders():
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx((0.03, 0.06, 0.06, 0.02))
+    assert holm([]) == ()
+
+
+@given(st.lists(st.floats(0.0, 1.0), max_size=12))
+def test_holm_only_ever_raises_p_values_and_keeps_their_order(p_values):
+    adjusted = holm(p_values)
+    assert all(p <= a <= 1.0 for p, a in zip(p_values, adjusted, strict=True))
+    order = sorted(range(len(p_values)), key=p_values.__getitem__)
+    assert [adjusted[index] for index in order] == sorted(adjusted)
+
+
+def test_holm_keeps_the_chance_of_any_false_alarm_of_twenty_benchmarks_at_alpha():
+    rng = random.Random(20)
+
+    def any_alarm(adjust):
+        return min(adjust([rng.random() for _ in range(20)])) < 0.05
+
+    assert fraction(2000, lambda: any_alarm(tuple)) == pytest.approx(0.64, abs=0.04)
+    assert fraction(2000, lambda: any_alarm(holm)) == pytest.approx(0.05, abs=0.015)
+
+
+@pytest.mark.parametrize("p", [-0.1, 1.1, math.nan])
+def test_holm_refuses_what_is_no_probability(p):
+    with pytest.raises(InputError, match="must lie between 0 and 1"):
+        holm([0.5, p])
+
+
+# Planning
+
+
+@pytest.mark.parametrize(
+    ("change", "alpha", "expected"),
+    [(0.10, 0.05, 2), (0.05, 0.05, 5), (0.05, 0.002, 9), (0.02, 0.05, 28), (0.02, 0.002, 55)],
+)
+def test_pairs_needed_are_those_the_project_was_designed_with(change, alpha, expected):
+    assert pairs_needed(0.0266, change, alpha=alpha) == expected
+
+
+@pytest.mark.parametrize(("change", "expected"), [(0.10, 4), (0.05, 7), (0.02, 30)])
+def test_noise_that_must_be_learned_too_costs_about_two_more_pairs(change, expected):
+    assert pairs_needed(0.0266, change, noise_known=False) == expected
+
+
+@pytest.mark.parametrize("change", [0.10, 0.05, 0.02])
+def test_the_pairs_needed_find_the_change_four_times_in_five(change):
+    rng = random.Random(8)
+    n = pairs_needed(0.0266, change, noise_known=False)
+
+    def found():
+        return paired(samples(rng, n, factor=1.0 + change), samples(rng, n)).verdict == "faster"
+
+    assert fraction(1000, found) >= 0.76
+
+
+@pytest.mark.parametrize("change", [0.05, 0.02])
+def test_pairs_that_a_pilot_asks_for_find_the_change_four_times_in_five_whatever_the_pilot_found(change):
+    rng = random.Random(9)
+
+    def found():
+        pilot = [math.log(a / b) for a, b in zip(samples(rng, 5), samples(rng, 5), strict=True)]
+        n = max(5, pairs_needed(statistics.stdev(pilot) / math.sqrt(2.0), change, pilot=5))
+        return paired(samples(rng, n, factor=1.0 + change), samples(rng, n)).verdict == "faster"
+
+    assert fraction(1000, found) >= 0.76
+
+
+def test_a_test_whose_number_of_pairs_a_pilot_decided_calls_no_more_false_alarms_than_it_says():
+    rng = random.Random(10)
+
+    def false_alarm():
+        pilot = [math.log(a / b) for a, b in zip(samples(rng, 5), samples(rng, 5), strict=True)]
+        n = max(5, pairs_needed(statistics.stdev(pilot) / math.sqrt(2.0), 0.05, pilot=5))
+        return paired(samples(rng, n), samples(rng, n)).p_value < 0.05
+
+    assert fraction(3000, false_alarm) == pytest.approx(0.05, abs=0.012)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"cv": -0.1, "change": 0.1},
+        {"cv": 0.1, "change": 0.0},
+        {"cv": math.nan, "change": 0.1},
+        {"cv": 1e300, "change": 1e-300},
+        {"cv": 0.1, "change": 0.1, "alpha": 0.0},
+        {"cv": 0.1, "change": 0.1, "power": 1.0},
+    ],
+)
+def test_senseless_plans_are_refused(arguments):
+    with pytest.raises(InputError):
+        pairs_needed(**arguments)
+
+
+@given(st.floats(0.0, 1.0), st.floats(0.01, 1.0), st.booleans())
+def test_noisier_times_never_need_fewer_pairs(cv, change, noise_known):
+    fewer, more = (pairs_needed(c, change, noise_known=noise_known) for c in (cv, cv + 0.1))
+    assert 2 <= fewer <= more
+
+
+# Noise and luck
+
+
+def test_the_noise_of_equal_runs_is_pooled_over_groups_that_differ_in_length():
+    rng = random.Random(4)
+    groups = [samples(rng, 40, cv=0.03, factor=factor) for factor in (1.0, 7.0, 0.2)]
+    found = pooled_noise([*groups, [1.0], []])
+    assert found.cv == pytest.approx(0.03, rel=0.15)
+    assert found.freedom == 3 * 39
+    assert pooled_noise([[1.0], [2.0]]) is None
+
+
+@pytest.mark.parametrize("freedom", [1, 2, 4, 6])
+def test_noise_that_serves_both_sides_counts_once(freedom):
+    rng = random.Random(freedom)
+
+    def false_alarm():
+        runs = samples(rng, freedom + 1, cv=0.03)
+        noise = Noise(cv=statistics.stdev(map(math.log, runs)), freedom=freedom)
+        return unpaired(samples(rng, 1, cv=0.03), samples(rng, 1, cv=0.03), noise=noise).p_value < 0.05
+
+    assert fraction(3000, false_alarm) == pytest.approx(0.05, abs=0.015)
+
+
+def test_noise_that_is_known_exactly_needs_no_repeats():
+    noise = Noise(cv=0.03, freedom=math.inf)
+    steady = [10.0, 10.001, 10.002]
+    assert unpaired(steady, steady, noise=noise).high == pytest.approx(
+        math.exp(1.96 * 0.03 * math.sqrt(2 / 3)), rel=1e-3
+    )
+    assert unpaired([10.0], [10.0], noise=noise).verdict == "cannot tell"
+    assert unpaired([10.0], [12.0], noise=noise).verdict == "slower"
+    assert unpaired(samples(random.Random(1), 5, cv=0.2), [10.0], noise=noise).high < math.inf

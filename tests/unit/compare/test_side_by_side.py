@@ -1,0 +1,225 @@
+"""`autotune regress --exec`: two installations or tunings in turn on this machine; and the command's outputs."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import subprocess
+import sys
+import xml.etree.ElementTree as ET
+from dataclasses import replace
+
+import pytest
+from damage import run_record
+
+from autotune.base import json_files
+from autotune.base.errors import InputError
+from autotune.compare import side_by_side
+
+SLOWER_S = 6.0
+
+
+def call(*arguments, cwd=None, **environment):
+    done = subprocess.run(
+        [sys.executable, "-m", "autotune", "regress", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=280,
+        check=False,
+        cwd=cwd,
+        env={**os.environ, **environment},
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+@pytest.fixture
+def workload(tmp_path, faulty):
+    path = tmp_path / "two.json"
+    path.write_text(json.dumps(faulty("water2", max_nbody=1)))
+    return path
+
+
+@pytest.fixture
+def slow_python(tmp_path):
+    """Return a Python whose autotune takes six seconds longer for each run."""
+    path = tmp_path / "slow-python"
+    path.write_text(f'#!/bin/sh\ncase "$*" in *" run "*) sleep {SLOWER_S};; esac\nexec {sys.executable} "$@"\n')
+    path.chmod(path.stat().st_mode | stat.S_IXUSR)
+    return path
+
+
+def test_six_seconds_more_are_found_between_two_installations_and_written_everywhere(tmp_path, workload, slow_python):
+    files = {name: tmp_path / f"out.{name}" for name in ("md", "xml", "svg")}
+    status, output, errors = call(
+        "--exec", sys.executable, slow_python, "--workload", workload, "--pairs", 4,
+        "--markdown", files["md"], "--junit", files["xml"], "--picture", files["svg"],
+    )  # fmt: skip
+    assert status == 1, errors
+    assert output.startswith("REGRESSION: of 1 workload, 1 slower")
+    assert len([line for line in errors.splitlines() if line.startswith("pair ")]) == 4
+    assert "**slower**" in files["md"].read_text()
+    assert ET.fromstring(files["xml"].read_text().partition("\n")[2]).get("failures") == "1"
+    assert "<svg" in files["svg"].read_text()
+
+
+def test_a_side_against_itself_is_not_slower(workload):
+    status, output, _ = call("--exec", "none", "none", "--workload", workload, "--pairs", 3, "--json")
+    found = json.loads(output)
+    assert status in (0, 3)
+    assert found["rows"][0]["verdict"] in ("same", "cannot tell")
+    assert found["rows"][0]["energy_change_hartree"] == 0.0
+    assert found["paired"]
+
+
+def test_the_number_of_pairs_follows_from_the_scatter_of_the_first_ones_whoever_they_favour():
+    def samples(times):
+        return [side_by_side.Sample(workload="w", wall_s=t, machine="here", created="", source="") for t in times]
+
+    steady = [10.0, 10.01, 9.99, 10.0, 10.02]
+    wild = [10.0, 14.0, 8.0, 12.0, 9.0]
+    assert side_by_side._pairs_wanted(samples(steady), samples(steady[::-1]), 0.05) == side_by_side.PILOT_PAIRS
+    assert side_by_side._pairs_wanted(samples(steady), samples(wild), 0.05) == side_by_side.MOST_PAIRS
+    doubled = [2 * t for t in wild]
+    assert side_by_side._pairs_wanted(samples(steady), samples(doubled), 0.3) == side_by_side._pairs_wanted(
+        samples(steady), samples(wild), 0.3
+    )
+
+
+def test_both_sides_run_once_before_anything_counts_and_then_in_turn(monkeypatch):
+    ran = []
+
+    def run(side, workload):
+        ran.append((side.name, workload[0]))
+        return side_by_side.Sample(workload=workload[0], wall_s=1.0 + len(ran) / 1e4, machine="", created="", source="")
+
+    monkeypatch.setattr(side_by_side, "_run", run)
+    sides = side_by_side.Contender(name="a", python="p"), side_by_side.Contender(name="b", python="p")
+    base, head = side_by_side.measure(sides, [["x"], ["y"]], pairs=3)
+    assert ran[:4] == [("a", "x"), ("b", "x"), ("a", "y"), ("b", "y")]
+    assert (len(base), len(head)) == (6, 6)
+    for first, second in zip(ran[4::2], ran[5::2], strict=True):
+        assert {first[0], second[0]} == {"a", "b"}
+        assert first[1] == second[1]
+    assert [{name for _, name in ran[4 + 4 * n : 8 + 4 * n]} for n in range(3)] == [{"x", "y"}] * 3
+
+
+def test_the_pilot_decides_how_many_pairs_there_are_and_is_not_among_them(monkeypatch):
+    walls = iter([1.0, 1.0] + [9.0, 9.1] * 5 + [1.0, 1.001] * 5)
+    said = []
+
+    def run(side, workload):
+        return side_by_side.Sample(workload=workload[0], wall_s=next(walls), machine="", created="", source=side.name)
+
+    monkeypatch.setattr(side_by_side, "_run", run)
+    sides = side_by_side.Contender(name="a", python="p"), side_by_side.Contender(name="b", python="p")
+    base, head = side_by_side.measure(sides, [["x"]], say=said.append)
+    assert (len(base), len(head)) == (side_by_side.LEAST_PAIRS, side_by_side.LEAST_PAIRS)
+    assert max(sample.wall_s for sample in (*base, *head)) < 2.0
+    assert [line.partition(",")[0] for line in said] == [
+        *(f"pilot pair {n} of 5" for n in range(1, 6)),
+        *(f"pair {n} of 5" for n in range(1, 6)),
+    ]
+
+
+def test_a_virtual_environment_is_a_side(tmp_path):
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "python").symlink_to(sys.executable)
+    with pytest.raises(InputError, match="has no autotune"):
+        # A link outside of any environment is the plain Python, which has nothing installed.
+        side_by_side.contender(str(tmp_path))
+    assert side_by_side.contender(sys.executable).python == sys.executable
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda folder: folder / "none", "is neither a tuning file, a Python, a virtual environment"),
+        (lambda folder: folder, "is no virtual environment: it has no bin/python"),
+        (lambda folder: (folder / "t.json", (folder / "t.json").write_text("{}"))[0], "has schema"),
+        (lambda folder: (folder / "data", (folder / "data").write_text("x"))[0], "is not a program that may be run"),
+    ],
+)
+def test_what_is_no_side_is_refused_in_one_line(tmp_path, make, words):
+    with pytest.raises(InputError, match=words):
+        side_by_side.contender(str(make(tmp_path)))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ((), "a comparison needs BASE and HEAD, and 0 were given"),
+        (("one.json",), "a comparison needs BASE and HEAD, and 1 were given"),
+        (("none.json", "none.json"), "none.json cannot be read"),
+        (("--exec", "none", "none"), "--exec needs something to run"),
+        (("--exec", "none", "none", "--workload", "none.xyz"), "none.xyz cannot be read"),
+        (("--history", ".", "a", "b"), "--history takes the place of BASE"),
+        (("--history", "."), ". has no run record"),
+        (("--threshold", "much", "a", "b"), "'much' is no share; give one such as 5% or 0.05"),
+        (("--markdown", "no/such/place.md", "a", "b"), "there is no folder"),
+        (
+            ("--history", ".", "--markdown", "x.md"),
+            "--markdown is written of a comparison; give HEAD besides --history",
+        ),
+        (("--exec", "none", "none", "--workload", "x", "--noise", "3%"), "--exec measures the noise itself"),
+        (("--pairs", "3", "a", "b"), "--pairs says what --exec runs; give --exec, or leave it out"),
+        (("a.json", "b.json", "--junit", "a.json"), "a.json is what this command reads"),
+        (("a", "b", "--junit", "x", "--markdown", "x"), "x is named for two different things"),
+        (("a", "b", "--confidence", "1.5"), "'1.5' is no share; give one such as 5% or 0.05; see `autotune regress"),
+    ],
+)
+def test_bad_arguments_get_one_line_and_status_2(tmp_path, arguments, words):
+    status, output, errors = call(*arguments, cwd=tmp_path)
+    assert (status, output) == (2, "")
+    assert words in errors
+    assert len(errors.splitlines()) == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_records_before_and_after_are_compared_with_the_history_and_without(tmp_path, workload):
+    before, after = tmp_path / "before", tmp_path / "after"
+    for folder, count in ((before, 4), (after, 3)):
+        folder.mkdir()
+        for number in range(count):
+            command = [sys.executable, "-m", "autotune", "run", str(workload), "--quiet", "--journal", "none"]
+            record = folder / f"{number}.json"
+            subprocess.run([*command, "-o", str(tmp_path / "o"), "--record", str(record)], check=True, timeout=120)
+    status, output, _ = call(before, after, "--json")
+    (row,) = json.loads(output)["rows"]
+    assert status in (0, 1, 3)
+    assert (row["base_runs"], row["head_runs"]) == (4, 3)
+    assert row["energy_change_hartree"] == 0.0
+    _, output, _ = call(after, "--history", before, "--picture", tmp_path / "h.png")
+    assert "4 records, now at" in output
+    assert (tmp_path / "h.png").stat().st_size > 5000
+
+
+def test_records_steadier_than_the_noise_that_was_given_are_compared(tmp_path):
+    status, output, errors = call(*records(tmp_path, [10.0] * 5, [10.3] * 5), "--noise", "3%")
+    assert (status, errors) == (3, "")
+    assert output.startswith("CANNOT TELL: of 1 workload, 1 cannot tell")
+    assert call(*records(tmp_path, [10.0] * 5, [14.0] * 5), "--noise", "3%")[0] == 1
+
+
+def test_records_that_a_folder_has_and_cannot_count_are_said(tmp_path):
+    base, head = records(tmp_path, [10.0] * 3, [10.0] * 3)
+    (head / "broken.json").write_text("{")
+    status, output, errors = call(base, head)
+    assert status in (0, 3)
+    assert "(3) →" in output
+    assert errors == f"left out: {head / 'broken.json'} is not valid JSON ({JSON_FAULT})\n"
+
+
+JSON_FAULT = "Expecting property name enclosed in double quotes: line 1 column 2 (char 1)"
+
+
+def records(folder, base_s, head_s):
+    """Return two folders with run records of these times."""
+    done = tuple(task for task in run_record().task_records if task.status == "done")
+    for name, times_s in (("base", base_s), ("head", head_s)):
+        (folder / name).mkdir(exist_ok=True)
+        for number, wall_s in enumerate(times_s):
+            json_files.save_run(
+                replace(run_record(), task_records=done, wall_s=wall_s), folder / name / f"{number}.json"
+            )
+    return folder / "base", folder / "head"

@@ -1,0 +1,158 @@
+"""Monomers of one shape: what counts as one, and that one energy serves all that have it."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import autotune
+from autotune.expansion import workload
+from autotune.expansion.congruence import TOLERANCE_BOHR, equal_monomers, superposed_bohr
+from autotune.expansion.readers import Expansion, from_xyz
+from autotune.session import reductions
+from autotune.session.session import Options, Session
+
+WATER = np.array([[0.0, 0.0, 0.1173], [0.0, 0.7572, -0.4692], [0.0, -0.7572, -0.4692]]) / 0.529177
+# No mirror image of itself.
+PEROXIDE = np.array([[0.0, 0.7, 0.0], [0.0, -0.7, 0.1], [0.8, 0.9, 0.5], [-0.8, -0.9, 0.4]]) / 0.529177
+
+
+def turn(seed, *, mirror=False):
+    """Return axes in some orientation, as columns."""
+    axes, _ = np.linalg.qr(np.random.default_rng(seed).normal(size=(3, 3)))
+    return axes * (np.linalg.det(axes) * (-1 if mirror else 1))
+
+
+def made(shapes, symbols, **expansion):
+    """Return the input of monomers in a row, 6 a0 apart."""
+    placed = [shape + np.array([6.0 * number, 0.3 * number, 0.0]) for number, shape in enumerate(shapes)]
+    size = len(symbols)
+    text = f"{size * len(shapes)}\n\n" + "\n".join(
+        f"{symbol} {x} {y} {z}"
+        for shape in placed
+        for symbol, (x, y, z) in zip(symbols, shape * 0.529177210903, strict=True)
+    )
+    told = {"program": "pyscf", "method": "hf", "basis": "sto-3g", "fragments": f"{size}x{len(shapes)}", **expansion}
+    fields = from_xyz(text, name="monomers", expansion=Expansion(**told))
+    fields["molecule"]["geometry"] = np.concatenate(placed).ravel().tolist()
+    return fields
+
+
+def equal(fields):
+    """Return the fragments whose energy is taken from another, and whose."""
+    work = workload.load(fields)
+    fragment = {task.key: task.real[0] for task in work.tasks if task.nbody == 1}
+    return {fragment[key]: fragment[other] for key, other in equal_monomers(work.tasks, work.recipe).items()}
+
+
+@pytest.fixture
+def waters():
+    """Return an input of four waters, of which the third has another shape."""
+    stretched = WATER * np.array([1.0, 1.02, 1.0])
+    return made([WATER, WATER @ turn(1), stretched @ turn(2), WATER @ turn(3)], "OHH", max_nbody=2)
+
+
+@settings(max_examples=50, deadline=None)
+@given(seed=st.integers(0, 10**6), mirror=st.booleans())
+def test_a_turned_molecule_lies_on_itself_and_its_mirror_image_does_not(seed, mirror):
+    shift = np.random.default_rng(seed).normal(size=3)
+    off = superposed_bohr(PEROXIDE, PEROXIDE @ turn(seed, mirror=mirror) + shift)
+    assert off > 0.1 if mirror else off < 1e-12
+    # What is flat is its own mirror image.
+    assert superposed_bohr(WATER, WATER @ turn(seed, mirror=mirror) + shift) < 1e-12
+
+
+def test_atoms_and_linear_molecules_lie_on_themselves():
+    for shape in (np.zeros((1, 3)), np.array([[0.0, 0.0, 0.0], [0.0, 0.0, 2.0]])):
+        assert superposed_bohr(shape, shape @ turn(4) + 1.0) < 1e-12
+
+
+def test_monomers_of_one_shape_are_found_and_others_are_not(waters):
+    assert equal(waters) == {2: 1, 4: 1}
+
+
+def test_mirror_images_are_not_equal():
+    shapes = [PEROXIDE, PEROXIDE @ turn(1), PEROXIDE @ turn(2, mirror=True), PEROXIDE @ turn(3, mirror=True)]
+    assert equal(made(shapes, "OOHH", max_nbody=1)) == {2: 1, 4: 3}
+
+
+@pytest.mark.parametrize(("share", "found"), [(0.4, {2: 1}), (4.0, {})])
+def test_the_tolerance_is_what_an_atom_may_be_off(share, found):
+    moved = WATER.copy()
+    moved[1, 1] += share * TOLERANCE_BOHR
+    assert equal(made([WATER, moved @ turn(1)], "OHH", max_nbody=1)) == found
+
+
+def test_atoms_in_another_order_are_another_shape():
+    assert equal(made([WATER, WATER[[0, 2, 1]] @ turn(1)], "OHH", max_nbody=1)) == {2: 1}
+    other = made([PEROXIDE, PEROXIDE[[0, 1, 3, 2]]], "OOHH", max_nbody=1)
+    assert equal(other) == {}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"fragment_charges": [0.0, 1.0], "fragment_multiplicities": [1, 2], "molecular_charge": 1.0},
+        {"fragment_multiplicities": [1, 3]},
+        {"masses": [15.99491461957, 1.00782503223, 1.00782503223, 15.99491461957, 2.01410177812, 1.00782503223]},
+    ],
+    ids=["charge", "multiplicity", "isotope"],
+)
+def test_charge_multiplicity_and_isotopes_tell_monomers_apart(changes):
+    fields = made([WATER, WATER @ turn(1)], "OHH", max_nbody=1)
+    assert equal(fields) == {2: 1}
+    fields["molecule"].pop("molecular_multiplicity", None)
+    fields["molecule"].update(changes)
+    assert equal(fields) == {}
+
+
+def test_monomers_with_ghosts_and_grids_are_computed():
+    shapes = [WATER, WATER @ turn(1)]
+    assert equal(made(shapes, "OHH", bsse=("cp",), max_nbody=2)) == {}
+    fields = made(shapes, "OHH", method="b3lyp", max_nbody=2)
+    assert equal(fields) == {}
+    (found,) = reductions.plan(workload.load(fields), Options(reuse_equal_monomers=True)).omitted()
+    assert found.words == (
+        "--reuse-equal-monomers: 0 of 2 monomers take the energy of one of their shape; not with pyscf b3lyp/sto-3g"
+        " energy, of which it is not known that energies turn with the molecule"
+    )
+
+
+def test_keywords_of_other_programs_may_name_a_direction():
+    shapes = [WATER, WATER @ turn(1)]
+    assert equal(made(shapes, "OHH", program="psi4", max_nbody=2)) == {2: 1}
+    field = {"perturb_h": True, "perturb_with": "dipole", "perturb_dipole": [0, 0, 0.05]}
+    assert equal(made(shapes, "OHH", program="psi4", max_nbody=2, keywords=field)) == {}
+    assert equal(made(shapes, "OHH", max_nbody=2, keywords={"conv_tol": 1e-9})) == {2: 1}
+
+
+def test_the_result_is_that_of_computing_every_monomer(waters):
+    said = []
+    with Session(Options(reuse_equal_monomers=True), on_notice=said.append) as session:
+        result = session.run(waters)
+        assert session.record.tasks == 8
+        (left_out,) = session.record.omitted
+    assert (left_out.option, left_out.tasks, left_out.of) == ("reuse_equal_monomers", 2, 4)
+    assert "--reuse-equal-monomers: 2 of 4 monomers take the energy of one of their shape" in said
+    # QCElemental rounds positions to 1e-8 a0, so the monomers are equal to that only.
+    assert result.return_result == pytest.approx(autotune.run(waters).return_result, abs=5e-9)
+
+
+def test_where_no_two_are_equal_no_bit_changes(cluster):
+    fields = cluster("water4", max_nbody=2)
+    assert equal(fields) == {}
+    reused = autotune.run(fields, reuse_equal_monomers=True, threads=1)
+    assert reused.model_dump_json() == autotune.run(fields, threads=1).model_dump_json()
+
+
+def test_thousands_of_monomers_that_all_differ_are_compared_in_seconds():
+    draw = np.random.default_rng(1)
+    fields = made([WATER + draw.normal(size=(3, 3), scale=0.02) for _ in range(2000)], "OHH", max_nbody=1)
+    work = workload.load(fields)
+    started = time.perf_counter()
+    assert equal_monomers(work.tasks, work.recipe) == {}
+    assert time.perf_counter() - started < 2.0

@@ -1,0 +1,201 @@
+"""Terms of distant fragments: which are left out, and that the sum is the plain one without them."""
+
+from __future__ import annotations
+
+from itertools import combinations
+
+import numpy as np
+import pytest
+from qcelemental import constants
+
+import autotune
+from autotune.base.errors import InputError
+from autotune.expansion import workload
+from autotune.expansion.screening import distances_angstrom
+from autotune.session import reductions
+from autotune.session.session import Options, Session
+
+BETWEEN = 2.5  # Å; two of the six pairs of `water4` are farther apart, and so is one pair of each of its triples
+
+
+@pytest.fixture(scope="module")
+def session():
+    with Session() as warm:
+        yield warm
+
+
+def near_pairs(fields, distance):
+    """Return the pairs of fragments within a distance in Å, measured atom by atom."""
+    molecule = fields["molecule"]
+    positions = np.asarray(molecule["geometry"], dtype=float).reshape(-1, 3) * constants.bohr2angstroms
+    return {
+        (i + 1, j + 1)
+        for (i, first), (j, second) in combinations(enumerate(molecule["fragments"]), 2)
+        if min(np.linalg.norm(positions[a] - positions[b]) for a in first for b in second) <= distance
+    }
+
+
+def energies(session, fields):
+    """Return the energy of each component by real and basis fragments, all of them computed."""
+    work = workload.load(fields)
+    found = session.components(work)
+    return {
+        (task.real, task.basis, task.level): found[label].return_result for task in work.tasks for label in task.labels
+    }
+
+
+def terms(energy, real):
+    """Return a component's n-body term by inclusion and exclusion; `energy` is a function of fragments."""
+    return sum(
+        (-1) ** (len(real) - size) * energy(below)
+        for size in range(1, len(real) + 1)
+        for below in combinations(real, size)
+    )
+
+
+def summed(energy, fragments, pairs, highest, *, lowest=1):
+    """Return the expansion without the terms of fragments that are apart."""
+    return sum(
+        terms(energy, real)
+        for size in range(lowest, highest + 1)
+        for real in combinations(range(1, fragments + 1), size)
+        if set(combinations(real, 2)) <= pairs
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "highest", "distance"),
+    [
+        ("water4", 2, 1.0),
+        ("water4", 3, BETWEEN),
+        ("water4", 4, BETWEEN),
+        ("water6", 3, BETWEEN),
+        ("water6", 3, 3.0),
+    ],
+)
+def test_the_sum_is_the_plain_expansion_without_the_far_terms(session, cluster, name, highest, distance):
+    fields = cluster(name, max_nbody=highest)
+    fields["specification"]["keywords"]["return_total_data"] = True
+    of, pairs = energies(session, fields), near_pairs(fields, distance)
+    fragments = len(fields["molecule"]["fragments"])
+    expected = summed(lambda real: of[real, real, "(auto)"], fragments, pairs, highest)
+    assert autotune.run(fields, screen_distance=distance).return_result == pytest.approx(expected, abs=1e-10)
+
+
+@pytest.mark.parametrize(("name", "highest"), [("water4", 2), ("water4", 3), ("water4", 4), ("water6", 3)])
+def test_counterpoise_terms_are_left_out_in_the_basis_of_all_fragments(session, cluster, name, highest):
+    fields = cluster(name, bsse=("cp",), max_nbody=highest)
+    if name == "water6":
+        # Four of its waters, of which three are near each other.
+        chosen = (1, 2, 5, 6)
+        geometry = np.asarray(fields["molecule"]["geometry"]).reshape(6, -1)[[number - 1 for number in chosen]]
+        fields = cluster("water4", bsse=("cp",), max_nbody=highest)
+        fields["molecule"]["geometry"] = geometry.ravel().tolist()
+    of, pairs = energies(session, fields), near_pairs(fields, BETWEEN)
+    assert 0 < len(pairs) < 6
+    expected = summed(lambda real: of[real, (1, 2, 3, 4), "(auto)"], 4, pairs, highest, lowest=2)
+    assert autotune.run(fields, screen_distance=BETWEEN).return_result == pytest.approx(expected, abs=1e-10)
+
+
+def test_nocp_and_cp_of_one_input_are_both_without_the_far_terms(session, cluster):
+    fields = cluster("water4", bsse=("nocp", "cp"), max_nbody=3)
+    of, pairs = energies(session, fields), near_pairs(fields, BETWEEN)
+    properties = autotune.run(fields, screen_distance=BETWEEN).properties
+    nocp = summed(lambda real: of[real, real, "(auto)"], 4, pairs, 3, lowest=2)
+    cp = summed(lambda real: of[real, (1, 2, 3, 4), "(auto)"], 4, pairs, 3, lowest=2)
+    assert properties.nocp_corrected_interaction_energy == pytest.approx(nocp, abs=1e-10)
+    assert properties.cp_corrected_interaction_energy == pytest.approx(cp, abs=1e-10)
+
+
+def test_each_level_of_a_multi_level_input_is_without_its_own_far_terms(session, cluster):
+    fields = two_levels(cluster("water4"))
+    of, pairs = energies(session, fields), near_pairs(fields, BETWEEN)
+    monomers = sum(of[(i,), (i,), "high"] for i in range(1, 5))
+    low = summed(lambda real: of[real, real, "low"], 4, pairs, 3, lowest=2)
+    fields["specification"]["keywords"]["return_total_data"] = True
+    result = autotune.run(fields, screen_distance=BETWEEN)
+    assert result.return_result == pytest.approx(monomers + low, abs=1e-10)
+
+
+def two_levels(fields):
+    """Return an input with monomers by MP2 and pairs and triples by HF."""
+    specification = fields["specification"]
+    chemistry = specification["specification"].pop("(auto)")
+    for level, method in (("high", "mp2"), ("low", "hf")):
+        specification["specification"][level] = {**chemistry, "model": {**chemistry["model"], "method": method}}
+    specification["keywords"] = {"bsse_type": ["nocp"], "levels": {1: "high", 3: "low"}}
+    return fields
+
+
+def test_levels_of_equal_content_are_screened_as_one(cluster):
+    fields = two_levels(cluster("water4"))
+    chemistries = fields["specification"]["specification"]
+    chemistries["high"] = chemistries["low"]
+    single = autotune.run(cluster("water4", max_nbody=3), screen_distance=BETWEEN)
+    assert autotune.run(fields, screen_distance=BETWEEN).return_result == pytest.approx(single.return_result, abs=1e-12)
+
+
+def test_a_component_left_out_adds_nothing_of_its_own(cluster):
+    fields = cluster("water4", max_nbody=3)
+    properties = autotune.run(fields, screen_distance=BETWEEN).properties
+    assert abs(properties.nocp_corrected_3_body_contribution_to_energy) < 1e-11
+    both = autotune.run(cluster("water2", bsse=("cp",)), screen_distance=0.5)
+    assert both.return_result == 0.0
+
+
+def test_a_screen_that_nothing_is_beyond_changes_no_bit(cluster):
+    fields, said = cluster("water4", max_nbody=3), []
+    with Session(Options(screen_distance=100.0, threads=1), on_notice=said.append) as screened:
+        result = screened.run(fields)
+        assert screened.record.omitted[0].tasks == 0
+    assert result.model_dump_json() == autotune.run(fields, threads=1).model_dump_json()
+    assert "--screen-distance 100: no two fragments are farther apart, so all components are computed" in said
+
+
+def test_what_is_left_out_is_said_and_recorded(cluster):
+    said = []
+    with Session(Options(screen_distance=BETWEEN), on_notice=said.append) as screened:
+        screened.run(cluster("water4", max_nbody=3))
+        record = screened.record
+    words = (
+        "--screen-distance 2.5: 6 of 10 components are not computed (2-body 2 of 6, 3-body 4 of 4); their contributions"
+        " are taken as zero"
+    )
+    assert words in said
+    assert [(each.option, each.tasks, each.of, each.words) for each in record.omitted] == [
+        ("screen_distance", 6, 10, words)
+    ]
+    assert record.tasks == len(record.task_records) == 8
+
+
+def test_distances_are_those_of_the_nearest_atoms(cluster):
+    fields = cluster("water4", max_nbody=2)
+    found = distances_angstrom(workload.load(fields).recipe)
+    assert np.array_equal(found, found.T)
+    for distance in (1.0, 2.0, BETWEEN, 4.0):
+        within = {(i, j) for i, j in combinations(range(1, 5), 2) if found[i - 1, j - 1] <= distance}
+        assert within == near_pairs(fields, distance)
+
+
+@pytest.mark.parametrize(
+    ("changes", "fault"),
+    [
+        ({"bsse_type": ["vmfc"]}, "vmfc"),
+        ({"supersystem_ie_only": True}, "supersystem"),
+        ({"levels": {1: "high", "supersystem": "low"}, "max_nbody": None}, "supersystem"),
+        ({"bsse_type": ["nocp", "cp"], "max_nbody": 4}, "which nocp and cp share"),
+    ],
+)
+def test_expansions_it_is_not_defined_for_are_refused_in_one_line(cluster, changes, fault):
+    fields = cluster("water4", max_nbody=2)
+    fields = two_levels(fields) if "levels" in changes else fields
+    fields["specification"]["keywords"].update(changes)
+    with pytest.raises(InputError, match=fault) as refused:
+        reductions.plan(workload.load(fields), Options(screen_distance=BETWEEN))
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("distance", [0.0, -1.0, float("nan")])
+def test_a_distance_that_cannot_be_meant_is_refused(distance):
+    with pytest.raises(InputError, match="screen_distance"):
+        Options(screen_distance=distance)

@@ -1,0 +1,232 @@
+"""One contract for every registered strategy, and what the five built-in ones do."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pluggy
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from autotune.base.errors import InputError
+from autotune.base.types import Context, Machine, Policy
+from autotune.plugin import composition
+from autotune.plugin.hookspecs import hookimpl
+from autotune.plugin.manager import Manager
+from autotune.runtime.monitor import Snapshot
+
+MANAGER = Manager()
+FIELDS = {field.name for field in dataclasses.fields(Policy)}
+
+
+def context(cores=4, tasks=100):
+    here = Machine(
+        cores=cores,
+        memory_gib=16.0,
+        cpu_model="test",
+        architecture="x86_64",
+        numa_nodes=1,
+        l3_mib=16.0,
+        vector="avx2",
+        key="test",
+        cores_limited_by="physical",
+        memory_limited_by="physical",
+    )
+    return Context(machine=here, methods=(), tasks=tasks)
+
+
+def assert_sound(plan, cores):
+    assert plan.workers >= 1
+    assert 1 <= plan.width <= max(cores, 1)
+    assert plan.core_slots >= plan.width
+    assert 0 < plan.memory_fraction <= 0.8
+    assert plan.order in ("input", "longest", "shortest")
+    assert plan.grant in ("share", "estimate")
+    assert plan.tasks_per_worker >= 0
+
+
+@pytest.mark.parametrize("name", sorted(MANAGER.strategies))
+class TestContract:
+    def test_its_defaults_lie_in_its_search_space(self, name):
+        strategy = MANAGER.strategies[name]
+        space, defaults = strategy.space(context()), strategy.defaults(context())
+        assert space.keys() == defaults.keys()
+        assert all(space[key]._contains(space[key].to_internal_repr(value)) for key, value in defaults.items())
+
+    def test_its_space_is_the_same_each_time_so_that_trials_can_be_replayed(self, name):
+        strategy = MANAGER.strategies[name]
+        assert strategy.space(context()) == strategy.space(context())
+        assert strategy.space(context(tasks=0)) == strategy.space(context(tasks=9999))
+
+    @pytest.mark.parametrize("cores", [1, 2, 64])
+    def test_every_point_of_its_space_makes_a_sound_policy(self, name, cores):
+        strategy = MANAGER.strategies[name]
+
+        @given(st.data())
+        @settings(max_examples=30, deadline=None)
+        def check(data):
+            here = context(cores=cores, tasks=data.draw(st.integers(1, 1000)))
+            params = {key: data.draw(st.sampled_from(d.choices)) for key, d in strategy.space(here).items()}
+            assert_sound(strategy.apply(Policy(), params, here), cores)
+
+        check()
+
+    def test_it_is_pure(self, name):
+        strategy = MANAGER.strategies[name]
+        before = Policy()
+        first = strategy.apply(before, strategy.defaults(context()), context())
+        assert before == Policy()
+        assert first == strategy.apply(before, strategy.defaults(context()), context())
+
+    def test_it_changes_the_policy(self, name):
+        strategy = MANAGER.strategies[name]
+        changed = {
+            key: composition.compose([strategy], {f"{name}.{key}": choice}, context())
+            for key, distribution in strategy.space(context()).items()
+            for choice in distribution.choices
+        }
+        assert any(plan != Policy() for plan in changed.values())
+
+
+def test_the_five_standard_strategies_are_there_and_in_order():
+    assert [strategy.name for strategy in composition.choose(MANAGER.strategies, None)] == list(composition.STANDARD)
+
+
+@pytest.mark.parametrize("left_out", composition.STANDARD)
+def test_leaving_one_out_changes_the_default_policy(left_out):
+    everything = composition.compose(composition.choose(MANAGER.strategies, None), {}, context(cores=8))
+    without = composition.compose(composition.choose(MANAGER.strategies, None, (left_out,)), {}, context(cores=8))
+    assert everything != without
+
+
+def test_no_strategy_at_all_is_the_older_executors_schedule():
+    plan = composition.compose([], {}, context())
+    assert plan == Policy()
+    assert (plan.workers, plan.width, plan.level_barriers, plan.tasks_per_worker, plan.order) == (
+        4,
+        1,
+        True,
+        1,
+        "input",
+    )
+
+
+def test_zero_configuration_uses_every_core_with_one_thread_longest_first_resident():
+    plan = composition.compose(composition.choose(MANAGER.strategies, None), {}, context(cores=8))
+    assert (plan.workers, plan.width, plan.order, plan.tasks_per_worker, plan.level_barriers) == (
+        8,
+        1,
+        "longest",
+        2000,
+        False,
+    )
+
+
+def progress(**known):
+    usual = {
+        "done": 5,
+        "total": 100,
+        "running": 4,
+        "cores_in_use": 4,
+        "cores": 4,
+        "busy_cores": 4.0,
+        "idle_cores": 0.0,
+        "resident_gib": 1.0,
+        "budget_gib": 8.0,
+        "elapsed_s": 20.0,
+        "settled_s": 10.0,
+        "eta_s": None,
+        "composed": composition.compose(composition.choose(MANAGER.strategies, None), {}, context()),
+    }
+    return Snapshot(**{**usual, **known})
+
+
+@pytest.mark.parametrize("name", sorted(MANAGER.strategies))
+def test_where_nothing_is_amiss_no_strategy_changes_the_policy_in_mid_run(name):
+    composed = progress().composed
+    assert MANAGER.strategies[name].adapt(composed, progress()) == composed
+
+
+def test_while_other_processes_take_the_cores_no_task_is_wide_and_afterwards_they_are_again():
+    balancing, composed = MANAGER.strategies["dynamic_balancing"], progress().composed
+    assert composed.widest == 4
+    crowded = balancing.adapt(composed, progress(busy_cores=2.0))
+    assert (crowded.widest, crowded.widen_tail) == (1, False)
+    assert balancing.adapt(crowded, progress(busy_cores=2.0)) == crowded
+    assert balancing.adapt(crowded, progress()) == composed
+
+
+def test_idle_cores_are_filled_with_workers_only_while_all_workers_are_busy_and_up_to_a_limit():
+    workers, composed = MANAGER.strategies["adaptive_workers"], progress().composed
+    waiting = progress(busy_cores=1.0, idle_cores=3.0)
+    assert workers.adapt(composed, waiting).workers == 7
+    assert workers.adapt(composed, progress(busy_cores=1.0, idle_cores=3.0, running=3)) == composed
+    assert workers.adapt(composed, progress(busy_cores=1.0, idle_cores=3.0, settled_s=0.5)) == composed
+    full = dataclasses.replace(composed, workers=8, core_slots=8)
+    assert workers.adapt(full, progress(busy_cores=1.0, idle_cores=3.0, running=8)) == full
+
+
+def test_there_are_never_more_workers_than_tasks():
+    assert (
+        composition.compose(composition.choose(MANAGER.strategies, None), {}, context(cores=64, tasks=3)).workers == 3
+    )
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"hybrid.wdith": 1}, "parameter 'hybrid.wdith' belongs to no chosen strategy"),
+        ({"hybrid.width": 3}, "parameter hybrid.width is 3, but must be one of 1, 2, 4"),
+        ({"memory_scheduling.fraction": 5.0}, "parameter memory_scheduling.fraction is 5.0, but must be one of"),
+    ],
+)
+def test_a_parameter_outside_the_spaces_is_refused(parameters, message):
+    with pytest.raises(InputError, match=message):
+        composition.compose(composition.choose(MANAGER.strategies, None), parameters, context())
+
+
+class Broken:
+    @hookimpl
+    def autotune_strategies(self):
+        return [Named("one"), Named("one")]
+
+
+class Named:
+    def __init__(self, name):
+        self.name = name
+
+
+def test_two_strategies_of_one_name_are_refused():
+    with pytest.raises(InputError, match="two plugins define a strategy named 'one'"):
+        Manager([Broken()]).strategies  # noqa: B018
+
+
+def test_a_plugin_with_an_unknown_hook_fails_loudly():
+    class Misspelt:
+        @hookimpl
+        def autotune_strategy(self):
+            return []
+
+    with pytest.raises(pluggy.PluginValidationError, match="autotune_strategy"):
+        Manager([Misspelt()])
+
+
+def test_plugins_can_be_blocked_by_name(monkeypatch):
+    monkeypatch.setenv("AUTOTUNE_DISABLED_PLUGINS", "hybrid")
+    assert "hybrid" not in Manager().strategies
+    monkeypatch.setenv("AUTOTUNE_DISABLED_PLUGINS", "hybird")
+    with pytest.raises(InputError, match="AUTOTUNE_DISABLED_PLUGINS names hybird, which is not an installed plugin"):
+        Manager()
+
+
+def test_a_plugin_that_does_not_import_is_named_with_the_cure(tmp_path, monkeypatch):
+    info = tmp_path / "broken-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: broken\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[autotune]\nbroken = no_such_module\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(
+        InputError, match=r"plugin 'broken' of broken does not load \(ModuleNotFoundError.*DISABLED_PLUGINS=broken"
+    ):
+        Manager()

@@ -1,0 +1,98 @@
+"""What programs can do with cores and with ghost atoms, by QCEngine's flags and by name."""
+
+from __future__ import annotations
+
+import pytest
+import qcengine
+
+from autotune.base.errors import InputError
+from autotune.expansion import workload
+from autotune.programs import abilities
+
+
+@pytest.mark.parametrize(
+    ("program", "width"),
+    [
+        ("nwchem", abilities.RANKS),
+        ("psi4", abilities.THREADS),
+        ("dftd4", abilities.THREADS),
+        ("mopac", abilities.THREADS),
+        ("rdkit", abilities.ONE_CORE),
+    ],
+)
+def test_the_flags_of_a_harness_say_how_its_program_divides_a_task(program, width):
+    harness = qcengine.get_program(program, check=False)
+    assert abilities.flagged(harness) == width
+
+
+def test_a_program_is_kept_in_its_worker_or_beside_it_or_is_a_new_process_for_each_task():
+    assert abilities.stays("pyscf") == "stays loaded in its worker"
+    assert abilities.stays("psi4") == "stays loaded beside its worker"
+    assert abilities.stays("nwchem") == "a new process for each task"
+    assert abilities.stays("one that nobody knows") == "a new process for each task"
+    assert not abilities.IMPORTED & abilities.SERVED
+
+
+def test_only_a_program_that_is_a_new_process_takes_time_to_start():
+    assert abilities.start_s("tblite") == abilities.start_s("psi4") == 0.0
+    assert 0.0 < abilities.start_s("mopac") < abilities.start_s("nwchem") < abilities.USUAL_PROCESS_START_S
+    assert abilities.start_s("orca") == abilities.USUAL_PROCESS_START_S
+
+
+def tasks(cluster, program, **chosen):
+    return workload.load(cluster("water4", program=program, max_nbody=2, **chosen)).tasks
+
+
+@pytest.mark.parametrize("bsse", ["cp", "vmfc"])
+@pytest.mark.parametrize("program", sorted(abilities.WITHOUT_GHOSTS))
+def test_ghost_atoms_are_refused_for_programs_that_would_take_them_for_real_ones(cluster, program, bsse):
+    with pytest.raises(InputError) as refusal:
+        abilities.check_ghosts(tasks(cluster, program, bsse=(bsse,)))
+    assert str(refusal.value) == (
+        f"{program} cannot compute fragments with ghost atoms, which bsse cp and vmfc need;"
+        " use nocp, or another program"
+    )
+
+
+@pytest.mark.parametrize("program", sorted(abilities.WITHOUT_GHOSTS))
+def test_without_ghost_atoms_they_are_not_refused(cluster, program):
+    abilities.check_ghosts(tasks(cluster, program))
+
+
+@pytest.mark.parametrize("program", ["pyscf", "psi4", "nwchem"])
+def test_programs_with_basis_sets_take_ghost_atoms(cluster, program):
+    abilities.check_ghosts(tasks(cluster, program, bsse=("cp",)))
+
+
+def test_all_programs_that_are_refused_are_named_in_one_line(cluster):
+    together = [*tasks(cluster, "xtb", bsse=("cp",)), *tasks(cluster, "mopac", bsse=("cp",))]
+    with pytest.raises(InputError, match=r"^mopac and xtb cannot compute"):
+        abilities.check_ghosts(together)
+
+
+def test_programs_of_one_core_are_told_from_the_others():
+    widths = {"a": abilities.ONE_CORE, "b": abilities.THREADS, "c": abilities.RANKS}
+    assert abilities.on_one_core(widths) == {"a"}
+    assert abilities.on_one_core({}) == set()
+
+
+@pytest.mark.parametrize(
+    ("program", "words", "told"),
+    [
+        ("cfour", "Command 'xcfour' not found in envvar PATH. Please install via http://cfour.de/", ""),
+        ("pyscf", "Python module 'pyscf' not found in envvar PYTHONPATH. Please install it.", ""),
+        ("psi4", "Psi4 is not in PATH; install it", ""),
+        (
+            "nwchem",
+            "its harness needs networkx:\n pip install networkx",
+            "its harness needs networkx: pip install networkx",
+        ),
+        (
+            "openmm",
+            "Python module 'rdkit' not found in envvar PYTHONPATH.",
+            "Python module 'rdkit' not found in envvar PYTHONPATH.",
+        ),
+    ],
+)
+def test_what_keeps_a_program_from_being_used_is_told_unless_it_is_simply_not_installed(program, words, told):
+    assert abilities.obstacle(program, ModuleNotFoundError(words)) == told

@@ -1,0 +1,160 @@
+"""Claims about `autotune.runtime.failures`."""
+
+from __future__ import annotations
+
+import signal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from autotune.machine.process import describe_exit
+from autotune.runtime.failures import FAIL, KINDS, MOST_ATTEMPTS, Answer, answer, kind_of
+
+# What programs print when they fail, from their sources or from runs of them.
+WORDS = {
+    "disk": {
+        "Python": "OSError: [Errno 28] No space left on device: 'integrals.h5'",
+        "Python, quota": "OSError: [Errno 122] Disk quota exceeded",
+        "Python, ulimit": "OSError: [Errno 27] File too large",
+        "Python, bad disk": "OSError: [Errno 5] Input/output error",
+        "HDF5": "OSError: Can't write data (file write failed: errno = 28, error message = 'No space left on device')",
+        "GNU Fortran": "At line 98 of file wrt.F (unit = 20)\nFortran runtime error: No space left on device",
+        "Intel Fortran": "forrtl: Disk quota exceeded\nforrtl: severe (38): error during write, unit 20, file x.tmp",
+    },
+    "memory": {
+        "Python": "MemoryError",
+        "Python, mmap": "OSError: [Errno 12] Cannot allocate memory",
+        "NumPy": "numpy._core._exceptions._ArrayMemoryError: Unable to allocate 74.5 GiB for an array with shape (9,)",
+        "C++": "terminate called after throwing an instance of 'std::bad_alloc'\n  what():  std::bad_alloc",
+        "PySCF": "MemoryError: Insufficient memory (PYSCF_MAX_MEMORY).",
+        "PySCF, Hessian": "RuntimeError: Memory not enough. You need to increase mol.max_memory",
+        "Psi4": "Fatal Error: DFHelper: not enough memory for (p shell) AO blocking! required memory: 9.1 [GiB].",
+        "NWChem": " diis: insufficient memory\n ------------------------------------",
+        "NWChem, plane waves": " out of stack memory                          0",
+        "GNU Fortran": "In file 'cc.F90', around line 12: Error allocating 800 bytes: Cannot allocate memory",
+        "GNU Fortran, old": "Operating system error: Cannot allocate memory\nAllocation would exceed memory limit",
+        "Intel Fortran": "forrtl: severe (41): insufficient virtual memory",
+    },
+    "convergence": {
+        "PySCF": "RuntimeError: Nuclear gradients of <pyscf.scf.hf.RHF object at 0x7f> not converged",
+        "PySCF, solver": "RuntimeError: Krylov solver failed to converge.",
+        "Psi4": "psi4.driver.p4util.exceptions.SCFConvergenceError: Could not converge SCF iterations in 9 iterations.",
+        "Psi4, inner": "RuntimeError: Iterations did not converge.",
+        "NWChem": "          Calculation failed to converge\n          ------------------------------",
+        "NWChem, QCEngine": "QCEngine Known Error: The computation failed to converge.",
+        "MOPAC": ' """""""""""""UNABLE TO ACHIEVE SELF-CONSISTENCE\n\n          DELTAE=  0.1E+01     DELTAP=  0.2E+00',
+    },
+    "missing": {
+        "Python": "ModuleNotFoundError: No module named 'psi4'",
+        "bash": "bash: line 1: mopac: command not found",
+    },
+    "program": {
+        "nothing": "",
+        "other": "ValueError: operands could not be broadcast together with shapes (3,) (4,)",
+        "converged": "SCF has converged in 9 iterations, memory use 3 GiB\nZeroDivisionError: division by zero",
+    },
+}
+CASES = [(kind, words) for kind, programs in WORDS.items() for words in programs.values()]
+NAMES = [f"{kind}: {name}" for kind, programs in WORDS.items() for name in programs]
+SIGKILL, SIGSEGV = describe_exit(int(signal.SIGKILL)), describe_exit(int(signal.SIGSEGV))
+AGAIN, ALONE = Answer(again=True), Answer(again=True, alone=True)
+
+
+@pytest.mark.parametrize(("kind", "words"), CASES, ids=NAMES)
+def test_the_words_of_a_program_tell_the_kind(kind, words):
+    assert kind_of("unknown_error", words) == kind
+
+
+@pytest.mark.parametrize(
+    ("error_type", "kind"),
+    [("input_error", "input"), ("convergence_error", "convergence"), ("random_error", "random")],
+)
+def test_an_error_type_that_tells_the_kind_counts_more_than_words(error_type, kind):
+    assert kind_of(error_type, "MemoryError") == kind
+
+
+@pytest.mark.parametrize("error_type", ["unknown_error", "known_error", "execution_error", "base_error", ""])
+def test_an_error_type_that_tells_nothing_leaves_it_to_the_words(error_type):
+    assert kind_of(error_type, "OSError: [Errno 28] No space left on device") == "disk"
+    assert kind_of(error_type, "what?") == "program"
+
+
+@pytest.mark.parametrize(
+    ("message", "kind"),
+    [
+        ("QCEngine Resource Error: PySCF needs more than the 0.5 GiB granted: its arrays do not fit", "memory"),
+        ("QCEngine Resource Error: 0.1 GiB is less than PySCF and its libraries take, 210 MB", "memory"),
+        ("QCEngine Resource Error: the scratch folder is full: [Errno 28] No space left on device", "disk"),
+        ("QCEngine Resource Error: Program mopac is registered with QCEngine, but cannot be found.", "missing"),
+    ],
+)
+def test_what_qcengine_lacks_is_memory_unless_the_words_name_something_else(message, kind):
+    assert kind_of("resource_error", message) == kind
+
+
+def test_mpi_that_did_not_start_is_worth_another_attempt():
+    message = "It looks like orte_init failed for some reason; your parallel process is likely to abort."
+    assert kind_of("unknown_error", message) == "random"
+
+
+def test_words_far_above_the_end_of_a_message_mean_nothing():
+    assert kind_of("unknown_error", "No space left on device\n" + 1000 * "all is well\n") == "program"
+
+
+@pytest.mark.parametrize("kind", sorted(set(KINDS) - {"crash"}))
+def test_a_kind_that_is_known_already_stays_whatever_the_message_says(kind):
+    assert kind_of(kind, "MemoryError: No space left on device") == kind
+
+
+@pytest.mark.parametrize(
+    ("reason", "kind"),
+    [
+        (SIGSEGV, "crash"),
+        (SIGKILL, "crash"),
+        (f"{SIGSEGV}; last lines: SCF did not converge", "crash"),
+        (f"{SIGSEGV}; last lines: terminate called after throwing 'std::bad_alloc'", "memory"),
+        (f"{SIGSEGV}; last lines: write failed: No space left on device", "disk"),
+    ],
+)
+def test_a_crash_is_one_of_memory_or_disk_only_where_its_last_lines_say_so(reason, kind):
+    assert kind_of("crash", reason) == kind
+
+
+@given(st.one_of(st.sampled_from([*KINDS, "unknown_error", "input_error"]), st.text()), st.text())
+def test_every_failure_has_a_kind(error_type, message):
+    assert kind_of(error_type, message) in KINDS
+
+
+@pytest.mark.parametrize(
+    ("kind", "answers"),
+    [
+        ("input", []),
+        ("convergence", [Answer(again=True, rescue=True)]),
+        ("memory", [Answer(again=True, more_memory=True), Answer(again=True, more_memory=True, alone=True)]),
+        ("disk", [ALONE]),
+        ("timeout", []),
+        ("crash", [AGAIN, ALONE]),
+        ("random", [AGAIN, AGAIN]),
+        ("missing", []),
+        ("program", []),
+    ],
+)
+def test_the_answers_to_repeated_failures_of_one_kind_are_those_of_the_table(kind, answers):
+    given_answers = [answer(kind, failures, can_rescue=True) for failures in range(1, 6)]
+    assert given_answers == answers + [FAIL] * (5 - len(answers))
+
+
+def test_without_keywords_from_the_user_what_does_not_converge_has_failed():
+    assert answer("convergence", 1, can_rescue=False) == FAIL
+
+
+@given(st.sampled_from(KINDS), st.integers(1, 9), st.booleans())
+def test_keywords_are_changed_only_for_what_does_not_converge_and_only_to_the_users_own(kind, failures, can_rescue):
+    assert not answer(kind, failures, can_rescue=can_rescue).rescue or (kind == "convergence" and can_rescue)
+
+
+@given(st.lists(st.sampled_from(KINDS), min_size=MOST_ATTEMPTS, max_size=MOST_ATTEMPTS), st.booleans())
+def test_no_sequence_of_failures_takes_more_than_the_most_attempts(kinds, can_rescue):
+    answers = [answer(kind, failures, can_rescue=can_rescue) for failures, kind in enumerate(kinds, start=1)]
+    assert FAIL in answers

@@ -1,0 +1,525 @@
+"""The scheduler's promises, for any tasks, any policy and any order of events."""
+
+from __future__ import annotations
+
+import dataclasses
+import heapq
+import math
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from autotune.base.types import Estimate, Policy
+from autotune.schedule.events import Adapted, Dropped, Failed, Finished, Learned, Paused, Planned, Start
+from autotune.schedule.last_tasks import LastTasks
+from autotune.schedule.occupation import LATE_SHARE, Running
+from autotune.schedule.scheduler import Scheduler
+from autotune.schedule.widths import widths
+
+
+def planned(number, seconds=1.0, level=1, memory_gib=0.1, parallel=0.0, one_core=False):
+    estimate = Estimate(alone_s=seconds, parallel=parallel, memory_gib=memory_gib, one_core=one_core)
+    return Planned(number=number, level=level, estimate=estimate)
+
+
+tasks_of = st.lists(
+    st.builds(
+        dict,
+        seconds=st.floats(0.01, 100.0),
+        level=st.integers(1, 3),
+        memory_gib=st.floats(0.0, 12.0),
+        parallel=st.floats(0.0, 1.0),
+        one_core=st.booleans(),
+    ),
+    min_size=1,
+    max_size=40,
+).map(lambda fields: [planned(number, **task) for number, task in enumerate(fields)])
+
+policies = st.builds(
+    Policy,
+    workers=st.integers(1, 6),
+    core_slots=st.integers(1, 8),
+    width=st.integers(1, 3),
+    widest=st.integers(1, 4),
+    order=st.sampled_from(["input", "longest", "shortest"]),
+    level_barriers=st.booleans(),
+    widen_tail=st.booleans(),
+    memory_admission=st.booleans(),
+    batch_s=st.sampled_from([0.0, 1.0, 50.0]),
+)
+
+randoms = st.randoms(use_true_random=False)
+
+
+class Machine:
+    """A virtual clock around a scheduler, which checks every promise at every step.
+
+    `stretch` makes tasks take longer or shorter than predicted; `fail` lists tasks whose first attempt fails, which
+    also ends the rest of its batch before it began, and `alone` those of them that ask for the whole machine then;
+    `adapt` and `pause` are drawn from at each step; after `drop_after` finished tasks what waits is dropped.
+    """
+
+    def __init__(
+        self,
+        tasks,
+        policy,
+        *,
+        cores=4,
+        budget_gib=8.0,
+        stretch=lambda _: 1.0,
+        fail=(),
+        alone=(),
+        adapt=lambda: None,
+        pause=lambda: False,
+        drop_after=math.inf,
+    ):
+        self.scheduler = Scheduler(tasks, policy, cores=cores, memory_budget_gib=budget_gib)
+        self.policy, self.cores, self.budget_gib = policy, cores, budget_gib
+        self.estimates = {task.number: task.estimate for task in tasks}
+        self.stretch, self.to_fail, self.adapt, self.pause = stretch, {*fail, *alone}, adapt, pause
+        self.alone, self.drop_after, self.dropped = frozenset(alone), drop_after, False
+        self.clock, self.starts, self.ends, self.finished = 0.0, [], [], []
+        self.counts = {}
+
+    def run(self):
+        while not self.scheduler.done:
+            policy = self.adapt()
+            if policy is not None:
+                self.policy = policy
+                self.scheduler.handle(Adapted(policy, self.cores, self.budget_gib))
+            if len(self.finished) >= self.drop_after and not self.dropped:
+                self.dropped = True
+                self.scheduler.handle(Dropped())
+                continue
+            paused, busy = self.pause(), bool(self.scheduler.running)
+            self.scheduler.handle(Paused(paused))
+            starts = self.scheduler.decide(self.clock)
+            assert not (starts and self.dropped), "started what was dropped"
+            assert not paused or len(starts) + busy <= 1, "started beside what runs in a pause"
+            for start in starts:
+                self._begin(start)
+            assert self.ends, "tasks are left, none runs, and the scheduler starts none"
+            self._check()
+            self.clock, number, start = heapq.heappop(self.ends)
+            self._end(number, start)
+        return self.clock
+
+    def _begin(self, start):
+        self.starts.append((self.clock, start))
+        at = self.clock
+        for number in start.numbers:
+            self.counts[number] = self.counts.get(number, 0) + 1
+            at += self.estimates[number].wall_s(start.width) * self.stretch(number)
+            heapq.heappush(self.ends, (at, number, start))
+
+    def _end(self, number, start):
+        if number not in self.to_fail:
+            self.finished.append(number)
+            self.scheduler.handle(Finished(number))
+            return
+        self.to_fail.discard(number)
+        again = not self.dropped
+        self.scheduler.handle(Failed(number, again=again, alone=again and number in self.alone))
+        rest = [end for end in self.ends if end[2] == start]
+        self.ends = [end for end in self.ends if end[2] != start]
+        heapq.heapify(self.ends)
+        for _, other, _ in rest:
+            self.counts[other] -= 1
+            self.scheduler.handle(Failed(other, again=again))
+
+    def _check(self):
+        now = self.scheduler.running
+        # After an adaptation, what was started before may still hold more than is allowed now.
+        if self.adapt() is None:
+            assert len(now) <= self.policy.workers
+            assert sum(start.width for start in now) <= max(self.policy.core_slots, self.policy.width)
+            granted = sum(start.memory_gib for start in now)
+            assert granted <= self.budget_gib + 1e-9 or len(now) == 1
+        for start in now:
+            if any(number in self.alone and self.counts[number] > 1 for number in start.numbers):
+                assert now == [start], "something runs beside a task that is to run alone"
+                assert len(start.numbers) == 1
+
+
+@given(tasks_of, policies, st.lists(st.floats(0.2, 5.0), min_size=40, max_size=40))
+@settings(max_examples=150, deadline=None)
+def test_cores_and_memory_are_never_exceeded_and_every_task_runs_once_whatever_they_take(tasks, policy, stretch):
+    machine = Machine(tasks, policy, stretch=stretch.__getitem__)
+    machine.run()
+    assert machine.counts == dict.fromkeys(range(len(tasks)), 1)
+
+
+@given(tasks_of, policies, st.sets(st.integers(0, 5)))
+@settings(max_examples=80, deadline=None)
+def test_a_failed_attempt_is_started_once_more_and_the_others_are_not(tasks, policy, failing):
+    failing &= {task.number for task in tasks}
+    machine = Machine(tasks, policy, fail=failing)
+    machine.run()
+    assert machine.counts == {task.number: 1 + (task.number in failing) for task in tasks}
+
+
+@given(tasks_of, policies, st.sets(st.integers(0, 9)), st.sets(st.integers(0, 9)))
+@settings(max_examples=150, deadline=None)
+def test_a_task_that_is_to_run_alone_does_after_all_others(tasks, policy, alone, failing):
+    """Behind barriers, after all others of its level."""
+    alone, failing = ({task.number for task in tasks} & numbers for numbers in (alone, failing))
+    machine = Machine(tasks, policy, fail=failing, alone=alone)
+    machine.run()
+    assert machine.counts == {task.number: 1 + (task.number in failing | alone) for task in tasks}
+    level = {task.number: task.level if policy.level_barriers else 0 for task in tasks}
+    order = [(level[number], number in alone) for number in machine.finished]
+    assert order == sorted(order)
+
+
+@given(tasks_of, st.lists(policies, min_size=2, max_size=4), st.sets(st.integers(0, 9)), randoms)
+@settings(max_examples=80, deadline=None)
+def test_a_policy_that_changes_keeps_nobody_from_running_alone_once(tasks, choice, alone, random):
+    alone &= {task.number for task in tasks}
+    machine = Machine(tasks, choice[0], alone=alone, adapt=lambda: random.choice(choice))
+    machine.run()
+    assert machine.counts == {task.number: 1 + (task.number in alone) for task in tasks}
+
+
+@given(tasks_of, policies, st.sets(st.integers(0, 9)), randoms)
+@settings(max_examples=150, deadline=None)
+def test_in_a_pause_nothing_starts_while_something_runs_and_every_task_runs_all_the_same(tasks, policy, alone, random):
+    alone &= {task.number for task in tasks}
+    machine = Machine(tasks, policy, alone=alone, pause=lambda: random.random() < 0.7)
+    machine.run()
+    assert machine.counts == {task.number: 1 + (task.number in alone) for task in tasks}
+
+
+@given(
+    tasks_of,
+    st.lists(policies, min_size=1, max_size=3),
+    st.sets(st.integers(0, 9)),
+    st.sets(st.integers(0, 9)),
+    st.integers(0, 10),
+    randoms,
+)
+@settings(max_examples=150, deadline=None)
+def test_after_a_drop_nothing_starts_and_the_run_is_done_when_what_runs_has_ended(
+    tasks, choice, failing, alone, after, random
+):
+    failing, alone = ({task.number for task in tasks} & numbers for numbers in (failing, alone))
+    adapt = (lambda: random.choice(choice)) if len(choice) > 1 else (lambda: None)
+    machine = Machine(tasks, choice[0], fail=failing, alone=alone, drop_after=after, adapt=adapt)
+    machine.run()
+    assert len(machine.finished) >= min(after, len(tasks))
+    assert machine.scheduler.done
+    assert machine.scheduler.running == []
+    assert machine.scheduler.decide(machine.clock) == []
+
+
+@given(tasks_of, st.lists(policies, min_size=2, max_size=4), st.randoms(use_true_random=False))
+@settings(max_examples=80, deadline=None)
+def test_a_policy_that_changes_in_the_middle_loses_no_task(tasks, choice, random):
+    machine = Machine(tasks, choice[0], adapt=lambda: random.choice(choice))
+    machine.run()
+    assert machine.counts == dict.fromkeys(range(len(tasks)), 1)
+
+
+@given(tasks_of, st.integers(1, 6), st.sampled_from([0.0, 1.0]))
+@settings(max_examples=100, deadline=None)
+def test_without_memory_limits_the_makespan_is_within_the_list_scheduling_guarantee(tasks, cores, batch_s):
+    policy = Policy(workers=cores, core_slots=cores, order="longest", level_barriers=False, batch_s=batch_s)
+    makespan = Machine(tasks, policy, cores=cores).run()
+    seconds = [task.estimate.alone_s for task in tasks]
+    bound = max(sum(seconds) / cores, *seconds)
+    longest = max(*seconds, batch_s)
+    assert bound - 1e-6 <= makespan <= sum(seconds) / cores + (1 - 1 / cores) * longest + 1e-6
+
+
+@given(tasks_of, st.integers(1, 6), st.booleans())
+@settings(max_examples=100, deadline=None)
+def test_no_slot_stays_idle_while_a_task_waits_that_fits(tasks, cores, admission):
+    """Narrow tasks only: with wide ones and with memory a slot may be kept for a task that has waited longer."""
+    small = [planned(t.number, t.estimate.alone_s, memory_gib=t.estimate.memory_gib % 1.0) for t in tasks]
+    policy = Policy(workers=cores, core_slots=cores, level_barriers=False, memory_admission=admission)
+    machine = Machine(small, policy, cores=cores, budget_gib=8.0)
+    check = machine._check
+
+    def conserving():
+        check()
+        waiting = len(tasks) - sum(machine.counts.values())
+        assert waiting == 0 or len(machine.scheduler.running) == cores
+
+    machine._check = conserving
+    machine.run()
+
+
+def test_a_batch_does_not_slip_past_a_task_that_waits_for_memory():
+    """The first of a batch would end in time, all of them together would not."""
+    big = [planned(0, 10.0, memory_gib=5.0), planned(1, 9.5, memory_gib=5.0)]
+    tiny = [planned(n, 6.0) for n in range(2, 42)]
+    policy = Policy(workers=2, core_slots=2, order="longest", level_barriers=False, memory_admission=True, batch_s=13.0)
+    scheduler = Scheduler([*big, *tiny], policy, cores=2, memory_budget_gib=5.1)
+    assert [start.numbers for start in scheduler.decide(0.0)] == [(0,), (2,)]
+
+
+@given(tasks_of, policies)
+@settings(max_examples=100, deadline=None)
+def test_what_passes_a_task_that_waits_for_memory_does_not_hold_it_up(tasks, policy):
+    """With exact predictions, the first task that waits for memory starts when it would have without the others."""
+    policy = dataclasses.replace(policy, memory_admission=True, level_barriers=False, order="longest", batch_s=0.0)
+    policy = dataclasses.replace(policy, width=1, widest=1, widen_tail=False)
+    scheduler = Scheduler(tasks, policy, cores=4, memory_budget_gib=8.0)
+    first = scheduler.decide(0.0)
+    ranked = sorted(tasks, key=lambda t: (-t.estimate.alone_s, t.number))
+    blocked = next((t for t in ranked if t.number not in {n for s in first for n in s.numbers}), None)
+    if blocked is None or not scheduler.memory_bound:
+        return
+    before = [s for s in first if ranked.index(by_number(tasks, s.numbers[0])) < ranked.index(blocked)]
+    alone = Scheduler(
+        [by_number(tasks, n) for s in before for n in s.numbers] + [blocked], policy, cores=4, memory_budget_gib=8.0
+    )
+    assert (
+        start_of(scheduler, first, tasks, blocked.number)
+        <= start_of(alone, alone.decide(0.0), tasks, blocked.number) + 1e-6
+    )
+
+
+def by_number(tasks, number):
+    return next(task for task in tasks if task.number == number)
+
+
+def start_of(scheduler, started, tasks, wanted):
+    ends = [(by_number(tasks, s.numbers[0]).estimate.alone_s, s.numbers[0]) for s in started]
+    clock = 0.0
+    while all(wanted not in s.numbers for s in started):
+        clock, number = min(ends)
+        ends.remove((clock, number))
+        scheduler.handle(Finished(number))
+        started = scheduler.decide(clock)
+        ends += [(clock + by_number(tasks, s.numbers[0]).estimate.alone_s, s.numbers[0]) for s in started]
+    return clock
+
+
+def numbers(starts):
+    return [number for start in starts for number in start.numbers]
+
+
+def test_longest_first_starts_the_longest_task_first():
+    scheduler = Scheduler(
+        [planned(0, 1.0), planned(1, 5.0), planned(2, 3.0)],
+        Policy(workers=1, core_slots=1, order="longest", level_barriers=False),
+        cores=1,
+        memory_budget_gib=1.0,
+    )
+    assert numbers(scheduler.decide(0.0)) == [1]
+
+
+def test_learned_costs_change_the_order_of_what_waits():
+    tasks = [planned(number, 1.0) for number in range(3)]
+    policy = Policy(workers=1, core_slots=1, order="longest", level_barriers=False)
+    scheduler = Scheduler(tasks, policy, cores=1, memory_budget_gib=1.0)
+    assert numbers(scheduler.decide(0.0)) == [0]
+    scheduler.handle(Learned({2: Estimate(alone_s=9.0, parallel=0.0, memory_gib=0.1)}))
+    scheduler.handle(Finished(0))
+    assert numbers(scheduler.decide(0.0)) == [2]
+
+
+def test_predictions_of_tasks_that_run_leave_the_order_of_those_that_wait():
+    policy = Policy(workers=1, core_slots=1, order="longest", level_barriers=False)
+    scheduler = Scheduler([planned(n, 9.0 - n) for n in range(3)], policy, cores=1, memory_budget_gib=1.0)
+    assert numbers(scheduler.decide(0.0)) == [0]
+    scheduler.handle(Learned({0: Estimate(alone_s=8.5, parallel=0.0, memory_gib=0.1)}))
+    scheduler.handle(Failed(0, again=True))
+    assert numbers(scheduler.decide(0.0)) == [0]
+
+
+def test_level_barriers_hold_the_next_level_back_until_the_last_task_of_this_one_finished():
+    tasks = [planned(0, level=1), planned(1, level=1), planned(2, level=2)]
+    scheduler = Scheduler(tasks, Policy(workers=4, core_slots=4), cores=4, memory_budget_gib=1.0)
+    assert numbers(scheduler.decide(0.0)) == [0, 1]
+    scheduler.handle(Finished(0))
+    assert scheduler.decide(0.0) == []
+    scheduler.handle(Finished(1))
+    assert numbers(scheduler.decide(0.0)) == [2]
+
+
+def test_a_task_that_does_not_fit_in_memory_lets_smaller_ones_pass():
+    tasks = [planned(0, 9.0, memory_gib=5.0), planned(1, 8.0, memory_gib=5.0), planned(2, 1.0, memory_gib=1.0)]
+    policy = Policy(workers=4, core_slots=4, order="longest", level_barriers=False, memory_admission=True)
+    scheduler = Scheduler(tasks, policy, cores=4, memory_budget_gib=8.0)
+    assert numbers(scheduler.decide(0.0)) == [0, 2]
+    assert scheduler.memory_bound
+
+
+def test_a_task_larger_than_the_budget_runs_alone():
+    tasks = [planned(0, 9.0, memory_gib=50.0), planned(1, 1.0, memory_gib=1.0)]
+    policy = Policy(workers=4, core_slots=4, order="longest", level_barriers=False, memory_admission=True)
+    scheduler = Scheduler(tasks, policy, cores=4, memory_budget_gib=8.0)
+    assert numbers(scheduler.decide(0.0)) == [0]
+    scheduler.handle(Finished(0))
+    assert numbers(scheduler.decide(0.0)) == [1]
+
+
+def test_a_task_that_would_hold_up_the_rest_gets_as_many_cores_as_pay():
+    tasks = [planned(0, 100.0, parallel=0.9), *(planned(n, 1.0) for n in range(1, 9))]
+    policy = Policy(workers=4, core_slots=4, widest=4, order="longest", level_barriers=False)
+    scheduler = Scheduler(tasks, policy, cores=4, memory_budget_gib=8.0)
+    assert scheduler.decide(0.0)[0] == ((0,), 4, 0.0)
+
+
+def test_a_wide_task_does_not_leave_a_core_idle_while_a_long_one_runs():
+    tasks = [planned(n, 20.0, parallel=0.9) for n in range(3)] + [planned(n, 1.0) for n in range(3, 9)]
+    policy = Policy(workers=2, core_slots=2, widest=2, order="longest", level_barriers=False)
+    scheduler = Scheduler(tasks, policy, cores=2, memory_budget_gib=8.0)
+    assert numbers(scheduler.decide(0.0)) == [0, 1]
+    scheduler.handle(Finished(0))
+    scheduler.handle(Learned({n: task.estimate for n, task in enumerate(tasks) if n > 1}))
+    assert scheduler.decide(0.0) == [((2,), 1, 0.0)]
+
+
+def test_equal_tasks_that_fill_the_cores_stay_narrow():
+    estimates = {n: Estimate(alone_s=5.0, parallel=0.99, memory_gib=0.1) for n in range(8)}
+    assert widths(estimates, cores=4, narrowest=1, widest=4) == {}
+
+
+@given(
+    st.lists(st.tuples(st.floats(0.01, 100.0), st.floats(0.0, 1.0)), min_size=1, max_size=12),
+    st.integers(1, 16),
+    st.integers(1, 16),
+)
+def test_chosen_widths_never_raise_the_bound_on_the_makespan(tasks, cores, widest):
+    estimates = {n: Estimate(alone_s=s, parallel=p, memory_gib=0.1) for n, (s, p) in enumerate(tasks)}
+    widest = min(widest, cores)
+    chosen = widths(estimates, cores=cores, narrowest=1, widest=widest)
+    assert all(1 < width <= widest for width in chosen.values())
+
+    def bound(of):
+        walls = {n: e.wall_s(of.get(n, 1)) for n, e in estimates.items()}
+        return max(sum(of.get(n, 1) * wall for n, wall in walls.items()) / cores, *walls.values())
+
+    assert bound(chosen) <= bound({}) * (1 + 1e-9)
+
+
+@given(
+    st.lists(
+        st.tuples(st.floats(0.01, 100.0), st.floats(0.0, 0.99), st.floats(0.0, 3.0), st.booleans(), st.booleans()),
+        min_size=1,
+        max_size=30,
+    ),
+    st.integers(1, 16),
+    st.integers(1, 16),
+    st.sampled_from([2.0, 8.0, math.inf]),
+    st.floats(0.0, 100.0),
+)
+def test_the_widths_of_the_last_tasks_are_those_that_a_look_at_all_of_them_gives(
+    tasks, cores, widest, memory_gib, running_core_s
+):
+    """Tasks that wait have come and others have gone; the sums that are kept know of both."""
+    estimates = {
+        n: Estimate(alone_s=s, parallel=p, memory_gib=m, one_core=one) for n, (s, p, m, one, _) in enumerate(tasks)
+    }
+    gone = {n for n, (*_, goes) in enumerate(tasks) if goes}
+    late = {n for n in estimates if n % 3 == 0}
+    narrowest, widest = 1, min(widest, cores)
+    last = LastTasks(
+        {n: e for n, e in estimates.items() if n not in late},
+        cores=cores,
+        narrowest=narrowest,
+        widest=widest,
+        memory_gib=memory_gib,
+    )
+    for n in sorted(late):
+        last.add(n, estimates[n])
+    for n in sorted(gone):
+        last.remove(n)
+    left = {n: e for n, e in estimates.items() if n not in gone}
+    assert last.widths(running_core_s) == widths(
+        {n: e for n, e in left.items() if not e.one_core},
+        cores=cores,
+        narrowest=narrowest,
+        widest=widest,
+        memory_gib=memory_gib,
+        committed_core_s=running_core_s + math.fsum(e.alone_s for e in left.values() if e.one_core),
+    )
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(1, 4), st.floats(0.0, 3.0), st.floats(0.1, 9.0), st.booleans()), min_size=1, max_size=20
+    ),
+    st.integers(1, 8),
+    st.floats(0.0, 4.0),
+    st.floats(0.0, 12.0),
+)
+def test_room_for_a_task_is_where_a_look_at_all_that_runs_finds_it(batches, width, memory_gib, now_s):
+    running, budget_gib = Running(), 6.0
+    for n, (wide, held_gib, ends_s, _) in enumerate(batches):
+        running.begin(Start((n,), wide, held_gib), 0.0, ends_s)
+    for n, (*_, ended) in enumerate(batches):
+        if ended:
+            running.end(n)
+    left = [(wide, held_gib, ends_s) for wide, held_gib, ends_s, ended in batches if not ended]
+    late = {ends_s: ends_s if now_s <= ends_s else now_s * (1 + LATE_SHARE) for *_, ends_s in left}
+    assert running.slots == sum(wide for wide, *_ in left)
+    assert running.left_core_s(now_s) == pytest.approx(sum(wide * (late[ends_s] - now_s) for wide, _, ends_s in left))
+    room = running.room(width, memory_gib, now_s, slots=0, budget_gib=budget_gib)
+    order = sorted(left, key=lambda batch: late[batch[2]])
+    ended = 0
+    while ended < len(order) and (
+        sum(wide for wide, *_ in order[:ended]) < width
+        or sum(held_gib for _, held_gib, _ in order[ended:]) + memory_gib > budget_gib
+    ):
+        ended += 1
+    assert room.at_s == pytest.approx(late[order[ended - 1][2]] if ended else now_s)
+
+
+@pytest.mark.parametrize(("parallel", "width"), [(0.95, 4), (0.05, 1)])
+def test_the_last_task_is_widened_only_where_its_program_gains_from_it(parallel, width):
+    policy = Policy(workers=4, core_slots=4, widest=4, widen_tail=True, level_barriers=False)
+    scheduler = Scheduler([planned(0, 10.0, parallel=parallel)], policy, cores=4, memory_budget_gib=8.0)
+    assert [start.width for start in scheduler.decide(0.0)] == [width]
+
+
+def test_a_suspect_is_never_put_into_a_batch_again():
+    tasks = [planned(number, seconds=0.01) for number in range(200)]
+    policy = Policy(workers=1, core_slots=1, level_barriers=False, batch_s=1.0)
+    scheduler = Scheduler(tasks, policy, cores=1, memory_budget_gib=8.0)
+    (first,) = scheduler.decide(0.0)
+    suspect, *others = first.numbers
+    assert others
+    scheduler.handle(Failed(suspect, again=True, suspect=True))
+    for number in others:
+        scheduler.handle(Failed(number, again=True))
+    seen = []
+    while not scheduler.done:
+        (start,) = scheduler.decide(0.0)
+        seen.append(start.numbers)
+        for number in start.numbers:
+            scheduler.handle(Finished(number))
+    assert (suspect,) in seen
+    assert any(len(numbers) > 1 for numbers in seen)
+
+
+def test_the_first_of_a_batch_may_fail_and_start_again_while_the_rest_still_runs():
+    tasks = [planned(number, seconds=0.01) for number in range(200)]
+    policy = Policy(workers=2, core_slots=2, level_barriers=False, batch_s=1.0)
+    scheduler = Scheduler(tasks, policy, cores=2, memory_budget_gib=8.0)
+    first, second = scheduler.decide(0.0)
+    scheduler.handle(Failed(first.numbers[0], again=True, suspect=True))
+    for number in second.numbers:
+        scheduler.handle(Finished(number))
+    running = {first: set(first.numbers[1:])}
+    while not scheduler.done:
+        running |= {start: set(start.numbers) for start in scheduler.decide(0.0)}
+        assert sum(start.width for start in running) <= 2
+        start = max(running, key=lambda start: start.numbers)
+        number = running[start].pop()
+        scheduler.handle(Finished(number))
+        if not running[start]:
+            del running[start]
+    assert not any(running.values())
+
+
+def test_a_program_that_takes_one_core_is_given_one_whatever_the_policy_says():
+    tasks = [planned(0, parallel=0.9, one_core=True), planned(1, parallel=0.9)]
+    policy = Policy(workers=2, core_slots=4, width=2, widest=4, order="input", widen_tail=True)
+    scheduler = Scheduler(tasks, policy, cores=4, memory_budget_gib=10.0)
+    assert {start.numbers[0]: start.width for start in scheduler.decide(0.0)}[0] == 1
+    scheduler = Scheduler(tasks[:1], policy, cores=4, memory_budget_gib=10.0)
+    assert [start.width for start in scheduler.decide(0.0)] == [1]

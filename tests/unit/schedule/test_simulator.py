@@ -1,0 +1,114 @@
+"""The virtual clock drives the real scheduler, and says so."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import pytest
+
+from autotune.base.types import Policy
+from autotune.costs.cost_law import Costs
+from autotune.expansion import workload
+from autotune.machine import detection
+from autotune.schedule import simulator
+
+FULL = Policy(workers=8, core_slots=8, order="longest", level_barriers=False)
+
+
+@pytest.fixture
+def waters(cluster):
+    work = workload.load(cluster("water16", basis="6-31g*", max_nbody=3))
+    costs = Costs()
+    return work, {task.number: costs.estimate(task) for task in work.tasks}
+
+
+def run(work, estimates, cores=8, policy=FULL, **options):
+    here = replace(detection.detect(), cores=cores)
+    return simulator.simulate(work.tasks, estimates, policy=policy, machine=here, memory_budget_gib=64.0, **options)
+
+
+def test_many_equal_tasks_come_close_to_the_bound(waters):
+    simulation = run(*waters)
+    assert len(simulation.records) == 696
+    assert 0.9 < simulation.efficiency <= 1.0
+
+
+def test_more_cores_never_take_longer(waters):
+    spans = [run(*waters, cores=n, policy=replace(FULL, workers=n, core_slots=n)).makespan_s for n in (1, 2, 8, 32)]
+    assert spans == sorted(spans, reverse=True)
+
+
+def test_barriers_between_levels_cost_time(waters):
+    free = replace(FULL, workers=7, core_slots=7)
+    barred = replace(free, level_barriers=True)
+    assert run(*waters, policy=barred).makespan_s > run(*waters, policy=free).makespan_s
+
+
+def test_measured_durations_replace_predicted_ones(waters):
+    work, estimates = waters
+    doubled = {number: 2 * estimate.alone_s for number, estimate in estimates.items()}
+    ratio = run(work, estimates, durations_s=doubled).lower_bound_s / run(work, estimates).lower_bound_s
+    assert ratio == pytest.approx(2.0)
+
+
+def test_oversubscribed_cores_are_no_free_lunch(waters):
+    crowded = replace(FULL, workers=16, core_slots=16)
+    assert run(*waters, policy=crowded).makespan_s >= 0.95 * run(*waters).makespan_s
+
+
+def test_a_hundred_thousand_tasks_on_64_cores_take_less_than_twenty_seconds_to_simulate(faulty):
+    work = workload.load(faulty("water64", max_nbody=3))
+    tasks = [replace(work.tasks[number % len(work.tasks)], number=number) for number in range(100_000)]
+    costs = Costs()
+    estimates = {task.number: costs.estimate(task) for task in tasks}
+    policy = replace(FULL, workers=64, core_slots=64, memory_admission=True)
+    here = replace(detection.detect(), cores=64)
+    started = time.perf_counter()
+    simulator.simulate(tasks, estimates, policy=policy, machine=here, memory_budget_gib=256.0)
+    assert time.perf_counter() - started < 20
+
+
+def test_contention_makes_the_simulated_run_longer(waters):
+    free, crowded = run(*waters), run(*waters, contention=lambda busy: 1.0 + 0.2 * busy)
+    assert 1.1 < crowded.makespan_s / free.makespan_s <= 1.2
+
+
+def test_the_command_marks_its_answer_as_simulated_and_draws_it(tmp_path, faulty):
+    source, picture = tmp_path / "input.json", tmp_path / "schedule.png"
+    source.write_text(json.dumps(faulty("water8", max_nbody=3)))
+    command = [sys.executable, "-m", "autotune", "simulate", str(source), "--cores", "16", "--memory", "64"]
+    done = subprocess.run([*command, "--plot", str(picture)], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("simulated: 92 tasks on 16 cores in ")
+    assert picture.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+    answer = json.loads(subprocess.run([*command, "--json"], capture_output=True, text=True, check=True).stdout)
+    assert answer["simulated"] is True
+    assert 0 < answer["efficiency"] <= 1
+
+
+def test_a_record_can_be_replayed_and_one_of_another_workload_is_refused(tmp_path, faulty):
+    source, other, record = tmp_path / "input.json", tmp_path / "other.json", tmp_path / "record.json"
+    source.write_text(json.dumps(faulty("water4")))
+    other.write_text(json.dumps(faulty("water6")))
+    ours = [sys.executable, "-m", "autotune"]
+    subprocess.run([*ours, "run", str(source), "--quiet", "--record", str(record)], capture_output=True, check=True)
+    simulated = [*ours, "simulate", "--cores", "4", "--replay", str(record), "--json"]
+    done = subprocess.run([*simulated, str(source)], capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout)["times_from"] == str(record)
+    refused = subprocess.run([*simulated, str(other)], capture_output=True, text=True, check=False)
+    assert refused.returncode == 2
+    assert "has no times for 11 of the 21 tasks" in refused.stderr
+
+
+def test_estimate_prints_the_classes_of_tasks_and_starts_nothing(tmp_path, faulty):
+    source = tmp_path / "input.json"
+    source.write_text(json.dumps(faulty("methanol_water6", max_nbody=2)))
+    command = [sys.executable, "-m", "autotune", "estimate", str(source)]
+    answer = json.loads(subprocess.run([*command, "--json"], capture_output=True, text=True, check=True).stdout)
+    assert answer["tasks"] == 21 == sum(row["tasks"] for row in answer["classes"])
+    assert answer["core_s"] == pytest.approx(sum(row["total_s"] for row in answer["classes"]))
+    table = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert table.splitlines()[1].split()[:3] == ["n-body", "tasks", "functions"]

@@ -1,0 +1,471 @@
+"""The pages are true: commands in them run, snippets compute, workflows parse, and what they list is what there is.
+
+Each page has a folder with what a reader would have: clusters, an input, records, stored tunings. Its commands run
+there in one shell, in the order of the page, then its Python. What would take too long is replaced, and what cannot run
+here is left out; both are in the tables below, with the reason. A command in neither table runs as it is written.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from importlib.resources import files
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+import yaml
+from places import ROOT, TESTS
+
+from autotune.base import json_files, records, types
+from autotune.calibration import studies
+from autotune.cli.main import cli
+from autotune.costs.terms import PRIORS
+from autotune.journal.entries import COLUMNS
+from autotune.tunings import library, tuning_file
+
+DOCS = ROOT / "docs"
+PAGES = {path.relative_to(ROOT).as_posix(): path.read_text() for path in [ROOT / "README.md", *DOCS.rglob("*.md")]}
+SHELL = ("sh", "bash", "console", "")
+LIMIT_S = 280
+
+from tuning_factory import make_tuning  # noqa: E402 - behind the path
+
+
+class Replaced(NamedTuple):
+    """What is changed in commands that match `where`, and why."""
+
+    where: str
+    pattern: str
+    by: str
+    why: str
+
+
+REPLACED = (
+    Replaced("calibrate", r" --study \S+", "", "a packaged study takes minutes"),
+    Replaced("calibrate", r" --budget \S+", "", "as above"),
+    Replaced(
+        "calibrate",
+        r"autotune calibrate",
+        "autotune calibrate --study $SMALL_STUDY --budget 8s --force",
+        "one trial on two waters; --force, because tests do not have the machine for themselves",
+    ),
+    Replaced("tunings verify", r" --budget \S+", " --budget 6s --force", "as above"),
+    Replaced("run", r" '6-31g\*'", " sto-3g", "times are not the point"),
+    Replaced("regress", r"--pairs \d+", "--pairs 2", "each run is a whole process; their number is not the point"),
+)
+# The clusters that runs compute are smaller than their names say; simulations get the real ones.
+SMALLER = {"water6.xyz": "water4"}
+NONE_AUTO = (
+    "autotune regress --exec none auto --workload water4.xyz --program pyscf --method hf --basis sto-3g --pairs 4"
+)
+# Commands that are not run, and why.
+LEFT_OUT = {
+    "autotune calibrate --strategies polite": "test_third_party.py runs it, and looks at what comes out",
+    "make demo": "calibrates for two minutes; `make demo` is its own test",
+    "make test": "this is it",
+    "make bench": "takes hours and needs the machine for itself",
+    "make faults": "takes an hour",
+    "make comparison": "takes two hours and needs the machine for itself",
+    "python3 -m venv .venv": "the tests run in an environment that is there",
+    ". .venv/bin/activate": "as above",
+    "pip install '.[pyscf,plots]'": "as above",
+    "autotune run water64.json --backend parsl --parsl-config slurm.py -o result.json --record record.json": (
+        "there is no Slurm here; test_parsl.py runs its configuration with stand-ins for its commands"
+    ),
+    "pip install ./polite_strategy": "test_third_party.py installs it; here the plugin lies in the folder",
+    "pip install ./london_program": "the plugin lies in the folder, with the entry point that the page gives it",
+    'pytest tests/unit/plugins/test_strategies.py -k "TestContract and polite"': "test_third_party.py runs it",
+}
+# Commands of a page that another page has as well, in the same words, and that run there.
+ELSEWHERE = {
+    ("docs/ci.md", NONE_AUTO): "docs/regress.md",
+}
+# Exit codes but 0 that say nothing against a command here.
+ALSO = {
+    "regress": (1, 3),  # so few runs may say anything
+    "tunings verify": (1, 3),
+}
+# What comes before a page's Python: names that the reader has.
+NAMES = "import json\nmany_body_input = json.load(open('input.json'))\ninputs = [many_body_input]\n"
+BEFORE = {"README.md": NAMES, "docs/nodes.md": NAMES, "docs/reference/api.md": NAMES}
+NEEDED = {'"geometric"': "geometric"}  # a text in a snippet, and the module without which it is left out
+
+SMALL_STUDY = """
+schema = "autotune.study/1"
+trials = 1
+repeats = 3
+method = {program = "pyscf", method = "hf", basis = "sto-3g"}
+search = [{geometry = "water2", max_nbody = 1}]
+confirm = [{geometry = "water2", max_nbody = 2}]
+"""
+# Stands in for Slurm's: drops its own options.
+SRUN = '#!/bin/sh\nwhile [ "${1#-}" != "$1" ]; do shift; done\nexec "$@"\n'
+
+
+class Block(NamedTuple):
+    """A fenced block: its language, its text, and the file that the line before says it is."""
+
+    language: str
+    text: str
+    file: str
+
+
+def blocks(page):
+    """Yield the fenced blocks of a page."""
+    form = r"(?:^(?:Save this as )?`(?P<file>[\w.-]+)`(?:;[^\n]*)?:\n\n)?^```(?P<language>\w*)\n(?P<text>.*?)^```$"
+    for found in re.finditer(form, PAGES[page], re.MULTILINE | re.DOTALL):
+        yield Block(found["language"], found["text"], found["file"] or "")
+
+
+def commands(page):
+    """Return the commands of a page: all lines of blocks of a shell, and those of blocks of no language with ours."""
+    found = []
+    for block in blocks(page):
+        if block.language not in SHELL:
+            continue
+        lines = block.text.replace("\\\n", " ").splitlines()
+        if block.language == "console":
+            lines = [line.removeprefix("$ ") for line in lines if line.startswith("$ ")]
+        elif not block.language:
+            lines = [line.removeprefix("$ ") for line in lines if re.match(r"(\$ )?(autotune|make|pip) ", line)]
+        found += [" ".join(re.sub(r" +# .*", "", line).split()) for line in lines]
+    return [command for command in found if command and not command.startswith("#")]
+
+
+def python_of(page):
+    """Return the Python of a page that is no file of its own."""
+    for block in blocks(page):
+        missing = [name for text, name in NEEDED.items() if text in block.text and not importlib.util.find_spec(name)]
+        if block.language == "python" and not block.file and not missing:
+            yield block.text
+
+
+def run_here(command):
+    """Return a command as it is run in a test."""
+    for replaced in REPLACED:
+        if f"autotune {replaced.where}" in command:
+            command = re.sub(replaced.pattern, lambda _, by=replaced.by: by, command)
+    return command
+
+
+def left_out(page, command):
+    return command in LEFT_OUT or (page, command) in ELSEWHERE
+
+
+def exit_codes(command):
+    return (0, *(code for text, codes in ALSO.items() if f"autotune {text}" in command for code in codes))
+
+
+@pytest.fixture(scope="module")
+def record(tmp_path_factory):
+    """Return a real run record of two waters, a small one."""
+    import autotune
+    from autotune.expansion.readers import Expansion, from_xyz
+
+    text = (files("autotune.studies") / "workloads" / "water2.xyz").read_text()
+    fields = from_xyz(text, name="water2", expansion=Expansion(program="pyscf", method="hf", basis="sto-3g"))
+    path = tmp_path_factory.mktemp("record") / "record.json"
+    with autotune.Session(autotune.Options(tuning="none", journal="none")) as session:
+        session.run(fields)
+        json_files.save_run(session.record, path)
+    return path
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch, cluster, record):
+    """Make the folder of a reader, with nothing of the user who runs the tests."""
+    here = tmp_path / "reader"
+    workloads = here / "studies" / "workloads"
+    shutil.copytree(ROOT / "studies" / "workloads", workloads)
+    for source in workloads.glob("*.xyz"):
+        smaller = SMALLER.get(source.name, source.stem)
+        shutil.copy(workloads / f"{smaller}.xyz", here / source.name)
+    (here / "input.json").write_text(json.dumps(cluster("water4", max_nbody=2)))
+    (here / "docs" / "images").mkdir(parents=True)
+    shutil.copy(workloads / "water4.xyz", here / "waters.xyz")
+    for name in ("base", "head", "history", "records"):
+        (here / name).mkdir()
+        shutil.copy(record, here / name / "record.json")
+    for name in ("before.json", "after.json", "head.json"):
+        shutil.copy(record, here / name)
+    for name in ("base-venv", "head-venv"):
+        (here / name).symlink_to(sys.prefix)
+    (here / "small.toml").write_text(SMALL_STUDY)
+    programs = here / "bin"
+    programs.mkdir()
+    for name, text in (
+        ("autotune", f'#!/bin/sh\nexec "{sys.executable}" -m autotune "$@"\n'),
+        ("srun", SRUN),
+    ):
+        (programs / name).write_text(text)
+        (programs / name).chmod(0o755)
+    for method, basis in (("hf", "6-31g*"), ("mp2", "cc-pvdz")):
+        library.save(make_tuning(method=method, basis=basis))
+    monkeypatch.setenv("HOME", str(tmp_path / "home-folder"))
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.delenv("XDG_DATA_HOME", raising=False)
+    monkeypatch.setenv("PATH", os.pathsep.join([str(programs), str(Path(sys.executable).parent), os.environ["PATH"]]))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(here), os.environ["PYTHONPATH"]]))
+    monkeypatch.setenv("SMALL_STUDY", str(here / "small.toml"))
+    return here
+
+
+def unpack(page, folder):
+    """Write the files that a page shows, and make those with an entry point plugins, as installing them would."""
+    shown = {block.file: block.text for block in blocks(page) if block.file}
+    if page == "docs/write_strategy.md":  # it goes on from docs/strategies.md
+        shown |= {path.name: path.read_text() for path in (TESTS / "distributions" / "polite_strategy").glob("*.*")}
+    for name, text in shown.items():
+        (folder / name).write_text(text)
+    if "pyproject.toml" in shown:
+        project = tomllib.loads(shown["pyproject.toml"])["project"]
+        installed = folder / f"{project['name'].replace('-', '_')}-{project['version']}.dist-info"
+        installed.mkdir()
+        name_and_version = f"Name: {project['name']}\nVersion: {project['version']}\n"
+        (installed / "METADATA").write_text(f"Metadata-Version: 2.1\n{name_and_version}")
+        points = [f"{name} = {module}" for name, module in project["entry-points"]["autotune"].items()]
+        (installed / "entry_points.txt").write_text("\n".join(["[autotune]", *points, ""]))
+
+
+def finished(arguments, folder):
+    done = subprocess.run(
+        arguments, cwd=folder, capture_output=True, text=True, timeout=LIMIT_S, check=False, stdin=subprocess.DEVNULL
+    )
+    return done.returncode, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if commands(page) or list(python_of(page))])
+def test_the_commands_of_a_page_run_in_its_order_and_then_its_python(page, folder):
+    unpack(page, folder)
+    lines = []
+    for command in commands(page):
+        if not left_out(page, command):
+            codes = "|".join(map(str, exit_codes(command)))
+            shown = command.replace("'", "'\\''")
+            lines += [run_here(command), f"case $? in {codes}) ;; *) echo 'FAILED: {shown}'; exit 99 ;; esac"]
+    status, said = finished(["bash", "-c", "\n".join(lines)], folder)
+    assert status == 0, f"{page}\n{said[-3000:]}"
+    snippets = list(python_of(page))
+    if snippets:
+        (folder / "page.py").write_text("\n\n".join([BEFORE.get(page, ""), *snippets]))
+        status, said = finished([sys.executable, "page.py"], folder)
+        assert status == 0, f"{page}\n{said[-3000:]}"
+
+
+def test_what_is_left_out_or_replaced_is_in_a_page():
+    every = {command for page in PAGES for command in commands(page)}
+    assert set(LEFT_OUT) - every == set()
+    assert all(command in commands(page) and command in commands(other) for (page, command), other in ELSEWHERE.items())
+    for replaced in REPLACED:
+        assert any(f"autotune {replaced.where}" in command for command in every)
+
+
+def test_no_command_of_ours_hides_in_a_block_of_another_language():
+    for page in PAGES:
+        for block in blocks(page):
+            if block.language in ("text", "toml"):
+                hidden = re.findall(r"^\$? ?autotune .*--.*$", block.text, re.MULTILINE)
+                # The reference shows what the help shows.
+                assert page == "docs/reference/cli.md" or not hidden, f"{page}: {hidden}"
+
+
+# --- workflows --------------------------------------------------------------------------------------------------------
+
+
+def options_of(name):
+    return {option for parameter in cli.commands[name].params for option in parameter.opts}
+
+
+def scripts(workflow):
+    """Return the shell scripts of a workflow's steps."""
+    return [step["run"] for job in workflow["jobs"].values() for step in job["steps"] if "run" in step]
+
+
+def checked_workflow(text):
+    """Return a workflow that GitHub would take as far as its form goes."""
+    workflow = yaml.safe_load(text)
+    assert {"name", True, "jobs", "permissions"} <= workflow.keys()  # YAML 1.1 reads `on` as true
+    for job in workflow["jobs"].values():
+        assert job["runs-on"]
+        assert all(("uses" in step) != ("run" in step) for step in job["steps"])
+    return workflow
+
+
+def test_the_workflow_for_users_is_valid_and_uses_options_that_exist(tmp_path):
+    (block,) = [block for block in blocks("docs/ci.md") if block.language == "yaml"]
+    workflow = checked_workflow(block.text)
+    (script,) = [script for script in scripts(workflow) if "autotune regress" in script]
+    command = re.search(r"autotune regress (.*?)\|\|", script.replace("\\\n", " "), re.DOTALL)[1]
+    assert set(re.findall(r"--[a-z-]+", command)) <= options_of("regress")
+    for number, text in enumerate(scripts(workflow)):
+        path = tmp_path / f"step-{number}.sh"
+        path.write_text(text)
+        assert finished(["bash", "-n", str(path)], tmp_path) == (0, "")
+
+
+@pytest.mark.parametrize("status", [0, 1, 2, 3])
+def test_the_workflow_for_users_fails_for_what_is_slower_and_warns_where_it_cannot_tell(status, tmp_path):
+    (block,) = [block for block in blocks("docs/ci.md") if block.language == "yaml"]
+    (script,) = [script for script in scripts(yaml.safe_load(block.text)) if "autotune regress" in script]
+    program = tmp_path / "head-venv" / "bin" / "autotune"
+    program.parent.mkdir(parents=True)
+    program.write_text(f"#!/bin/sh\necho table > regress.md\nexit {status}\n")
+    program.chmod(0o755)
+    summary = tmp_path / "summary.md"
+    environment = {**os.environ, "GITHUB_STEP_SUMMARY": str(summary)}
+    done = subprocess.run(
+        ["bash", "-e", "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == {3: 0}.get(status, status)
+    assert ("::warning" in done.stdout) == (status == 3)
+    assert summary.read_text() == "table\n"
+
+
+def test_our_own_workflow_is_valid_and_the_tests_that_it_names_exist():
+    workflow = checked_workflow((ROOT / ".github" / "workflows" / "ci.yml").read_text())
+    named = {name for script in scripts(workflow) for name in re.findall(r"tests/[\w/]+\.py", script)}
+    assert named
+    assert [name for name in named if not (ROOT / name).is_file()] == []
+    systems = {job["runs-on"] for job in workflow["jobs"].values()} | {
+        system
+        for job in workflow["jobs"].values()
+        for system in job.get("strategy", {}).get("matrix", {}).get("os", ())
+    }
+    assert all(any(system.startswith(name) for system in systems) for name in ("ubuntu", "macos", "windows"))
+
+
+# --- the site ---------------------------------------------------------------------------------------------------------
+
+
+def navigated(entries):
+    for entry in entries:
+        for target in entry.values():
+            yield from navigated(target) if isinstance(target, list) else [target]
+
+
+def test_every_page_has_its_place_in_the_site():
+    configured = yaml.safe_load((ROOT / "mkdocs.yml").read_text())
+    assert configured["strict"] is True
+    listed = list(navigated(configured["nav"]))
+    assert len(listed) == len(set(listed))
+    assert set(listed) == {path.relative_to(DOCS).as_posix() for path in DOCS.rglob("*.md")}
+
+
+def test_the_site_is_built_strictly_wherever_it_is_built():
+    builds = re.findall(r"mkdocs build[^#\n]*", (ROOT / "Makefile").read_text())
+    assert [build.split() for build in builds] == [["mkdocs", "build", "--strict"]]  # --quiet would count no warnings
+    assert "make docs" in (ROOT / ".ci" / "run").read_text()
+
+
+def test_pictures_are_small_and_each_is_in_a_page():
+    shown = {name for text in PAGES.values() for name in re.findall(r"\]\((?:docs/)?images/([\w.-]+)\)", text)}
+    drawn = {path.name for path in (DOCS / "images").iterdir()}
+    assert drawn == shown
+    assert all(path.stat().st_size < 150_000 for path in (DOCS / "images").iterdir())
+
+
+# --- the reference ----------------------------------------------------------------------------------------------------
+
+
+def test_the_page_of_the_command_line_is_what_the_commands_say():
+    spec = importlib.util.spec_from_file_location("docs_cli", DOCS / "_cli.py")
+    made = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(made)
+    text = PAGES["docs/reference/cli.md"]
+    assert text == made.page(), "run `python docs/_cli.py`"
+    for name, command in made.commands(cli):
+        assert f"# {name}\n" in text
+        assert all(f"`{option}`" in text for parameter in command.params for option in parameter.opts if "-" in option)
+
+
+@pytest.mark.parametrize(
+    "record_class",
+    [
+        records.RunRecord,
+        records.Omitted,
+        records.TaskRecord,
+        records.Gap,
+        records.TuningChoice,
+        records.Tuning,
+        records.Law,
+        records.Evidence,
+        records.Trial,
+        records.Pair,
+        types.Machine,
+        types.Method,
+        studies.Rung,
+        studies._File,
+        tuning_file._Form,
+        tuning_file._Bundle,
+    ],
+)
+def test_every_field_of_a_file_is_documented(record_class):
+    text = PAGES["docs/reference/files.md"]
+    assert [field.name for field in dataclasses.fields(record_class) if f"`{field.name}`" not in text] == []
+
+
+def test_every_form_of_file_and_every_family_is_documented():
+    text = PAGES["docs/reference/files.md"]
+    source = "\n".join(path.read_text() for path in (ROOT / "autotune").rglob("*.py"))
+    forms = re.findall(r"_SCHEMA = \"(autotune\.[\w.-]+/\d+)\"", source)
+    assert len(forms) >= 5
+    assert [form for form in forms if f"`{form}`" not in text] == []
+    assert [column for column in (*COLUMNS.split(", "), "used") if f"| `{column}` |" not in text] == []
+    assert [name for name in PRIORS if f"`{name}`" not in text] == []
+
+
+def test_the_reference_of_hooks_lists_every_hook_with_its_arguments():
+    import inspect
+
+    from autotune.plugin import hookspecs
+
+    for name, hook in vars(hookspecs).items():
+        if name.startswith("autotune_"):
+            arguments = ", ".join(inspect.signature(hook).parameters)
+            assert f"| `{name}({arguments})` |" in PAGES["docs/reference/hooks.md"]
+
+
+# --- how it was measured ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "results").glob("*.json")), ids=lambda path: path.stem)
+def test_every_record_is_listed_with_the_program_that_made_it(path):
+    measured = json.loads(path.read_text())
+    programs = set(re.findall(r"tests/bench/\w+\.py", measured["command"]))
+    (row,) = [line for line in PAGES["docs/measured.md"].splitlines() if line.startswith(f"| [{path.stem}](")]
+    assert all(f"`{program}`" in row for program in programs)
+    assert all((ROOT / program).is_file() for program in programs)
+
+
+def test_what_is_said_of_the_machine_is_in_the_records():
+    text = " ".join(PAGES["docs/measured.md"].split())
+    for path in (ROOT / "results").glob("*.json"):
+        machine = json.loads(path.read_text())["machine"]
+        assert f"{machine['cores']} cores of an {machine['cpu_model']}" in text
+        assert f"{machine['memory_gib']:.1f} GiB" in text
+        assert f"{machine['l3_mib']:.0f} MiB" in text
+
+
+def test_the_headline_is_the_record_in_results():
+    against = json.loads((ROOT / "results" / "against_upstream.json").read_text())
+    overhead = json.loads((ROOT / "results" / "overhead.json").read_text())["measured"]
+    text = PAGES["docs/measured.md"]
+    for workload in against["workloads"]:
+        (low, high), (low_2, high_2) = workload["interval"], workload["interval_in_the_same_environment"]
+        row = (
+            f"| {workload['name']} | {workload['tasks']} | {workload['speed_up']:.2f} ({low:.2f} to {high:.2f}) |"
+            f" {workload['speed_up_in_the_same_environment']:.2f} ({low_2:.2f} to {high_2:.2f}) |"
+        )
+        assert row in text, row
+    assert f"takes {overhead['wall_ms_per_task']:.2f} ms on two cores" in text
+    assert f"{overhead['qcengine_ms_per_task']:.2f} ms. A run of tasks" in text
+    for size in ("20 ms", "100 ms"):
+        assert f"{100 * overhead['over_plain_processes_at_tasks_of'][size]['share']:.1f} %" in text

@@ -1,0 +1,254 @@
+"""Claims about `autotune.workers.worker`, of a real worker process and a program that computes nothing."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from autotune.base.errors import AutotuneError, ResourceError
+from autotune.expansion import workload
+from autotune.machine import process
+from autotune.plugin.manager import Manager
+from autotune.workers.calculation import compute
+from autotune.workers.messages import Check, Order
+from autotune.workers.outcome import Lost, Returned
+from autotune.workers.pool import Pool
+from autotune.workers.worker import TOGETHER_S
+
+
+@pytest.fixture
+def pool(tmp_path):
+    environment = process.worker_environment(resident=True, passive_wait=False, one_blas_thread=False, blas_kernel="")
+    with Pool(programs=["faulty"], environment=environment, scratch=tmp_path) as made:
+        yield made
+
+
+def events_of(pool, work, numbers):
+    """Return what comes of tasks that one worker is told at once, and the lots in which it came."""
+    pool.set_recipe(work.recipe.to_json())
+    assert not pool.check(Check()).problems
+    tasks = [work.tasks[number] for number in numbers]
+    pool.start([Order(task.number, task.level, task.real, task.basis, 1, 1.0) for task in tasks])
+    lots = []
+    while sum(map(len, lots)) < len(numbers):
+        lots += filter(None, [pool.wait(timeout_s=5.0)])
+    return lots
+
+
+def test_short_tasks_are_answered_and_measured_together(pool, faulty):
+    (lot,) = events_of(pool, workload.load(faulty("water4", "nothing")), range(10))
+    assert [reply.number for reply in lot] == list(range(10))
+    assert all(reply.values for reply in lot)
+    (peak_gib,) = {reply.peak_gib for reply in lot}
+    assert 0.0 < peak_gib < 1.0
+    per_wall = [reply.cpu_s / reply.wall_s for reply in lot]
+    assert per_wall == pytest.approx([per_wall[0]] * 10)
+
+
+def test_tasks_that_take_longer_are_answered_and_measured_each_by_itself(pool, faulty):
+    work = workload.load(faulty("water4", "spin", seconds=1.5 * TOGETHER_S))
+    lots = events_of(pool, work, range(3))
+    assert [len(lot) for lot in lots] == [1, 1, 1]
+    assert all(lot[0].cpu_s >= TOGETHER_S for lot in lots)
+
+
+def test_a_peak_is_not_that_of_tasks_that_were_done_before(pool, faulty):
+    # The dimer takes half a second and a quarter of a GiB where its worker was told that it is as short as monomers.
+    work = workload.load(faulty("water4", "allocate", at=[6], gib=0.25, seconds=0.5))
+    dimer = next(task.number for task in work.tasks if task.nbody == 2)
+    (lot,) = events_of(pool, work, [0, 1, 2, dimer])
+    assert [reply.peak_gib for reply in lot[:3]] == [0.0, 0.0, 0.0]
+    assert lot[3].peak_gib > 0.25
+
+
+def test_of_a_crash_the_last_lines_are_those_of_its_own_task(pool, faulty):
+    work = workload.load(faulty("water4", "last-words", at=[6]))
+    dimer = next(task.number for task in work.tasks if task.nbody == 2)
+    (event,) = [event for lot in events_of(pool, work, [0, 1, dimer]) for event in lot if isinstance(event, Lost)]
+    assert event.number == dimer
+    assert "task of 6 atoms" in event.reason
+    assert "task of 3 atoms" not in event.reason
+
+
+def test_the_output_of_a_worker_does_not_grow_without_end(pool, faulty):
+    work = workload.load(faulty("water6", "shout", max_nbody=2))
+    events_of(pool, work, range(len(work.tasks)))
+    events_of(pool, work, range(len(work.tasks)))
+    sizes = [path.stat().st_size for path in pool.scratch.glob("worker-*/output")]
+    assert 0 < max(sizes) < 2 * 2**20
+
+
+def test_files_of_a_task_are_gone_when_its_batch_is_done(pool, faulty):
+    events_of(pool, workload.load(faulty("water4", "fill", at=[3], gib=0.002)), range(2))
+    pool.check(Check())  # the worker has come back to its pipe
+    assert [list(folder.iterdir()) for folder in pool.scratch.glob("worker-*/files")] == [[]]
+
+
+# --- what a pool makes of workers that end ----------------------------------------------------------------------------
+
+
+def orders(work, numbers):
+    tasks = [work.tasks[number] for number in numbers]
+    return [Order(task.number, task.level, task.real, task.basis, 1, 1.0) for task in tasks]
+
+
+def waits(pool):
+    while True:
+        pool.wait(timeout_s=1.0)
+
+
+def briefed(pool, work):
+    pool.set_recipe(work.recipe.to_json())
+    assert not pool.check(Check()).problems
+
+
+def test_a_worker_that_ends_before_it_takes_up_a_task_blames_none(pool, faulty):
+    work = workload.load(faulty("water2", "nothing"))
+    briefed(pool, work)
+    (worker,) = pool._workers.values()
+    os.kill(worker.pid, signal.SIGSTOP)  # it will not get to the orders
+    pool.start(orders(work, [0, 1]))
+    os.kill(worker.pid, signal.SIGKILL)
+    events = []
+    while len(events) < 2:
+        events += pool.wait(timeout_s=5.0)
+    assert sorted(events) == [Returned(0), Returned(1)]
+    pool.start(orders(work, [0, 1]))
+    done = []
+    while len(done) < 2:
+        done += pool.wait(timeout_s=5.0)
+    assert all(reply.values for reply in done)
+
+
+def test_workers_that_all_end_before_they_take_up_a_task_end_the_run_with_a_reason(pool, faulty, monkeypatch):
+    monkeypatch.setattr("autotune.workers.pool.PAUSE_S", 0.001)
+    work = workload.load(faulty("water2", "nothing"))
+    briefed(pool, work)
+    pool.retire_all()
+    for number in range(100):  # where the next workers' folders should be, there is something else
+        (pool.scratch / f"worker-{number + 1}").touch()
+
+    def run():
+        while True:
+            pool.start(orders(work, [0]))
+            while not any(isinstance(event, Returned) for event in pool.wait(timeout_s=5.0)):
+                pass
+
+    with pytest.raises(
+        ResourceError, match=r"10 workers in a row ended before they took up a task: .*NotADirectoryError"
+    ):
+        run()
+
+
+def test_what_was_answered_is_there_when_a_wait_is_interrupted(pool, faulty, monkeypatch):
+    work = workload.load(faulty("water2", "nothing"))
+    briefed(pool, work)
+    pool.start(orders(work, [0, 1, 2]))
+    (worker,) = pool._workers.values()
+    assert worker.pipe.poll(5.0)
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(pool, "_bury", interrupted)
+    worker.exit_status = 0
+    with pytest.raises(KeyboardInterrupt):
+        waits(pool)
+    worker.exit_status = None
+    assert [reply.number for reply in pool.drain()] == [0, 1, 2]
+    assert pool.drain() == []
+
+
+def test_a_task_that_is_done_when_it_is_to_be_stopped_counts(pool, faulty):
+    work = workload.load(faulty("water2", "nothing"))
+    briefed(pool, work)
+    pool.start(orders(work, [0]))
+    (worker,) = pool._workers.values()
+    assert worker.pipe.poll(5.0)
+    (reply,) = pool.stop(0, "memory", "held too much")
+    assert reply.values
+    assert list(pool._workers.values()) == [worker]
+
+
+def test_where_no_process_can_be_made_the_run_goes_on_when_it_can_again(tmp_path, faulty, monkeypatch):
+    # The zygote's own limit of processes, set from outside; root has none, so the fork itself is made to fail.
+    folder = tmp_path / "patch"
+    folder.mkdir()
+    (folder / "sitecustomize.py").write_text(
+        "import os, pathlib, sys\n"
+        "if 'autotune.workers.zygote' in ' '.join(sys.orig_argv):\n"
+        "    fork, mark = os.fork, pathlib.Path(os.environ['NO_FORK'])\n"
+        "    def refusing():\n"
+        "        if mark.exists():\n"
+        "            mark.unlink()\n"
+        "            raise BlockingIOError(11, 'Resource temporarily unavailable')\n"
+        "        return fork()\n"
+        "    os.fork = refusing\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", "")]))
+    monkeypatch.setenv("NO_FORK", str(tmp_path / "mark"))
+    environment = process.worker_environment(resident=True, passive_wait=False, one_blas_thread=False, blas_kernel="")
+    work = workload.load(faulty("water2", "nothing"))
+    with Pool(programs=["faulty"], environment=environment, scratch=tmp_path) as pool:
+        briefed(pool, work)
+        pool.retire_all()
+        (tmp_path / "mark").touch()
+        pool.start(orders(work, [0]))
+        events = []
+        while not events:
+            events += pool.wait(timeout_s=5.0)
+        assert events == [Returned(0)]
+        pool.start(orders(work, [0]))
+        while len(events) < 2:
+            events += pool.wait(timeout_s=5.0)
+        assert events[1].values
+
+
+def test_when_the_zygote_dies_what_its_workers_started_dies_too(tmp_path, faulty):
+    environment = process.worker_environment(resident=True, passive_wait=False, one_blas_thread=False, blas_kernel="")
+    work = workload.load(faulty("water2", "hang-in-grandchild"))
+    pool = Pool(programs=["faulty"], environment=environment, scratch=tmp_path)
+    try:
+        briefed(pool, work)
+        pool.start(orders(work, [0]))
+        (worker,) = pool._workers.values()
+        while len(process.tree(worker.pid)) < 2:
+            pool.wait(timeout_s=0.1)
+        below = [pid for pid in process.tree(worker.pid) if pid != worker.pid]
+        os.kill(pool._forks.pid, signal.SIGKILL)
+        with pytest.raises(AutotuneError, match="ended unexpectedly"):
+            waits(pool)
+    finally:
+        pool.close()
+    deadline = time.monotonic() + 5.0
+    while any(map(alive, below)) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert not any(map(alive, below))
+
+
+def alive(pid):
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def test_a_result_that_cannot_be_written_down_is_a_failure_and_nothing_else(faulty, monkeypatch):
+    from qcelemental.models.v2 import AtomicResult
+
+    def unwritable(_):
+        raise ValueError("not serialisable")
+
+    monkeypatch.setattr(AtomicResult, "model_dump_json", unwritable)
+    fields = faulty("water2", "nothing")
+    fields["specification"]["protocols"] = {"cluster_results": "all"}
+    work = workload.load(fields)
+    Manager().register_programs()
+    reply = compute(work.recipe, orders(work, [0])[0], Path())
+    assert (reply.values, reply.result, reply.contained) == (None, None, None)
+    assert "ValueError: not serialisable" in reply.error
