@@ -9,7 +9,7 @@ import pytest
 
 from autotune.programs import blas
 
-ASK = "from autotune.programs.inventory.inventory import blas; print(blas.core())"
+ASK = "from autotune.programs import blas; print(blas.core())"
 
 
 def asked(**environment):

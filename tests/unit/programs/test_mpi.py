@@ -119,7 +119,7 @@ def test_one_rank_gets_no_daemon_and_no_network_and_several_get_both(monkeypatch
 def test_what_the_user_has_set_for_mpi_stays():
     lines = (
         "import os",
-        "from autotune.programs.inventory.inventory import mpi",
+        "from autotune.programs import mpi",
         "mpi.set_environment(1, folder='/tmp')",
     )
     code = "; ".join([*lines, "print(os.environ['OMPI_MCA_btl'])"])
