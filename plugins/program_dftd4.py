@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from autotune.plugin.facts import IN_WORKER, ProgramFacts, register_harness
 from autotune.plugin.hookspecs import hookimpl
 
 if TYPE_CHECKING:
@@ -14,15 +16,15 @@ DRIVERS = ("energy", "gradient")
 
 
 @hookimpl
+def autotune_program_facts() -> Sequence[ProgramFacts]:
+    """Return what is particular to DFT-D4; it leaves ghosts out, which is right: the correction has no basis set."""
+    return [ProgramFacts(name="dftd4", stays=IN_WORKER, usual=True)]
+
+
+@hookimpl
 def autotune_register_programs() -> None:
     """Register our harness as `dftd4` instead of QCEngine's."""
-    import qcengine
-
-    if "dftd4" in qcengine.list_all_programs():
-        if isinstance(qcengine.get_program("dftd4", check=False), _harness()):
-            return
-        qcengine.unregister_program("dftd4")
-    qcengine.register_program(_harness()())
+    register_harness("dftd4", _harness)
 
 
 @cache

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from autotune.plugin.facts import ProgramFacts, register_harness
 from autotune.plugin.hookspecs import hookimpl
+
+
+@hookimpl
+def autotune_program_facts() -> Sequence[ProgramFacts]:
+    """Return what is particular to MOPAC, which reads ghosts as real atoms."""
+    words = {"convergence": "unable to achieve self-consistence"}
+    return [ProgramFacts(name="mopac", ghosts=False, start_s=0.02, error_words=words, usual=True)]
 
 
 @hookimpl
 def autotune_register_programs() -> None:
     """Register our harness as `mopac` instead of QCEngine's."""
-    import qcengine
-
     from .mopac_harness import CheckedMopacHarness
 
-    if "mopac" in qcengine.list_all_programs():
-        if isinstance(qcengine.get_program("mopac", check=False), CheckedMopacHarness):
-            return
-        qcengine.unregister_program("mopac")
-    qcengine.register_program(CheckedMopacHarness())
+    register_harness("mopac", lambda: CheckedMopacHarness)

@@ -6,18 +6,29 @@ NWChem says when it fails.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from autotune.plugin.facts import ProgramFacts, register_harness
 from autotune.plugin.hookspecs import hookimpl
+
+
+@hookimpl
+def autotune_program_facts() -> Sequence[ProgramFacts]:
+    """Return what is particular to NWChem; 0.2 s is what `mpirun -n 1` takes to start it."""
+    return [
+        ProgramFacts(
+            name="nwchem",
+            start_s=0.2,
+            spherical_keyword="basis__spherical",
+            cartesian_keyword="basis__cartesian",
+            usual=True,
+        )
+    ]
 
 
 @hookimpl
 def autotune_register_programs() -> None:
     """Register our harness as `nwchem` instead of QCEngine's."""
-    import qcengine
-
     from .nwchem_harness import CheckedNWChemHarness
 
-    if "nwchem" in qcengine.list_all_programs():
-        if isinstance(qcengine.get_program("nwchem", check=False), CheckedNWChemHarness):
-            return
-        qcengine.unregister_program("nwchem")
-    qcengine.register_program(CheckedNWChemHarness())
+    register_harness("nwchem", lambda: CheckedNWChemHarness)

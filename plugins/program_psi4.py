@@ -7,7 +7,19 @@ Psi4 and its Python, `psi4_server` runs there, `psi4_client` starts and asks it,
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from autotune.plugin.facts import BESIDE_WORKER, ProgramFacts, register_harness
 from autotune.plugin.hookspecs import hookimpl
+
+
+@hookimpl
+def autotune_program_facts() -> Sequence[ProgramFacts]:
+    """Return what is particular to Psi4.
+
+    It fits the densities of MP2, but not of the MP2 that its CCSD starts from, so nothing is said to be contained.
+    """
+    return [ProgramFacts(name="psi4", stays=BESIDE_WORKER, fits_densities=True, embedding=True, usual=True)]
 
 
 @hookimpl
@@ -17,12 +29,6 @@ def autotune_register_programs() -> None:
 
     if executable() is None:
         return
-    import qcengine
-
     from .psi4_harness import ResidentPsi4Harness
 
-    if "psi4" in qcengine.list_all_programs():
-        if isinstance(qcengine.get_program("psi4", check=False), ResidentPsi4Harness):
-            return
-        qcengine.unregister_program("psi4")
-    qcengine.register_program(ResidentPsi4Harness())
+    register_harness("psi4", lambda: ResidentPsi4Harness)

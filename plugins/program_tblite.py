@@ -7,9 +7,11 @@ Energies and gradients; what it cannot do (ghost atoms, basis sets, Hessians) is
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from autotune.plugin.facts import IN_WORKER, ProgramFacts, register_harness
 from autotune.plugin.hookspecs import hookimpl
 
 if TYPE_CHECKING:
@@ -21,12 +23,15 @@ DRIVERS = ("energy", "gradient", "properties")
 
 
 @hookimpl
+def autotune_program_facts() -> Sequence[ProgramFacts]:
+    """Return what is particular to tblite."""
+    return [ProgramFacts(name="tblite", ghosts=False, stays=IN_WORKER, usual=True)]
+
+
+@hookimpl
 def autotune_register_programs() -> None:
     """Register the program `tblite` with QCEngine, unless something already has."""
-    import qcengine
-
-    if "tblite" not in qcengine.list_all_programs():
-        qcengine.register_program(_harness()())
+    register_harness("tblite", _harness, replace=False)
 
 
 @cache

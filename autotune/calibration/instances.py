@@ -16,7 +16,7 @@ from autotune.base.types import Method, Task, TaskSize
 from autotune.calibration import studies
 from autotune.expansion import workload
 from autotune.expansion.component import Recipe
-from autotune.programs.abilities import WITHOUT_GHOSTS
+from autotune.programs.facts import facts_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +55,7 @@ def ladders(
 
     Programs that know no ghost atoms get those that need none.
     """
-    if method.program.lower() in WITHOUT_GHOSTS:
+    if not facts_of(method.program).ghosts:
         rungs = [rung for rung in rungs if set(rung.bsse) <= {"nocp"}]
 
     def made(kind: str) -> Iterator[Instance]:

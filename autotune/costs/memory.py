@@ -1,10 +1,10 @@
 """What a task holds in memory, and the grant at which its program takes its fastest algorithm.
 
-Rules: pure arithmetic. Programs switch algorithms silently where their arrays do not fit what they are told: PySCF's HF
-then makes its integrals anew in each cycle, which takes several times as long. So a grant lies just above the last
-threshold, not at an even share of the machine. Formulas are the programs' own conditions: PySCF 2.14
-`scf.hf._is_mem_enough`, `df.df`, `mp.mp2`, and the harness's own rule for CCSD (`pyscf_calculation._fits_in_memory`).
-They count arrays; resident sets were measured to be what `MARGIN` covers (results/prediction.json).
+Rules: pure arithmetic. Programs switch algorithms silently where their arrays do not fit what they are told, and then
+take several times as long. So a grant lies just above the last threshold, which the program's plugin states, not at an
+even share of the machine. The arrays counted are those of the fastest algorithms; the conditions were read in PySCF
+2.14: `scf.hf._is_mem_enough`, `df.df`, `mp.mp2`, and its harness's own rule for CCSD. Resident sets were measured to be
+what `MARGIN` covers (results/prediction.json).
 """
 
 from __future__ import annotations
@@ -13,15 +13,12 @@ from typing import NamedTuple
 
 from autotune.base.types import Method, TaskSize
 from autotune.costs.terms import density_fitted, family, orbitals
+from autotune.programs.facts import facts_of
 
-_KNOWN = frozenset({"pyscf"})  # programs whose thresholds these are
 BASE_GIB = 0.18  # a resident worker with its program loaded that has run larger tasks before
-_BASES_GIB = {"ccsd": 0.22, "ccsd(t)": 0.22}  # more of PySCF is loaded
-_LIBRARIES_GIB = 0.14  # what a grant counts for program and libraries; see the PySCF harness
-_SLACK_GIB = 0.1  # growth of a resident worker between two looks of the program at its memory
-_FILL = 0.9  # share of what it is told that a program fills with arrays
+_BASES_GIB = {"ccsd": 0.22, "ccsd(t)": 0.22}  # more of a program is loaded
 MARGIN = 1.1  # resident set over arrays, exceeded in one task of twenty
-_MARGINS = {"ccsd": 0.45, "ccsd(t)": 0.45}  # the harness's rule for CCSD is on the safe side
+_MARGINS = {"ccsd": 0.45, "ccsd(t)": 0.45}  # the rule for CCSD is on the safe side
 _AUXILIARY = 5.0  # fitting functions for each basis function, largest of the usual sets
 _GRID_DOUBLES = 5.0e4  # per real atom and basis function: orbitals on a block of grid points
 _GRADIENT_FACTOR = 2.0  # derivatives of correlated methods hold densities of the size of the amplitudes
@@ -38,8 +35,9 @@ def need(method: Method, size: TaskSize) -> Need:
     """Return what a task needs for the fastest algorithm of its program."""
     kind = family(method)
     arrays_gib = _doubles(method, size) * 8 / 2**30
+    grant_gib = facts_of(method.program).grant_gib
     return Need(
-        grant_gib=_LIBRARIES_GIB + _SLACK_GIB + arrays_gib / _FILL if method.program in _KNOWN else 0.0,
+        grant_gib=grant_gib(arrays_gib) if grant_gib else 0.0,
         peak_gib=_BASES_GIB.get(kind, BASE_GIB) + _MARGINS.get(kind, MARGIN) * arrays_gib,
     )
 

@@ -1,11 +1,11 @@
 """Operation counts of a task, by family of methods: what a fitted cost is a sum of.
 
-Rules: pure arithmetic on sizes; knows methods by name, not programs. n basis functions, o occupied orbitals, v = n - o.
-Counts are the standard formal scalings (Helgaker, Jorgensen, Olsen: Molecular Electronic-Structure Theory, chapters 10,
-13, 14). Integrals are counted as overlapping pairs of primitives × n² (`overlap.py`), which fits what was measured
-better than n⁴ or the square of the pairs. The prior seconds of an operation were fitted to PySCF 2.14 on one core of an
-AMD EPYC, to the clusters that results/prediction.json fits, not to those it predicts. They set the proportions; a fit
-on other hardware scales all of them together first.
+Rules: pure arithmetic on sizes; knows methods by name, and what is a program's own from the facts of its plugin. n
+basis functions, o occupied orbitals, v = n - o. Counts are the standard formal scalings (Helgaker, Jorgensen, Olsen:
+Molecular Electronic-Structure Theory, chapters 10, 13, 14). Integrals are counted as overlapping pairs of primitives ×
+n² (`overlap.py`), which fits what was measured better than n⁴ or the square of the pairs. The prior seconds of an
+operation were fitted to PySCF 2.14 on one core of an AMD EPYC, to the clusters that results/prediction.json fits, not
+to those it predicts. They set the proportions; a fit on other hardware scales all of them together first.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from functools import cache
 
 from autotune.base.types import Method, TaskSize
-from autotune.programs import abilities
+from autotune.programs.facts import facts_of
 
 _FUNCTIONS_PER_ATOM = 8  # where the basis is unknown
 _PAIRS = 3.5  # overlapping pairs of primitives for each pair of functions, where the basis is unknown
@@ -62,7 +62,7 @@ def density_fitted(method: Method) -> bool:
     keywords = {name.lower(): value for name, value in json.loads(method.keywords).items()}
     stated = keywords.get("density_fit", keywords.get("scf_type"))
     if stated is None:
-        return method.program == "psi4"
+        return facts_of(method.program).fits_densities
     return stated is True or str(stated).lower() in ("df", "true", "mem_df", "disk_df", "cd")
 
 
@@ -92,7 +92,7 @@ def prior(method: Method) -> Mapping[str, float]:
     """Return the seconds of one operation of each term, alone on one core, before anything is measured."""
     factor = DRIVER_FACTORS.get(method.driver, 1.0)
     seconds = {term: factor * seconds for term, seconds in PRIORS[family(method)].items()}
-    return {**seconds, "start": seconds["start"] + abilities.start_s(method.program)}
+    return {**seconds, "start": seconds["start"] + facts_of(method.program).start_of_task_s}
 
 
 def orbitals(size: TaskSize) -> tuple[int, int, int]:

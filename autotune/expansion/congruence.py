@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from autotune.base.types import Method, Task
 from autotune.expansion.component import Recipe
+from autotune.programs.facts import facts_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 TOLERANCE_BOHR = 1.0e-6  # by which an atom may be elsewhere, once two monomers lie on each other
 # Methods without a grid: their energies depend on nothing but distances.
 METHODS = frozenset({"hf", "scf", "rhf", "uhf", "rohf", "mp2", "ccsd", "ccsd(t)"})
-PROGRAMS = frozenset({"pyscf"})  # none of whose keywords names a direction in space
 
 
 class _Shapes:
@@ -85,7 +85,7 @@ def equal_shapes(tasks: Iterable[Task], recipe: Recipe) -> dict[str, str]:
 
 def turns(method: Method) -> bool:
     """Return whether it is known that a model chemistry's energy is the same in every orientation of a molecule."""
-    return method.method in METHODS and (method.program in PROGRAMS or method.keywords == "{}")
+    return method.method in METHODS and (method.keywords == "{}" or facts_of(method.program).directionless)
 
 
 def superposed_bohr(one: Numbers, other: Numbers) -> float:

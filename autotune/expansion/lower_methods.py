@@ -1,7 +1,8 @@
 """Energies that a calculation contains of lower methods: CCSD(T) has CCSD's, MP2's and HF's on its way.
 
-Rules: strict. Only programs whose contained energies are tested to be those of the lower method alone; everything but
-the method and the keywords that act on correlation only must be equal. DFT contains nothing. Knows nothing of upstream.
+Rules: strict. Only programs of which a plugin states that contained energies are those of the lower method alone;
+everything but the method and the keywords that act on correlation only must be equal. DFT contains nothing. Knows
+nothing of upstream.
 """
 
 from __future__ import annotations
@@ -13,10 +14,9 @@ from typing import Any, NamedTuple
 
 from autotune.base.types import Task
 from autotune.expansion.component import Keys, Recipe
+from autotune.programs.facts import facts_of
 
 ENERGIES = ("scf_total_energy", "mp2_total_energy", "ccsd_total_energy")  # of QCElemental's AtomicProperties
-# Others may take another way to it: Psi4 fits the densities of MP2, but not of the MP2 that its CCSD starts from.
-PROGRAMS = frozenset({"pyscf"})
 ENERGY_OF = {
     "hf": "scf_total_energy",
     "scf": "scf_total_energy",
@@ -24,9 +24,6 @@ ENERGY_OF = {
     "ccsd": "ccsd_total_energy",
 }
 RANKS = {"hf": 0, "scf": 0, "mp2": 1, "ccsd": 2, "ccsd(t)": 3}
-# Keywords of PySCF's harness that do not act on a method, which methods above it may have; a test compares.
-COUPLED_CLUSTER_ONLY = frozenset({"cc_conv_tol", "cc_max_cycle"})
-CORRELATION_ONLY = COUPLED_CLUSTER_ONLY | {"frozen_core", "auxbasis_correlation"}
 
 
 class Source(NamedTuple):
@@ -64,15 +61,18 @@ def sources(tasks: Iterable[Task], recipe: Recipe) -> dict[str, Source]:
 def _contains(recipe: Recipe, host: str, level: str) -> bool:
     """Return whether the calculations of a model chemistry hold the energy of another one, to the letter."""
     rank = _rank(recipe, level)
-    if not 0 <= rank < _rank(recipe, host) or recipe.programs[level] not in PROGRAMS:
+    program = recipe.programs[level]
+    stated = facts_of(program).contained
+    if stated is None or program != recipe.programs[host] or not 0 <= rank < _rank(recipe, host):
         return False
-    return recipe.programs[level] == recipe.programs[host] and _rest(recipe, level, rank) == _rest(recipe, host, rank)
+    idle = {RANKS["hf"]: stated.correlation_keywords, RANKS["mp2"]: stated.coupled_cluster_keywords}
+    without = idle.get(rank, frozenset())
+    return _rest(recipe, level, without) == _rest(recipe, host, without)
 
 
-def _rest(recipe: Recipe, level: str, rank: int) -> str:
-    """Return all of a model chemistry that acts on a method of a rank, except its own method."""
+def _rest(recipe: Recipe, level: str, idle: frozenset[str]) -> str:
+    """Return all of a model chemistry but its method and the keywords that are idle in the lower of two."""
     fields: dict[str, Any] = dict(recipe.specifications[level])
-    idle = CORRELATION_ONLY if rank == RANKS["hf"] else COUPLED_CLUSTER_ONLY if rank == RANKS["mp2"] else frozenset()
     given: Mapping[str, Any] = fields.get("keywords") or {}
     fields["keywords"] = {name: value for name, value in given.items() if name not in idle}
     fields["model"] = {name: value for name, value in dict(fields["model"]).items() if name != "method"}

@@ -19,7 +19,7 @@ from autotune.costs.basis import is_spherical
 from autotune.expansion import ions, xyz
 from autotune.expansion.molecule import is_molecule, molecule_fields
 from autotune.expansion.workload import MAX_INPUT_BYTES, parse_json
-from autotune.programs.abilities import CARTESIAN_KEYWORD, SPHERICAL_KEYWORD
+from autotune.programs.facts import facts_of
 
 NO_TEXT = "{} is not a text file; give a ManyBodyInput (JSON) or an XYZ file"
 
@@ -218,10 +218,11 @@ def from_xyz(text: str, *, name: str, expansion: Expansion) -> dict[str, Any]:
 
 def _conventional(expansion: Expansion, symbols: Sequence[str]) -> dict[str, Any]:
     """Return the keyword that makes a program take the basis set as the set was made, if it needs one."""
-    keyword = SPHERICAL_KEYWORD.get(expansion.program.lower())
-    if keyword is None or any(name.lower() in (keyword, CARTESIAN_KEYWORD) for name in expansion.keywords):
+    facts = facts_of(expansion.program)
+    told = {name.lower() for name in expansion.keywords}
+    if not facts.spherical_keyword or told & {facts.spherical_keyword, facts.cartesian_keyword}:
         return {}
-    return {keyword: True} if is_spherical(expansion.basis, symbols) else {}
+    return {facts.spherical_keyword: True} if is_spherical(expansion.basis, symbols) else {}
 
 
 def parse_keywords(text: str, *, option: str = "--keywords") -> dict[str, Any]:

@@ -21,6 +21,7 @@ from autotune.costs.sizes import Sizes
 from autotune.expansion import atom_order, extent
 from autotune.expansion.component import Keys, Recipe
 from autotune.expansion.fragments import check_distances, explicit_fragments
+from autotune.programs.facts import facts_of, known_facts
 
 if TYPE_CHECKING:
     from qcelemental.models.v1 import Molecule as MoleculeV1
@@ -358,11 +359,15 @@ def _recipe(many_body_input: ManyBodyInput, computer: Any) -> Recipe:
 
 
 def _embedding(many_body_input: ManyBodyInput, programs: Mapping[str, str]) -> dict[int, list[float]]:
-    """Return the embedding charges by fragment; InputError for other programs than Psi4, and for atoms without one."""
+    """Return the embedding charges by fragment; InputError for programs that take none, and for atoms without one."""
     embedding = dict(many_body_input.specification.keywords.embedding_charges or {})
-    if embedding and set(programs.values()) != {"psi4"}:
-        others = " and ".join(sorted(set(programs.values()) - {"psi4"}))
-        raise InputError(f"embedding charges can be given to Psi4 only, not to {others}; leave embedding_charges out")
+    without = sorted({program for program in programs.values() if not facts_of(program).embedding})
+    if embedding and without:
+        able = " or ".join(name for name, facts in known_facts().items() if facts.embedding)
+        raise InputError(
+            f"embedding charges cannot be given to {' and '.join(without)}; leave embedding_charges out"
+            + (f", or compute with {able}" if able else "")
+        )
     for number, fragment in enumerate(many_body_input.molecule.fragments, start=1):
         if embedding and len(embedding.get(number, ())) != len(fragment):
             raise InputError(

@@ -15,6 +15,7 @@ import pluggy
 
 from autotune.base.records import RunRecord, TaskRecord
 from autotune.base.types import Context, Estimate, Machine, Parameter, Policy, Task
+from autotune.plugin.facts import ProgramFacts
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -136,6 +137,11 @@ def autotune_backends() -> Mapping[str, Callable[[Path | None], Backend]]:  # ty
 @hookspec
 def autotune_register_programs() -> None:
     """Register QCEngine harnesses; called once in each process before its first task."""
+
+
+@hookspec
+def autotune_program_facts() -> Sequence[ProgramFacts]:  # type: ignore[empty-body]
+    """Return what is to be known of programs beside their harnesses; called once, at load."""
 
 
 @hookspec(firstresult=True)

@@ -8,9 +8,12 @@ takes the names of entry points to leave out.
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
+from typing import TypeVar
 
 import pluggy
 
@@ -18,10 +21,12 @@ from autotune.base.errors import InputError, quoted
 from autotune.base.records import RunRecord, TaskRecord
 from autotune.base.types import Estimate, Machine, Policy, Task
 from autotune.plugin import hookspecs
+from autotune.plugin.facts import ProgramFacts
 from autotune.plugin.hookspecs import Backend, Strategy
 
 GROUP = "autotune"
 DISABLED_VARIABLE = "AUTOTUNE_DISABLED_PLUGINS"
+_Item = TypeVar("_Item")
 
 
 class Manager:
@@ -38,23 +43,13 @@ class Manager:
         self._pluggy = pluggy.PluginManager(hookspecs.PROJECT)
         self._pluggy.add_hookspecs(hookspecs)
         if plugins is None:
-            for point in _enabled_entry_points():
-                self._load(point)
+            for name, plugin in _installed(os.environ.get(DISABLED_VARIABLE, ""), tuple(sys.path)):
+                self._pluggy.register(plugin, name=name)
         else:
             for plugin in plugins:
                 self._pluggy.register(plugin)
         self._pluggy.check_pending()
         self._strategies: dict[str, Strategy] | None = None
-
-    def _load(self, point: EntryPoint) -> None:
-        try:
-            self._pluggy.register(point.load(), name=point.name)
-        except Exception as error:
-            distribution = point.dist.name if point.dist else "an unknown distribution"
-            raise InputError(
-                f"plugin {point.name!r} of {distribution} does not load ({type(error).__name__}: {error}); "
-                f"mend or uninstall it, or set {DISABLED_VARIABLE}={point.name}"
-            ) from error
 
     @property
     def strategies(self) -> dict[str, Strategy]:
@@ -78,6 +73,23 @@ class Manager:
                     raise InputError(f"two plugins define a backend named {name!r}; uninstall one of them")
                 found[name] = start
         return found
+
+    @property
+    def program_facts(self) -> dict[str, ProgramFacts]:
+        """What plugins state about programs, by name of the program.
+
+        Raises:
+            InputError: Two plugins state facts about one program.
+        """
+        stated: dict[str, ProgramFacts] = {}
+        for facts in _flatten(reversed(self._pluggy.hook.autotune_program_facts())):
+            if facts.name in stated:
+                raise InputError(
+                    f"two plugins state facts about the program {facts.name!r}; uninstall one of them or name it in"
+                    f" {DISABLED_VARIABLE}"
+                )
+            stated[facts.name] = facts
+        return stated
 
     def register_programs(self) -> None:
         """Let plugins register their QCEngine harnesses in this process."""
@@ -129,13 +141,31 @@ class Manager:
         self._pluggy.hook.autotune_run_done(run=run)
 
 
-def _flatten(groups: Iterator[Sequence[Strategy]]) -> Iterator[Strategy]:
+def _flatten(groups: Iterator[Sequence[_Item]]) -> Iterator[_Item]:
     for group in groups:
         yield from group
 
 
-def _enabled_entry_points() -> Iterator[EntryPoint]:
-    disabled = {name.strip() for name in os.environ.get(DISABLED_VARIABLE, "").split(",") if name.strip()}
+@cache
+def _installed(disabled: str, path: tuple[str, ...]) -> tuple[tuple[str, object], ...]:
+    """Return the plugins on this path, by name; looked for once, because a process makes several managers."""
+    del path
+    return tuple((point.name, _loaded(point)) for point in _enabled_entry_points(disabled))
+
+
+def _loaded(point: EntryPoint) -> object:
+    try:
+        return point.load()
+    except Exception as error:
+        distribution = point.dist.name if point.dist else "an unknown distribution"
+        raise InputError(
+            f"plugin {point.name!r} of {distribution} does not load ({type(error).__name__}: {error}); "
+            f"mend or uninstall it, or set {DISABLED_VARIABLE}={point.name}"
+        ) from error
+
+
+def _enabled_entry_points(names: str) -> Iterator[EntryPoint]:
+    disabled = {name.strip() for name in names.split(",") if name.strip()}
     found = {point.name: point for point in entry_points(group=GROUP)}
     unknown = sorted(disabled - found.keys())
     if unknown:

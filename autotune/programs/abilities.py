@@ -1,7 +1,6 @@
-"""What programs can do with cores, and what they cannot do at all: facts by name, and QCEngine's flags for the rest.
+"""What programs can do with cores and with ghost atoms: by the flags of QCEngine's harnesses and the facts of plugins.
 
-Rules: knows programs by name and nothing heavier; `flagged` takes a QCEngine harness, wherever one was loaded. What is
-not known here or by a flag counts as one core: a width that a program ignores would only keep cores from others.
+Rules: a width that a program ignores would only keep cores from others, so what no flag says counts as one core.
 """
 
 from __future__ import annotations
@@ -11,22 +10,9 @@ from typing import Any
 
 from autotune.base.errors import InputError
 from autotune.base.types import Task
+from autotune.programs.facts import facts_of
 
 THREADS, RANKS, ONE_CORE = "threads", "MPI ranks", "one core"
-# How a program stays between tasks; all others are a new process for each.
-IMPORTED = frozenset(
-    {"adcc", "dftd4", "mace", "openmm", "orb", "pyscf", "rdkit", "s-dftd3", "tblite", "torchani", "aimnet2", "mctc-gcp"}
-)
-SERVED = frozenset({"psi4"})
-# They read every atom as a real one, so counterpoise fragments would come out as another molecule's energy. dftd4 and
-# s-dftd3 leave ghosts out themselves, which is right: the correction has no basis set.
-WITHOUT_GHOSTS = frozenset({"dftd3", "mace", "mopac", "openmm", "orb", "rdkit", "tblite", "torchani", "aimnet2", "xtb"})
-# They take every basis set as Cartesian unless this keyword says otherwise; see `inputs.from_xyz`.
-SPHERICAL_KEYWORD: Mapping[str, str] = {"nwchem": "basis__spherical"}
-CARTESIAN_KEYWORD = "basis__cartesian"
-# Seconds until a program that is a new process for each task begins to compute, before anything was measured.
-PROCESS_START_S: Mapping[str, float] = {"mopac": 0.02, "xtb": 0.02, "nwchem": 0.2}
-USUAL_PROCESS_START_S = 0.5
 
 
 def flagged(harness: Any) -> str:
@@ -34,20 +20,6 @@ def flagged(harness: Any) -> str:
     if harness.node_parallel:
         return RANKS
     return THREADS if harness.thread_parallel else ONE_CORE
-
-
-def stays(program: str) -> str:
-    """Return how a program is kept between tasks, in words."""
-    if program in IMPORTED:
-        return "stays loaded in its worker"
-    return "stays loaded beside its worker" if program in SERVED else "a new process for each task"
-
-
-def start_s(program: str) -> float:
-    """Return the seconds a program takes to start for each task, before anything was measured."""
-    if program in IMPORTED | SERVED:
-        return 0.0
-    return PROCESS_START_S.get(program, USUAL_PROCESS_START_S)
 
 
 def obstacle(program: str, error: BaseException | None) -> str:
@@ -64,7 +36,8 @@ def obstacle(program: str, error: BaseException | None) -> str:
 
 def check_ghosts(tasks: Iterable[Task]) -> None:
     """Raise InputError where a task has ghost atoms and its program would take them for real ones."""
-    wrong = sorted({t.method.program for t in tasks if len(t.basis) > len(t.real)} & WITHOUT_GHOSTS)
+    with_ghosts = {task.method.program for task in tasks if len(task.basis) > len(task.real)}
+    wrong = sorted(program for program in with_ghosts if not facts_of(program).ghosts)
     if wrong:
         raise InputError(
             f"{' and '.join(wrong)} cannot compute fragments with ghost atoms, which bsse cp and vmfc need;"

@@ -9,21 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from autotune.programs import abilities, mpi
-
-USUAL_PROGRAMS = (
-    "cfour",
-    "dftd4",
-    "gamess",
-    "molpro",
-    "mopac",
-    "nwchem",
-    "orca",
-    "psi4",
-    "pyscf",
-    "qchem",
-    "tblite",
-    "xtb",
-)
+from autotune.programs.facts import facts_of, known_facts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,8 +40,9 @@ def programs() -> tuple[ProgramStatus, ...]:
     """
     import qcengine
 
-    asked = [_program_status(name) for name in sorted(qcengine.list_all_programs() | set(USUAL_PROGRAMS))]
-    missing = [status for status in asked if not status.found and (status.problem or status.name in USUAL_PROGRAMS)]
+    usual = {name for name, facts in known_facts().items() if facts.usual}
+    asked = [_program_status(name) for name in sorted(qcengine.list_all_programs() | usual)]
+    missing = [status for status in asked if not status.found and (status.problem or status.name in usual)]
     return (*(status for status in asked if status.found), *missing)
 
 
@@ -70,11 +57,11 @@ def _program_status(name: str) -> ProgramStatus:
         found = bool(harness.found())
         width = _width(harness) if found else ""
         version = str(harness.get_version() or "unknown") if found else ""
-        if not found and name in USUAL_PROGRAMS:
+        if not found and facts_of(name).usual:
             problem = _obstacle(name, harness)
     except Exception as error:  # noqa: BLE001 - a broken harness becomes a record, and the others are still asked
         version, problem = "unknown" if found else "", f"{type(error).__name__}: {' '.join(str(error).split())}"
-    stays = abilities.stays(name) if found else ""
+    stays = facts_of(name).stays if found else ""
     return ProgramStatus(name=name, found=found, version=version, problem=problem, width=width, stays=stays)
 
 

@@ -16,6 +16,7 @@ from autotune.base import garbage
 from autotune.base.types import Machine, Policy, Task
 from autotune.machine import pressure
 from autotune.plugin.manager import Manager
+from autotune.programs.facts import facts_of
 from autotune.runtime import failures, guard
 from autotune.runtime.attempts import Attempts
 from autotune.runtime.execution import Care, Execution
@@ -177,7 +178,8 @@ class Executor:
     def _fail(self, reply: Reply) -> None:
         number = reply.number
         self.execution.lost_core_s += reply.wall_s * self._attempts.width(number)
-        kind = failures.kind_of(reply.error_type, reply.error)
+        program = self._tasks[number].method.program
+        kind = failures.kind_of(reply.error_type, reply.error, words=facts_of(program).error_words)
         # The system ends the largest process, which is the program's own, and its harness cannot say why.
         if kind == "program" and self._pool.memory_ran_out():
             kind = "memory"

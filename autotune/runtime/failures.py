@@ -5,7 +5,7 @@ the answer to it depends on the kind and on how often the task has failed before
 else than was asked.
 
     kind          told by                                        answer
-    input         QCEngine's input_error, NWChem's words         fail
+    input         QCEngine's input_error                        fail
     convergence   QCEngine's convergence_error, its words        fail; once more with other keywords where the user
                                                                  gave some
     memory        MemoryError and its likes; killed by the       once more with more memory, then alone with all of it
@@ -26,10 +26,9 @@ from typing import NamedTuple
 
 KINDS = ("input", "convergence", "memory", "disk", "timeout", "crash", "random", "missing", "program")
 
-# What a program says of an input that QCEngine's harness takes for any error; far from the end of its output.
-_INPUT_WORDS = re.compile(r"There is an error in the specified basis set|There is an error in the input file")
 _BY_ERROR_TYPE = {"input_error": "input", "convergence_error": "convergence", "random_error": "random"}
-# The words of C's strerror, Python, Fortran run-time libraries and the programs; looked for in the last lines only.
+# The words of C's strerror, Python, Fortran run-time libraries and MPI, and what programs share; looked for in the last
+# lines only. A program's own words come with its facts.
 _BY_WORDS = tuple(
     (kind, re.compile(words, re.IGNORECASE))
     for kind, words in {
@@ -38,9 +37,8 @@ _BY_WORDS = tuple(
         "memory": r"MemoryError|bad_alloc|out of memory|cannot allocate memory|can(?:not|'t) allocate"
         r"|unable to allocate|(?:not enough|insufficient|exceeds? (?:available )?|needs more) (?:virtual )?memory"
         r"|memory not enough|out of (?:stack|heap|global) memory"
-        r"|needs more than the [\d.]+ GiB granted|allocation (?:would exceed|failed)|malloc failed",
-        "convergence": r"(?:did|does|has|have|could) not converge|not converged|failed to converge|convergence failure"
-        r"|unable to achieve self-consistence",
+        r"|allocation (?:would exceed|failed)|malloc failed",
+        "convergence": r"(?:did|does|has|have|could) not converge|not converged|failed to converge|convergence failure",
         "random": r"orte_init failed|MPI_INIT failed|orte_session_dir failed",
         "missing": r"ModuleNotFoundError|No module named|command not found|executable .*not found|but cannot be found",
     }.items()
@@ -69,12 +67,14 @@ _ANSWERS: Mapping[str, tuple[Answer, ...]] = {
 MOST_ATTEMPTS = 1 + max(len(answers) for answers in _ANSWERS.values())
 
 
-def kind_of(error_type: str, message: str) -> str:
+def kind_of(error_type: str, message: str, *, words: Mapping[str, str] | None = None) -> str:
     """Return the kind of a failure.
 
     Args:
         error_type: QCEngine's error type, or a kind that whoever ended the task knows already.
         message: The program's message, or its last lines.
+        words: What the program says of failures: regular expressions by kind, looked for in the whole message where the
+            error type tells nothing.
     """
     if error_type in KINDS:
         if error_type == "crash":
@@ -83,9 +83,10 @@ def kind_of(error_type: str, message: str) -> str:
         return error_type
     if error_type == "resource_error":
         return next((kind for kind in _told(message) if kind in ("disk", "missing")), "memory")
-    if _INPUT_WORDS.search(message):
-        return "input"
-    return _BY_ERROR_TYPE.get(error_type) or next(_told(message), "program")
+    if error_type in _BY_ERROR_TYPE:
+        return _BY_ERROR_TYPE[error_type]
+    own = (kind for kind, pattern in (words or {}).items() if re.search(pattern, message, re.IGNORECASE))
+    return next(own, None) or next(_told(message), "program")
 
 
 def answer(kind: str, failures: int, *, can_rescue: bool) -> Answer:

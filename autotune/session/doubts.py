@@ -12,7 +12,7 @@ from autotune.base.records import TaskRecord
 from autotune.base.types import Method, Task
 from autotune.costs import drift
 from autotune.costs.basis import is_spherical
-from autotune.programs.abilities import CARTESIAN_KEYWORD, SPHERICAL_KEYWORD
+from autotune.programs.facts import facts_of
 from autotune.runtime.planning import Plan
 from autotune.tunings import library
 
@@ -26,9 +26,9 @@ def of_version(plan: Plan, versions: Mapping[str, str]) -> str:
 def of_basis(methods: Iterable[Method], symbols: Iterable[str]) -> str:
     """Return what to say where a program will take a basis set otherwise than it was made; upstream does so, too."""
     for method in methods:
-        keyword = SPHERICAL_KEYWORD.get(method.program)
-        told = {name.lower() for name in json.loads(method.keywords)}
-        if keyword and not told & {keyword, CARTESIAN_KEYWORD} and is_spherical(method.basis, symbols):
+        facts = facts_of(method.program)
+        keyword, told = facts.spherical_keyword, {name.lower() for name in json.loads(method.keywords)}
+        if keyword and not told & {keyword, facts.cartesian_keyword} and is_spherical(method.basis, symbols):
             return (
                 f"{method.program} takes {method.basis} as Cartesian, although it is spherical and other programs"
                 f" take it so: add the keyword {keyword}=true to agree with them"

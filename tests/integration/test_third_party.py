@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import re
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from installing import install, run_python
 from places import TESTS
 
 from autotune.base.types import Context, Policy
@@ -33,9 +30,6 @@ search = [{geometry = "water2"}]
 confirm = [{geometry = "water4", max_nbody = 1}]
 """
 
-# No network: the extra `test` brings what builds.
-PIP = ("-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps", "--no-build-isolation")
-
 
 def block(after, language):
     """Return the first block of code behind a text of the document."""
@@ -43,32 +37,17 @@ def block(after, language):
     return found[1]
 
 
-def succeed(*arguments, cwd, **variables):
-    """Run Python, and return what it printed."""
-    environment = {**os.environ, **variables}
-    done = subprocess.run(
-        [sys.executable, *map(str, arguments)], cwd=cwd, env=environment, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
-
-
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory):
-    """Install the distribution into a folder of its own, from a copy: building leaves files beside the source."""
-    folder = tmp_path_factory.mktemp("polite")
-    shutil.copytree(SOURCE, folder / "source", ignore=shutil.ignore_patterns("__pycache__"))
-    succeed(*PIP, "--target", folder / "target", ".", cwd=folder / "source")
-    return folder / "target"
+    return install("polite_strategy", tmp_path_factory.mktemp("polite"))
 
 
 @pytest.fixture
 def python(installed, tmp_path):
-    """Return a function that runs Python where the distribution is installed."""
-    path = os.pathsep.join([str(installed), os.environ["PYTHONPATH"]])
+    """Return a function that runs Python where the distribution is installed, and returns what it printed."""
 
     def call(*arguments, cwd=tmp_path):
-        return succeed(*arguments, cwd=cwd, PYTHONPATH=path)
+        return run_python(*arguments, cwd=cwd, PYTHONPATH=installed).stdout
 
     return call
 

@@ -8,6 +8,7 @@ import pytest
 from autotune.base.errors import InputError
 from autotune.expansion import workload
 from autotune.programs import abilities
+from autotune.programs.facts import known_facts
 
 WATERS = (
     ("O", 0.0, 0.0, 0.0),
@@ -147,7 +148,7 @@ def test_the_mass_of_a_ghost_changes_nothing(first, program):
     assert heavy == pytest.approx(usual, abs=1e-10)
 
 
-@pytest.mark.parametrize("program", sorted(abilities.WITHOUT_GHOSTS))
+@pytest.mark.parametrize("program", sorted(name for name, facts in known_facts().items() if not facts.ghosts))
 def test_programs_that_take_ghosts_for_real_atoms_are_refused_before_the_run(expansion, program):
     work = workload.load(expansion(NOBLE, program=program, method="any", bsse=("cp",), fragments="1,1"))
     with pytest.raises(InputError, match=f"^{program} cannot compute fragments with ghost atoms"):

@@ -19,7 +19,7 @@ from autotune.costs.cost_law import Costs, fit, law_s
 from autotune.costs.memory import need
 from autotune.costs.overlap import Overlaps
 from autotune.costs.terms import PRIORS, family, prior, terms
-from autotune.programs import abilities
+from autotune.programs.facts import facts_of
 from autotune.schedule import bounds
 
 
@@ -283,7 +283,7 @@ def test_two_cores_one_after_the_other_show_where_the_time_went():
 def test_a_program_that_is_a_process_for_each_task_is_predicted_to_start_each_time():
     small = task(functions=7, electrons=10)
     started = replace(small, method=replace(small.method, program="nwchem"))
-    assert prior_s(started) - prior_s(small) == pytest.approx(abilities.start_s("nwchem"))
+    assert prior_s(started) - prior_s(small) == pytest.approx(facts_of("nwchem").start_s)
     unknown = replace(small, method=replace(small.method, program="another"))
     assert prior_s(unknown) > prior_s(started)
 

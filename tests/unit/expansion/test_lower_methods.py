@@ -14,8 +14,9 @@ from qcelemental.models.v2 import AtomicProperties
 import autotune
 from autotune.expansion import lower_methods, workload
 from autotune.expansion.component import atomic_input
-from autotune.expansion.lower_methods import COUPLED_CLUSTER_ONLY, ENERGIES, RANKS
+from autotune.expansion.lower_methods import ENERGIES, RANKS
 from autotune.plugin.manager import Manager
+from autotune.programs.facts import facts_of
 
 LEVELS = {"cc": ("ccsd(t)", {}), "mp": ("mp2", {}), "hf": ("hf", {})}
 
@@ -104,11 +105,12 @@ def test_another_basis_program_or_set_of_fragments_contains_nothing(leveled):
 
 def test_the_tables_are_those_of_the_program_and_of_the_schema():
     assert set(ENERGIES) <= set(AtomicProperties.model_fields)
+    stated = facts_of("pyscf").contained
     for method in ("hf", "mp2"):
         idle = {
             name for name, about in KEYWORDS.items() if method not in about["acts_on"] and "dft" not in about["acts_on"]
         }
-        assert idle == (lower_methods.CORRELATION_ONLY if method == "hf" else COUPLED_CLUSTER_ONLY)
+        assert idle == (stated.correlation_keywords if method == "hf" else stated.coupled_cluster_keywords)
     assert {name for name in RANKS if RANKS[name] == 0} == {name for name, kind in HF_NAMES.items() if kind is None}
 
 

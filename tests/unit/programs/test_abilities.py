@@ -8,6 +8,9 @@ import qcengine
 from autotune.base.errors import InputError
 from autotune.expansion import workload
 from autotune.programs import abilities
+from autotune.programs.facts import known_facts
+
+WITHOUT_GHOSTS = sorted(name for name, facts in known_facts().items() if not facts.ghosts)
 
 
 @pytest.mark.parametrize(
@@ -25,26 +28,12 @@ def test_the_flags_of_a_harness_say_how_its_program_divides_a_task(program, widt
     assert abilities.flagged(harness) == width
 
 
-def test_a_program_is_kept_in_its_worker_or_beside_it_or_is_a_new_process_for_each_task():
-    assert abilities.stays("pyscf") == "stays loaded in its worker"
-    assert abilities.stays("psi4") == "stays loaded beside its worker"
-    assert abilities.stays("nwchem") == "a new process for each task"
-    assert abilities.stays("one that nobody knows") == "a new process for each task"
-    assert not abilities.IMPORTED & abilities.SERVED
-
-
-def test_only_a_program_that_is_a_new_process_takes_time_to_start():
-    assert abilities.start_s("tblite") == abilities.start_s("psi4") == 0.0
-    assert 0.0 < abilities.start_s("mopac") < abilities.start_s("nwchem") < abilities.USUAL_PROCESS_START_S
-    assert abilities.start_s("orca") == abilities.USUAL_PROCESS_START_S
-
-
 def tasks(cluster, program, **chosen):
     return workload.load(cluster("water4", program=program, max_nbody=2, **chosen)).tasks
 
 
 @pytest.mark.parametrize("bsse", ["cp", "vmfc"])
-@pytest.mark.parametrize("program", sorted(abilities.WITHOUT_GHOSTS))
+@pytest.mark.parametrize("program", WITHOUT_GHOSTS)
 def test_ghost_atoms_are_refused_for_programs_that_would_take_them_for_real_ones(cluster, program, bsse):
     with pytest.raises(InputError) as refusal:
         abilities.check_ghosts(tasks(cluster, program, bsse=(bsse,)))
@@ -54,7 +43,7 @@ def test_ghost_atoms_are_refused_for_programs_that_would_take_them_for_real_ones
     )
 
 
-@pytest.mark.parametrize("program", sorted(abilities.WITHOUT_GHOSTS))
+@pytest.mark.parametrize("program", WITHOUT_GHOSTS)
 def test_without_ghost_atoms_they_are_not_refused(cluster, program):
     abilities.check_ghosts(tasks(cluster, program))
 

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autotune.machine.process import describe_exit
+from autotune.programs.facts import facts_of
 from autotune.runtime.failures import FAIL, KINDS, MOST_ATTEMPTS, Answer, answer, kind_of
 
 # What programs print when they fail, from their sources or from runs of them.
@@ -43,7 +44,6 @@ WORDS = {
         "Psi4, inner": "RuntimeError: Iterations did not converge.",
         "NWChem": "          Calculation failed to converge\n          ------------------------------",
         "NWChem, QCEngine": "QCEngine Known Error: The computation failed to converge.",
-        "MOPAC": ' """""""""""""UNABLE TO ACHIEVE SELF-CONSISTENCE\n\n          DELTAE=  0.1E+01     DELTAP=  0.2E+00',
     },
     "missing": {
         "Python": "ModuleNotFoundError: No module named 'psi4'",
@@ -64,6 +64,14 @@ AGAIN, ALONE = Answer(again=True), Answer(again=True, alone=True)
 @pytest.mark.parametrize(("kind", "words"), CASES, ids=NAMES)
 def test_the_words_of_a_program_tell_the_kind(kind, words):
     assert kind_of("unknown_error", words) == kind
+
+
+def test_a_programs_own_words_tell_the_kind_wherever_they_are_where_the_error_type_tells_nothing():
+    said = ' """""""""""""UNABLE TO ACHIEVE SELF-CONSISTENCE\n\n          DELTAE=  0.1E+01' + 9000 * "."
+    words = facts_of("mopac").error_words
+    assert kind_of("unknown_error", said) == "program"
+    assert kind_of("unknown_error", said, words=words) == "convergence"
+    assert kind_of("input_error", said, words=words) == "input"
 
 
 @pytest.mark.parametrize(

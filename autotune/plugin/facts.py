@@ -1,0 +1,85 @@
+"""What autotune must know of a program beyond the flags of its QCEngine harness: the facts that its plugin states.
+
+Rules: no program is named here or anywhere else in `autotune`; what nobody states is assumed of no program.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+IN_WORKER, BESIDE_WORKER = "stays loaded in its worker", "stays loaded beside its worker"
+FOR_EACH_TASK = "a new process for each task"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContainedEnergies:
+    """That a calculation holds the energies of the lower methods on its way, as they would be computed alone.
+
+    Attributes:
+        coupled_cluster_keywords: Keywords that act on coupled cluster only, which MP2 and HF alone would not have.
+        correlation_keywords: Keywords that act on correlation only, which HF alone would not have; contains the former.
+    """
+
+    coupled_cluster_keywords: frozenset[str] = frozenset()
+    correlation_keywords: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProgramFacts:
+    """One program. The defaults are what is assumed of a program of which nothing is stated.
+
+    Attributes:
+        name: QCEngine's name of the program, lower case.
+        ghosts: It understands ghost atoms, or rightly leaves them out. Where it does not, `bsse` cp and vmfc are
+            refused, because it would read them as real atoms.
+        stays: How it is kept between tasks: `IN_WORKER`, `BESIDE_WORKER` or `FOR_EACH_TASK`.
+        start_s: Seconds until it begins to compute, which each task takes of a program that does not stay.
+        spherical_keyword: Keyword that has it take a basis set as spherical, if it takes all as Cartesian otherwise.
+        cartesian_keyword: Keyword by which a user says that this is wanted.
+        fits_densities: It fits two-electron integrals unless it is told otherwise.
+        embedding: Its harness computes in the field of point charges, as `embedding_charges` asks.
+        directionless: None of its keywords names a direction in space, so equal monomers have equal energies.
+        contained: What its calculations hold of lower methods; None where this was not tested.
+        grant_gib: Memory to tell it so that it takes the algorithm that holds this many GiB of arrays; None where its
+            thresholds are not known.
+        error_words: Regular expressions for what it says when it fails, by kind of failure, such as `convergence`.
+        usual: People expect it in the list of programs that are not installed.
+    """
+
+    name: str
+    ghosts: bool = True
+    stays: str = FOR_EACH_TASK
+    start_s: float = 0.5
+    spherical_keyword: str = ""
+    cartesian_keyword: str = ""
+    fits_densities: bool = False
+    embedding: bool = False
+    directionless: bool = False
+    contained: ContainedEnergies | None = None
+    grant_gib: Callable[[float], float] | None = None
+    error_words: Mapping[str, str] = field(default_factory=dict)
+    usual: bool = False
+
+    @property
+    def start_of_task_s(self) -> float:
+        """Seconds of each task that go into starting the program."""
+        return self.start_s if self.stays == FOR_EACH_TASK else 0.0
+
+
+def register_harness(name: str, harness: Callable[[], type[Any]], *, replace: bool = True) -> None:
+    """Register a QCEngine harness in this process, once.
+
+    Args:
+        name: QCEngine's name of the program.
+        harness: Returns the harness's class; asked only where it is needed, so that a plugin loads without QCEngine.
+        replace: Take the place of another harness of this name, as QCEngine's own; otherwise that one stays.
+    """
+    import qcengine
+
+    if name in qcengine.list_all_programs():
+        if not replace or isinstance(qcengine.get_program(name, check=False), harness()):
+            return
+        qcengine.unregister_program(name)
+    qcengine.register_program(harness()())
