@@ -76,6 +76,7 @@ class TaskSize:
         ghost_atoms: Ghost atoms (basis functions only).
         electrons: Electrons of the real atoms less the charge; core electrons included.
         functions: Basis functions on all centres, counted in the basis set's own convention; 0 where unknown.
+        unpaired: Unpaired electrons, of high spin; where there are any, orbitals of two spins are computed.
         pairs: Pairs of primitive functions that overlap, 0 where unknown. Sizes are equal without it: it differs a
             little from one geometry to the next.
     """
@@ -84,6 +85,7 @@ class TaskSize:
     ghost_atoms: int
     electrons: int
     functions: int
+    unpaired: int = 0
     pairs: float = field(default=0.0, compare=False)
 
 
