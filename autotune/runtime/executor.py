@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from autotune.base import garbage
-from autotune.base.types import Machine, Policy, Task
+from autotune.base.types import Machine, Policy, Resources, Task
 from autotune.machine import pressure
 from autotune.plugin.manager import Manager
 from autotune.runtime import failures, guard
@@ -75,8 +75,7 @@ class Executor:
         self._scheduler = Scheduler(
             [Planned(number=t.number, level=t.nbody, estimate=self._expected.of[t.number]) for t in tasks],
             plan.policy,
-            cores=machine.cores,
-            memory_budget_gib=plan.budget_gib,
+            budget=Resources(cores=machine.cores, memory_gib=plan.budget_gib, gpus=machine.gpus),
         )
         self._attempts = Attempts(tasks, expected=self._expected, care=self._care, started=self._started)
         self._usage = Usage(0.0, 0.0, {})
@@ -287,7 +286,9 @@ class Executor:
         self._settled = time.monotonic()
         self._meter.reset(self._machine)
         self._expected.adapt(policy, self._guard.budget_gib)
-        self._scheduler.handle(Adapted(policy, self._machine.cores, self._guard.budget_gib))
+        here = self._machine
+        budget = Resources(cores=here.cores, memory_gib=self._guard.budget_gib, gpus=here.gpus)
+        self._scheduler.handle(Adapted(policy, budget))
 
 
 def _done(events: Sequence[Outcome]) -> list[Reply]:

@@ -20,7 +20,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
-from autotune.base.types import Policy
+from autotune.base.types import Policy, Resources
 from autotune.schedule import simulator
 from autotune.schedule.bundles import AT_A_NODE, Dealer
 from autotune.schedule.events import Planned
@@ -57,8 +57,7 @@ def simulate_nodes(
         return simulator.makespan_s(
             [planned[number] for number in numbers],
             policy=policy,
-            cores=nodes.cores,
-            memory_budget_gib=nodes.memory_gib,
+            budget=Resources(cores=nodes.cores, memory_gib=nodes.memory_gib),
             durations_s=durations_s,
             contention=contention,
         )

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from autotune.base.types import Resources
 from autotune.schedule.events import Start
 
 LATE_SHARE = 0.1  # a task that runs longer than predicted is expected to need this share of its time more
@@ -73,10 +74,10 @@ class Running:
         for number in start.numbers:
             self._batch_of[number] = self._begun
         insort(self._by_end, (ends_s, start, self._begun))
-        self.slots += start.width
-        self._gib += start.memory_gib
+        self.slots += start.resources.cores
+        self._gib += start.resources.memory_gib
         if self._left is not None and self._left[0] == now_s:
-            self._left = (now_s, self._left[1] + start.width * batch.left_s(now_s))
+            self._left = (now_s, self._left[1] + start.resources.cores * batch.left_s(now_s))
 
     def end(self, number: int) -> None:
         """Take note of a task that ended, well or not."""
@@ -87,8 +88,9 @@ class Running:
             return
         del self._batches[begun]
         del self._by_end[bisect_left(self._by_end, (batch.ends_s, batch.start, begun))]
-        self.slots -= batch.start.width
-        self._gib = self._gib - batch.start.memory_gib if self._batches else 0.0  # also after infinity
+        freed = batch.start.resources
+        self.slots -= freed.cores
+        self._gib = self._gib - freed.memory_gib if self._batches else 0.0  # also after infinity
         self._left = None
 
     def leave_gib(self, memory_gib: float, budget_gib: float) -> bool:
@@ -101,32 +103,32 @@ class Running:
     def left_core_s(self, now_s: float) -> float:
         """Return what running tasks are expected to take still."""
         if self._left is None or self._left[0] != now_s:
-            left = sum([batch.start.width * batch.left_s(now_s) for batch in self._batches.values()])
+            left = sum([batch.start.resources.cores * batch.left_s(now_s) for batch in self._batches.values()])
             self._left = (now_s, left)
         return self._left[1]
 
-    def room(self, width: int, memory_gib: float, now_s: float, *, slots: int, budget_gib: float) -> Room:
-        """Return when batches are expected to have left a task its cores and memory.
+    def room(self, wanted: Resources, now_s: float, *, slots: int, budget_gib: float) -> Room:
+        """Return when batches are expected to have left a task what it wants.
 
         Args:
-            width: Cores that the task wants.
-            memory_gib: Memory that it wants.
+            wanted: By the task.
             now_s: The time.
             slots: That are idle now.
             budget_gib: What may be granted together.
         """
         at_s, ended, gib = now_s, 0, self._gib
         for end_s, start in self._ends(now_s):
-            if slots >= width and self._leaves_gib(ended, gib, memory_gib, now_s, budget_gib=budget_gib):
+            if slots >= wanted.cores and self._leaves_gib(ended, gib, wanted.memory_gib, now_s, budget_gib=budget_gib):
                 break
-            at_s, ended, slots, gib = end_s, ended + 1, slots + start.width, gib - start.memory_gib
+            freed = start.resources
+            at_s, ended, slots, gib = end_s, ended + 1, slots + freed.cores, gib - freed.memory_gib
         return Room(at_s, ended, slots)
 
     def granted_gib(self, ended: int, now_s: float) -> float:
         """Return what batches hold together once the first to end have ended, summed anew."""
         if ended:
-            return sum([start.memory_gib for _, start in itertools.islice(self._ends(now_s), ended, None)])
-        self._gib = sum([batch.start.memory_gib for batch in self._batches.values()])
+            return sum([start.resources.memory_gib for _, start in itertools.islice(self._ends(now_s), ended, None)])
+        self._gib = sum([batch.start.resources.memory_gib for batch in self._batches.values()])
         return self._gib
 
     def _leaves_gib(self, ended: int, gib: float, memory_gib: float, now_s: float, *, budget_gib: float) -> bool:

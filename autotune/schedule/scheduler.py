@@ -21,7 +21,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from autotune.base.types import Estimate, Policy
+from autotune.base.types import Estimate, Policy, Resources
 from autotune.schedule.events import Adapted, Dropped, Event, Failed, Finished, Learned, Paused, Planned, Start
 from autotune.schedule.last_tasks import LastTasks
 from autotune.schedule.occupation import Room, Running
@@ -40,12 +40,12 @@ class _Hold(NamedTuple):
 
     at_s: float
     spare_workers: int
-    spare_slots: int
-    spare_gib: float
+    spare: Resources
 
-    def lets_pass(self, ends_s: float, width: int, memory_gib: float) -> bool:
+    def lets_pass(self, ends_s: float, cores: int, memory_gib: float) -> bool:
+        # Of numbers, not of `Resources`: many tasks are looked at for one that starts.
         return ends_s <= self.at_s or (
-            self.spare_workers > 0 and width <= self.spare_slots and memory_gib <= self.spare_gib
+            self.spare_workers > 0 and cores <= self.spare.cores and memory_gib <= self.spare.memory_gib
         )
 
 
@@ -55,11 +55,10 @@ class Scheduler:
     Args:
         tasks: All tasks, independent of each other.
         policy: What to optimise; see `Policy`.
-        cores: Usable cores, at least 1.
-        memory_budget_gib: What may be granted together.
+        budget: What tasks may hold together, at least one core.
     """
 
-    def __init__(self, tasks: Sequence[Planned], policy: Policy, *, cores: int, memory_budget_gib: float) -> None:
+    def __init__(self, tasks: Sequence[Planned], policy: Policy, *, budget: Resources) -> None:
         self._estimates = {task.number: task.estimate for task in tasks}
         self._levels = {task.number: task.level for task in tasks}
         self._position = {task.number: -position for position, task in enumerate(tasks)}
@@ -72,7 +71,7 @@ class Scheduler:
         self._waiting: dict[int, list[_Entry]] = {}
         self._widths: dict[int, int] | None = None
         self._last: LastTasks | None = None
-        self._adapt(Adapted(policy, cores, memory_budget_gib))
+        self._adapt(Adapted(policy, budget))
         self._rank(self._levels)
 
     @property
@@ -120,14 +119,15 @@ class Scheduler:
             start = self._next(now_s) or self._next_alone()
             if start is None:
                 break
-            self._whole = start.memory_gib == math.inf
-            wall_s = sum([self._estimates[number].wall_s(start.width) for number in start.numbers])
+            width = start.resources.cores
+            self._whole = start.resources.memory_gib == math.inf
+            wall_s = sum([self._estimates[number].wall_s(width) for number in start.numbers])
             self._running.begin(start, now_s, now_s + wall_s)
             starts.append(start)
         return starts
 
     def _adapt(self, event: Adapted) -> None:
-        self._policy, self._cores, self._budget_gib = event
+        self._policy, self._budget = event
         self._slots = max(self._policy.core_slots, self._policy.width)
 
     def _end(self, event: Finished | Failed) -> None:
@@ -155,21 +155,22 @@ class Scheduler:
         for place in range(len(queue) - 1, max(-1, len(queue) - 1 - LOOK_AHEAD), -1):
             number = queue[place][2]
             estimate = self._estimates[number]
-            wanted = self._width(number)
-            width, memory_gib = min(wanted, free), self._memory_gib(estimate)
-            fits = not self._running or self._running.leave_gib(memory_gib, self._budget_gib)
+            wanted, memory_gib = self._width(number), self._memory_gib(estimate)
+            width = min(wanted, free)
+            wall_s = estimate.wall_s(width)
+            fits = not self._running or self._running.leave_gib(memory_gib, self._budget.memory_gib)
             self.memory_bound |= not fits
-            if fits and (hold is None or hold.lets_pass(now_s + estimate.wall_s(width), width, memory_gib)):
-                later = self._room(wanted, memory_gib, now_s) if width < wanted else None
-                if later is None or now_s + estimate.wall_s(width) <= later.at_s + estimate.wall_s(wanted):
+            if fits and (hold is None or hold.lets_pass(now_s + wall_s, width, memory_gib)):
+                later = self._room(Resources(cores=wanted, memory_gib=memory_gib), now_s) if width < wanted else None
+                if later is None or now_s + wall_s <= later.at_s + estimate.wall_s(wanted):
                     del queue[place]
                     # Behind a hold only this one was found to end in time.
                     others = [] if hold or number in self._suspects else self._batch(queue, estimate, width)
                     if self._last is not None:
                         for each in (number, *others):
                             self._last.remove(each)
-                    return Start((number, *others), width, memory_gib)
-            hold = hold or self._hold(wanted, memory_gib, now_s)
+                    return Start((number, *others), Resources(cores=width, memory_gib=memory_gib))
+            hold = hold or self._hold(Resources(cores=wanted, memory_gib=memory_gib), now_s)
         return None
 
     def _next_alone(self) -> Start | None:
@@ -177,7 +178,8 @@ class Scheduler:
         if self._running or not self._alone:
             return None
         number = self._alone.pop(0)
-        return Start((number,), min(self._narrowest(number), self._slots), math.inf)
+        width = min(self._narrowest(number), self._slots)
+        return Start((number,), Resources(cores=width, memory_gib=math.inf))
 
     def _drop(self) -> None:
         for number in [entry[2] for queue in self._waiting.values() for entry in queue] + self._alone:
@@ -203,16 +205,17 @@ class Scheduler:
     def _memory_gib(self, estimate: Estimate) -> float:
         return estimate.memory_gib if self._policy.memory_admission else 0.0
 
-    def _room(self, width: int, memory_gib: float, now_s: float) -> Room:
+    def _room(self, wanted: Resources, now_s: float) -> Room:
         idle = self._slots - self._running.slots
-        return self._running.room(width, memory_gib, now_s, slots=idle, budget_gib=self._budget_gib)
+        return self._running.room(wanted, now_s, slots=idle, budget_gib=self._budget.memory_gib)
 
-    def _hold(self, width: int, memory_gib: float, now_s: float) -> _Hold:
-        """Return when running tasks are expected to have left a task its cores and memory."""
-        room = self._room(width, memory_gib, now_s)
+    def _hold(self, wanted: Resources, now_s: float) -> _Hold:
+        """Return when running tasks are expected to have left a task what it wants."""
+        room = self._room(wanted, now_s)
         spare_workers = self._policy.workers - len(self._running) + room.ended - 1
-        spare_gib = self._budget_gib - self._running.granted_gib(room.ended, now_s) - memory_gib
-        return _Hold(room.at_s, spare_workers, room.slots - width, spare_gib)
+        left_gib = self._budget.memory_gib - self._running.granted_gib(room.ended, now_s)
+        left = Resources(cores=room.slots, memory_gib=left_gib, gpus=self._budget.gpus)
+        return _Hold(room.at_s, spare_workers, left.minus(wanted))
 
     # --- widths ------------------------------------------------------------------------------------------------------
 
@@ -232,8 +235,8 @@ class Scheduler:
         if tail and self._last is not None:
             self._widths = self._last.widths(running_core_s)
             return
-        cores = min(self._cores, self._slots)
-        memory_gib = self._budget_gib if self._policy.memory_admission else math.inf
+        cores = min(self._budget.cores, self._slots)
+        memory_gib = self._budget.memory_gib if self._policy.memory_admission else math.inf
         if not tail:
             estimates = [self._estimates[entry[2]] for level in self._waiting.values() for entry in level]
             if all_stay_narrow(estimates, cores=cores, memory_gib=memory_gib, committed_core_s=running_core_s):

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from autotune.base.records import TaskRecord
-from autotune.base.types import Estimate, Machine, Policy, Task
+from autotune.base.types import Estimate, Machine, Policy, Resources, Task
 from autotune.schedule import bounds
 from autotune.schedule.events import Finished, Planned, Start
 from autotune.schedule.scheduler import Scheduler
@@ -71,8 +71,7 @@ def simulate(
     end_s = makespan_s(
         planned,
         policy=policy,
-        cores=machine.cores,
-        memory_budget_gib=memory_budget_gib,
+        budget=Resources(cores=machine.cores, memory_gib=memory_budget_gib, gpus=machine.gpus),
         durations_s=durations_s,
         contention=contention,
         started=note,
@@ -86,27 +85,27 @@ def makespan_s(
     tasks: Sequence[Planned],
     *,
     policy: Policy,
-    cores: int,
-    memory_budget_gib: float,
+    budget: Resources,
     durations_s: Mapping[int, float] | None = None,
     contention: Callable[[float], float] = lambda _: 1.0,
     started: Callable[[int, Start, float, float], None] | None = None,
 ) -> float:
     """Return when the last task ends, in seconds; `started` is told number, start, begin and wall time of each.
 
-    The arguments are those of `simulate`, with as many durations as there are tasks or more.
+    The budget is what tasks may hold together; the other arguments are those of `simulate`, with as many durations as
+    there are tasks or more.
     """
     estimates = {task.number: task.estimate for task in tasks}
-    scheduler = Scheduler(tasks, policy, cores=cores, memory_budget_gib=memory_budget_gib)
+    scheduler = Scheduler(tasks, policy, budget=budget)
     clock, sequence = 0.0, 0
     ends: list[tuple[float, int, int]] = []
     while not scheduler.done:
         for start in scheduler.decide(clock):
-            busy = scheduler.cores_in_use / cores
+            busy, width = scheduler.cores_in_use / budget.cores, start.resources.cores
             slower = contention(busy) * max(1.0, busy)
             begins_s = clock
             for number in start.numbers:
-                wall_s = _wall_s(number, start.width, estimates[number], durations_s) * slower
+                wall_s = _wall_s(number, width, estimates[number], durations_s) * slower
                 if started:
                     started(number, start, begins_s, wall_s)
                 sequence += 1
@@ -133,9 +132,9 @@ def _record(task: Task, start: Start, clock: float, wall_s: float, estimate: Est
         attempts=1,
         started_s=clock,
         wall_s=wall_s,
-        cpu_s=wall_s * start.width,
-        width=start.width,
-        grant_gib=start.memory_gib,
+        cpu_s=wall_s * start.resources.cores,
+        width=start.resources.cores,
+        grant_gib=start.resources.memory_gib,
         peak_gib=estimate.memory_gib,
-        predicted_s=estimate.wall_s(start.width),
+        predicted_s=estimate.wall_s(start.resources.cores),
     )

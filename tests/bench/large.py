@@ -27,7 +27,7 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
-from autotune.base.types import Context, Machine, Method, Task, TaskSize
+from autotune.base.types import Context, Machine, Method, Resources, Task, TaskSize
 from autotune.base.versions import library_versions
 from autotune.costs.cost_law import Costs
 from autotune.machine import detection
@@ -142,7 +142,7 @@ def measured(case: Case, count: int) -> dict:
     gc.collect()
     held = resident_bytes()
     began = time.process_time()
-    scheduler = Scheduler(planned, made, cores=case.cores, memory_budget_gib=plan.budget_gib)
+    scheduler = Scheduler(planned, made, budget=Resources(cores=case.cores, memory_gib=plan.budget_gib))
     setup_s = time.process_time() - began
     driven = drive(scheduler, expected, learns=case.learns)
     scheduler_s = setup_s + driven["decide_s"] + driven["handle_s"] + driven["learned_s"]
@@ -177,11 +177,11 @@ def drive(
         first_bytes = first_bytes or resident_bytes()
         begun += len(starts)
         for start in starts:
-            at = clock
+            at, width = clock, start.resources.cores
             for number in start.numbers:
-                wall_s = expected.of[number].wall_s(start.width) * off(number)
+                wall_s = expected.of[number].wall_s(width) * off(number)
                 at += wall_s
-                heapq.heappush(ends, (at, number, wall_s, start.width))
+                heapq.heappush(ends, (at, number, wall_s, width))
         clock, number, wall_s, width = heapq.heappop(ends)
         began = now()
         scheduler.handle(Finished(number))

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autotune.base.options import Options
-from autotune.base.types import Context, Estimate, Policy
+from autotune.base.types import Context, Estimate, Policy, Resources
 from autotune.base.wording import at_once, count, listed
 from autotune.expansion import workload
 from autotune.plugin import composition
@@ -100,8 +100,8 @@ def test_as_many_tasks_as_the_words_say_start_at_once(cores):
     for per_core, width in product((0.5, 1.0, 1.5, 2.0), widths):
         plan, _ = composed({"adaptive_workers.per_core": per_core, "hybrid.width": width}, cores=cores)
         tasks = [Planned(number=n, level=1, estimate=estimate) for n in range(200)]
-        starts = Scheduler(tasks, plan, cores=cores, memory_budget_gib=64.0).decide(0.0)
-        assert at_once(plan) == sum(start.width == width for start in starts)
+        starts = Scheduler(tasks, plan, budget=Resources(cores=cores, memory_gib=64.0)).decide(0.0)
+        assert at_once(plan) == sum(start.resources.cores == width for start in starts)
 
 
 def test_the_budget_takes_the_place_of_the_share_where_it_is_known():

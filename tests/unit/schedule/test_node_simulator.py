@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autotune.base.errors import InputError
-from autotune.base.types import Estimate, Policy
+from autotune.base.types import Estimate, Policy, Resources
 from autotune.schedule import bundles, node_simulator, simulator
 from autotune.schedule.events import Planned
 from autotune.schedule.virtual_nodes import PretendedNodes
@@ -106,7 +106,7 @@ def test_no_fleet_beats_its_bound_and_what_is_not_idle_is_the_work(seconds, coun
 
 def test_one_node_takes_what_the_scheduler_takes_and_what_its_bundle_costs():
     planned = tasks(*[3.0] * 4)
-    alone_s = simulator.makespan_s(planned, policy=FULL, cores=4, memory_budget_gib=64.0)
+    alone_s = simulator.makespan_s(planned, policy=FULL, budget=Resources(cores=4, memory_gib=64.0))
     found = run(planned, replace(NODES, count=1), measured=True)
     assert found.bundles == 1
     assert found.makespan_s == pytest.approx(alone_s + node_simulator.PLANNING_S + 2 * NODES.latency_s)
