@@ -22,7 +22,7 @@ from autotune.runtime.execution import Care, Execution
 from autotune.runtime.expectations import Expectations
 from autotune.runtime.monitor import LoadMeter, Snapshot
 from autotune.runtime.planning import Plan
-from autotune.schedule.events import Adapted, Dropped, Failed, Finished, Learned, Paused, Planned, Start
+from autotune.schedule.events import Adapted, Dropped, Failed, Finished, Learned, Paused, Start
 from autotune.schedule.scheduler import Scheduler
 from autotune.workers import scratch
 from autotune.workers.messages import Reply
@@ -73,7 +73,8 @@ class Executor:
         self._expected = Expectations(tasks, plan=plan, manager=manager, machine=machine)
         self._guard = guard.Guard(plan.budget_gib, cores=machine.cores)
         self._scheduler = Scheduler(
-            [Planned(number=t.number, level=t.nbody, estimate=self._expected.of[t.number]) for t in tasks],
+            self._expected.of,
+            {task.number: task.nbody for task in tasks},
             plan.policy,
             budget=Resources(cores=machine.cores, memory_gib=plan.budget_gib, gpus=machine.gpus),
         )

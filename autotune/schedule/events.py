@@ -6,25 +6,9 @@ Rules: plain records of the conversation between whoever drives a scheduler and 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from autotune.base.types import Estimate, Policy, Resources
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Planned:
-    """A task as the scheduler sees it.
-
-    Attributes:
-        number: Identifies the task.
-        level: n-body level, for policies with barriers.
-        estimate: Predicted cost.
-    """
-
-    number: int
-    level: int
-    estimate: Estimate
 
 
 class Finished(NamedTuple):

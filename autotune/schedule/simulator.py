@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from autotune.base.records import TaskRecord
 from autotune.base.types import Estimate, Machine, Policy, Resources, Task
 from autotune.schedule import bounds
-from autotune.schedule.events import Finished, Planned, Start
+from autotune.schedule.events import Finished, Start
 from autotune.schedule.scheduler import Scheduler
 
 DISPATCH_S = 0.5e-3  # measured cost of one task in the runtime beside its own work; results/overhead.json
@@ -62,14 +62,14 @@ def simulate(
         contention: From the share of busy cores at a task's start to a factor on its time.
     """
     by_number = {task.number: task for task in tasks}
-    planned = [Planned(number=t.number, level=t.nbody, estimate=estimates[t.number]) for t in tasks]
     records: list[TaskRecord] = []
 
     def note(number: int, start: Start, begins_s: float, wall_s: float) -> None:
         records.append(_record(by_number[number], start, begins_s, wall_s, estimates[number]))
 
     end_s = makespan_s(
-        planned,
+        {task.number: estimates[task.number] for task in tasks},
+        {task.number: task.nbody for task in tasks},
         policy=policy,
         budget=Resources(cores=machine.cores, memory_gib=memory_budget_gib, gpus=machine.gpus),
         durations_s=durations_s,
@@ -82,7 +82,8 @@ def simulate(
 
 
 def makespan_s(
-    tasks: Sequence[Planned],
+    estimates: Mapping[int, Estimate],
+    levels: Mapping[int, int],
     *,
     policy: Policy,
     budget: Resources,
@@ -92,11 +93,10 @@ def makespan_s(
 ) -> float:
     """Return when the last task ends, in seconds; `started` is told number, start, begin and wall time of each.
 
-    The budget is what tasks may hold together; the other arguments are those of `simulate`, with as many durations as
-    there are tasks or more.
+    Estimates, levels and budget are those of `Scheduler`, the other arguments those of `simulate`, with as many
+    durations as there are tasks or more.
     """
-    estimates = {task.number: task.estimate for task in tasks}
-    scheduler = Scheduler(tasks, policy, budget=budget)
+    scheduler = Scheduler(estimates, levels, policy, budget=budget)
     clock, sequence = 0.0, 0
     ends: list[tuple[float, int, int]] = []
     while not scheduler.done:

@@ -35,7 +35,7 @@ from autotune.plugin import composition
 from autotune.plugin.manager import Manager
 from autotune.runtime import planning
 from autotune.runtime.expectations import Expectations
-from autotune.schedule.events import Finished, Learned, Planned
+from autotune.schedule.events import Finished, Learned
 from autotune.schedule.scheduler import Scheduler
 
 SIZES = (1_000, 10_000, 100_000, 1_000_000)
@@ -138,11 +138,11 @@ def measured(case: Case, count: int) -> dict:
     began = time.process_time()
     expected = Expectations(tasks, plan=plan, manager=manager, machine=pretended)
     predicted_s = time.process_time() - began
-    planned = [Planned(number=t.number, level=t.nbody, estimate=expected.of[t.number]) for t in tasks]
+    levels = {task.number: task.nbody for task in tasks}
     gc.collect()
     held = resident_bytes()
     began = time.process_time()
-    scheduler = Scheduler(planned, made, budget=Resources(cores=case.cores, memory_gib=plan.budget_gib))
+    scheduler = Scheduler(expected.of, levels, made, budget=Resources(cores=case.cores, memory_gib=plan.budget_gib))
     setup_s = time.process_time() - began
     driven = drive(scheduler, expected, learns=case.learns)
     scheduler_s = setup_s + driven["decide_s"] + driven["handle_s"] + driven["learned_s"]

@@ -42,7 +42,6 @@ from autotune.machine import detection
 from autotune.plugin.manager import Manager
 from autotune.runtime import planning
 from autotune.runtime.expectations import Expectations
-from autotune.schedule.events import Planned
 from autotune.schedule.scheduler import MOST_IN_A_BATCH, Scheduler
 from autotune.workers.messages import Check, Order, Reply
 from autotune.workers.pool import Pool
@@ -149,8 +148,10 @@ def in_the_parent(waters: int) -> dict:
     expected = Expectations(work.tasks, plan=plan, manager=manager, machine=here)
     seconds["predict"] = now() - began
     began = now()
-    planned = [Planned(number=t.number, level=t.nbody, estimate=expected.of[t.number]) for t in work.tasks]
-    scheduler = Scheduler(planned, plan.policy, budget=Resources(cores=here.cores, memory_gib=plan.budget_gib))
+    levels = {task.number: task.nbody for task in work.tasks}
+    scheduler = Scheduler(
+        expected.of, levels, plan.policy, budget=Resources(cores=here.cores, memory_gib=plan.budget_gib)
+    )
     seconds["schedule"] = now() - began
     driven = large.drive(scheduler, expected, learns=plan.policy.learn, now=now)
     seconds["predict"] += driven["predicted_s"]

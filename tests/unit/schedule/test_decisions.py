@@ -14,9 +14,10 @@ import random
 from pathlib import Path
 
 import pytest
+from planned_tasks import Planned, mappings
 
 from autotune.base.types import Estimate, Policy, Resources
-from autotune.schedule.events import Adapted, Failed, Finished, Learned, Paused, Planned
+from autotune.schedule.events import Adapted, Failed, Finished, Learned, Paused
 from autotune.schedule.scheduler import Scheduler
 
 RECORDED = Path(__file__).parent / "decisions.json"
@@ -36,7 +37,7 @@ def decisions(seed):
     policy = policy_of(chance, cores)
     budget_gib = chance.choice([1.0, 4.0, 10.0, 100.0, 1000.0])
     budget = Resources(cores=cores, memory_gib=budget_gib)
-    scheduler = Scheduler(tasks, policy, budget=budget)
+    scheduler = Scheduler(*mappings(tasks), policy, budget=budget)
     estimates = {task.number: task.estimate for task in tasks}
     faulty, eventful = chance.choice([0.0, 0.1]), chance.choice([0.0, 0.02])
     off = chance.choice([0.0, 0.3])
