@@ -259,7 +259,7 @@ class RunRecord:
         policy: The policy after composition.
         tuning: Which tuning, and why.
         versions: Program and library versions.
-        machine: The machine; of several, one of them with the cores and the memory of all.
+        machine: The machine; of several, one of them with the resources of all.
         methods: Model chemistries.
         task_records: Every task.
         nodes: Machines; memory, its budget and the policy are of each of them.
@@ -297,4 +297,9 @@ class RunRecord:
     def node(self) -> Machine:
         """The machine; of several, one of them."""
         here = self.machine
-        return replace(here, cores=here.cores // self.nodes, memory_gib=here.memory_gib / self.nodes)
+        return replace(
+            here,
+            cores=here.cores // self.nodes,
+            memory_gib=here.memory_gib / self.nodes,
+            gpus=here.gpus // self.nodes,
+        )

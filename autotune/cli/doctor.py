@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from autotune.base.wording import count
 from autotune.cli.tunings import verdict
 
 if TYPE_CHECKING:
@@ -58,6 +59,7 @@ def _print_doctor(here: Machine, findings: tuple[Finding, ...], programs: tuple[
     click.echo(f"  {here.cpu_model} ({here.architecture}, {here.vector or 'no vector instructions known'})")
     click.echo(f"  {here.cores} usable cores (limited by {here.cores_limited_by})")
     click.echo(f"  {here.memory_gib:.1f} GiB usable memory (limited by {here.memory_limited_by})")
+    click.echo(f"  {count(here.gpus, 'GPU')}, not used yet" if here.gpus else "  no GPU")
     click.echo(f"  key {here.key}")
     click.echo("\nPrograms")
     for program in programs:

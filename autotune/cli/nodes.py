@@ -18,7 +18,7 @@ from autotune.cli import options
 if TYPE_CHECKING:
     from autotune.cli.simulate import Pretence
     from autotune.report.scaling import Scaling
-    from autotune.schedule.virtual_nodes import PretendedNodes
+    from autotune.schedule.node_simulator import PretendedNodes
 
 MOST_NODES = 100_000
 _CHANGES = ("latency", "stragglers", "lost", "back", "start_spread", "spread", "seed")
@@ -85,18 +85,18 @@ def asked(given: dict[str, Any]) -> Asked | None:
 def answer(pretence: Pretence, asked: Asked, plot: str | None, *, as_json: bool) -> str:
     """Return what several nodes would do, as words or JSON, and draw it where a file is given."""
     from autotune.report import plots, scaling, scaling_picture
-    from autotune.schedule.events import Planned
     from autotune.schedule.node_simulator import simulate_nodes
 
     if plot and len(asked.counts) == 1:
         raise InputError("a picture of a scaling needs several numbers of nodes, such as --nodes 1-1000")
     if plot:
         plots.check(Path(plot))
-    tasks = [Planned(number=t.number, level=t.nbody, estimate=pretence.estimates[t.number]) for t in pretence.tasks]
+    estimates, levels = pretence.estimates, {task.number: task.nbody for task in pretence.tasks}
     found = scaling.Scaling(
         runs=tuple(
             simulate_nodes(
-                tasks,
+                estimates,
+                levels,
                 policy=pretence.plan.policy,
                 nodes=_pretended(count, pretence, asked.told),
                 measured=pretence.measured,
@@ -106,20 +106,20 @@ def answer(pretence: Pretence, asked: Asked, plot: str | None, *, as_json: bool)
             for count in asked.counts
         )
     )
-    spread = asked.told.get("spread", scaling.spread_of([task.estimate.spread for task in tasks]))
+    spread = asked.told.get("spread", scaling.spread_of([estimate.spread for estimate in estimates.values()]))
     assumptions = scaling.assumed(
         _pretended(MOST_NODES, pretence, asked.told),
         spread=None if pretence.durations_s else spread,
         contention=pretence.contention,
     )
     if plot:
-        title = f"{len(tasks):,} tasks on nodes of {pretence.machine.cores} cores"
+        title = f"{len(estimates):,} tasks on nodes of {pretence.machine.cores} cores"
         scaling_picture.draw(found, title=title, assumptions=assumptions, path=Path(plot))
     return _fields(found, pretence, assumptions) if as_json else _words(found, pretence, assumptions)
 
 
 def _pretended(count: int, pretence: Pretence, told: dict[str, Any]) -> PretendedNodes:
-    from autotune.schedule.virtual_nodes import PretendedNodes
+    from autotune.schedule.node_simulator import PretendedNodes
 
     lost = told.get("lost", 0)
     if told.get("back_s", math.inf) == math.inf:

@@ -12,8 +12,7 @@ from dataclasses import dataclass
 from autotune.base.wording import count
 from autotune.report.progress import duration
 from autotune.schedule.bundles import AT_A_NODE
-from autotune.schedule.node_simulator import NOTICED_S, PLANNING_S
-from autotune.schedule.virtual_nodes import NodesSimulation, PretendedNodes
+from autotune.schedule.node_simulator import NOTICED_S, PLANNING_S, NodesSimulation, PretendedNodes
 
 WORTH = 0.8  # of a parallel efficiency: each further node then still does most of what it could
 

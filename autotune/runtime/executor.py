@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from autotune.base import garbage
-from autotune.base.types import Machine, Policy, Task
+from autotune.base.types import Machine, Policy, Resources, Task
 from autotune.machine import pressure
 from autotune.plugin.manager import Manager
 from autotune.programs.facts import facts_of
@@ -23,7 +23,7 @@ from autotune.runtime.execution import Care, Execution
 from autotune.runtime.expectations import Expectations
 from autotune.runtime.monitor import LoadMeter, Snapshot
 from autotune.runtime.planning import Plan
-from autotune.schedule.events import Adapted, Dropped, Failed, Finished, Learned, Paused, Planned, Start
+from autotune.schedule.events import Adapted, Dropped, Failed, Finished, Learned, Paused, Start
 from autotune.schedule.scheduler import Scheduler
 from autotune.workers import scratch
 from autotune.workers.messages import Reply
@@ -74,10 +74,10 @@ class Executor:
         self._expected = Expectations(tasks, plan=plan, manager=manager, machine=machine)
         self._guard = guard.Guard(plan.budget_gib, cores=machine.cores)
         self._scheduler = Scheduler(
-            [Planned(number=t.number, level=t.nbody, estimate=self._expected.of[t.number]) for t in tasks],
+            self._expected.of,
+            {task.number: task.nbody for task in tasks},
             plan.policy,
-            cores=machine.cores,
-            memory_budget_gib=plan.budget_gib,
+            budget=Resources(cores=machine.cores, memory_gib=plan.budget_gib, gpus=machine.gpus),
         )
         self._attempts = Attempts(tasks, expected=self._expected, care=self._care, started=self._started)
         self._usage = Usage(0.0, 0.0, {})
@@ -289,7 +289,9 @@ class Executor:
         self._settled = time.monotonic()
         self._meter.reset(self._machine)
         self._expected.adapt(policy, self._guard.budget_gib)
-        self._scheduler.handle(Adapted(policy, self._machine.cores, self._guard.budget_gib))
+        here = self._machine
+        budget = Resources(cores=here.cores, memory_gib=self._guard.budget_gib, gpus=here.gpus)
+        self._scheduler.handle(Adapted(policy, budget))
 
 
 def _done(events: Sequence[Outcome]) -> list[Reply]:

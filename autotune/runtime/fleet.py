@@ -79,7 +79,10 @@ class Fleet:
         backend = self._open()
         self._node, self._checked = seen.machine, seen.checked
         self.machine = replace(
-            seen.machine, cores=backend.nodes * seen.machine.cores, memory_gib=backend.nodes * seen.machine.memory_gib
+            seen.machine,
+            cores=backend.nodes * seen.machine.cores,
+            memory_gib=backend.nodes * seen.machine.memory_gib,
+            gpus=backend.nodes * seen.machine.gpus,
         )
         plan = planning.make(work, machine=self._node, manager=self._manager, options=self._node_options)
         plan.costs.one_core = abilities.on_one_core(seen.checked.widths)

@@ -8,16 +8,20 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from autotune.base.types import Resources
+
 
 class Order(NamedTuple):
-    """One task for a worker; with `rescue`, the recipe's other keywords are laid over its own."""
+    """One task for a worker; with `rescue`, the recipe's other keywords are laid over its own.
+
+    The program is told the memory of `resources`, and takes their cores.
+    """
 
     number: int
     level: str
     real: tuple[int, ...]
     basis: tuple[int, ...]
-    width: int
-    grant_gib: float
+    resources: Resources
     rescue: bool = False
 
 

@@ -13,6 +13,7 @@ import pytest
 from found import odd_tunings
 from hypothesis import given
 from hypothesis import strategies as st
+from planned_tasks import Planned, scheduler_of
 
 from autotune.base.options import Options
 from autotune.base.types import Context, Estimate, Policy
@@ -23,8 +24,6 @@ from autotune.plugin.manager import Manager
 from autotune.report.explanation import changes_words, choice_words, policy_words, tuning_words
 from autotune.runtime import planning
 from autotune.schedule import simulator
-from autotune.schedule.events import Planned
-from autotune.schedule.scheduler import Scheduler
 
 
 def composed(parameters=None, *, cores=16, tasks=1000, without=()):
@@ -99,9 +98,9 @@ def test_as_many_tasks_as_the_words_say_start_at_once(cores):
     widths = [2**power for power in range(5) if 2**power <= cores]
     for per_core, width in product((0.5, 1.0, 1.5, 2.0), widths):
         plan, _ = composed({"adaptive_workers.per_core": per_core, "hybrid.width": width}, cores=cores)
-        tasks = [Planned(number=n, level=1, estimate=estimate) for n in range(200)]
-        starts = Scheduler(tasks, plan, cores=cores, memory_budget_gib=64.0).decide(0.0)
-        assert at_once(plan) == sum(start.width == width for start in starts)
+        tasks = [Planned(n, estimate) for n in range(200)]
+        starts = scheduler_of(tasks, plan, cores=cores, memory_gib=64.0).decide(0.0)
+        assert at_once(plan) == sum(start.resources.cores == width for start in starts)
 
 
 def test_the_budget_takes_the_place_of_the_share_where_it_is_known():

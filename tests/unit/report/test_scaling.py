@@ -10,7 +10,7 @@ import pytest
 
 from autotune.base.errors import InputError
 from autotune.report import scaling, scaling_picture
-from autotune.schedule.virtual_nodes import NodesSimulation, PretendedNodes
+from autotune.schedule.node_simulator import NodesSimulation, PretendedNodes
 
 
 def simulated(count, makespan_s, **changes):

@@ -7,6 +7,7 @@ from multiprocessing import Pipe
 import pytest
 
 from autotune.base.errors import TaskError
+from autotune.base.types import Resources
 from autotune.session.session import Options, Session
 from autotune.workers import handle
 from autotune.workers.beacon import Beacon
@@ -15,7 +16,7 @@ from autotune.workers.messages import Order, Reply
 
 
 def order(number):
-    return Order(number, "(auto)", (1,), (1,), 1, 1.0)
+    return Order(number, "(auto)", (1,), (1,), Resources(cores=1, memory_gib=1.0))
 
 
 def reply(number, *, resident_gib=0.1):

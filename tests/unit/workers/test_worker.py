@@ -11,6 +11,7 @@ import psutil
 import pytest
 
 from autotune.base.errors import AutotuneError, ResourceError
+from autotune.base.types import Resources
 from autotune.expansion import workload
 from autotune.machine import process
 from autotune.plugin.manager import Manager
@@ -19,6 +20,8 @@ from autotune.workers.messages import Check, Order
 from autotune.workers.outcome import Lost, Returned
 from autotune.workers.pool import Pool
 from autotune.workers.worker import TOGETHER_S
+
+ONE_CORE = Resources(cores=1, memory_gib=1.0)
 
 
 @pytest.fixture
@@ -33,7 +36,7 @@ def events_of(pool, work, numbers):
     pool.set_recipe(work.recipe.to_json())
     assert not pool.check(Check()).problems
     tasks = [work.tasks[number] for number in numbers]
-    pool.start([Order(task.number, task.level, task.real, task.basis, 1, 1.0) for task in tasks])
+    pool.start([Order(task.number, task.level, task.real, task.basis, ONE_CORE) for task in tasks])
     lots = []
     while sum(map(len, lots)) < len(numbers):
         lots += filter(None, [pool.wait(timeout_s=5.0)])
@@ -94,7 +97,7 @@ def test_files_of_a_task_are_gone_when_its_batch_is_done(pool, faulty):
 
 def orders(work, numbers):
     tasks = [work.tasks[number] for number in numbers]
-    return [Order(task.number, task.level, task.real, task.basis, 1, 1.0) for task in tasks]
+    return [Order(task.number, task.level, task.real, task.basis, ONE_CORE) for task in tasks]
 
 
 def waits(pool):
