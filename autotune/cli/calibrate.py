@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from autotune.expansion.workload import Workload
 
 
-@click.command()
+@click.command("calibrate")
 @click.option("--study", "study_name", default="quick", show_default=True, metavar="NAME|FILE", help="What to run.")
 @click.option(
     "--workload", metavar="INPUT", help="Calibrate on this ManyBodyInput (JSON), not on the study's clusters."
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 @click.option("-o", "--output", metavar="FILE", help="Store the tuning here instead of the user's folder.")
 @click.option("--picture", metavar="FILE", help="Draw what was found (PNG, SVG or PDF).")
 @click.option("--quiet", is_flag=True, help="Say only the outcome.")
-def calibrate(study_name: str, **given: Any) -> None:
+def command(study_name: str, **given: Any) -> None:
     """Measure what is fastest on this machine, and remember it.
 
     Runs calibration workloads with the real program, lets Optuna search the strategies' parameters, proves the winner

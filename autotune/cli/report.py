@@ -19,12 +19,12 @@ if TYPE_CHECKING:
     from autotune.compare.samples import Sample
 
 
-@click.command()
+@click.command("report")
 @click.argument("records", metavar="RUN...", nargs=-1, required=True)
 @click.option("-o", "--output", metavar="FILE", help="Write the HTML here. [default: beside the first RUN, as .html]")
 @click.option("--markdown", metavar="FILE", help="Write the same as markdown; it shows the picture, if there is one.")
 @click.option("--picture", metavar="FILE", help="Draw who ran where and when (PNG, SVG or PDF).")
-def report(records: tuple[str, ...], output: str | None, markdown: str | None, picture: str | None) -> None:
+def command(records: tuple[str, ...], output: str | None, markdown: str | None, picture: str | None) -> None:
     """Say what runs did, where their time went, and what to change next, as one HTML file.
 
     Each RUN is a file that `autotune run --record` wrote; several are shown one after the other, after a table of all.
