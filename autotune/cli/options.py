@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -20,27 +19,8 @@ NOTHING = "nothing has to be computed for this expansion"
 Decorator = Callable[[Callable[..., None]], Callable[..., None]]
 
 
-class AboveZero(click.ParamType):  # type: ignore[type-arg]
-    """A finite number from `least` on; above 0 where that is 0."""
-
-    name = "number"
-
-    def __init__(self, kind: type[int | float], *, least: float = 0.0) -> None:
-        self._kind, self._least = kind, least
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """Return the number."""
-        try:
-            number = self._kind(value)
-        except (ValueError, OverflowError):
-            number = math.nan
-        if not (max(self._least, 0.0) <= number < math.inf) or number == 0.0:
-            noun = "whole number" if self._kind is int else "number"
-            self.fail(f"{value!r} is no {noun} {f'from {self._least:g} on' if self._least else 'above 0'}", param, ctx)
-        return number
-
-
-AMOUNT, COUNT = AboveZero(float), AboveZero(int)
+# What is not finite is refused by the library, as it is from Python.
+AMOUNT, COUNT = click.FloatRange(min=0, min_open=True), click.IntRange(min=1)
 
 
 def together(*decorators: Any) -> Decorator:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from autotune.schedule.simulator import Simulation
     from autotune.session.forecast import SimulatedRun, SimulatedScaling
 
-_NOT_NEGATIVE = click.FloatRange(min=0.0)
+_NOT_NEGATIVE = click.FloatRange(min=0)
 # Options of several nodes, and what the library calls them.
 _CONDITIONS = {
     "latency": "latency_s",
@@ -67,7 +67,7 @@ _node_options = options.together(
 @click.option("--replay", metavar="FILE", help="Take the tasks' times from this run record instead of predicting them.")
 @click.option(
     "--contention",
-    type=options.AboveZero(float, least=1.0),
+    type=click.FloatRange(min=1),
     default=1.0,
     metavar="FACTOR",
     help="How much longer a task takes while all cores are busy than alone; as measured, such as 1.1.",
