@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from autotune.programs.inventory import ProgramStatus
 
 
-@click.command()
+@click.command("doctor")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def doctor(as_json: bool) -> None:
+def command(as_json: bool) -> None:
     """Show the machine, its limits, the programs found, the tunings present, and what looks wrong."""
     import dataclasses
 

@@ -15,14 +15,7 @@ import click
 
 from autotune.base import garbage
 from autotune.base.errors import AutotuneError, one_line
-from autotune.cli.calibrate import calibrate
-from autotune.cli.doctor import doctor
-from autotune.cli.estimate import estimate
-from autotune.cli.regress import regress
-from autotune.cli.report import report
-from autotune.cli.run import run
-from autotune.cli.simulate import simulate
-from autotune.cli.tunings import tunings
+from autotune.cli import calibrate, doctor, estimate, regress, report, run, simulate, tunings
 
 INTERRUPTED = 130
 
@@ -95,4 +88,4 @@ def cli() -> None:
 
 
 for verb in (run, calibrate, estimate, simulate, report, regress, doctor, tunings):
-    cli.add_command(verb)
+    cli.add_command(verb.command)

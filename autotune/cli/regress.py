@@ -41,7 +41,7 @@ class _Share(click.ParamType):  # type: ignore[type-arg]
         return share
 
 
-@click.command()
+@click.command("regress")
 @click.argument("sides", nargs=-1, metavar="[BASE] [HEAD]")
 @click.option("--threshold", type=_Share(), default="5%", show_default=True, help="Change that does not matter.")
 @click.option("--confidence", type=_Share(), default="98%", show_default=True, help="Of all verdicts together.")
@@ -58,7 +58,7 @@ class _Share(click.ParamType):  # type: ignore[type-arg]
 @click.option("--junit", metavar="FILE", help="Write JUnit XML, a case for each workload.")
 @click.option("--picture", metavar="FILE", help="Draw the changes with their intervals (PNG, SVG, PDF).")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def regress(sides: tuple[str, ...], **given: Any) -> None:
+def command(sides: tuple[str, ...], **given: Any) -> None:
     """Say whether HEAD is slower than BASE, workload by workload.
 
     BASE and HEAD are files, or folders of files: run records (autotune run --record), tunings, or pytest-benchmark's

@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 _HEADINGS = ("machine", "method", "found", "created", "program", "file")
 
 
-@click.group()
-def tunings() -> None:
+@click.group("tunings")
+def command() -> None:
     """List, show, compare, share and remove stored tunings."""
 
 
-@tunings.command("list")
+@command.command("list")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def tunings_list(as_json: bool) -> None:
     """List the stored tunings, and what is wrong with files that cannot be used."""
@@ -56,7 +56,7 @@ def tunings_list(as_json: bool) -> None:
         click.echo(f"not used: {problem}")
 
 
-@tunings.command("show")
+@command.command("show")
 @click.argument("name", metavar=selection.METAVAR)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, as a file of tunings has it.")
 @click.option("--picture", metavar="FILE", help="Draw the search and the confirmation (PNG, SVG or PDF).")
@@ -82,7 +82,7 @@ def tunings_show(name: str, as_json: bool, picture: str | None) -> None:
     click.echo("\n\n".join(tuning_words(tuning) for tuning in shown))
 
 
-@tunings.command("remove")
+@command.command("remove")
 @click.argument("name", metavar=selection.METAVAR)
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def tunings_remove(name: str, yes: bool) -> None:
@@ -141,5 +141,5 @@ def _summary(tuning: Tuning, path: Path) -> dict[str, object]:
     }
 
 
-for command in (diff, export, import_, merge, verify):
-    tunings.add_command(command)
+for verb in (diff, export, import_, merge, verify):
+    command.add_command(verb)

@@ -6,41 +6,14 @@ Rules: pure; every answer says that it is simulated. Nothing is said of more nod
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
 
 from autotune.base.wording import count
 from autotune.report.progress import duration
 from autotune.schedule.bundles import AT_A_NODE
 from autotune.schedule.node_simulator import NOTICED_S, PLANNING_S, NodesSimulation, PretendedNodes
-
-WORTH = 0.8  # of a parallel efficiency: each further node then still does most of what it could
+from autotune.session.forecast import WORTH, Scaling
 
 TENTHS_BELOW_S = 100.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Scaling:
-    """One workload on several numbers of nodes.
-
-    Attributes:
-        runs: At least one, by increasing number of nodes. Speed-ups are against the first.
-    """
-
-    runs: tuple[NodesSimulation, ...]
-
-    def speed_up(self, run: NodesSimulation) -> float:
-        """Return how many times as fast as the first a run is."""
-        return self.runs[0].makespan_s / run.makespan_s if run.makespan_s else 1.0
-
-    def efficiency(self, run: NodesSimulation) -> float:
-        """Return the parallel efficiency: the speed-up over that of the number of nodes."""
-        return self.speed_up(run) * self.runs[0].nodes.count / run.nodes.count
-
-    @property
-    def worth(self) -> NodesSimulation:
-        """The run with most nodes whose parallel efficiency is at least `WORTH`."""
-        return [run for run in self.runs if self.efficiency(run) >= WORTH][-1]
 
 
 def table(scaling: Scaling) -> str:
@@ -190,8 +163,3 @@ def numbers_of_nodes(least: int, most: int) -> list[int]:
     """Return 1, 2, 5, 10, 20, 50 and so on between two numbers, and both."""
     steps = [digit * 10**power for power in range(len(str(most))) for digit in (1, 2, 5)]
     return sorted({least, most, *(step for step in steps if least < step < most)})
-
-
-def spread_of(estimates_spread: Sequence[float]) -> float:
-    """Return the typical spread of some predictions, 0 for none."""
-    return sorted(estimates_spread)[len(estimates_spread) // 2] if estimates_spread else 0.0

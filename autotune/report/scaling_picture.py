@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from autotune.report import plots
-from autotune.report.scaling import WORTH, Scaling
+from autotune.session.forecast import WORTH, Scaling
 
 _GREY = "#777777"
 _LETTERS = 150  # of a line of assumptions

@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from autotune.base.errors import InputError
 from autotune.base.options import Options
 from autotune.base.records import RunRecord, TuningChoice
 from autotune.base.types import Machine, Method
@@ -25,6 +24,7 @@ from autotune.runtime.fleet import Fleet
 from autotune.runtime.local import Local
 from autotune.runtime.monitor import Snapshot
 from autotune.session import doubts, plausibility, reductions, resume, run_record
+from autotune.session.preparation import Preparation, options_of, read
 
 if TYPE_CHECKING:
     from qcelemental.models.v1 import AtomicResult as AtomicResultV1
@@ -32,11 +32,20 @@ if TYPE_CHECKING:
     from qcmanybody.models.v1 import ManyBodyResult as ManyBodyResultV1
     from qcmanybody.models.v2 import ManyBodyResult
 
+    from autotune.expansion.readers import Expansion
+
 _Answer = TypeVar("_Answer")
 
 
 class Session:
     """Keeps programs loaded and workers warm over several inputs; a context manager.
+
+    Args:
+        options: What to decide instead of autotune.
+        on_progress: Called with a `Snapshot` about twice a second during a run, and at its end.
+        on_plan: Called with what a run has planned, before programs and tasks are checked.
+        on_choice: Called with the tuning that a run uses, and why, once the tasks are known to be possible.
+        on_notice: Called with each line that a user should read.
 
     Attributes:
         record: What the last run did; None before the first.
@@ -47,11 +56,12 @@ class Session:
         options: Options | None = None,
         *,
         on_progress: Callable[[Snapshot], None] | None = None,
+        on_plan: Callable[[Preparation], None] | None = None,
         on_choice: Callable[[TuningChoice], None] | None = None,
         on_notice: Callable[[str], None] | None = None,
     ) -> None:
         self._options = options or Options()
-        self._on_progress, self._on_choice = on_progress, on_choice
+        self._on_progress, self._on_plan, self._on_choice = on_progress, on_plan, on_choice
         self._say = on_notice or (lambda _: None)
         self._manager = Manager()
         self._place: Local | Fleet = (
@@ -134,8 +144,10 @@ class Session:
             return answer(work, Execution())
         lean = reductions.plan(work, self._options)
         work = lean.work
-        self._tell(*(found.words for found in lean.omitted()))
         plan = self._place.plan(work)
+        if self._on_plan:
+            self._on_plan(Preparation(work=work, machine=self.machine, plan=plan, manager=self._manager))
+        self._tell(*(found.words for found in lean.omitted()))
         checked = self._place.check(work, plan)
         self._tell_what_was_understood(work)
         if self._on_choice:  # not before: how to calibrate a method that does not exist is no advice
@@ -245,16 +257,21 @@ def _named_in(source: object) -> tuple[tuple[Method, ...], list[str]]:
     return methods, sorted({method.program for method in methods})
 
 
-def run(many_body_input: object, **options: Any) -> ManyBodyResult | ManyBodyResultV1:
-    """Return the result of a many-body input, computed in parallel; see `Options` for what may be decided.
+def run(
+    many_body_input: object, *, expansion: Expansion | None = None, **options: Any
+) -> ManyBodyResult | ManyBodyResultV1:
+    """Return the result of a many-body input, computed in parallel, in the schema version it came in.
+
+    Args:
+        many_body_input: A QCManyBody `ManyBodyInput` (v1 or v2) or its fields as a mapping; the path of a file with
+            one or with a geometry; or the text of such a file.
+        expansion: What to compute for a geometry.
+        options: What to decide instead of autotune; see `Options`.
 
     Raises:
         InputError: The input or an option cannot be used; nothing was computed.
         TaskError: A program failed on at least one fragment.
+        ResourceError: The journal cannot be written, or an option asks for more than there is.
     """
-    known = Options.__dataclass_fields__
-    unknown = sorted(options.keys() - known.keys())
-    if unknown:
-        raise InputError(f"run() has no option {', '.join(unknown)}; it has {', '.join(known)}")
-    with Session(Options(**options)) as session:
-        return session.run(many_body_input)
+    with Session(options_of("run", options)) as session:
+        return session.run(read(many_body_input, expansion))

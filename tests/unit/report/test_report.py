@@ -23,13 +23,13 @@ from run_factory import filled, task
 
 from autotune.base import json_files
 from autotune.base.errors import InputError
-from autotune.cli.report import _changes as changes_of
 from autotune.expansion.readers import Expansion, from_xyz
 from autotune.plugin.hookspecs import hookimpl
 from autotune.plugin.manager import Manager
 from autotune.report import content, html, html_text, markdown_text, text, timeline_picture
 from autotune.report.advice import GOOD_EFFICIENCY, advice
 from autotune.report.facts import levels, predictions
+from autotune.report.files import changes
 from autotune.report.losses import losses
 from autotune.report.timeline import MOST_BARS, MOST_LANES, timeline
 
@@ -743,10 +743,10 @@ def test_an_installed_plugin_adds_its_section_to_the_command_line(tmp_path, slep
 def test_a_plugin_gets_how_later_runs_of_the_same_work_compare_with_the_first():
     first = replace(filled(4, cores=2), wall_s=10.0)
     later, other = replace(first, wall_s=12.0), replace(first, wall_s=5.0, content="other work")
-    (row,) = changes_of([first, later, other], ["a", "b", "c"])
+    (row,) = changes([first, later, other], ["a", "b", "c"])
     assert (row.base_s, row.head_s, row.base_runs, row.head_runs) == pytest.approx((10.0, 12.0, 1, 1))
-    assert changes_of([first, other], ["a", "b"]) == ()
-    assert changes_of([first, replace(later, recalled=1)], ["a", "b"]) == ()
+    assert changes([first, other], ["a", "b"]) == ()
+    assert changes([first, replace(later, recalled=1)], ["a", "b"]) == ()
 
 
 # --- the command line -------------------------------------------------------------------------------------------------
