@@ -150,7 +150,7 @@ def _of_file(path: Path) -> tuple[Sample, ...]:
     schema = str(fields.get("schema", ""))
     if schema.startswith("autotune.run/"):
         return (from_run(json_files.load_run(path), source=str(path)),)
-    if schema.startswith("autotune.tunings.library"):
+    if schema.startswith("autotune.tunings"):
         return tuple(sample for tuning in library.load(path) for sample in _of_tuning(tuning, source=str(path)))
     raise UnknownKindError(
         f"{path} is neither a run record (autotune run --record), a tuning nor a pytest-benchmark file"

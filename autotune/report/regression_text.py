@@ -66,7 +66,7 @@ def junit(found: Regression) -> str:
     totals = {name: str(number) for name, number in counts.items()}
     suite = Element("testsuite", {"name": "autotune regress"} | totals)
     for row in found.rows:
-        case = SubElement(suite, "testcase", classname="autotune.compare.regression", name=_printable(row.workload))
+        case = SubElement(suite, "testcase", classname="autotune.regress", name=_printable(row.workload))
         case.set("time", f"{row.head_s or 0.0:.6f}")
         text = _printable("; ".join(filter(None, [_times(row), _change(row), *_remarks(row)])))
         if row in failed:
