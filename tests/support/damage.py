@@ -31,7 +31,7 @@ from autotune.base.records import Gap, RunRecord, TaskRecord, TuningChoice
 from autotune.base.types import Policy, Task, TaskSize
 from autotune.calibration import studies
 from autotune.costs import cost_law
-from autotune.expansion import readers, workload, xyz
+from autotune.expansion import fragments, readers, workload
 from autotune.journal import entries, journal
 from autotune.journal.entries import Entry
 from autotune.tunings import library, tuning_file
@@ -499,8 +499,8 @@ def read_charges(content, _):
     given = []
     for label in ("charge", "multiplicity"):
         with contextlib.suppress(AutotuneError):
-            given.append(xyz.parse_charges(text_of(content), 3, label=label))
-    return given or xyz.parse_charges(text_of(content), 3)
+            given.append(fragments.parse_charges(text_of(content), 3, label=label))
+    return given or fragments.parse_charges(text_of(content), 3)
 
 
 def helium_xyz(atoms):
@@ -616,7 +616,7 @@ def reader(name):
         ),
         "fragments": (
             (b"3x3", b"3,3,3", b"2x4,1", b"1-3;4-6;7,8,9", b"1,2|3-9"),
-            lambda content, _: xyz.parse_fragments(text_of(content), 9),
+            lambda content, _: fragments.parse_fragments(text_of(content), 9),
         ),
         "charges": ((b"1:+1,2:-1", b"+1,-1,0", b"3:2", b"1,1,2"), read_charges),
     }[name]
