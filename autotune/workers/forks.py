@@ -16,8 +16,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from autotune.base.errors import AutotuneError, ResourceError
+from autotune.workers.messages import EXIT_REPORT, FORK_REQUEST
 from autotune.workers.scratch import make, remove_orphans
-from autotune.workers.zygote import EXIT_REPORT, FORK_REQUEST
 
 CLOSING_LIMIT_S = 5.0
 LAST_LINES, LAST_BYTES = 12, 4000
