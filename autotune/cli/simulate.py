@@ -103,9 +103,11 @@ def _pretence(source: str, replay: str | None, contention: float, given: dict[st
     if not work.tasks:
         return None
     here, manager = detection.detect(), Manager()
-    pretended = replace(here, cores=chosen.cores or here.cores)
-    # The tuning is looked up for this machine: it is where the times were measured.
-    measured = planning.make(work, machine=here, manager=manager, options=replace(chosen, cores=None))
+    pretended = replace(here, cores=chosen.cores or here.cores, memory_gib=chosen.memory_gib or here.memory_gib)
+    # The tuning is looked up for this machine: it is where the times were measured. What the user decides is for the
+    # pretended one.
+    on_this = replace(chosen, cores=None, memory_gib=None, threads=None, workers=None)
+    measured = planning.make(work, machine=here, manager=manager, options=on_this)
     estimates = {
         task.number: planning.estimate(task, costs=measured.costs, manager=manager, machine=here) for task in work.tasks
     }
@@ -113,7 +115,7 @@ def _pretence(source: str, replay: str | None, contention: float, given: dict[st
         tasks=work.tasks,
         estimates=estimates,
         machine=pretended,
-        plan=planning.make(work, machine=pretended, manager=manager, options=chosen),
+        plan=planning.make(work, machine=pretended, manager=manager, options=chosen, here=False),
         durations_s=_replayed(replay, work, estimates) if replay else None,
         measured=measured.tuning is not None,
         contention=contention,
