@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from autotune.base.records import TaskRecord
+from autotune.base.records import TaskRecord, task_record
 from autotune.base.types import Resources, Task
 from autotune.journal.entries import Entry
 from autotune.runtime import failures
@@ -80,20 +80,16 @@ class Attempts:
 
     def record(self, reply: Reply, kind: str) -> TaskRecord:
         """Return the record of a task's last attempt, with the kind of its failure or an empty text."""
-        task, given = self._tasks[reply.number], self._given[reply.number]
-        return TaskRecord(
-            number=task.number,
-            label=task.labels[0],
-            nbody=task.nbody,
-            status="failed" if kind else "done",
-            attempts=self._made[task.number],
+        number = reply.number
+        return task_record(
+            self._tasks[number],
+            self._expected.of[number],
+            self._given[number],
             started_s=reply.started - self._started,
             wall_s=reply.wall_s,
             cpu_s=reply.cpu_s,
-            width=given.cores,
-            grant_gib=given.memory_gib,
             peak_gib=reply.peak_gib,
-            predicted_s=self._expected.of[task.number].wall_s(given.cores),
+            attempts=self._made[number],
             error_type=kind,
             error=reply.error,
         )

@@ -150,7 +150,7 @@ def simulate_nodes(
         nodes: The nodes.
         measured: What is believed comes from measured times.
         durations_s: Seconds alone on one core that tasks really take; by default drawn around what is believed.
-        contention: As in `simulate.simulate`, on each node.
+        contention: As in `simulator.simulate`, on each node.
     """
     if durations_s is None:
         durations_s = drawn_s(estimates, spread=nodes.spread, seed=nodes.seed)

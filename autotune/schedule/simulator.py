@@ -11,7 +11,7 @@ import heapq
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from autotune.base.records import TaskRecord
+from autotune.base.records import TaskRecord, task_record
 from autotune.base.types import Estimate, Machine, Policy, Resources, Task
 from autotune.schedule import bounds
 from autotune.schedule.events import Finished, Start
@@ -65,7 +65,16 @@ def simulate(
     records: list[TaskRecord] = []
 
     def note(number: int, start: Start, begins_s: float, wall_s: float) -> None:
-        records.append(_record(by_number[number], start, begins_s, wall_s, estimates[number]))
+        record = task_record(
+            by_number[number],
+            estimates[number],
+            start.resources,
+            started_s=begins_s,
+            wall_s=wall_s,
+            cpu_s=wall_s * start.resources.cores,
+            peak_gib=estimates[number].memory_gib,
+        )
+        records.append(record)
 
     end_s = makespan_s(
         {task.number: estimates[task.number] for task in tasks},
@@ -121,20 +130,3 @@ def _wall_s(number: int, width: int, estimate: Estimate, durations_s: Mapping[in
     if durations_s is None:
         return estimate.wall_s(width)
     return durations_s[number] * estimate.wall_s(width) / estimate.wall_s(1)
-
-
-def _record(task: Task, start: Start, clock: float, wall_s: float, estimate: Estimate) -> TaskRecord:
-    return TaskRecord(
-        number=task.number,
-        label=task.labels[0],
-        nbody=task.nbody,
-        status="done",
-        attempts=1,
-        started_s=clock,
-        wall_s=wall_s,
-        cpu_s=wall_s * start.resources.cores,
-        width=start.resources.cores,
-        grant_gib=start.resources.memory_gib,
-        peak_gib=estimate.memory_gib,
-        predicted_s=estimate.wall_s(start.resources.cores),
-    )

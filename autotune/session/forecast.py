@@ -365,7 +365,7 @@ def _pretend(
         cores=options.cores or here.machine.cores,
         memory_gib=options.memory_gib or here.machine.memory_gib,
     )
-    plan = planning.make(here.work, machine=machine, manager=here.manager, options=options)
+    plan = planning.make(here.work, machine=machine, manager=here.manager, options=options, here=False)
     prepared = replace(here, machine=machine, plan=replace(plan, costs=here.plan.costs))
     return _Pretence(
         prepared=prepared,

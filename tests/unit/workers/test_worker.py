@@ -16,8 +16,7 @@ from autotune.expansion import workload
 from autotune.machine import process
 from autotune.plugin.manager import Manager
 from autotune.workers.calculation import compute
-from autotune.workers.messages import Check, Order
-from autotune.workers.outcome import Lost, Returned
+from autotune.workers.messages import Check, Order, Reply, Returned
 from autotune.workers.pool import Pool
 from autotune.workers.worker import TOGETHER_S
 
@@ -72,10 +71,11 @@ def test_a_peak_is_not_that_of_tasks_that_were_done_before(pool, faulty):
 def test_of_a_crash_the_last_lines_are_those_of_its_own_task(pool, faulty):
     work = workload.load(faulty("water4", "last-words", at=[6]))
     dimer = next(task.number for task in work.tasks if task.nbody == 2)
-    (event,) = [event for lot in events_of(pool, work, [0, 1, dimer]) for event in lot if isinstance(event, Lost)]
+    events = [event for lot in events_of(pool, work, [0, 1, dimer]) for event in lot]
+    (event,) = [each for each in events if isinstance(each, Reply) and each.error]
     assert event.number == dimer
-    assert "task of 6 atoms" in event.reason
-    assert "task of 3 atoms" not in event.reason
+    assert "task of 6 atoms" in event.error
+    assert "task of 3 atoms" not in event.error
 
 
 def test_the_output_of_a_worker_does_not_grow_without_end(pool, faulty):

@@ -9,10 +9,10 @@ import pytest
 from autotune.base.errors import TaskError
 from autotune.base.types import Resources
 from autotune.session.session import Options, Session
-from autotune.workers import handle
+from autotune.workers import pool
 from autotune.workers.beacon import Beacon
-from autotune.workers.handle import Worker
 from autotune.workers.messages import Order, Reply
+from autotune.workers.pool import Worker
 
 
 def order(number):
@@ -20,7 +20,7 @@ def order(number):
 
 
 def reply(number, *, resident_gib=0.1):
-    return Reply(number, {"energy": 0.0}, None, "", "", 0.0, 0.0, 0.0, 0.1, resident_gib)
+    return Reply(number, 0.0, 0.0, values={"energy": 0.0}, resident_gib=resident_gib)
 
 
 @pytest.fixture
@@ -84,13 +84,13 @@ def test_answers_are_counted_and_what_the_worker_holds_is_that_of_the_last(worke
 
 def test_short_tasks_are_answered_together_and_long_ones_at_once(faulty, monkeypatch):
     together = []
-    answered = handle.Worker.answered
+    answered = pool.Worker.answered
 
     def noted(worker, replies):
         together.append(len(replies))
         answered(worker, replies)
 
-    monkeypatch.setattr(handle.Worker, "answered", noted)
+    monkeypatch.setattr(pool.Worker, "answered", noted)
     with Session(Options(journal="none", workers=1)) as session:
         session.run(faulty("water8", max_nbody=3))
         session.run(faulty("water8", max_nbody=3))
