@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autotune.base.records import Trial
-from autotune.calibration.gains import LEAST_TRIALS, expected_gain, importances, sparing
+from autotune.calibration.effects import LEAST_TRIALS, expected_gain, importances, sparing
 
 DEFAULTS = {"workers": 4, "order": "input", "colour": "red"}
 NOISE = 0.01
