@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from autotune.base.errors import InputError, quoted
-
-if TYPE_CHECKING:
-    from autotune.base.records import Tuning
-
-METAVAR = "FILE|METHOD-TEXT"
+from autotune.base.records import Tuning
+from autotune.machine import detection
+from autotune.tunings import library
 
 
 class Selected(NamedTuple):
@@ -36,9 +34,6 @@ def selected(text: str) -> list[Selected]:
     Raises:
         InputError: The file cannot be used, or the text names none or several.
     """
-    from autotune.machine import detection
-    from autotune.tunings import library
-
     if is_file(text):
         return [Selected(tuning, Path(text)) for tuning in library.load(Path(text))]
     stored = library.of_machine(detection.detect())
