@@ -121,8 +121,7 @@ def _write(found: Regression | None, traces: Sequence[Trace], given: dict[str, A
 
 def _judged(sides: Sequence[str], traces: Sequence[Trace], given: dict[str, Any]) -> Regression:
     """Return the answer for the sides that were named."""
-    from autotune.compare import history, samples
-    from autotune.compare import regression as judging
+    from autotune.compare import history, regression, samples
 
     if given["execute"]:
         base, head = _measured(sides, given)
@@ -132,7 +131,7 @@ def _judged(sides: Sequence[str], traces: Sequence[Trace], given: dict[str, Any]
     else:
         base, head = (samples.read(Path(side), say=_say) for side in _two(sides))
     noise = None if given["execute"] else _noise(given["noise"], (*base, *head))
-    return judging.judge(
+    return regression.judge(
         base,
         head,
         names=(given["history"], sides[0]) if traces else (sides[0], sides[1]),
