@@ -11,8 +11,8 @@ from typing import Any, TypeVar
 
 from autotune.compare.history import Trace
 from autotune.compare.regression import Regression
-from autotune.report.plots import COLOURS, figure, save
-from autotune.report.regression_text import headline
+from autotune.reports.plots import COLOURS, figure, save
+from autotune.reports.regression_text import headline
 
 _SHAPES = {"faster": ("v", COLOURS[2]), "slower": ("^", COLOURS[3]), "same": ("o", COLOURS[0])}
 _UNCLEAR = ("D", "#8c8c8c")

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from autotune.report import plots
+from autotune.reports import plots
 from autotune.session.forecast import WORTH, Scaling
 
 _GREY = "#777777"

@@ -20,7 +20,7 @@ from autotune.calibration import confirmation
 from autotune.expansion.summary import understood
 from autotune.expansion.workload import Workload
 from autotune.plugin import composition as policies
-from autotune.report.progress import duration
+from autotune.reports.progress import duration
 from autotune.runtime.planning import Plan
 
 if TYPE_CHECKING:

@@ -11,11 +11,11 @@ from collections.abc import Callable, Iterator, Sequence
 
 from autotune.base.records import TaskRecord
 from autotune.base.wording import count
-from autotune.report.axes import WIDTH, log_ticks, svg, x_labels, y_labels
-from autotune.report.charts import style
-from autotune.report.facts import NEAR, predicted
-from autotune.report.html_text import escaped
-from autotune.report.text import seconds, task_name
+from autotune.reports.axes import WIDTH, log_ticks, svg, x_labels, y_labels
+from autotune.reports.charts import style
+from autotune.reports.facts import NEAR, predicted
+from autotune.reports.html_text import escaped
+from autotune.reports.text import seconds, task_name
 
 _MOST_MARKS = 700
 _CELLS = 90  # across the picture; of the tasks of a level in one cell one is drawn

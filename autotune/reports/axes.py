@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 
-from autotune.report.html_text import escaped
+from autotune.reports.html_text import escaped
 
 WIDTH = 1000.0  # of every picture, in its own units
 _STEPS = (1.0, 2.0, 5.0, 10.0)

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from autotune.base.errors import InputError
-from autotune.report import plots
-from autotune.report.charts import budget_is_near, heights
-from autotune.report.content import Report, RunReport
-from autotune.report.text import gib
+from autotune.reports import plots
+from autotune.reports.charts import budget_is_near, heights
+from autotune.reports.content import Report, RunReport
+from autotune.reports.text import gib
 
 MOST_RUNS = 12  # more would be a picture that nobody can look at
 _INCHES, _ROW = 11.0, 0.3

@@ -13,7 +13,7 @@ from found import odd_tunings
 from hypothesis import HealthCheck, given, settings
 
 from autotune.base.errors import InputError, ResourceError
-from autotune.report import calibration_picture, plots
+from autotune.reports import calibration_picture, plots
 
 
 def words_of(tuning, folder):

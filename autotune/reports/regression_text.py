@@ -14,7 +14,7 @@ from autotune.base.errors import one_line
 from autotune.base.wording import count
 from autotune.compare.history import Trace
 from autotune.compare.regression import Regression, Row
-from autotune.report.text import seconds
+from autotune.reports.text import seconds
 
 MARKS = {"faster": "+", "same": "=", "slower": "!", "cannot tell": "?", "missing": "?", "new": " "}
 _TENFOLD = 10.0  # relative change beyond which digits say nothing

@@ -9,7 +9,7 @@ import matplotlib as mpl
 import pytest
 
 from autotune.base.errors import InputError
-from autotune.report import scaling, scaling_picture
+from autotune.reports import scaling, scaling_picture
 from autotune.schedule.virtual_nodes import NodesSimulation, PretendedNodes
 
 

@@ -9,15 +9,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from autotune.base.wording import count
-from autotune.report.charts import budget_is_near, busy, heights, held, lanes, style
-from autotune.report.content import Report, RunReport
-from autotune.report.facts import Level
-from autotune.report.html_text import escaped, markdown, sentence
-from autotune.report.losses import Loss
-from autotune.report.plots import COLOURS
-from autotune.report.scatter import outline, scatter
-from autotune.report.style import style_sheet
-from autotune.report.text import gib, percent, reached, seconds, task_name, told
+from autotune.reports.charts import budget_is_near, busy, heights, held, lanes, style
+from autotune.reports.content import Report, RunReport
+from autotune.reports.facts import Level
+from autotune.reports.html_text import escaped, markdown, sentence
+from autotune.reports.losses import Loss
+from autotune.reports.plots import COLOURS
+from autotune.reports.scatter import outline, scatter
+from autotune.reports.style import style_sheet
+from autotune.reports.text import gib, percent, reached, seconds, task_name, told
 
 MOST_FAILED = 10
 MOST_MESSAGE = 300

@@ -10,11 +10,11 @@ import math
 from collections.abc import Mapping, Sequence
 
 from autotune.base.wording import count
-from autotune.report.axes import WIDTH, svg, ticks, time_plot
-from autotune.report.html_text import escaped
-from autotune.report.plots import COLOURS
-from autotune.report.text import gib, percent, seconds, task_name
-from autotune.report.timeline import Bar, Timeline
+from autotune.reports.axes import WIDTH, svg, ticks, time_plot
+from autotune.reports.html_text import escaped
+from autotune.reports.plots import COLOURS
+from autotune.reports.text import gib, percent, seconds, task_name
+from autotune.reports.timeline import Bar, Timeline
 
 _LANE, _CURVE = 10.0, 100.0  # heights of a lane and of a curve, in the pictures' own units
 _LANE_PX, _LEAST_LANE_PX, _MOST_LANES_PX, _CURVE_PX = 34, 3, 420, 96

@@ -12,8 +12,8 @@ from collections.abc import Iterator, Sequence
 from urllib.parse import quote
 
 from autotune.base.wording import count
-from autotune.report.content import Report, RunReport
-from autotune.report.text import gib, percent, reached, seconds, spans, task_name, told
+from autotune.reports.content import Report, RunReport
+from autotune.reports.text import gib, percent, reached, seconds, spans, task_name, told
 
 MOST_FAILED = 10
 MOST_MESSAGE = 300

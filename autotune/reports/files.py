@@ -16,8 +16,8 @@ from autotune.base.errors import InputError
 from autotune.base.records import RunRecord
 from autotune.compare import regression, samples
 from autotune.plugin.manager import Manager
-from autotune.report import content, html, markdown_text, plots, timeline_picture
-from autotune.report.content import Report
+from autotune.reports import content, html, markdown_text, plots, timeline_picture
+from autotune.reports.content import Report
 
 if TYPE_CHECKING:
     from autotune.compare.regression import Row

@@ -10,7 +10,7 @@ import html
 import re
 from collections.abc import Iterator, Sequence
 
-from autotune.report.text import spans
+from autotune.reports.text import spans
 
 _UNITS = re.compile(r"(?<=\d) (?=(?:%|ms|s|min|h|GiB|Eh|of|cores?|tasks?)\b|%)")
 _KEPT = "\N{NO-BREAK SPACE}"

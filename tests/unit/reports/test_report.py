@@ -26,12 +26,12 @@ from autotune.base.errors import InputError
 from autotune.expansion.readers import Expansion, from_xyz
 from autotune.plugin.hookspecs import hookimpl
 from autotune.plugin.manager import Manager
-from autotune.report import content, html, html_text, markdown_text, text, timeline_picture
-from autotune.report.advice import GOOD_EFFICIENCY, advice
-from autotune.report.facts import levels, predictions
-from autotune.report.files import changes
-from autotune.report.losses import losses
-from autotune.report.timeline import MOST_BARS, MOST_LANES, timeline
+from autotune.reports import content, html, html_text, markdown_text, text, timeline_picture
+from autotune.reports.advice import GOOD_EFFICIENCY, advice
+from autotune.reports.facts import levels, predictions
+from autotune.reports.files import changes
+from autotune.reports.losses import losses
+from autotune.reports.timeline import MOST_BARS, MOST_LANES, timeline
 
 COMMAND = [sys.executable, "-m", "autotune"]
 MOST_BYTES = 2 * 10**6

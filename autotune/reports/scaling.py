@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 
 from autotune.base.wording import count
-from autotune.report.progress import duration
+from autotune.reports.progress import duration
 from autotune.schedule.bundles import AT_A_NODE
 from autotune.schedule.node_simulator import NOTICED_S, PLANNING_S
 from autotune.schedule.virtual_nodes import NodesSimulation, PretendedNodes

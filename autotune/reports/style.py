@@ -6,7 +6,7 @@ screen: long words break, tables with many columns become lists on a phone.
 
 from __future__ import annotations
 
-from autotune.report.plots import COLOURS
+from autotune.reports.plots import COLOURS
 
 _SHEET = """
 :root { color-scheme: light dark; --page: #f3f5f7; --card: #fff; --ink: #17212b; --soft: #586573; --rule: #dfe4ea;
