@@ -24,12 +24,11 @@ from autotune.base.errors import InputError
 from autotune.base.records import Evidence, Pair, Tuning
 from autotune.base.types import Machine, Parameters, Policy
 from autotune.base.versions import library_versions
-from autotune.calibration import confirmation, first_look, gains, search_database, shortlist, studies
-from autotune.calibration.finalists import final
+from autotune.calibration import confirmation, effects, first_look, search_database, shortlist, studies
+from autotune.calibration.confirmation import LostError, measure
 from autotune.calibration.first_look import Looked
 from autotune.calibration.instances import Instance, halves, ladders
-from autotune.calibration.pairs import LostError, measure
-from autotune.calibration.search import Proposal, Search
+from autotune.calibration.search import Proposal, Search, final
 from autotune.calibration.timing import Budget, OutOfTimeError, Timed, Timing
 from autotune.expansion import readers
 from autotune.expansion.workload import Workload, load
@@ -407,7 +406,7 @@ class Calibration:
             noise=looked.noise,
             noise_s=tuple(map(tuple, search.references)),
             trials=tuple(search.trials),
-            importances=gains.importances(search.trials, search.defaults),
+            importances=effects.importances(search.trials, search.defaults),
             stopped="; ".join(filter(None, (search.stopped or "it ended before an interruption", lost))),
             budget_s=self._budget.total_s,
             spent_s=self._budget.spent_s,

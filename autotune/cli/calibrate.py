@@ -46,7 +46,7 @@ def command(study_name: str, **given: Any) -> None:
     from autotune.calibration.calibration import CalibrationResult, calibrate
     from autotune.calibration.studies import parse_duration
     from autotune.expansion.readers import parse_keywords
-    from autotune.report import calibration_picture, plots
+    from autotune.reports import calibration_picture, plots
 
     picture = Path(given["picture"]) if given["picture"] else None
     if picture:

@@ -26,7 +26,7 @@ def command(records: tuple[str, ...], output: str | None, markdown: str | None, 
     autotune report run.json
     autotune report before.json after.json -o report.html --markdown report.md --picture timeline.png
     """
-    from autotune.report.files import report
+    from autotune.reports.files import report
 
     if folders := [record for record in records if Path(record).is_dir()]:
         raise InputError(f"{folders[0]} is a folder; give the run records themselves, such as {folders[0]}/*.json")

@@ -41,7 +41,7 @@ def command(source: str, output: str | None, record: str | None, explain: bool, 
     from autotune.base import json_files
     from autotune.base.options import Options
     from autotune.expansion import readers
-    from autotune.report.progress import Progress
+    from autotune.reports.progress import Progress
     from autotune.session.session import Session
 
     options.check_targets((output, record), [] if source == "-" else [source])
@@ -107,7 +107,7 @@ class _Aloud:
 
     def explain(self, prepared: Preparation) -> None:
         """Say what a run will do and why, as it has planned it."""
-        from autotune.report.explanation import choice_words
+        from autotune.reports.explanation import choice_words
 
         forecast = prepared.simulate() if len(prepared.work.tasks) <= FORECAST_TASKS else None
         self._explained = choice_words(prepared.plan, work=prepared.work, machine=prepared.machine, forecast=forecast)

@@ -117,7 +117,7 @@ def _numbers_of_nodes(given: dict[str, Any]) -> tuple[int, ...]:
         for flag in options.flags(given, list(_CONDITIONS)):
             raise InputError(f"{flag} is about several nodes; say how many with --nodes")
         return ()
-    from autotune.report.scaling import numbers_of_nodes
+    from autotune.reports.scaling import numbers_of_nodes
     from autotune.session.forecast import MOST_NODES
 
     counts: set[int] = set()
@@ -161,7 +161,7 @@ def _picture_file(plot: str | None, counts: tuple[int, ...]) -> Path | None:
     """Return the file to draw, or refuse one that could not be drawn after the simulation."""
     if plot is None:
         return None
-    from autotune.report import plots
+    from autotune.reports import plots
 
     if len(counts) == 1:
         raise InputError("a picture of a scaling needs several numbers of nodes, such as --nodes 1-1000")
@@ -174,11 +174,11 @@ def _picture_file(plot: str | None, counts: tuple[int, ...]) -> Path | None:
 
 def _of_one(found: SimulatedRun, picture: Path | None, *, as_json: bool) -> str:
     """Return what one machine would do, as words or JSON, and draw it where a file is given."""
-    from autotune.report.progress import duration
+    from autotune.reports.progress import duration
 
     run, cores = found.schedule, found.machine.cores
     if picture:
-        from autotune.report import plots
+        from autotune.reports import plots
 
         title = f"simulated: {found.tasks} tasks on {cores} cores"
         plots.schedule(run.records, cores=cores, title=title, path=picture)
@@ -223,11 +223,11 @@ def _busy_cores(run: Simulation, cores: int, columns: int = 72) -> str:
 
 def _of_several(found: SimulatedScaling, picture: Path | None, *, as_json: bool) -> str:
     """Return what several nodes would do, as words or JSON, and draw it where a file is given."""
-    from autotune.report import scaling
+    from autotune.reports import scaling
 
     assumptions = scaling.assumed(found.nodes, spread=found.spread, contention=found.contention)
     if picture:
-        from autotune.report import scaling_picture
+        from autotune.reports import scaling_picture
 
         title = f"{found.tasks:,} tasks on nodes of {found.machine.cores} cores"
         scaling_picture.draw(found.scaling, title=title, assumptions=assumptions, path=picture)
@@ -249,8 +249,8 @@ def _of_several(found: SimulatedScaling, picture: Path | None, *, as_json: bool)
 
 def _words(found: SimulatedScaling, assumptions: tuple[str, ...]) -> str:
     from autotune.base.wording import count
-    from autotune.report import scaling
-    from autotune.report.progress import duration
+    from autotune.reports import scaling
+    from autotune.reports.progress import duration
 
     runs = found.scaling.runs
     first, tasks, cores = runs[0], count(found.tasks, "task"), count(found.machine.cores, "core")

@@ -1,30 +1,35 @@
 """The library's front door: `run` for one input, `Session` for many with warm workers.
 
 Rules: one path from input to result, the same for the command line: load, detect, find a tuning, compose, run,
-assemble. Programs start to load in the background before the input is validated.
+assemble. Programs start to load in the background before the input is validated. A note to the user is one sentence,
+or an empty text where there is nothing to say.
 """
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from autotune.base.options import Options
-from autotune.base.records import RunRecord, TuningChoice
-from autotune.base.types import Machine, Method
+from autotune.base.records import RunRecord, TaskRecord, TuningChoice
+from autotune.base.types import Machine, Method, Task
+from autotune.costs import drift
+from autotune.costs.basis import is_spherical
 from autotune.expansion import parts, workload
 from autotune.expansion.summary import understood
 from autotune.expansion.workload import Workload
 from autotune.journal.journal import Journal
 from autotune.plugin.manager import Manager
+from autotune.programs.facts import facts_of
 from autotune.runtime import planning
 from autotune.runtime.execution import Care, Execution
-from autotune.runtime.fleet import Fleet
 from autotune.runtime.local import Local
 from autotune.runtime.monitor import Snapshot
-from autotune.session import doubts, plausibility, reductions, resume, run_record
+from autotune.session import plausibility, reductions, resume, run_record
 from autotune.session.preparation import Preparation, options_of, read
+from autotune.tunings import library
 
 if TYPE_CHECKING:
     from qcelemental.models.v1 import AtomicResult as AtomicResultV1
@@ -33,6 +38,7 @@ if TYPE_CHECKING:
     from qcmanybody.models.v2 import ManyBodyResult
 
     from autotune.expansion.readers import Expansion
+    from autotune.runtime.fleet import Fleet
 
 _Answer = TypeVar("_Answer")
 
@@ -64,15 +70,18 @@ class Session:
         self._on_progress, self._on_plan, self._on_choice = on_progress, on_plan, on_choice
         self._say = on_notice or (lambda _: None)
         self._manager = Manager()
-        self._place: Local | Fleet = (
-            Local(self._options, manager=self._manager)
-            if self._options.here
-            else Fleet(self._options, manager=self._manager, say=self._say)
-        )
+        self._place = self._open_place()
         self._journal: Journal | None = None
         self._journal_opened = False
         self._understood = ""
         self.record: RunRecord | None = None
+
+    def _open_place(self) -> Local | Fleet:
+        if self._options.here:
+            return Local(self._options, manager=self._manager)
+        from autotune.runtime.fleet import Fleet
+
+        return Fleet(self._options, manager=self._manager, say=self._say)
 
     @property
     def machine(self) -> Machine:
@@ -153,8 +162,8 @@ class Session:
         if self._on_choice:  # not before: how to calibrate a method that does not exist is no advice
             self._on_choice(plan.chosen)
         self._tell(
-            doubts.of_basis(work.methods, work.recipe.molecule.symbols),
-            doubts.of_version(plan, checked.versions),
+            _basis_note(work.methods, work.recipe.molecule.symbols),
+            _version_note(plan, checked.versions),
             *checked.cautions,
         )
         care = self._care(checked.versions, lean.hosts)
@@ -191,7 +200,7 @@ class Session:
             doubts=(*checked.cautions, *implausible),
         )
         self._manager.run_done(self.record)
-        self._tell(*implausible, doubts.of_times(plan, work.tasks, execution.records, cores=self.machine.cores))
+        self._tell(*implausible, _times_note(plan, work.tasks, execution.records, cores=self.machine.cores))
         if result is None:
             error = run_record.failure(execution, work)
             error.add_note(resume.kept_note(care.journal, len(execution.values)))
@@ -255,6 +264,33 @@ def _named_in(source: object) -> tuple[tuple[Method, ...], list[str]]:
         return source.methods, sorted(set(source.recipe.programs.values()))
     methods = workload.methods_of(source)
     return methods, sorted({method.program for method in methods})
+
+
+def _version_note(plan: planning.Plan, versions: Mapping[str, str]) -> str:
+    """Return what to say before a run, with these versions of the programs."""
+    tuning = plan.tuning
+    return library.version_note(tuning, versions.get(tuning.method.program, "")) if tuning else ""
+
+
+def _basis_note(methods: Iterable[Method], symbols: Iterable[str]) -> str:
+    """Return what to say where a program will take a basis set otherwise than it was made; upstream does so, too."""
+    for method in methods:
+        facts = facts_of(method.program)
+        keyword = facts.spherical_keyword
+        told = {name.lower() for name in json.loads(method.keywords)}
+        if keyword and not told & {keyword, facts.cartesian_keyword} and is_spherical(method.basis, symbols):
+            return (
+                f"{method.program} takes {method.basis} as Cartesian, although it is spherical and other programs"
+                f" take it so: add the keyword {keyword}=true to agree with them"
+            )
+    return ""
+
+
+def _times_note(plan: planning.Plan, tasks: Sequence[Task], records: Sequence[TaskRecord], *, cores: int) -> str:
+    """Return what to say after a run; only a tuning that was measured for it is held against it."""
+    if plan.tuning is None or plan.chosen.match != "exact":
+        return ""
+    return drift.note(plan.tuning, tasks, records, workers=plan.policy.workers, cores=cores)
 
 
 def run(

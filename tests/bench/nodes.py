@@ -33,7 +33,7 @@ from autotune.expansion import workload
 from autotune.expansion.readers import Expansion, from_xyz
 from autotune.machine import detection
 from autotune.plugin.manager import Manager
-from autotune.report import scaling, scaling_picture
+from autotune.reports import scaling, scaling_picture
 from autotune.runtime import planning
 from autotune.schedule.node_simulator import PretendedNodes, simulate_nodes
 
