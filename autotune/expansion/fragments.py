@@ -18,6 +18,7 @@ from typing import Any, Literal
 
 from autotune.base.errors import InputError, one_line, quoted
 from autotune.costs import basis
+from autotune.expansion.bonds import close_pairs
 from autotune.expansion.geometry import Fragments
 
 MIN_DISTANCE_BOHR = 0.75  # 0.4 Å: closer than any bond (H2 has 0.74 Å), so two atoms were given one place
@@ -39,8 +40,8 @@ def explicit_fragments(molecule: Mapping[str, Any]) -> dict[str, Any]:
     symbols = fields.get("symbols")
     if fragments is None or symbols is None or len(fragments) < 2:  # noqa: PLR2004 - a many-body expansion needs two
         raise InputError(
-            "the molecule has no fragments, so there is nothing to expand; give at least two in field 'fragments'"
-            " (or --fragments for an XYZ file)"
+            f"the molecule {'is one fragment' if fragments and symbols else 'has no fragments'}, so there is nothing to"
+            " expand; give at least two in field 'fragments' (or --fragments for a geometry)"
         )
     _check_partition(fragments, len(symbols))
     _refuse_ghosts(fields)
@@ -161,14 +162,11 @@ def check_distances(molecule: Mapping[str, Any]) -> None:
         raise InputError(
             f"field molecule.geometry holds a number that is not finite or above {MAX_COORDINATE_BOHR:g} bohr; mend it"
         )
-    for atom in range(1, len(geometry)):
-        distances = np.linalg.norm(geometry[:atom] - geometry[atom], axis=1)
-        other = int(distances.argmin())
-        if distances[other] < MIN_DISTANCE_BOHR:
-            raise InputError(
-                f"atoms {other + 1} ({one_line(symbols[other])}) and {atom + 1} ({one_line(symbols[atom])}) overlap:"
-                f" {distances[other] * BOHR_IN_ANGSTROM:.3f} Å apart; mend the geometry (here it is in bohr)"
-            )
+    for i, j, distance in close_pairs([(x, y, z) for x, y, z in geometry.tolist()], MIN_DISTANCE_BOHR):
+        raise InputError(
+            f"atoms {i + 1} ({one_line(symbols[i])}) and {j + 1} ({one_line(symbols[j])}) overlap:"
+            f" {distance * BOHR_IN_ANGSTROM:.3f} Å apart; mend the geometry (here it is in bohr)"
+        )
 
 
 # --- texts of options -------------------------------------------------------------------------------------------------

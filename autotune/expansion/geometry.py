@@ -57,6 +57,7 @@ class Geometry:
         symbols: Element symbol of each atom, capitalised as in `Na`.
         coordinates_angstrom: Position of each atom, shape `(natom, 3)`.
         stated: What the file states of charges and spins.
+        atom_charges: Formal charge of each atom, None for one of which none is stated; empty where the file has none.
         units: Of the positions in the file.
         mass_numbers: Of stated isotopes, -1 for other atoms; empty where the file names none.
         notes: Sentences on what was read in a way that the user should know.
@@ -65,6 +66,7 @@ class Geometry:
     symbols: tuple[str, ...]
     coordinates_angstrom: tuple[Position, ...]
     stated: Stated
+    atom_charges: tuple[int | None, ...] = ()
     units: str = "angstrom"
     mass_numbers: tuple[int, ...] = ()
     notes: tuple[str, ...] = ()

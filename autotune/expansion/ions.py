@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from autotune.base.errors import InputError
@@ -69,6 +69,7 @@ def charges_and_multiplicities(
     stated = geometry.stated
     by_file, spins_by_file = _of_the_comment(geometry, fragments, found=bonds is not None, name=name)
     known, spins = {**by_file, **charges}, {**spins_by_file, **multiplicities}
+    known = {**_of_atoms(geometry, fragments, known.keys() | spins.keys(), bonds), **known}
     total = stated.charge
     whole = [charge for charge in stated.charges if charge is not None]
     if total is None and not charges and whole and len(whole) == len(stated.charges):
@@ -112,6 +113,38 @@ def _of_the_comment(
         for values in (stated.charges, stated.multiplicities)
     )
     return charges, multiplicities
+
+
+def _of_atoms(
+    geometry: Geometry, fragments: Fragments, settled: Collection[int], bonds: Bonds | None
+) -> dict[int, int]:
+    """Return the sums of the formal charges that a file states of atoms, of the fragments that have such atoms.
+
+    Files state those of some atoms only. A sum that leaves an odd electron, or that bonds deny, is asked about, unless
+    the user has `settled` the charge or the multiplicity of the fragment.
+    """
+    stated = [
+        [charge for atom in atoms if (charge := geometry.atom_charges[atom]) is not None]
+        if geometry.atom_charges
+        else []
+        for atoms in fragments
+    ]
+    sums = {number: sum(charges) for number, charges in enumerate(stated) if charges}
+    inside = _bonds_inside(geometry, fragments, bonds) if sums else {}
+    questions = {}
+    for number, charge in sums.items():
+        symbols = [geometry.symbols[atom] for atom in fragments[number]]
+        if number in settled or len(symbols) == 1:
+            continue
+        suggested = suggested_charge(symbols, inside.get(number, ()))
+        if suggested not in (None, charge) or (suggested is None and electrons(symbols, charge) % 2):
+            why = (
+                f"has formal charges in the file that add up to {charge:+d}, which its bonds deny: which charge is it?"
+            )
+            questions[number] = Question(why=why, cure=f"{charge if suggested is None else suggested:+d}")
+    if questions:
+        raise InputError(_question(geometry, fragments, questions, "charges"))
+    return sums
 
 
 # --- charges ---------------------------------------------------------------------------------------------------------

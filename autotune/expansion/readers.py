@@ -22,6 +22,7 @@ from autotune.expansion.fragments import parse_charges, parse_fragments
 from autotune.expansion.geometry import Geometry, covalent_bonds
 from autotune.expansion.ions import charges_and_multiplicities
 from autotune.expansion.molecule import is_molecule, molecule_fields
+from autotune.expansion.pdb import is_pdb, read_pdb
 from autotune.expansion.workload import MAX_INPUT_BYTES, parse_json
 from autotune.expansion.xyz import read_xyz
 from autotune.programs.facts import facts_of
@@ -176,6 +177,7 @@ def _molecule_of_geometry(
 READERS = {
     "a QCSchema Molecule, which does not say what to compute": Reader(owns=_is_molecule, molecule=_molecule_of_json),
     "a ManyBodyInput": Reader(owns=_is_json, molecule=None),
+    "a PDB file": Reader(owns=is_pdb, molecule=partial(_molecule_of_geometry, read_pdb)),
     "an XYZ file": Reader(owns=lambda *_: True, molecule=partial(_molecule_of_geometry, read_xyz)),
 }
 

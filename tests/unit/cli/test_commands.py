@@ -158,7 +158,7 @@ MOLECULE, LEVELS = ((CASES / f"{name}.json").read_text() for name in ("q_mol", "
         (MOLECULE, (), "input is a QCSchema Molecule, which does not say what to compute; say at least --program and"),
         (MOLECULE, (*FAULTY, "--fragments", "3,3"), "input states its own fragments; leave out --fragments"),
         (LEVELS, (), "several levels and supersystem_ie_only do not go together"),
-        (XYZ, (*FAULTY, "--fragments", "6x1"), "the molecule has no fragments, so there is nothing to expand"),
+        (XYZ, (*FAULTY, "--fragments", "6x1"), "the molecule is one fragment, so there is nothing to expand"),
         (XYZ, (*FAULTY, "--fragments", "2x4"), "fragments '2x4' hold 8 atoms, but the geometry has 6"),
         (XYZ, (*FAULTY, "--charges", "9:+1"), "charge '9:+1'"),
         (

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autotune.base.errors import InputError
-from autotune.expansion.fragments import parse_charges, parse_fragments
+from autotune.expansion.fragments import check_distances, parse_charges, parse_fragments
 from autotune.expansion.geometry import MAX_ATOMS, Geometry, fragments_by_connectivity
 from autotune.expansion.ions import check_electrons, usual_charges, usual_multiplicities
 from autotune.expansion.xyz import read_xyz
@@ -593,3 +593,18 @@ def test_guessed_multiplicities_always_fit_the_electrons(atoms):
     fragments = tuple((atom,) for atom in range(len(atoms)))
     charges = [min(charge, z - 1) for z, charge in atoms]
     check_electrons(geometry, fragments, charges, usual_multiplicities(geometry, fragments, charges))
+
+
+def box_of_helium(atoms):
+    """Return the fields of a molecule of atoms 2 bohr apart, in a box."""
+    positions = [(2.0 * (n % 20), 2.0 * (n // 20 % 20), 2.0 * (n // 400)) for n in range(atoms)]
+    return {"symbols": ["He"] * atoms, "geometry": [value for position in positions for value in position]}
+
+
+def test_atoms_in_one_place_are_looked_for_among_neighbours_only(monkeypatch):
+    measured = []
+    distance = math.dist
+    monkeypatch.setattr(math, "dist", lambda *ends: measured.append(ends) or distance(*ends))
+    check_distances(box_of_helium(8000))
+    assert len(measured) <= 8000
+    assert message(check_distances, {**box_of_helium(8000), "geometry": [0.0] * 24000}).startswith("atoms 1 (He) and 2")
