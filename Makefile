@@ -49,7 +49,7 @@ types: $(STAMP)
 docs: $(STAMP)  ## the guide, built strictly into site/, without a network
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict  # not --quiet, which counts no warnings
 
-pictures: $(STAMP)  ## the pictures of docs/concepts.md, the commands are there, and of simulated nodes; ten minutes
+pictures: $(STAMP)  ## of docs/scheduling.md, where the commands are, of simulated nodes, and of the README's run; ten minutes
 	$(BIN)/autotune simulate studies/workloads/methanol_water6.xyz --program pyscf --method hf --basis '6-31g*' \
 		--max-nbody 3 --tuning none --cores 8 --memory 32 --plot docs/images/longest_first.svg
 	$(BIN)/autotune simulate studies/workloads/methanol_water6.xyz --program pyscf --method hf --basis '6-31g*' \
@@ -57,6 +57,10 @@ pictures: $(STAMP)  ## the pictures of docs/concepts.md, the commands are there,
 	$(BIN)/autotune simulate studies/workloads/benzene3.xyz --program pyscf --method hf --basis '6-31g*' \
 		--max-nbody 2 --tuning none --cores 8 --memory 4 --plot docs/images/memory.svg
 	$(BIN)/python tests/bench/nodes.py --pictures docs/images
+	mkdir -p $(DEMO_HOME)
+	AUTOTUNE_HOME=$(DEMO_HOME) $(BIN)/autotune run studies/workloads/water6.xyz --program pyscf --method hf \
+		--basis '6-31g*' --max-nbody 3 -o $(DEMO_HOME)/result.json --record $(DEMO_HOME)/record.json
+	$(BIN)/autotune report $(DEMO_HOME)/record.json -o $(DEMO_HOME)/report.html --picture docs/images/run.svg
 
 speed: $(STAMP)  ## how long our own layers take; `autotune regress` compares what it stores in .benchmarks
 	$(BIN)/pytest tests/bench/test_speed.py --benchmark-enable --benchmark-autosave

@@ -1,18 +1,20 @@
-"""Hooks of mkdocs: links to files outside of docs/ work in the site as they do on the repository's web page.
+"""Hooks of mkdocs: links to files outside of docs/, and the examples in the help of commands.
 
-A file of the repository that a page links, such as `../results/overhead.json`, is copied into the site below
-`repository/`, and the link is turned to the copy; so the site needs no address of the repository. A link to a file that
-is not there is left as it is, and strict builds fail.
+A file of the repository that a page links, such as `../Makefile`, is copied into the site below `repository/`, as are
+all records in results/, and the link is turned to the copy; so the site needs no address of the repository. A link to a
+file that is not there is left as it is, and strict builds fail.
 """
 # ruff: noqa: INP001 - a folder of pages, not a package
 
 from __future__ import annotations
 
+import inspect
 import posixpath
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import click
 from mkdocs.structure.files import File, InclusionLevel
 
 if TYPE_CHECKING:
@@ -28,17 +30,38 @@ _LINK = re.compile(r"(?P<before>\]\()(?P<target>(?:\.\./)+[^)#\s]+)(?=[)#])")
 _PIPE_IN_CODE = re.compile(r"`[^`\n]*`")
 
 
+def on_startup(*, command: str, dirty: bool) -> None:
+    """Mark the examples in the help of our commands, so that mkdocs-click shows them as code."""
+    del command, dirty
+    from autotune.cli.main import cli
+
+    mark_examples(cli)
+
+
+def mark_examples(command: click.Command) -> None:
+    """Make blocks of code of what click prints as it stands, which is what follows a backspace, in all commands."""
+    blocks = inspect.cleandoc(command.help or "").split("\n\n")
+    command.help = "\n\n".join(
+        f"```text\n{block.removeprefix(chr(8)).strip()}\n```" if block.startswith("\b") else block for block in blocks
+    )
+    if isinstance(command, click.Group):
+        for name in command.list_commands(click.Context(command)):
+            inner = command.get_command(click.Context(command), name)
+            if inner:
+                mark_examples(inner)
+
+
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the files of the repository that pages link."""
     root = Path(config.config_file_path).parent
+    names = {path.relative_to(root).as_posix() for path in (root / "results").glob("*.json")}
     for page in files.documentation_pages():
-        text = Path(page.abs_src_path or "").read_text(encoding="utf-8")
-        for name in outside(text, page.src_uri, root):
-            copy = f"{COPIES}/{name}"
-            if files.get_file_from_path(copy) is None:
-                # Said explicitly, because names with a dot in front are left out otherwise.
-                copied = File.generated(config, copy, abs_src_path=str(root / name), inclusion=InclusionLevel.INCLUDED)
-                files.append(copied)
+        names.update(outside(Path(page.abs_src_path or "").read_text(encoding="utf-8"), page.src_uri, root))
+    for name in sorted(names):
+        # Included explicitly, because names with a dot in front are left out otherwise.
+        files.append(
+            File.generated(config, f"{COPIES}/{name}", abs_src_path=str(root / name), inclusion=InclusionLevel.INCLUDED)
+        )
     return files
 
 

@@ -10,7 +10,6 @@ Simulated for more cores than there are: the real scheduler on a virtual clock, 
 start-up of any side; an engine is as many workers of one core as there are cores, in the order of the expansion.
 
     python tests/bench/comparison.py --rounds 4 --budget 1m --output results/comparison.json
-    python tests/bench/comparison_tables.py results/comparison.json  # as they are in the docs
 """
 
 from __future__ import annotations

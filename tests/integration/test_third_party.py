@@ -1,4 +1,4 @@
-"""A strategy of someone else: docs/strategies.md has the whole text; here it is installed and used as is said there."""
+"""A strategy of someone else: docs/plugins.md shows it; here it is installed and used as is said there."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from autotune.plugin import composition
 from autotune.plugin.manager import Manager
 
 SOURCE = TESTS / "distributions" / "polite_strategy"
-DOCUMENT = (TESTS.parent / "docs" / "strategies.md").read_text()
+FIELDS = (TESTS.parent / "docs" / "scheduling.md").read_text()
 ALL_SIX = (*composition.STANDARD, "polite")
 HERE = detection.detect()
 
@@ -29,12 +29,6 @@ method = {program = "faulty", method = "sleep", keywords = {seconds = 0.02}}
 search = [{geometry = "water2"}]
 confirm = [{geometry = "water4", max_nbody = 1}]
 """
-
-
-def block(after, language):
-    """Return the first block of code behind a text of the document."""
-    found = re.search(rf"```{language}\n(.*?)```", DOCUMENT.partition(after)[2], re.DOTALL)
-    return found[1]
 
 
 @pytest.fixture(scope="module")
@@ -74,20 +68,17 @@ def most_at_once(record):
     )
 
 
-def test_the_strategy_in_the_document_is_the_one_that_is_tested_and_takes_less_than_thirty_lines():
-    module = block("`polite_strategy.py`:", "python")
-    assert module == (SOURCE / "polite_strategy.py").read_text()
-    assert len(module.splitlines()) < 30
-    assert block("`pyproject.toml`;", "toml") == (SOURCE / "pyproject.toml").read_text()
+def test_the_strategy_takes_less_than_thirty_lines():
+    assert len((SOURCE / "polite_strategy.py").read_text().splitlines()) < 30
 
 
 def test_the_document_names_every_field_of_the_policy_and_every_parameter_with_its_default():
     context = Context(machine=HERE, methods=(), tasks=0)
     defaults = composition.default_parameters(composition.choose(Manager().strategies, None), context)
-    assert re.findall(r"^\| `(\w+\.\w+)` \| (\S+) \|", DOCUMENT, re.MULTILINE) == [
+    assert re.findall(r"^\| `(\w+\.\w+)` \| (\S+) \|", FIELDS, re.MULTILINE) == [
         (name, str(value)) for name, value in defaults.items()
     ]
-    table = DOCUMENT.partition("its fields of the policy")[2].partition("Their parameters")[0]
+    table = FIELDS.partition("its fields of the policy")[2].partition("| parameter |")[0]
     assert {f.name for f in dataclasses.fields(Policy)} == set(re.findall(r"`(\w+)`", table)) - set(
         composition.STANDARD
     )

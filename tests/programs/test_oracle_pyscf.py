@@ -2,7 +2,7 @@
 
 Why not 1e-12 against the independent run: upstream gives every task all cores, autotune mostly one. With another number
 of threads OpenMP adds in another order, a task's energy moves by up to 5e-13 Eh (more for correlated methods, whose
-amplitudes are converged to a threshold), and many-body coefficients amplify that; see docs/accuracy.md.
+amplitudes are converged to a threshold), and many-body coefficients amplify that; see docs/results.md.
 """
 
 from __future__ import annotations

@@ -8,7 +8,9 @@ here is left out; both are in the tables below, with the reason. A command in ne
 from __future__ import annotations
 
 import dataclasses
+import html
 import importlib.util
+import inspect
 import json
 import os
 import re
@@ -22,21 +24,32 @@ from typing import NamedTuple
 
 import pytest
 import yaml
-from places import ROOT, TESTS
+from places import ROOT
+from tuning_factory import make_tuning
 
 from autotune.base import json_files, records, types
 from autotune.calibration import studies
 from autotune.cli.main import cli
 from autotune.costs.terms import PRIORS
 from autotune.journal.entries import COLUMNS
+from autotune.plugin import hookspecs
 from autotune.tunings import library, tuning_file
 
 DOCS = ROOT / "docs"
-PAGES = {path.relative_to(ROOT).as_posix(): path.read_text() for path in [ROOT / "README.md", *DOCS.rglob("*.md")]}
+INCLUDED = re.compile(r'^\{\{ included\("(.+)"\) \}\}$', re.MULTILINE)
+SOURCES = {path.relative_to(ROOT).as_posix(): path.read_text() for path in [ROOT / "README.md", *DOCS.rglob("*.md")]}
+LANGUAGES = {".py": "python", ".toml": "toml", ".yml": "yaml"}
+
+
+def block_of(included):
+    """Return what the site shows where a page includes a file."""
+    path = ROOT / included[1]
+    return f"```{LANGUAGES[path.suffix]}\n{path.read_text()}```"
+
+
+PAGES = {name: INCLUDED.sub(block_of, text) for name, text in SOURCES.items()}
 SHELL = ("sh", "bash", "console", "")
 LIMIT_S = 280
-
-from tuning_factory import make_tuning  # noqa: E402 - behind the path
 
 
 class Replaced(NamedTuple):
@@ -54,7 +67,7 @@ REPLACED = (
     Replaced(
         "calibrate",
         r"autotune calibrate",
-        "autotune calibrate --study $SMALL_STUDY --budget 8s --force",
+        "autotune calibrate --study $SMALL_STUDY --budget 20s --force",
         "one trial on two waters; --force, because tests do not have the machine for themselves",
     ),
     Replaced("tunings verify", r" --budget \S+", " --budget 6s --force", "as above"),
@@ -62,10 +75,7 @@ REPLACED = (
     Replaced("regress", r"--pairs \d+", "--pairs 2", "each run is a whole process; their number is not the point"),
 )
 # The clusters that runs compute are smaller than their names say; simulations get the real ones.
-SMALLER = {"water6.xyz": "water4"}
-NONE_AUTO = (
-    "autotune regress --exec none auto --workload water4.xyz --program pyscf --method hf --basis sto-3g --pairs 4"
-)
+SMALLER = {"water6.xyz": "water4", "water4.xyz": "water2"}
 # Commands that are not run, and why.
 LEFT_OUT = {
     "autotune calibrate --strategies polite": "test_third_party.py runs it, and looks at what comes out",
@@ -84,10 +94,6 @@ LEFT_OUT = {
     "pip install ./london_program": "the plugin lies in the folder, with the entry point that the page gives it",
     'pytest tests/unit/plugins/test_strategies.py -k "TestContract and polite"': "test_third_party.py runs it",
 }
-# Commands of a page that another page has as well, in the same words, and that run there.
-ELSEWHERE = {
-    ("docs/ci.md", NONE_AUTO): "docs/regress.md",
-}
 # Exit codes but 0 that say nothing against a command here.
 ALSO = {
     "regress": (1, 3),  # so few runs may say anything
@@ -95,7 +101,7 @@ ALSO = {
 }
 # What comes before a page's Python: names that the reader has.
 NAMES = "import json\nmany_body_input = json.load(open('input.json'))\ninputs = [many_body_input]\n"
-BEFORE = {"README.md": NAMES, "docs/nodes.md": NAMES, "docs/reference/api.md": NAMES}
+BEFORE = dict.fromkeys(("README.md", "docs/clusters.md", "docs/python.md"), NAMES)
 NEEDED = {'"geometric"': "geometric"}  # a text in a snippet, and the module without which it is left out
 
 SMALL_STUDY = """
@@ -120,7 +126,7 @@ class Block(NamedTuple):
 
 def blocks(page):
     """Yield the fenced blocks of a page."""
-    form = r"(?:^(?:Save this as )?`(?P<file>[\w.-]+)`(?:;[^\n]*)?:\n\n)?^```(?P<language>\w*)\n(?P<text>.*?)^```$"
+    form = r"(?:^`(?P<file>[\w.-]+)`(?:;[^\n]*)?:\n\n)?^```(?P<language>\w*)\n(?P<text>.*?)^```$"
     for found in re.finditer(form, PAGES[page], re.MULTILINE | re.DOTALL):
         yield Block(found["language"], found["text"], found["file"] or "")
 
@@ -154,10 +160,6 @@ def run_here(command):
         if f"autotune {replaced.where}" in command:
             command = re.sub(replaced.pattern, lambda _, by=replaced.by: by, command)
     return command
-
-
-def left_out(page, command):
-    return command in LEFT_OUT or (page, command) in ELSEWHERE
 
 
 def exit_codes(command):
@@ -219,20 +221,23 @@ def folder(tmp_path, monkeypatch, cluster, record):
 
 
 def unpack(page, folder):
-    """Write the files that a page shows, and make those with an entry point plugins, as installing them would."""
-    shown = {block.file: block.text for block in blocks(page) if block.file}
-    if page == "docs/write_strategy.md":  # it goes on from docs/strategies.md
-        shown |= {path.name: path.read_text() for path in (TESTS / "distributions" / "polite_strategy").glob("*.*")}
-    for name, text in shown.items():
-        (folder / name).write_text(text)
-    if "pyproject.toml" in shown:
-        project = tomllib.loads(shown["pyproject.toml"])["project"]
-        installed = folder / f"{project['name'].replace('-', '_')}-{project['version']}.dist-info"
-        installed.mkdir()
-        name_and_version = f"Name: {project['name']}\nVersion: {project['version']}\n"
-        (installed / "METADATA").write_text(f"Metadata-Version: 2.1\n{name_and_version}")
-        points = [f"{name} = {module}" for name, module in project["entry-points"]["autotune"].items()]
-        (installed / "entry_points.txt").write_text("\n".join(["[autotune]", *points, ""]))
+    """Write the files that a page shows, and make the distributions of which it includes files as if installed."""
+    for block in blocks(page):
+        if block.file:
+            (folder / block.file).write_text(block.text)
+    for distribution in {ROOT / name for name in INCLUDED.findall(SOURCES[page])}:
+        if (distribution.parent / "pyproject.toml").is_file() and distribution.suffix == ".py":
+            install(distribution.parent, folder)
+
+
+def install(distribution, folder):
+    project = tomllib.loads((distribution / "pyproject.toml").read_text())["project"]
+    installed = folder / f"{project['name'].replace('-', '_')}-{project['version']}.dist-info"
+    installed.mkdir()
+    metadata = f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n"
+    (installed / "METADATA").write_text(metadata)
+    points = [f"{name} = {module}" for name, module in project["entry-points"]["autotune"].items()]
+    (installed / "entry_points.txt").write_text("\n".join(["[autotune]", *points, ""]))
 
 
 def finished(arguments, folder):
@@ -247,7 +252,7 @@ def test_the_commands_of_a_page_run_in_its_order_and_then_its_python(page, folde
     unpack(page, folder)
     lines = []
     for command in commands(page):
-        if not left_out(page, command):
+        if command not in LEFT_OUT:
             codes = "|".join(map(str, exit_codes(command)))
             shown = command.replace("'", "'\\''")
             lines += [run_here(command), f"case $? in {codes}) ;; *) echo 'FAILED: {shown}'; exit 99 ;; esac"]
@@ -263,7 +268,6 @@ def test_the_commands_of_a_page_run_in_its_order_and_then_its_python(page, folde
 def test_what_is_left_out_or_replaced_is_in_a_page():
     every = {command for page in PAGES for command in commands(page)}
     assert set(LEFT_OUT) - every == set()
-    assert all(command in commands(page) and command in commands(other) for (page, command), other in ELSEWHERE.items())
     for replaced in REPLACED:
         assert any(f"autotune {replaced.where}" in command for command in every)
 
@@ -272,9 +276,7 @@ def test_no_command_of_ours_hides_in_a_block_of_another_language():
     for page in PAGES:
         for block in blocks(page):
             if block.language in ("text", "toml"):
-                hidden = re.findall(r"^\$? ?autotune .*--.*$", block.text, re.MULTILINE)
-                # The reference shows what the help shows.
-                assert page == "docs/reference/cli.md" or not hidden, f"{page}: {hidden}"
+                assert not re.findall(r"^\$? ?autotune .*--.*$", block.text, re.MULTILINE), page
 
 
 # --- workflows --------------------------------------------------------------------------------------------------------
@@ -300,8 +302,7 @@ def checked_workflow(text):
 
 
 def test_the_workflow_for_users_is_valid_and_uses_options_that_exist(tmp_path):
-    (block,) = [block for block in blocks("docs/ci.md") if block.language == "yaml"]
-    workflow = checked_workflow(block.text)
+    workflow = checked_workflow((DOCS / "speed.yml").read_text())
     (script,) = [script for script in scripts(workflow) if "autotune regress" in script]
     command = re.search(r"autotune regress (.*?)\|\|", script.replace("\\\n", " "), re.DOTALL)[1]
     assert set(re.findall(r"--[a-z-]+", command)) <= options_of("regress")
@@ -313,8 +314,8 @@ def test_the_workflow_for_users_is_valid_and_uses_options_that_exist(tmp_path):
 
 @pytest.mark.parametrize("status", [0, 1, 2, 3])
 def test_the_workflow_for_users_fails_for_what_is_slower_and_warns_where_it_cannot_tell(status, tmp_path):
-    (block,) = [block for block in blocks("docs/ci.md") if block.language == "yaml"]
-    (script,) = [script for script in scripts(yaml.safe_load(block.text)) if "autotune regress" in script]
+    workflow = yaml.safe_load((DOCS / "speed.yml").read_text())
+    (script,) = [script for script in scripts(workflow) if "autotune regress" in script]
     program = tmp_path / "head-venv" / "bin" / "autotune"
     program.parent.mkdir(parents=True)
     program.write_text(f"#!/bin/sh\necho table > regress.md\nexit {status}\n")
@@ -372,18 +373,43 @@ def test_pictures_are_small_and_each_is_in_a_page():
     assert all(path.stat().st_size < 150_000 for path in (DOCS / "images").iterdir())
 
 
-# --- the reference ----------------------------------------------------------------------------------------------------
+# --- the site, built --------------------------------------------------------------------------------------------------
 
 
-def test_the_page_of_the_command_line_is_what_the_commands_say():
-    spec = importlib.util.spec_from_file_location("docs_cli", DOCS / "_cli.py")
-    made = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(made)
-    text = PAGES["docs/reference/cli.md"]
-    assert text == made.page(), "run `python docs/_cli.py`"
-    for name, command in made.commands(cli):
-        assert f"# {name}\n" in text
-        assert all(f"`{option}`" in text for parameter in command.params for option in parameter.opts if "-" in option)
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    """Build the site as `make docs` does, and return a function that returns a page of it as HTML."""
+    folder = tmp_path_factory.mktemp("site")
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(folder)]
+    environment = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}
+    subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, check=True)
+    return lambda name: html.unescape((folder / name).read_text())
+
+
+@pytest.mark.parametrize("page", [name for name in PAGES if name != "README.md"])
+def test_what_pages_take_from_records_and_files_is_there(page, site):
+    source = SOURCES[page]
+    rendered = site(page.removeprefix("docs/").replace(".md", ".html"))
+    assert not re.search(r"(?<!\$)\{\{|\{%", rendered)
+    for directive in re.findall(r"^::: autotune\.(.+)$", source, re.MULTILINE):
+        assert f'id="autotune.{directive}"' in rendered
+    for name in INCLUDED.findall(source):
+        assert (ROOT / name).read_text().splitlines()[-1].strip() in re.sub(r"<[^>]+>", "", rendered)
+
+
+def test_the_page_of_the_command_line_has_every_command_and_option(site):
+    text = site("reference/cli.html")
+    for name, command in commands_of(cli):
+        assert f'id="{name.replace(" ", "-")}"' in text
+        assert all(option in text for parameter in command.params for option in parameter.opts if "-" in option)
+
+
+def commands_of(group, prefix="autotune"):
+    for name in group.list_commands(None):
+        command = group.get_command(None, name)
+        yield f"{prefix} {name}", command
+        if hasattr(command, "list_commands"):
+            yield from commands_of(command, f"{prefix} {name}")
 
 
 @pytest.mark.parametrize(
@@ -407,9 +433,9 @@ def test_the_page_of_the_command_line_is_what_the_commands_say():
         tuning_file._Bundle,
     ],
 )
-def test_every_field_of_a_file_is_documented(record_class):
-    text = PAGES["docs/reference/files.md"]
-    assert [field.name for field in dataclasses.fields(record_class) if f"`{field.name}`" not in text] == []
+def test_every_field_of_a_file_is_documented(record_class, site):
+    text = site("reference/files.html")
+    assert [f.name for f in dataclasses.fields(record_class) if f">{f.name}</" not in text] == []
 
 
 def test_every_form_of_file_and_every_family_is_documented():
@@ -417,55 +443,21 @@ def test_every_form_of_file_and_every_family_is_documented():
     source = "\n".join(path.read_text() for path in (ROOT / "autotune").rglob("*.py"))
     forms = re.findall(r"_SCHEMA = \"(autotune\.[\w.-]+/\d+)\"", source)
     assert len(forms) >= 5
-    assert [form for form in forms if f"`{form}`" not in text] == []
-    assert [column for column in (*COLUMNS.split(", "), "used") if f"| `{column}` |" not in text] == []
-    assert [name for name in PRIORS if f"`{name}`" not in text] == []
+    named = [*forms, *COLUMNS.split(", "), "used", *PRIORS]
+    assert [name for name in named if f"`{name}`" not in text] == []
 
 
-def test_the_reference_of_hooks_lists_every_hook_with_its_arguments():
-    import inspect
-
-    from autotune.plugin import hookspecs
-
-    for name, hook in vars(hookspecs).items():
-        if name.startswith("autotune_"):
-            arguments = ", ".join(inspect.signature(hook).parameters)
-            assert f"| `{name}({arguments})` |" in PAGES["docs/reference/hooks.md"]
+def test_every_hook_is_documented_with_its_arguments():
+    hooks = {name: hook for name, hook in vars(hookspecs).items() if name.startswith("autotune_")}
+    assert len(hooks) == 9
+    for name, hook in hooks.items():
+        assert f"| `{name}({', '.join(inspect.signature(hook).parameters)})` |" in PAGES["docs/plugins.md"]
 
 
-# --- how it was measured ----------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("path", sorted((ROOT / "results").glob("*.json")), ids=lambda path: path.stem)
-def test_every_record_is_listed_with_the_program_that_made_it(path):
-    measured = json.loads(path.read_text())
-    programs = set(re.findall(r"tests/bench/\w+\.py", measured["command"]))
-    (row,) = [line for line in PAGES["docs/measured.md"].splitlines() if line.startswith(f"| [{path.stem}](")]
-    assert all(f"`{program}`" in row for program in programs)
-    assert all((ROOT / program).is_file() for program in programs)
-
-
-def test_what_is_said_of_the_machine_is_in_the_records():
-    text = " ".join(PAGES["docs/measured.md"].split())
-    for path in (ROOT / "results").glob("*.json"):
-        machine = json.loads(path.read_text())["machine"]
-        assert f"{machine['cores']} cores of an {machine['cpu_model']}" in text
-        assert f"{machine['memory_gib']:.1f} GiB" in text
-        assert f"{machine['l3_mib']:.0f} MiB" in text
-
-
-def test_the_headline_is_the_record_in_results():
-    against = json.loads((ROOT / "results" / "against_upstream.json").read_text())
-    overhead = json.loads((ROOT / "results" / "overhead.json").read_text())["measured"]
-    text = PAGES["docs/measured.md"]
-    for workload in against["workloads"]:
-        (low, high), (low_2, high_2) = workload["interval"], workload["interval_in_the_same_environment"]
-        row = (
-            f"| {workload['name']} | {workload['tasks']} | {workload['speed_up']:.2f} ({low:.2f} to {high:.2f}) |"
-            f" {workload['speed_up_in_the_same_environment']:.2f} ({low_2:.2f} to {high_2:.2f}) |"
-        )
-        assert row in text, row
-    assert f"takes {overhead['wall_ms_per_task']:.2f} ms on two cores" in text
-    assert f"{overhead['qcengine_ms_per_task']:.2f} ms. A run of tasks" in text
-    for size in ("20 ms", "100 ms"):
-        assert f"{100 * overhead['over_plain_processes_at_tasks_of'][size]['share']:.1f} %" in text
+def test_the_files_to_touch_are_there_and_at_most_four_for_each_change():
+    rows = [line for line in SOURCES["docs/where.md"].splitlines() if re.match(r"\| an? ", line)]
+    assert len(rows) == 8
+    for row in rows:
+        named = re.findall(r"`([\w/]+\.(?:py|md|toml))`", row)
+        assert 1 < len(named) <= 4, row
+        assert [name for name in named if not (ROOT / name).is_file()] == []

@@ -26,7 +26,7 @@ from autotune.base.options import Options
 from autotune.compat import procedure
 from autotune.plugin.manager import Manager
 
-DOCUMENT = ROOT / "docs" / "qcengine.md"
+DOCUMENT = ROOT / "docs" / "python.md"
 TOLERANCE = 1e-9  # hartree, hartree/bohr, hartree/bohr²
 HF = {"program": "pyscf", "driver": "energy", "model": {"method": "hf", "basis": "sto-3g"}}
 MP2 = {**HF, "model": {"method": "mp2", "basis": "sto-3g"}}
@@ -472,7 +472,8 @@ def test_optking_optimises_a_water_trimer(waters, tmp_path, monkeypatch):
 def test_the_examples_of_the_guide_run_as_they_are_printed(tmp_path, monkeypatch):
     pytest.importorskip("geometric")
     monkeypatch.chdir(tmp_path)
-    blocks = re.findall(r"```python\n(.*?)```", DOCUMENT.read_text(), flags=re.DOTALL)
+    guide = DOCUMENT.read_text().partition("## From QCEngine")[2]
+    blocks = re.findall(r"```python\n(.*?)```", guide, flags=re.DOTALL)
     assert len(blocks) >= 2
     names = {"__name__": "guide"}
     for block in blocks:
