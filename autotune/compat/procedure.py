@@ -294,4 +294,5 @@ class _Warm:
 
 _warm = _Warm()
 atexit.register(_warm.close)
-os.register_at_fork(after_in_child=_warm.forget)
+if hasattr(os, "register_at_fork"):  # not on Windows, which has no forks either
+    os.register_at_fork(after_in_child=_warm.forget)

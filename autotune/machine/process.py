@@ -84,6 +84,20 @@ def usage(pids: Iterable[int]) -> tuple[float, float]:
     return resident / 2**30, seconds
 
 
+def resident_shares(pid: int) -> tuple[float, float] | None:
+    """Return a process's resident memory in GiB, and its proportional share of it: a page of n processes counts 1/n.
+
+    None where the system does not tell (Linux since 4.14 does). It takes a millisecond or two, twenty times as long as
+    `usage`.
+    """
+    try:
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_bytes().splitlines()
+        kib = {name: int(rest.split()[0]) for name, _, rest in (line.partition(b":") for line in lines[1:])}
+        return kib[b"Rss"] / 2**20, kib[b"Pss"] / 2**20
+    except (OSError, KeyError):
+        return None
+
+
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36  # linux/prctl.h
 
 

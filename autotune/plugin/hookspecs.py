@@ -128,7 +128,7 @@ def autotune_strategies() -> Sequence[Strategy]:  # type: ignore[empty-body]
 
 @hookspec
 def autotune_backends() -> Mapping[str, Callable[[Path | None], Backend]]:  # type: ignore[empty-body]
-    """Return backends, name to a function that starts one; called once, when a run asks for one.
+    """Return backends, name to a function that starts one; called once a session, and only where it names a backend.
 
     The function takes the file that the user gave as its configuration, or None.
     """
@@ -151,17 +151,30 @@ def autotune_estimate(task: Task, machine: Machine) -> Estimate | None:
 
 @hookspec
 def autotune_run_started(workload: Sequence[Task], policy: Policy, machine: Machine) -> None:
-    """Notice that a run starts."""
+    """Notice that a run starts; called once a run, after all was checked and before its first task starts.
+
+    `workload` has also the tasks that the journal knows already. Where `reuse_contained` finds no energy to take, tasks
+    are added later; these are told by `autotune_task_done` alone. A run that has nothing to compute, or is refused,
+    does not start.
+    """
 
 
 @hookspec
 def autotune_task_done(task: Task, record: TaskRecord) -> None:
-    """Notice that a task finished or finally failed."""
+    """Notice that a task finished or finally failed; called once for each task that was computed.
+
+    Not called for tasks that were taken from the journal, nor for those that were still running or waiting when the run
+    broke off.
+    """
 
 
 @hookspec
 def autotune_run_done(run: RunRecord) -> None:
-    """Notice that a run finished."""
+    """Notice that a run ended; called once for each call of `autotune_run_started`, however the run ends.
+
+    Of a run with failed tasks, and of one that was interrupted or could not go on, the record has the tasks that ended
+    and no energy.
+    """
 
 
 @hookspec

@@ -17,7 +17,7 @@ from typing import TypeVar
 
 import pluggy
 
-from autotune.base.errors import InputError, quoted
+from autotune.base.errors import InputError, one_line, quoted
 from autotune.base.records import RunRecord, TaskRecord
 from autotune.base.types import Estimate, Machine, Policy, Task
 from autotune.plugin import hookspecs
@@ -50,6 +50,7 @@ class Manager:
                 self._pluggy.register(plugin)
         self._pluggy.check_pending()
         self._strategies: dict[str, Strategy] | None = None
+        self._backends: dict[str, Callable[[Path | None], Backend]] | None = None
 
     @property
     def strategies(self) -> dict[str, Strategy]:
@@ -66,13 +67,14 @@ class Manager:
     @property
     def backends(self) -> dict[str, Callable[[Path | None], Backend]]:
         """What starts each backend, by name."""
-        found: dict[str, Callable[[Path | None], Backend]] = {}
-        for offered in reversed(self._pluggy.hook.autotune_backends()):
-            for name, start in offered.items():
-                if name in found or name == "local":
-                    raise InputError(f"two plugins define a backend named {name!r}; uninstall one of them")
-                found[name] = start
-        return found
+        if self._backends is None:
+            self._backends = {}
+            for offered in reversed(self._pluggy.hook.autotune_backends()):
+                for name, start in offered.items():
+                    if name in self._backends or name == "local":
+                        raise InputError(f"two plugins define a backend named {name!r}; uninstall one of them")
+                    self._backends[name] = start
+        return self._backends
 
     @property
     def program_facts(self) -> dict[str, ProgramFacts]:
@@ -139,6 +141,13 @@ class Manager:
     def run_done(self, run: RunRecord) -> None:
         """Tell plugins that a run ended."""
         self._pluggy.hook.autotune_run_done(run=run)
+
+    def run_broke_off(self, run: RunRecord, error: BaseException) -> None:
+        """Tell plugins that a run ended by an exception, which goes on; what a plugin then raises is noted in it."""
+        try:
+            self.run_done(run)
+        except Exception as fault:  # noqa: BLE001 - the exception that ended the run says more
+            error.add_note(f"a plugin failed in autotune_run_done ({type(fault).__name__}: {one_line(fault)})")
 
 
 def _flatten(groups: Iterator[Sequence[_Item]]) -> Iterator[_Item]:

@@ -7,7 +7,7 @@ lost; cores, memory, widths and tunings are each node's own.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import Executor
+from concurrent.futures import Executor, wait
 from dataclasses import replace
 from pathlib import Path
 
@@ -143,12 +143,9 @@ class Fleet:
         for _ in range(LOOKS):
             try:
                 future = backend.executor.submit(node.look, bundle)
-                while True:  # Ctrl-C gets through between two looks
-                    try:
-                        return future.result(TICK_S)
-                    except TimeoutError:
-                        if future.done():
-                            raise
+                while not wait([future], TICK_S).done:  # Ctrl-C gets through between two glances
+                    pass
+                return future.result()
             except InputError:
                 raise
             except Exception as error:  # noqa: BLE001 - each engine has its own words for a node that is gone

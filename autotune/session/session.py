@@ -171,34 +171,40 @@ class Session:
         recalled = len(execution.values)
         if self._options.resume:
             self._say(f"{recalled} of {len(work.tasks)} tasks are in the journal and are not computed again")
-        self._execute(work, execution, plan=plan, care=care, started=started)
-        late = lean.late(execution)
-        if late.tasks:
-            self._say(reductions.late_words(late))
-            also = resume.recalled(late, care, resume=self._options.resume)
-            recalled += len(also.values)
-            self._execute(late, also, plan=plan, care=care, started=started)
-            execution.add(also)
-            work = reductions.together(work, late)
-        with resume.noting_what_is_kept(care.journal, len(execution.values)):
-            filled = None if execution.failed else lean.filled(execution)
-            result = None if filled is None else answer(lean.whole, filled)
-            if care.journal is not None:
-                care.journal.flush()
+        machine, nodes, late = self.machine, self._place.nodes, None
+
+        def record(result: _Answer | None = None, implausible: Sequence[str] = ()) -> RunRecord:
+            return run_record.record(
+                execution,
+                plan=plan,
+                machine=machine,
+                work=work,
+                recalled=recalled,
+                wall_s=time.monotonic() - started,
+                versions=checked.versions,
+                result=result,
+                nodes=nodes,
+                omitted=lean.omitted(late),
+                doubts=(*checked.cautions, *implausible),
+            )
+
+        self._manager.run_started(work.tasks, plan.policy, machine)
+        try:
+            self._execute(work, execution, plan=plan, care=care, started=started)
+            late = lean.late(execution)
+            if late.tasks:
+                work = reductions.together(work, late)
+                recalled += self._execute_late(late, execution, plan=plan, care=care, started=started)
+            with resume.noting_what_is_kept(care.journal, len(execution.values)):
+                filled = None if execution.failed else lean.filled(execution)
+                result = None if filled is None else answer(lean.whole, filled)
+                if care.journal is not None:
+                    care.journal.flush()
+        except BaseException as reason:
+            self._manager.run_broke_off(record(), reason)
+            raise
         implausible = () if filled is None else plausibility.implausible(lean.whole.tasks, work.recipe, filled.values)
-        self.record = run_record.record(
-            execution,
-            plan=plan,
-            machine=self.machine,
-            work=work,
-            recalled=recalled,
-            wall_s=time.monotonic() - started,
-            versions=checked.versions,
-            result=result,
-            nodes=self._place.nodes,
-            omitted=lean.omitted(late),
-            doubts=(*checked.cautions, *implausible),
-        )
+        self.record = record(result, implausible)
         self._manager.run_done(self.record)
         self._tell(*implausible, _times_note(plan, work.tasks, execution.records, cores=self.machine.cores))
         if result is None:
@@ -236,11 +242,23 @@ class Session:
             hosts=hosts,
         )
 
+    def _execute_late(
+        self, late: Workload, execution: Execution, *, plan: planning.Plan, care: Care, started: float
+    ) -> int:
+        """Run the tasks that must be computed after all, and add what comes out; return how many the journal had."""
+        self._say(reductions.late_words(late))
+        also = resume.recalled(late, care, resume=self._options.resume)
+        recalled = len(also.values)
+        try:
+            self._execute(late, also, plan=plan, care=care, started=started)
+        finally:
+            execution.add(also)
+        return recalled
+
     def _execute(
         self, work: Workload, execution: Execution, *, plan: planning.Plan, care: Care, started: float
     ) -> None:
         """Run the tasks whose values are not known and add what comes out."""
-        self._manager.run_started(work.tasks, plan.policy, self.machine)
         try:
             self._place.execute(
                 [task for task in work.tasks if task.key not in execution.values],

@@ -67,10 +67,10 @@ Outcome: TypeAlias = Reply | Returned
 
 
 class Usage(NamedTuple):
-    """What all workers and their children use together; shared pages count once per process.
+    """What all workers and their children use together; what the workers share with each other counts once.
 
     `cpu_s` is the CPU time of the living ones since their start; `by_task` is the resident memory of each worker that
-    is at work, by the task it is at.
+    is at work, by the task it is at; what it shares is in it, as in the peaks from which predictions learn.
     """
 
     resident_gib: float

@@ -26,6 +26,8 @@ from autotune.workers.forks import Forks, last_lines
 from autotune.workers.messages import Check, Checked, Order, Outcome, Reply, Returned, Usage
 
 STARTUP_LIMIT_S = 120.0
+SHARES_LOOK_S = 2.0  # at least, between looks at what workers share
+SHARES_LOOK_SHARE = 0.01  # of a core's time that these may take
 MOST_STILLBORN, PAUSE_S = 10, 0.1  # five seconds in all until it is no passing trouble
 
 
@@ -54,6 +56,7 @@ class Pool:
         self._enclosure: Enclosure | None = None
         self._kills = pressure.Kills()
         self._heard: list[Outcome] = []
+        self._shares_due = self._zygote_gib = 0.0
 
     def __enter__(self) -> Self:
         return self
@@ -186,12 +189,32 @@ class Pool:
     def usage(self) -> Usage:
         """Return the memory and CPU time of the worker processes and everything below them."""
         resident_gib, total_s, by_task = 0.0, 0.0, dict[int, float]()
-        for worker in filter(lambda worker: worker.pid, self._workers.values()):
+        workers = [worker for worker in self._workers.values() if worker.pid]
+        for worker in workers:
             held_gib, cpu_s = worker.look()
             resident_gib, total_s = resident_gib + held_gib, total_s + cpu_s
             if (at := worker.at) is not None:
                 by_task[at] = held_gib
-        return Usage(resident_gib, total_s, by_task)
+        return Usage(max(0.0, resident_gib - self._counted_again_gib(workers)), total_s, by_task)
+
+    def _counted_again_gib(self, workers: Sequence[Worker]) -> float:
+        """Return by how much the sum of the workers' resident memory is too large, because they share pages.
+
+        Forks of one zygote share what it has imported. How much that is of each is looked at seldom, because the system
+        goes through all pages of a process to tell.
+        """
+        began = time.monotonic()
+        if workers and began >= self._shares_due:
+            for worker in workers:
+                if shares := process.resident_shares(worker.pid):
+                    worker.shared_gib = shares[0] - shares[1]
+            zygote = process.resident_shares(self._forks.pid)
+            self._zygote_gib = zygote[1] if zygote else 0.0
+            self._shares_due = began + max(SHARES_LOOK_S, (time.monotonic() - began) / SHARES_LOOK_SHARE)
+        known = [worker.shared_gib for worker in workers if worker.shared_gib is not None]
+        # One that has not been looked at is like the others.
+        unknown = (len(workers) - len(known)) * min(known, default=0.0)
+        return sum(known) + unknown - self._zygote_gib
 
     def folders(self) -> dict[int, Path]:
         """Return the scratch folder of each worker that is at work, by the task it is at."""
@@ -319,6 +342,7 @@ class Worker:
         fresh_gib: Resident memory after its first task.
         resident_gib: And after its last.
         peak_gib: Most that was seen since its last answer; see `look`.
+        shared_gib: How much of its resident memory is other processes' share; None until it was looked at.
         exit_status: Wait status, once it has ended.
     """
 
@@ -334,6 +358,7 @@ class Worker:
     fresh_gib: float = 0.0
     resident_gib: float = 0.0
     peak_gib: float = 0.0
+    shared_gib: float | None = None
     exit_status: int | None = None
     _beacon: Beacon | None = None
 

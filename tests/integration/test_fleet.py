@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections import Counter
-from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import (
+    BrokenExecutor,
+    Executor,
+    Future,
+    InvalidStateError,
+    ProcessPoolExecutor,
+    ThreadPoolExecutor,
+)
 from dataclasses import replace
 from itertools import pairwise
 from multiprocessing import get_context
@@ -15,7 +23,9 @@ from processes import below
 
 import autotune
 from autotune.base.errors import InputError, ResourceError, TaskError
-from autotune.runtime import node
+from autotune.expansion import workload
+from autotune.plugin.manager import Manager
+from autotune.runtime import fleet, node
 from autotune.schedule import bundles
 from autotune.session.session import Options, Session
 
@@ -377,3 +387,55 @@ def test_rescued_tasks_are_kept_under_their_rescue_keywords(faulty, tmp_path):
             assert session.record.recalled == 3
         with Session(replace(options, resume=True, rescue={})) as session, pytest.raises(TaskError):
             session.run(fields)
+
+
+class JustTooLate(Future):
+    """Ends right after whoever waits for its result has given up, at the latest after a while."""
+
+    def __init__(self):
+        super().__init__()
+        threading.Timer(0.1, self.end).start()
+
+    def end(self):
+        with contextlib.suppress(InvalidStateError):
+            self.set_result("seen")
+
+    def result(self, timeout=None):
+        try:
+            return super().result(timeout)
+        except TimeoutError:
+            self.end()
+            raise
+
+
+def test_a_look_that_ends_between_two_glances_at_it_has_not_failed(faulty, monkeypatch):
+    class Late(ThreadPoolExecutor):
+        def submit(self, fn, /, bundle):
+            del fn, bundle
+            return JustTooLate()
+
+    monkeypatch.setattr(fleet, "TICK_S", 0.01)
+    monkeypatch.setattr(fleet, "LOOKS", 1)
+    with Late(1) as executor:
+        several = fleet.Fleet(Options(executor=executor), manager=Manager(), say=print)
+        assert several._look(workload.load(faulty("water2"))) == "seen"
+
+
+def test_a_node_that_itself_takes_too_long_for_something_is_looked_at_again(faulty, monkeypatch):
+    class Slow(ThreadPoolExecutor):
+        asked = 0
+
+        def submit(self, fn, /, bundle):
+            Slow.asked += 1
+            return super().submit(self.answer, fn, bundle, Slow.asked)
+
+        def answer(self, fn, bundle, number):
+            if number == 1:
+                raise TimeoutError("no lock on the scratch folder")
+            return fn(bundle)
+
+    monkeypatch.setattr(fleet, "TICK_S", 0.01)
+    work = workload.load(faulty("water2"))
+    with Slow(1) as executor:
+        seen = fleet.Fleet(Options(executor=executor, journal="none"), manager=Manager(), say=print)._look(work)
+    assert (Slow.asked, seen.checked.problems) == (2, ())

@@ -12,7 +12,16 @@ import signal
 import sys
 
 MODULES = ("fcntl", "resource", "grp", "pwd", "termios")
-FUNCTIONS = ("fork", "forkpty", "killpg", "sched_getaffinity", "sched_setaffinity", "setsid", "WIFSIGNALED")
+FUNCTIONS = (
+    "fork",
+    "forkpty",
+    "register_at_fork",
+    "killpg",
+    "sched_getaffinity",
+    "sched_setaffinity",
+    "setsid",
+    "WIFSIGNALED",
+)
 SIGNALS = ("SIGKILL", "SIGHUP")
 OURS = ("autotune", "autotune_plugins")
 

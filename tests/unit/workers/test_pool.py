@@ -1,18 +1,21 @@
-"""What a pool knows of a worker: at which task it is, and that short tasks are answered together."""
+"""What a pool knows of its workers: at which task each is, what they hold, that short tasks are answered together."""
 
 from __future__ import annotations
 
+import os
 from multiprocessing import Pipe
 
 import pytest
 
 from autotune.base.errors import TaskError
 from autotune.base.types import Resources
+from autotune.expansion import workload
+from autotune.machine import process
 from autotune.session.session import Options, Session
 from autotune.workers import pool
 from autotune.workers.beacon import Beacon
-from autotune.workers.messages import Order, Reply
-from autotune.workers.pool import Worker
+from autotune.workers.messages import Check, Order, Reply
+from autotune.workers.pool import Pool, Worker
 
 
 def order(number):
@@ -115,3 +118,48 @@ def test_a_worker_that_dies_among_short_tasks_costs_the_one_it_was_at(faulty, fa
     assert len(record.task_records) == record.tasks == 41
     assert len({task.number for task in record.task_records}) == 41
     assert all(task.attempts == 1 for task in record.task_records if task.status == "done")
+
+
+# --- what workers share -----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def started(tmp_path, faulty):
+    """A pool of four workers that have started, and do nothing."""
+    environment = process.worker_environment(resident=True, passive_wait=False, one_blas_thread=False, blas_kernel="")
+    with Pool(programs=["faulty"], environment=environment, scratch=tmp_path) as made:
+        made.set_recipe(workload.load(faulty("water2")).recipe.to_json())
+        made.check(Check())
+        made.prepare(4)
+        while not all(worker.pid for worker in made._workers.values()):
+            made.wait(timeout_s=1.0)
+        yield made
+
+
+needs_shares = pytest.mark.skipif(process.resident_shares(os.getpid()) is None, reason="the system does not tell")
+
+
+@needs_shares
+def test_what_forked_workers_share_counts_once(started):
+    shares = [process.resident_shares(worker.pid) for worker in started._workers.values()]
+    zygote = process.resident_shares(started._forks.pid)
+    held_gib = started.usage().resident_gib
+    assert held_gib == pytest.approx(sum(share for _, share in shares) + zygote[1], rel=0.05)
+    assert held_gib < 0.6 * sum(resident for resident, _ in shares)
+
+
+@needs_shares
+def test_what_is_shared_is_looked_at_seldom_and_a_new_worker_is_like_the_others(started, monkeypatch):
+    before_gib = started.usage().resident_gib
+    monkeypatch.setattr(process, "resident_shares", lambda pid: pytest.fail(f"looked at {pid} again"))
+    started.prepare(8)
+    while not all(worker.pid for worker in started._workers.values()):
+        started.wait(timeout_s=1.0)
+    alone_gib = process.usage([started._forks.pid])[0]
+    assert started.usage().resident_gib - before_gib < 4 * 0.7 * alone_gib
+
+
+def test_where_the_system_does_not_tell_what_is_shared_it_counts_for_each(started, monkeypatch):
+    monkeypatch.setattr(process, "resident_shares", lambda _pid: None)
+    pids = [worker.pid for worker in started._workers.values()]
+    assert started.usage().resident_gib == pytest.approx(process.usage(pids)[0], rel=0.05)
