@@ -31,9 +31,12 @@ def main(folder: Path) -> None:
     larger = autotune.simulate(xyz, expansion=water, cores=64, memory_gib=256.0)
     nodes = autotune.simulate_scaling(xyz, [1, 2], expansion=water, cores=2, latency_s=0.2)
     (found,) = autotune.calibrate(folder / "study.toml", force=True, say=print)
-    result = autotune.run(xyz, expansion=water, journal="none")
+    with autotune.Session(autotune.Options(journal="none")) as session:
+        result = session.run(xyz, expansion=water)
+        assert session.record
+        report = autotune.report(session.record, output=folder / "report.html")
     times: list[float] = [expected.wall_s, larger.schedule.makespan_s, nodes.scaling.worth.makespan_s]
-    print(autotune.__version__, len(times), found.path.is_file(), result.success)
+    print(autotune.__version__, len(times), found.path.is_file(), result.success, len(report.runs))
     try:
         autotune.run(xyz)
     except autotune.AutotuneError as error:
@@ -81,7 +84,7 @@ def test_a_users_script_runs(script):
         [sys.executable, script, script.parent], capture_output=True, text=True, check=False, timeout=120
     )
     assert done.returncode == 0, done.stderr
-    assert f"{autotune.__version__} 3 True True" in done.stdout.splitlines()
+    assert f"{autotune.__version__} 3 True True 1" in done.stdout.splitlines()
     assert done.stdout.splitlines()[-1].startswith("InputError: ")
 
 
@@ -96,6 +99,23 @@ def test_an_input_is_a_model_its_fields_a_file_or_a_text(tmp_path, faulty):
     assert {autotune.run(source, expansion=WATER, journal="none").return_result for source in geometries} == {0.0}
     with pytest.raises(autotune.InputError, match="says itself what to compute; leave out the expansion"):
         autotune.estimate(faulty("water4"), expansion=WATER)
+
+
+def test_a_report_is_returned_and_written_whatever_was_imported_before(tmp_path, faulty):
+    from autotune.reports import html
+
+    with autotune.Session(autotune.Options(tuning="none", journal="none")) as session:
+        session.run(faulty("water4"))
+    json_files.save_run(session.record, tmp_path / "run.json")
+    page, text = tmp_path / "report.html", tmp_path / "report.md"
+    one = autotune.report(session.record, output=page, markdown=text)
+    assert (one.runs[0].name, one.runs[0].run) == ("run 1", session.record)
+    assert page.read_text() == html.html(one)
+    assert text.read_text().startswith("# ")
+    two = autotune.report([tmp_path / "run.json", session.record])
+    assert [run.name for run in two.runs] == ["run.json", "run 2"]
+    with pytest.raises(autotune.InputError, match="a report needs at least one run"):
+        autotune.report([])
 
 
 def test_an_option_that_there_is_not_is_refused_by_its_name():
