@@ -37,7 +37,7 @@ from test_parsl import TWO_BLOCKS, blocks  # noqa: E402 - behind the path
 
 # Bundles of a tenth of a second, so that a short run has many.
 SMALL = "from autotune.schedule import bundles; bundles.LEAST_S = bundles.FIRST_S = bundles.MOST_S = 0.1"
-COMMAND = f"{SMALL}; from autotune.cli.main.main import main; main()"
+COMMAND = f"{SMALL}; from autotune.cli.main import main; main()"
 
 
 def main() -> None:

@@ -66,7 +66,7 @@ def test_running_136_tasks_that_do_nothing(benchmark):
 
 
 @pytest.mark.parametrize(
-    "code", ["import autotune", "import autotune.session.session", "from autotune.cli.main.main import cli"]
+    "code", ["import autotune", "import autotune.session.session", "from autotune.cli.main import cli"]
 )
 def test_importing(benchmark, code):
     benchmark.pedantic(subprocess.run, args=([sys.executable, "-c", code],), kwargs={"check": True}, rounds=10)

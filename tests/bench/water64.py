@@ -37,7 +37,7 @@ A0_ANGSTROM = 0.529177210903  # CODATA 2018
 COMMAND = """
 import sys, time
 began = time.monotonic()
-from autotune.cli.main.main import main as cli; from autotune.runtime import executor as execute
+from autotune.cli.main import main as cli; from autotune.runtime import executor as execute
 succeed = execute.Executor._succeed
 def first(self, reply):
     print(f"first task after {reply.started - began:.3f} s", file=sys.stderr, flush=True)

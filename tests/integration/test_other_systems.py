@@ -16,7 +16,7 @@ from autotune.tunings import library
 
 WATERS = files("autotune.studies") / "workloads" / "water4.xyz"
 EXPANSION = ("--program", "pyscf", "--method", "hf", "--basis", "6-31g*", "--max-nbody", "2")
-MAIN = "import sys, other_system; from autotune.cli.main.main import main; sys.argv[0] = 'autotune'; main()"
+MAIN = "import sys, other_system; from autotune.cli.main import main; sys.argv[0] = 'autotune'; main()"
 THREE = "import other_system, autotune; autotune.Options(); autotune.Session; autotune.run"
 
 
