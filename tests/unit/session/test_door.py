@@ -9,11 +9,14 @@ import sys
 from importlib.resources import files
 
 import pytest
+from click.testing import CliRunner
 from places import ROOT
 
 import autotune
 from autotune import plugin
 from autotune.base import json_files
+from autotune.cli.main import cli
+from autotune.runtime import planning
 
 WATER = autotune.Expansion(program="faulty", method="nothing", max_nbody=2)
 TEXT = (files("autotune.studies") / "workloads" / "water4.xyz").read_text()
@@ -116,6 +119,25 @@ def test_a_report_is_returned_and_written_whatever_was_imported_before(tmp_path,
     assert [run.name for run in two.runs] == ["run.json", "run 2"]
     with pytest.raises(autotune.InputError, match="a report needs at least one run"):
         autotune.report([])
+
+
+def test_a_run_hands_out_what_it_has_planned(faulty):
+    plans = []
+    with autotune.Session(autotune.Options(tuning="none", journal="none"), on_plan=plans.append) as session:
+        session.run(faulty("water4"))
+    (prepared,) = plans
+    assert prepared.plan.policy == session.record.policy
+    assert prepared.estimates.keys() == {task.number for task in session.record.task_records}
+
+
+def test_a_run_that_is_explained_is_planned_once(tmp_path, faulty, monkeypatch):
+    (tmp_path / "input.json").write_text(json.dumps(faulty("water4")))
+    make, calls = planning.make, []
+    monkeypatch.setattr(planning, "make", lambda *work, **options: calls.append(1) or make(*work, **options))
+    done = CliRunner().invoke(cli, ["run", str(tmp_path / "input.json"), "--explain", "-o", str(tmp_path / "out.json")])
+    assert done.exit_code == 0, done.output
+    assert done.stderr.startswith("input\n")
+    assert calls == [1]
 
 
 def test_an_option_that_there_is_not_is_refused_by_its_name():
