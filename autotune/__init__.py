@@ -10,6 +10,7 @@
     with autotune.Session() as session:             # warm workers for many inputs
         for geometry in trajectory:
             result = session.run(geometry)
+    autotune.report(session.record, output="report.html")
 
     autotune.register()                             # and QCEngine knows it, with warm workers too
     result = qcengine.compute(many_body_input, "autotune")
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from autotune.calibration.calibration import calibrate
     from autotune.compat.procedure import register
     from autotune.expansion.readers import Expansion
+    from autotune.reports.files import report
     from autotune.session.forecast import estimate, simulate, simulate_scaling
     from autotune.session.session import Session, run
 
@@ -44,6 +46,7 @@ __all__ = [
     "calibrate",
     "estimate",
     "register",
+    "report",
     "run",
     "simulate",
     "simulate_scaling",
@@ -55,6 +58,7 @@ _MODULES = {
     "autotune.calibration.calibration": ("calibrate",),
     "autotune.compat.procedure": ("register",),
     "autotune.expansion.readers": ("Expansion",),
+    "autotune.reports.files": ("report",),
     "autotune.session.forecast": ("estimate", "simulate", "simulate_scaling"),
     "autotune.session.session": ("Session", "run"),
 }

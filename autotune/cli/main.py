@@ -19,7 +19,7 @@ from autotune.base import garbage
 from autotune.base.errors import AutotuneError, one_line
 
 INTERRUPTED = 130
-VERBS = ("calibrate", "doctor", "estimate", "regress", "report", "run", "simulate", "tunings")
+VERBS = ("run", "calibrate", "estimate", "simulate", "report", "regress", "doctor", "tunings")
 
 
 def main() -> None:

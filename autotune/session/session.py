@@ -105,18 +105,20 @@ class Session:
         """Start to load the programs of an input that is still to be made, and do not wait for them."""
         self._place.load(sorted({method.program for method in methods}), tuple(methods))
 
-    def run(self, many_body_input: object) -> ManyBodyResult | ManyBodyResultV1:
+    def run(self, many_body_input: object, *, expansion: Expansion | None = None) -> ManyBodyResult | ManyBodyResultV1:
         """Return the result of a many-body input, in the schema version it came in.
 
         Args:
-            many_body_input: A QCManyBody `ManyBodyInput` (v1 or v2) or its fields as a mapping.
+            many_body_input: A QCManyBody `ManyBodyInput` (v1 or v2) or its fields as a mapping; the path of a file
+                with one or with a geometry; or the text of such a file.
+            expansion: What to compute for a geometry.
 
         Raises:
             InputError: The input or an option cannot be used; nothing was computed.
             TaskError: A program failed on at least one fragment; the others were computed.
             ResourceError: The journal cannot be written.
         """
-        return self._compute(many_body_input, self._assembled)
+        return self._compute(read(many_body_input, expansion), self._assembled)
 
     def components(
         self, many_body_input: object, *, labels: Iterable[str] | None = None
@@ -328,4 +330,4 @@ def run(
         ResourceError: The journal cannot be written, or an option asks for more than there is.
     """
     with Session(options_of("run", options)) as session:
-        return session.run(read(many_body_input, expansion))
+        return session.run(many_body_input, expansion=expansion)

@@ -9,11 +9,14 @@ import sys
 from importlib.resources import files
 
 import pytest
+from click.testing import CliRunner
 from places import ROOT
 
 import autotune
 from autotune import plugin
 from autotune.base import json_files
+from autotune.cli.main import cli
+from autotune.runtime import planning
 
 WATER = autotune.Expansion(program="faulty", method="nothing", max_nbody=2)
 TEXT = (files("autotune.studies") / "workloads" / "water4.xyz").read_text()
@@ -31,9 +34,12 @@ def main(folder: Path) -> None:
     larger = autotune.simulate(xyz, expansion=water, cores=64, memory_gib=256.0)
     nodes = autotune.simulate_scaling(xyz, [1, 2], expansion=water, cores=2, latency_s=0.2)
     (found,) = autotune.calibrate(folder / "study.toml", force=True, say=print)
-    result = autotune.run(xyz, expansion=water, journal="none")
+    with autotune.Session(autotune.Options(journal="none")) as session:
+        result = session.run(xyz, expansion=water)
+        assert session.record
+        report = autotune.report(session.record, output=folder / "report.html")
     times: list[float] = [expected.wall_s, larger.schedule.makespan_s, nodes.scaling.worth.makespan_s]
-    print(autotune.__version__, len(times), found.path.is_file(), result.success)
+    print(autotune.__version__, len(times), found.path.is_file(), result.success, len(report.runs))
     try:
         autotune.run(xyz)
     except autotune.AutotuneError as error:
@@ -81,7 +87,7 @@ def test_a_users_script_runs(script):
         [sys.executable, script, script.parent], capture_output=True, text=True, check=False, timeout=120
     )
     assert done.returncode == 0, done.stderr
-    assert f"{autotune.__version__} 3 True True" in done.stdout.splitlines()
+    assert f"{autotune.__version__} 3 True True 1" in done.stdout.splitlines()
     assert done.stdout.splitlines()[-1].startswith("InputError: ")
 
 
@@ -96,6 +102,42 @@ def test_an_input_is_a_model_its_fields_a_file_or_a_text(tmp_path, faulty):
     assert {autotune.run(source, expansion=WATER, journal="none").return_result for source in geometries} == {0.0}
     with pytest.raises(autotune.InputError, match="says itself what to compute; leave out the expansion"):
         autotune.estimate(faulty("water4"), expansion=WATER)
+
+
+def test_a_report_is_returned_and_written_whatever_was_imported_before(tmp_path, faulty):
+    from autotune.reports import html
+
+    with autotune.Session(autotune.Options(tuning="none", journal="none")) as session:
+        session.run(faulty("water4"))
+    json_files.save_run(session.record, tmp_path / "run.json")
+    page, text = tmp_path / "report.html", tmp_path / "report.md"
+    one = autotune.report(session.record, output=page, markdown=text)
+    assert (one.runs[0].name, one.runs[0].run) == ("run 1", session.record)
+    assert page.read_text() == html.html(one)
+    assert text.read_text().startswith("# ")
+    two = autotune.report([tmp_path / "run.json", session.record])
+    assert [run.name for run in two.runs] == ["run.json", "run 2"]
+    with pytest.raises(autotune.InputError, match="a report needs at least one run"):
+        autotune.report([])
+
+
+def test_a_run_hands_out_what_it_has_planned(faulty):
+    plans = []
+    with autotune.Session(autotune.Options(tuning="none", journal="none"), on_plan=plans.append) as session:
+        session.run(faulty("water4"))
+    (prepared,) = plans
+    assert prepared.plan.policy == session.record.policy
+    assert prepared.estimates.keys() == {task.number for task in session.record.task_records}
+
+
+def test_a_run_that_is_explained_is_planned_once(tmp_path, faulty, monkeypatch):
+    (tmp_path / "input.json").write_text(json.dumps(faulty("water4")))
+    make, calls = planning.make, []
+    monkeypatch.setattr(planning, "make", lambda *work, **options: calls.append(1) or make(*work, **options))
+    done = CliRunner().invoke(cli, ["run", str(tmp_path / "input.json"), "--explain", "-o", str(tmp_path / "out.json")])
+    assert done.exit_code == 0, done.output
+    assert done.stderr.startswith("input\n")
+    assert calls == [1]
 
 
 def test_an_option_that_there_is_not_is_refused_by_its_name():
