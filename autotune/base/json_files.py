@@ -100,7 +100,7 @@ def save_partial(done: Mapping[str, Mapping[str, object]], failed: Mapping[str, 
 def load_run(path: Path) -> RunRecord:
     """Return the run record in a file; raises as `read_json` and `validated`."""
     _, fields = read_json(path, RUN_SCHEMA)
-    record: RunRecord = validated(RunRecord, fields, path)
+    record: RunRecord = validate(RunRecord, fields, path)
     return record
 
 
@@ -151,7 +151,7 @@ def _adapter(kind: type) -> TypeAdapter[Any]:
     return TypeAdapter(kind)
 
 
-def validated(kind: type, fields: Mapping[str, object], path: Path, *, within: str = "") -> Any:
+def validate(kind: type, fields: Mapping[str, object], path: Path, *, within: str = "") -> Any:
     """Return a record of a kind, made of the fields of a file.
 
     Args:

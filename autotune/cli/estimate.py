@@ -49,7 +49,7 @@ def estimate(source: str, as_json: bool, **given: Any) -> None:
     the times are an uncalibrated guess, good for proportions only.
     """
     from autotune.expansion import readers, workload
-    from autotune.expansion.summary import understood
+    from autotune.expansion.summary import describe
     from autotune.machine import detection
     from autotune.plugin.manager import Manager
     from autotune.runtime import planning
@@ -74,7 +74,7 @@ def estimate(source: str, as_json: bool, **given: Any) -> None:
     widths = {record.number: record.width for record in run.records}
     rows = _rows(work.tasks, estimates, widths)
     answer = {
-        "understood": understood(work.recipe.molecule),
+        "understood": describe(work.recipe.molecule),
         "tuning": {"match": plan.chosen.match, "reason": plan.chosen.reason},
         "cores": here.cores,
         "memory_budget_gib": plan.budget_gib,

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 DENSE_BYTES = 256 * 2**20
 
 
-def assembled(
+def assemble(
     computer: Any,
     keys_by_label: Mapping[str, str],
     values: Mapping[str, Mapping[str, Any]],

@@ -76,8 +76,8 @@ class Peer:
     CODE = """
 import os, sys
 from pathlib import Path
-from autotune.journal.journal.entries import Entry
-from autotune.journal.journal.journal import Journal
+from autotune.journal.entries import Entry
+from autotune.journal.journal import Journal
 def entries(count, prefix):
     return [Entry(f"{prefix}{n:04}", "pyscf 2.14", "", {"energy": -float(n)}, None) for n in range(count)]
 def write(path, made, every=1, die=False):
@@ -269,9 +269,9 @@ def test_a_journal_that_one_process_opened_twice_and_closed_once_still_keeps_wha
 FULL = """
 import resource, signal, sys
 from pathlib import Path
-from autotune.journal.journal.entries import Entry
+from autotune.journal.entries import Entry
 from autotune.base.errors import ResourceError
-from autotune.journal.journal.journal import Journal
+from autotune.journal.journal import Journal
 path = Path(sys.argv[1])
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 journal = Journal(path)

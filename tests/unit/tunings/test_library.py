@@ -113,12 +113,12 @@ import sys
 from pathlib import Path
 sys.path.insert(0, {tests!r})
 from tuning_factory import make_tuning
-from autotune.tunings.library.library import library as tunings
+from autotune.tunings import library
 make_tuning()
 print("ready", flush=True)
 sys.stdin.readline()
 for number in range(10):
-    tunings.save(make_tuning(basis=f"{{sys.argv[1]}}-{{number}}"))
+    library.save(make_tuning(basis=f"{{sys.argv[1]}}-{{number}}"))
 """
 
 
