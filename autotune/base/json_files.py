@@ -168,9 +168,18 @@ def validate(kind: type, fields: Mapping[str, object], path: Path, *, within: st
     try:
         return _adapter(kind).validate_python(fields)
     except ValidationError as error:
-        fault = error.errors()[0]
-        where = one_line(within + ".".join(str(part) for part in fault["loc"]))
-        raise InputError(f"{path}: field {where}: {one_line(fault['msg'])}; restore or remove the file") from error
+        raise InputError(f"{path}: {fault_of(error, within=within)}; restore or remove the file") from error
+
+
+def fault_of(error: Any, *, within: str = "") -> str:
+    """Return in one line the first field that a validator refused, and why.
+
+    Args:
+        error: Pydantic's, of version 1 or 2.
+        within: Where in a file the fields are, such as `tunings.0.`.
+    """
+    fault = error.errors()[0]
+    return f"field {one_line(within + '.'.join(map(str, fault['loc'])))}: {one_line(fault['msg'])}"
 
 
 def write_json(path: Path, fields: dict[str, Any]) -> None:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from autotune.base import garbage
 from autotune.base.errors import InputError, one_line, quoted
+from autotune.base.json_files import fault_of
 from autotune.base.types import Method, Task
 from autotune.costs.sizes import Sizes
 from autotune.expansion import atom_order
@@ -373,9 +374,8 @@ def _refusing() -> Iterator[None]:
 
 def _fault(error: Exception) -> str:
     """Return in one line what a validator refused; pydantic of both versions, and molparse's kinds, are ValueErrors."""
-    errors = error.errors() if hasattr(error, "errors") else None
-    if errors:
-        return fault_line(errors[0]["loc"], errors[0]["msg"])
+    if hasattr(error, "errors") and error.errors():
+        return fault_of(error)
     # A key that was looked for says nothing by itself.
     return type(error).__name__ if isinstance(error, KeyError) else one_line(error) or type(error).__name__
 
@@ -470,8 +470,3 @@ def _method(program: str, specification: Mapping[str, Any]) -> Method:
         driver=str(getattr(driver, "value", driver)).lower(),
         keywords=json.dumps(specification.get("keywords") or {}, sort_keys=True, separators=(",", ":"), default=str),
     )
-
-
-def fault_line(location: Sequence[object], message: str) -> str:
-    """Return in one line what a validator says of a field."""
-    return f"field {one_line('.'.join(str(part) for part in location))}: {one_line(message)}"
