@@ -34,8 +34,11 @@ class Sizes:
         positions = molecule.geometry.tolist()
         self._positions = [[positions[atom] for atom in fragment] for fragment in molecule.fragments]
         # Fragments that nothing but their geometry tells apart.
-        kinds = list(zip(map(tuple, self._symbols), self._electrons, strict=True))
-        self._kind = [kinds.index(kind) for kind in kinds]
+        numbers: dict[tuple[tuple[str, ...], int], int] = {}
+        self._kind = [
+            numbers.setdefault((tuple(symbols), electrons), len(numbers))
+            for symbols, electrons in zip(self._symbols, self._electrons, strict=True)
+        ]
         self._in: dict[str, _InBasis] = {}
 
     def of(self, basis_name: str, real: Sequence[int], in_basis: Sequence[int]) -> TaskSize:

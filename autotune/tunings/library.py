@@ -5,7 +5,7 @@
     model    this machine and program, but sizes beyond, or another family: no more than the times
     default  nothing was measured here
 
-Rules: files are `tuning_file.py`'s, folders `tuning_folders.py`'s; `find` decides and changes nothing. A file that
+Rules: files are `tuning_file.py`'s, folders `folders.py`'s; `find` decides and changes nothing. A file that
 cannot be used is passed over when one is looked for, and the answer says so.
 """
 
