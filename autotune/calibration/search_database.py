@@ -77,9 +77,9 @@ def alone() -> Iterator[None]:
     """
     folder = database().parent
     json_files.check_writable(folder)
-    with contextlib.ExitStack() as held_meanwhile:
+    with contextlib.ExitStack() as lock:
         try:
-            held_meanwhile.enter_context(locks.hold(folder / "calibrating.lock", wait=False, keep=True))
+            lock.enter_context(locks.hold(folder / "calibrating.lock", wait=False, keep=True))
         except BlockingIOError as error:
             raise ResourceError(f"another calibration is running with {folder}; wait until it has ended") from error
         yield

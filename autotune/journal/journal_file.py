@@ -5,9 +5,9 @@ is ever run. A damaged journal is renamed, never deleted, and what can still be 
 does not bear our mark is somebody else's and is not even opened by SQLite, which would change it.
 
 Whoever has a journal open holds a shared lock on `FILE.lock`; making and mending need an exclusive one, so a file that
-is in use is never renamed under its users (SQLite does not survive that). A new journal is made under another name and
-renamed when it is whole. On network file systems, where SQLite's write-ahead log must not be used
-(sqlite.org/wal.html), its older rollback journal is.
+is in use is never renamed under its users (SQLite does not survive that). `base/locks.py` cannot share a lock. A new
+journal is made under another name and renamed when it is whole. On network file systems, where SQLite's write-ahead
+log must not be used (sqlite.org/wal.html), its older rollback journal is.
 
 Format history
     1: table `tasks` (2026-11)

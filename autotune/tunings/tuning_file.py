@@ -132,9 +132,9 @@ def change(path: Path, say: Callable[[str], None]) -> Iterator[dict[Key, Tuning]
         InputError: A tuning holds what no file may.
         ResourceError: It cannot be read, locked or written.
     """
-    with contextlib.ExitStack() as held_meanwhile:
+    with contextlib.ExitStack() as lock:
         try:
-            held_meanwhile.enter_context(locks.hold(Path(f"{path}.lock"), wait=True, keep=False))
+            lock.enter_context(locks.hold(Path(f"{path}.lock"), wait=True, keep=False))
         except OSError as error:
             raise ResourceError(f"{path} cannot be written: {error.strerror}") from error
         damage = ""
