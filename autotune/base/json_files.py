@@ -100,7 +100,7 @@ def save_partial(done: Mapping[str, Mapping[str, object]], failed: Mapping[str, 
 def load_run(path: Path) -> RunRecord:
     """Return the run record in a file; raises as `read_json` and `validated`."""
     _, fields = read_json(path, RUN_SCHEMA)
-    record: RunRecord = validated(RunRecord, fields, path)
+    record: RunRecord = validate(RunRecord, fields, path)
     return record
 
 
@@ -117,13 +117,7 @@ def read_json(path: Path, *schemas: str) -> tuple[str, dict[str, Any]]:
         InputError: The file cannot be read, is too large, not JSON, or has another schema.
     """
     try:
-        with path.open("rb") as file:
-            content = file.read(MAX_FILE_BYTES + 1)
-        if len(content) > MAX_FILE_BYTES:
-            raise InputError(f"{path} is larger than {MAX_FILE_BYTES // 2**20} MiB; this is not a file of autotune")
-        fields = json.loads(content.decode())
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}") from error
+        fields = json.loads(read_bytes(path, most=MAX_FILE_BYTES, kind="a file of autotune").decode())
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path} is not valid JSON ({one_line(error)}); restore or remove it") from error
     found = fields.get("schema") if isinstance(fields, dict) else None
@@ -131,6 +125,28 @@ def read_json(path: Path, *schemas: str) -> tuple[str, dict[str, Any]]:
         raise _of_another_schema(path, found, schemas)
     del fields["schema"]
     return str(found), dict(fields)
+
+
+def read_bytes(path: Path, *, most: int, kind: str, cure: str = "") -> bytes:
+    """Return the content of a file.
+
+    Args:
+        path: The file.
+        most: Bytes that such a file may have.
+        kind: What it should be, for the message about one that is larger.
+        cure: For the message about one that cannot be read.
+
+    Raises:
+        InputError: It cannot be read, or is larger.
+    """
+    try:
+        with path.open("rb") as file:
+            content = file.read(most + 1)
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}{cure}") from error
+    if len(content) > most:
+        raise InputError(f"{path} is larger than {most // 2**20} MiB; this is not {kind}")
+    return content
 
 
 def _of_another_schema(path: Path, found: object, expected: Sequence[str]) -> InputError:
@@ -151,7 +167,7 @@ def _adapter(kind: type) -> TypeAdapter[Any]:
     return TypeAdapter(kind)
 
 
-def validated(kind: type, fields: Mapping[str, object], path: Path, *, within: str = "") -> Any:
+def validate(kind: type, fields: Mapping[str, object], path: Path, *, within: str = "") -> Any:
     """Return a record of a kind, made of the fields of a file.
 
     Args:
@@ -168,9 +184,18 @@ def validated(kind: type, fields: Mapping[str, object], path: Path, *, within: s
     try:
         return _adapter(kind).validate_python(fields)
     except ValidationError as error:
-        fault = error.errors()[0]
-        where = one_line(within + ".".join(str(part) for part in fault["loc"]))
-        raise InputError(f"{path}: field {where}: {one_line(fault['msg'])}; restore or remove the file") from error
+        raise InputError(f"{path}: {fault_of(error, within=within)}; restore or remove the file") from error
+
+
+def fault_of(error: Any, *, within: str = "") -> str:
+    """Return in one line the first field that a validator refused, and why.
+
+    Args:
+        error: Pydantic's, of version 1 or 2.
+        within: Where in a file the fields are, such as `tunings.0.`.
+    """
+    fault = error.errors()[0]
+    return f"field {one_line(within + '.'.join(map(str, fault['loc'])))}: {one_line(fault['msg'])}"
 
 
 def write_json(path: Path, fields: dict[str, Any]) -> None:

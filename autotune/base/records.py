@@ -1,14 +1,20 @@
 """What happened and what was found: records of tasks, runs and tunings; frozen, units in the names.
 
-Rules: like `types.py`, which these are made of. `json_files.py` reads and writes them.
+Rules: like `types.py`, which these are made of. What is annotated is checked where a record is read from a file, by
+`json_files.py`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import Annotated, Literal
+
+from annotated_types import Ge, Interval
 
 from autotune.base.types import Estimate, Machine, Method, Parameter, Policy, Resources, Task
+
+LARGEST_S = 1e6  # of one operation, and of half a task
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,11 +100,11 @@ class Law:
         contention: Time of a task while all cores work over its time alone; `seconds` are while all work. 1 if unknown.
     """
 
-    seconds: Mapping[str, float]
-    spread: float
-    parallel: float
-    half_s: float
-    contention: float = 1.0
+    seconds: Mapping[str, Annotated[float, Interval(ge=0.0, le=LARGEST_S)]]
+    spread: Annotated[float, Interval(ge=0.0, le=100.0)]
+    parallel: Annotated[float, Interval(ge=0.0, le=1.0)]
+    half_s: Annotated[float, Interval(ge=0.0, le=LARGEST_S)]
+    contention: Annotated[float, Interval(ge=0.01, le=100.0)] = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,9 +175,9 @@ class Evidence:
     search_tasks: tuple[int, ...]
     candidate: Mapping[str, Parameter]
     pairs: tuple[Pair, ...]
-    speed_up: float
+    speed_up: Annotated[float, Ge(0.0)]
     interval: tuple[float, float] | None
-    verdict: str
+    verdict: Literal["faster", "same", "slower", "cannot tell"]
     noise: float
     noise_s: tuple[tuple[float, ...], ...]
     trials: tuple[Trial, ...]
@@ -179,7 +185,7 @@ class Evidence:
     stopped: str
     budget_s: float
     spent_s: float
-    smallest_functions: int
+    smallest_functions: Annotated[int, Ge(0)]
     largest_functions: int
 
 

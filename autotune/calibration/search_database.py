@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
-from autotune.base import json_files
+from autotune.base import json_files, locks
 from autotune.base.errors import ResourceError, one_line
 
 if TYPE_CHECKING:
@@ -75,28 +75,14 @@ def alone() -> Iterator[None]:
     Raises:
         ResourceError: Another process has it, or the folder cannot be written.
     """
-    json_files.check_writable(database().parent)
-    with (database().parent / "calibrating.lock").open("w") as lock:
+    folder = database().parent
+    json_files.check_writable(folder)
+    with contextlib.ExitStack() as lock:
         try:
-            _lock(lock.fileno())
+            lock.enter_context(locks.hold(folder / "calibrating.lock", wait=False, keep=True))
         except BlockingIOError as error:
-            raise ResourceError(
-                f"another calibration is running with {database().parent}; wait until it has ended"
-            ) from error
+            raise ResourceError(f"another calibration is running with {folder}; wait until it has ended") from error
         yield
-
-
-def _lock(handle: int) -> None:
-    try:
-        import fcntl
-    except ImportError:  # not a POSIX system
-        return
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise
-    except OSError:  # a file system without locks
-        return
 
 
 @contextlib.contextmanager

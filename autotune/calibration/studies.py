@@ -15,9 +15,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from annotated_types import Ge
 
 from autotune.base.errors import InputError, one_line, quoted
+from autotune.base.json_files import fault_of
 from autotune.base.types import Method
 from autotune.expansion.readers import Expansion, many_body_fields, read_text
 
@@ -121,8 +124,8 @@ class _File:
     search: tuple[Rung, ...]
     confirm: tuple[Rung, ...]
     budget: str = "2m"
-    trials: int = 40
-    repeats: int = 5
+    trials: Annotated[int, Ge(1)] = 40
+    repeats: Annotated[int, Ge(LEAST_REPEATS)] = 5
     strategies: tuple[str, ...] = ()
     seed: int = 0
 
@@ -152,9 +155,7 @@ def load(name: str) -> Study:
     try:
         fields = TypeAdapter(_File).validate_python(tomllib.loads(text))
     except ValidationError as error:
-        fault = error.errors()[0]
-        where = one_line(".".join(map(str, fault["loc"])))
-        raise InputError(f"study {name}: field {where}: {one_line(fault['msg'])}") from error
+        raise InputError(f"study {name}: {fault_of(error)}") from error
     except (ValueError, RecursionError) as error:
         raise InputError(f"study {name} is not valid TOML: {one_line(error)}") from error
     _check(fields, name)
@@ -173,9 +174,6 @@ def load(name: str) -> Study:
 
 
 def _check(fields: _File, name: str) -> None:
-    for field, least in (("trials", 1), ("repeats", LEAST_REPEATS)):
-        if getattr(fields, field) < least:
-            raise InputError(f"study {name}: {field} is {quoted(getattr(fields, field))}, but must be at least {least}")
     if not fields.method:
         raise InputError(f"study {name} needs at least one [[method]]")
     if not fields.search or not fields.confirm:

@@ -30,10 +30,11 @@ from qcmanybody.models import v2 as many_body_2
 
 from autotune.base import errors
 from autotune.base.errors import one_line
+from autotune.base.json_files import fault_of
 from autotune.base.options import Options
 from autotune.base.records import RunRecord
 from autotune.base.versions import library_versions
-from autotune.expansion.workload import fault_line, schema_version_of, stated_molecule
+from autotune.expansion.workload import schema_version_of, stated_molecule
 from autotune.session.session import Session
 
 if TYPE_CHECKING:
@@ -233,10 +234,8 @@ def _refusing(what: str) -> Iterator[None]:
     try:
         yield
     except _REFUSALS as error:
-        faults = error.errors() if hasattr(error, "errors") else None
-        said = one_line(error) or type(error).__name__
-        if faults:
-            said = fault_line(faults[0]["loc"], faults[0]["msg"])
+        of_fields = hasattr(error, "errors") and error.errors()
+        said = fault_of(error) if of_fields else one_line(error) or type(error).__name__
         raise errors.InputError(f"{what}: {said}") from error
 
 

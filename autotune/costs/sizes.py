@@ -35,8 +35,11 @@ class Sizes:
         self._positions = [[positions[atom] for atom in fragment] for fragment in molecule.fragments]
         # Fragments that nothing but their geometry tells apart.
         self._unpaired = [int(multiplicity) - 1 for multiplicity in molecule.fragment_multiplicities]
-        kinds = list(zip(map(tuple, self._symbols), self._electrons, self._unpaired, strict=True))
-        self._kind = [kinds.index(kind) for kind in kinds]
+        numbers: dict[tuple[tuple[str, ...], int, int], int] = {}
+        self._kind = [
+            numbers.setdefault((tuple(symbols), electrons, unpaired), len(numbers))
+            for symbols, electrons, unpaired in zip(self._symbols, self._electrons, self._unpaired, strict=True)
+        ]
         self._in: dict[str, _InBasis] = {}
 
     def of(self, basis_name: str, real: Sequence[int], in_basis: Sequence[int]) -> TaskSize:

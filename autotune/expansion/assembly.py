@@ -1,6 +1,6 @@
 """From the values of tasks to upstream's ManyBodyResult, with memory for what the result holds, not for what it sums.
 
-Rules: upstream's own `analyze` does the sums; it is given `padded.py`'s arrays instead of dense ones, which for 64
+Rules: upstream's own `analyze` does the sums; it is given `padding.py`'s arrays instead of dense ones, which for 64
 waters and their Hessians would take 100 GiB. `cluster_properties` has dense arrays by its definition: it gets them as
 long as all of them together stay below a limit, and energies only above it.
 """
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 DENSE_BYTES = 256 * 2**20
 
 
-def assembled(
+def assemble(
     computer: Any,
     keys_by_label: Mapping[str, str],
     values: Mapping[str, Mapping[str, Any]],
@@ -95,7 +95,7 @@ def _array(of_task: Mapping[str, Any], name: str) -> Array:
 
 @contextlib.contextmanager
 def _padding_nothing(core: Any) -> Iterator[None]:
-    """Have upstream's core pad arrays by `padded.py` within the block."""
+    """Have upstream's core pad arrays by `padding.py` within the block."""
     frame = Frame(atoms=core.fragment_slice_dict, natom=sum(core.fragment_size_dict.values()))
     core.resize_gradient, core.resize_hessian = frame.gradient, frame.hessian
     try:

@@ -28,7 +28,7 @@ def block_order(fragments: Sequence[Sequence[int]]) -> tuple[int, ...] | None:
     return None if order == tuple(range(len(order))) else order
 
 
-def validated(fields: Mapping[str, Any], order: Sequence[int]) -> Molecule:
+def validate(fields: Mapping[str, Any], order: Sequence[int]) -> Molecule:
     """Return the molecule that fields with scattered fragments state, its atoms in the order of the fields.
 
     Args:
@@ -50,10 +50,10 @@ def validated(fields: Mapping[str, Any], order: Sequence[int]) -> Molecule:
     if fields.get("connectivity"):
         blocks["connectivity"] = _bonds(fields["connectivity"], order)
     blocks["fragments"] = _blocks(fields["fragments"])
-    return rearranged(Molecule(**blocks), _inverse(order), fields["fragments"])
+    return rearrange(Molecule(**blocks), _inverse(order), fields["fragments"])
 
 
-def rearranged(molecule: Molecule, order: Sequence[int], fragments: Sequence[Sequence[int]]) -> Molecule:
+def rearrange(molecule: Molecule, order: Sequence[int], fragments: Sequence[Sequence[int]]) -> Molecule:
     """Return a molecule with other numbers of its atoms: atom `i` is what was atom `order[i]`."""
     import numpy as np
 
@@ -70,10 +70,10 @@ def rearranged(molecule: Molecule, order: Sequence[int], fragments: Sequence[Seq
 
 def in_blocks(molecule: Molecule, order: Sequence[int]) -> Molecule:
     """Return a molecule with its fragments in blocks, by the order that `block_order` gave."""
-    return rearranged(molecule, order, _blocks(molecule.fragments))
+    return rearrange(molecule, order, _blocks(molecule.fragments))
 
 
-def restored(result: ManyBodyResult, many_body_input: ManyBodyInput, order: Sequence[int]) -> ManyBodyResult:
+def restore(result: ManyBodyResult, many_body_input: ManyBodyInput, order: Sequence[int]) -> ManyBodyResult:
     """Return a result (v2) of the molecule in blocks as that of the input: its molecule, and arrays in its order.
 
     Component results keep their own molecules, which say which atoms they have.
@@ -83,16 +83,16 @@ def restored(result: ManyBodyResult, many_body_input: ManyBodyInput, order: Sequ
         update={
             "input_data": many_body_input,
             "molecule": many_body_input.molecule,
-            "properties": _restored(result.properties, rows),
+            "properties": _restore(result.properties, rows),
             "cluster_properties": {
-                label: _restored(of_component, rows) for label, of_component in result.cluster_properties.items()
+                label: _restore(of_component, rows) for label, of_component in result.cluster_properties.items()
             },
             "return_result": _array(result.return_result, rows),
         }
     )
 
 
-def _restored(properties: Any, rows: Sequence[int]) -> Any:
+def _restore(properties: Any, rows: Sequence[int]) -> Any:
     arrays = {name: _array(value, rows) for name, value in properties if "gradient" in name or "hessian" in name}
     return properties.model_copy(update={name: array for name, array in arrays.items() if array is not None})
 

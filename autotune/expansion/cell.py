@@ -94,7 +94,7 @@ def bond_across(
         ]
         for image in itertools.product(*images):
             shift = (image[0] - inside[0], image[1] - inside[1], image[2] - inside[2])
-            places.append(_moved(position, cell, shift))
+            places.append(_move(position, cell, shift))
             owners.append((atom, shift))
     for one, other, distance in close_pairs(places, cutoff):
         (i, shift_i), (j, shift_j) = owners[one], owners[other]
@@ -103,7 +103,7 @@ def bond_across(
     return None
 
 
-def _moved(position: Position, cell: Cell, shift: _Shift) -> Position:
+def _move(position: Position, cell: Cell, shift: _Shift) -> Position:
     x, y, z = (
         value + sum(n * vector[axis] for n, vector in zip(shift, cell.vectors, strict=True))
         for axis, value in enumerate(position)

@@ -41,7 +41,7 @@ class _Shapes:
         place = int(distances.sum() // (2 * TOLERANCE_BOHR * distances.size))
         for near in (place - 1, place, place + 1):
             for other, there in self._seen.get(near, ()):
-                if superposed_bohr(there, positions) <= TOLERANCE_BOHR:
+                if deviation_bohr(there, positions) <= TOLERANCE_BOHR:
                     return other
         self._seen.setdefault(place, []).append((key, positions))
         return key
@@ -88,7 +88,7 @@ def turns(method: Method) -> bool:
     return method.method in METHODS and (method.keywords == "{}" or facts_of(method.program).directionless)
 
 
-def superposed_bohr(one: Numbers, other: Numbers) -> float:
+def deviation_bohr(one: Numbers, other: Numbers) -> float:
     """Return how far the worst atom is off once two geometries lie on each other as well as they can without a mirror.
 
     Kabsch's rotation, Acta Cryst. A 32, 922 (1976).
@@ -98,9 +98,10 @@ def superposed_bohr(one: Numbers, other: Numbers) -> float:
         other: The same atoms in the same order.
     """
     import numpy as np
+    from qcelemental.molutil.align import kabsch_align
 
     one, other = one - one.mean(axis=0), other - other.mean(axis=0)
-    left, _, right = np.linalg.svd(other.T @ one)
-    # The smallest axis is turned over where the best fit would be a mirror image.
-    proper = np.diag([1.0, 1.0, np.sign(np.linalg.det(left @ right))])
-    return float(np.sqrt((((other @ left @ proper @ right) - one) ** 2).sum(axis=1)).max())
+    # By quaternions, which have no mirror. Where all coordinates agree to five digits nothing is turned: then two that
+    # could lie on each other may count as apart, never the other way round.
+    _, rotation, _ = kabsch_align(one, other)
+    return float(np.sqrt(((other @ rotation - one) ** 2).sum(axis=1)).max())

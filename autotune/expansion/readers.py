@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from autotune.base.errors import InputError, one_line
+from autotune.base.json_files import read_bytes
 from autotune.base.types import Method
 from autotune.costs.basis import is_spherical
 from autotune.expansion.bonds import parts
@@ -72,17 +73,12 @@ class Expansion:
 
 def read_text(source: str) -> tuple[str, str]:
     """Return the text of a file, or of standard input for `-`, and what to call it in messages."""
-    path = Path(source)
-    try:
-        if source == "-":
+    if source == "-":
+        try:
             return sys.stdin.read(MAX_INPUT_BYTES + 1), "standard input"
-        if path.stat().st_size > MAX_INPUT_BYTES:
-            raise InputError(f"{source} is larger than {MAX_INPUT_BYTES // 2**20} MiB; this is not an input")
-        content = path.read_bytes()
-    except OSError as error:
-        raise InputError(f"{source} cannot be read: {error.strerror}; check the path") from error
-    except UnicodeDecodeError as error:
-        raise InputError(NO_TEXT.format("standard input")) from error
+        except UnicodeDecodeError as error:
+            raise InputError(NO_TEXT.format("standard input")) from error
+    content = read_bytes(Path(source), most=MAX_INPUT_BYTES, kind="an input", cure="; check the path")
     try:
         return _universal(content.decode("utf-8")), source
     except UnicodeDecodeError as error:

@@ -20,7 +20,7 @@ MOST_NOTES = 3
 SPINS = ("singlet", "doublet", "triplet", "quartet", "quintet", "sextet", "septet")
 
 
-def understood(molecule: Molecule) -> str:
+def describe(molecule: Molecule) -> str:
     """Return what a cluster is, such as `6 H2O and Na (charge +1); in all 19 atoms, charge +1, singlet; ångström`.
 
     Args:
@@ -34,7 +34,7 @@ def understood(molecule: Molecule) -> str:
     )
     named = [f"{times} {kind}" if times > 1 else kind for kind, times in kinds.items()]
     more = [f"{count(len(named) - MOST_KINDS, 'more kind')} of fragments"] if len(named) > MOST_KINDS else []
-    units = {"angstrom": "ångström"}.get(str(noted(molecule).get("units")), "bohr")
+    units = {"angstrom": "ångström"}.get(str(notes_of(molecule).get("units")), "bohr")
     further = "".join(f"; {words}" for words in (_isotopes(molecule), *_notes(molecule)) if words)
     return (
         f"{count(len(molecule.fragments), 'fragment')}: {listed([*named[:MOST_KINDS], *more])}; in all"
@@ -43,14 +43,14 @@ def understood(molecule: Molecule) -> str:
     )
 
 
-def noted(molecule: Molecule) -> dict[str, object]:
+def notes_of(molecule: Molecule) -> dict[str, object]:
     """Return what a reader of files has noted about a molecule: `units`, `source`, `notes`; empty without."""
     return dict((molecule.extras or {}).get("autotune") or {})
 
 
 def _notes(molecule: Molecule) -> list[str]:
     """Return what a reader of files wants to be told to the user."""
-    notes = noted(molecule).get("notes")
+    notes = notes_of(molecule).get("notes")
     return [one_line(note) for note in notes[:MOST_NOTES]] if isinstance(notes, list) else []
 
 

@@ -9,28 +9,34 @@ atoms of each fragment stand in one block inside, as upstream wants; results are
 from __future__ import annotations
 
 import contextlib
+import copy
 import io
 import json
-from collections.abc import Iterator, Mapping, Sequence
+import math
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from autotune.base import garbage
 from autotune.base.errors import InputError, one_line, quoted
+from autotune.base.json_files import fault_of
 from autotune.base.types import Method, Task
 from autotune.costs.sizes import Sizes
-from autotune.expansion import atom_order, extent
-from autotune.expansion.component import Keys, Recipe
+from autotune.expansion import atom_order
+from autotune.expansion.component import PROPERTIES, Keys, Recipe
 from autotune.expansion.fragments import check_distances, explicit_fragments
 from autotune.programs.facts import facts_of, known_facts
 
 if TYPE_CHECKING:
+    from qcelemental.models.v1 import AtomicResult as AtomicResultV1
     from qcelemental.models.v1 import Molecule as MoleculeV1
-    from qcelemental.models.v2 import Molecule
+    from qcelemental.models.v2 import AtomicResult, Molecule
     from qcmanybody.models.v1 import ManyBodyInput as ManyBodyInputV1
     from qcmanybody.models.v1 import ManyBodyResult as ManyBodyResultV1
     from qcmanybody.models.v2 import ManyBodyInput, ManyBodyResult
 
 MAX_INPUT_BYTES = 256 * 2**20
+MOST_COMPONENTS = 1_000_000  # of one model chemistry: a thousand bytes each, and a tenth of a millisecond to plan
 # What upstream's validators let through, beside their own kinds, where a value is of the wrong kind or size.
 _REFUSALS = (ValueError, TypeError, LookupError, ArithmeticError, AttributeError, AssertionError, RecursionError)
 
@@ -48,7 +54,7 @@ class Workload:
     def __init__(self, many_body_input: ManyBodyInput, *, schema_version: int) -> None:
         from qcmanybody.v2 import ManyBodyComputer
 
-        extent.check(many_body_input)
+        _check_extent(many_body_input)
         self._input, self._order = many_body_input, atom_order.block_order(many_body_input.molecule.fragments)
         if self._order is not None:
             blocks = atom_order.in_blocks(many_body_input.molecule, self._order)
@@ -106,6 +112,49 @@ class Workload:
         """Model chemistries of the tasks, in order of appearance."""
         return tuple(dict.fromkeys(task.method for task in self.tasks))
 
+    def subset(self, labels: Collection[str] | None = None) -> Workload:
+        """Return the workload of the tasks that answer some labels, with whole component results kept.
+
+        It is planned and run like any other, but has no many-body sum.
+
+        Args:
+            labels: QCManyBody labels; None for all.
+
+        Raises:
+            InputError: A label is none of this expansion's.
+        """
+        found = copy.copy(self)
+        found.recipe = replace(self.recipe, keep_results=True)
+        if labels is not None:
+            wanted = set(labels)
+            found.tasks = tuple(task for task in self.tasks if not wanted.isdisjoint(task.labels))
+            if unknown := sorted(wanted.difference(*(task.labels for task in found.tasks))):
+                raise InputError(
+                    f"label {one_line(unknown[0])} is none of this expansion's; its labels name the model chemistry,"
+                    " the fragments and those whose basis functions are there"
+                )
+        return found
+
+    def components(
+        self, results: Mapping[str, str], *, labels: Collection[str] | None = None
+    ) -> dict[str, AtomicResult | AtomicResultV1]:
+        """Return the AtomicResult of each label, in the schema version of the input.
+
+        Args:
+            results: By task key, the AtomicResult (v2, JSON).
+            labels: Only these; None for all that the tasks answer.
+        """
+        from qcelemental.models.v2 import AtomicResult
+
+        wanted = None if labels is None else set(labels)
+        found: dict[str, AtomicResult | AtomicResultV1] = {}
+        for task in self.tasks:
+            answered = [label for label in task.labels if wanted is None or label in wanted]
+            if answered:
+                model = AtomicResult(**json.loads(results[task.key]))
+                found |= dict.fromkeys(answered, model.convert_v(1) if self.schema_version == 1 else model)
+        return found
+
     @garbage.sought_seldom()
     def assemble(
         self, values: Mapping[str, Mapping[str, Any]], results: Mapping[str, str]
@@ -119,15 +168,15 @@ class Workload:
         """
         from qcelemental.models.v2 import AtomicResult
 
-        from autotune.expansion.assembly import assembled
+        from autotune.expansion.assembly import assemble
 
         component_results = {}
         if results:
             models = {key: AtomicResult(**json.loads(text)) for key, text in results.items()}
             component_results = {label: models[key] for label, key in self._keys_by_label.items()}
-        result = assembled(self._computer, self._keys_by_label, values, component_results)
+        result = assemble(self._computer, self._keys_by_label, values, component_results)
         if self._order is not None:
-            result = atom_order.restored(result, self._input, self._order)
+            result = atom_order.restore(result, self._input, self._order)
         return result.convert_v(1) if self.schema_version == 1 else result
 
     def left_out_bytes(self, values: Mapping[str, Mapping[str, Any]]) -> int:
@@ -135,6 +184,47 @@ class Workload:
         from autotune.expansion.assembly import left_out_bytes
 
         return left_out_bytes(self._computer, self._keys_by_label, values)
+
+
+def _check_extent(many_body_input: ManyBodyInput) -> None:
+    """Raise `InputError` for levels or a driver that upstream has not, and for more components than can be planned.
+
+    Upstream would fill the memory with those.
+    """
+    keywords = many_body_input.specification.keywords
+    if many_body_input.specification.driver.value not in PROPERTIES:
+        driver = many_body_input.specification.driver.value
+        raise InputError(f"driver {driver!r} has no many-body expansion; take {', '.join(PROPERTIES)}")
+    fragments = len(many_body_input.molecule.fragments)
+    bodies = [body for body in keywords.levels or () if body != "supersystem"]
+    if bodies and max(bodies) > fragments:
+        raise InputError(
+            f"levels name the {quoted(max(bodies))}-body level, but the molecule has {fragments} fragments"
+        )
+    if keywords.levels and not bodies:
+        raise InputError("levels name the supersystem alone; name a lower level, too, such as 1")
+    if min(bodies, default=1) < 1:
+        raise InputError(f"levels name the {quoted(min(bodies))}-body level; the lowest is 1")
+    if keywords.max_nbody is not None and not 1 <= keywords.max_nbody <= fragments:
+        raise InputError(f"max_nbody is {keywords.max_nbody}, but must lie within 1 and the {fragments} fragments")
+    if bodies and keywords.max_nbody not in (None, max(bodies)):
+        # Upstream would forget the levels.
+        raise InputError(f"max_nbody is {keywords.max_nbody}, but levels go up to {max(bodies)}; leave max_nbody out")
+    if keywords.supersystem_ie_only and len(keywords.levels or ()) > 1:
+        raise InputError(
+            "several levels and supersystem_ie_only do not go together: with it no level between is computed; leave one"
+            " of the two out"
+        )
+    highest = max(bodies, default=fragments) if keywords.max_nbody is None else keywords.max_nbody
+    subsystems = any(bsse.value == "vmfc" for bsse in keywords.bsse_type)
+    components = 0
+    for body in range(1, 1 if keywords.supersystem_ie_only else min(highest, fragments) + 1):
+        components += math.comb(fragments, body) * (2**body if subsystems else 1)
+        if components > MOST_COMPONENTS:
+            raise InputError(
+                f"up to {body}-body the expansion of {fragments} fragments has {components:.2g} components, more than"
+                f" the {MOST_COMPONENTS} that can be planned; give a smaller max_nbody"
+            )
 
 
 def load(source: object) -> Workload:
@@ -231,7 +321,7 @@ def stated_molecule(fields: Mapping[str, Any], *, schema_version: int) -> dict[s
     if blocks is None:
         return molecule
     with _refusing():
-        found = atom_order.validated({**molecule, "schema_version": 3} if schema_version == 1 else molecule, blocks)
+        found = atom_order.validate({**molecule, "schema_version": 3} if schema_version == 1 else molecule, blocks)
         return found.convert_v(1) if schema_version == 1 else found
 
 
@@ -246,7 +336,7 @@ def _believed(model: ManyBodyInput | ManyBodyInputV1) -> ManyBodyInput:
         stated = _checked_molecule(molecule.model_dump())
         blocks = atom_order.block_order(stated["fragments"]) or range(len(stated["symbols"]))
         # A provenance is what its maker wrote, and QCElemental's validators want their own kind.
-        again = atom_order.validated({name: value for name, value in stated.items() if name != "provenance"}, blocks)
+        again = atom_order.validate({name: value for name, value in stated.items() if name != "provenance"}, blocks)
         if list(molecule.masses) != list(again.masses):
             raise InputError("the molecule's masses are not those of its mass_numbers; leave out field 'validated'")
         explicit = {f"{name}_": stated[name] for name in ("fragment_charges", "fragment_multiplicities")}
@@ -285,9 +375,8 @@ def _refusing() -> Iterator[None]:
 
 def _fault(error: Exception) -> str:
     """Return in one line what a validator refused; pydantic of both versions, and molparse's kinds, are ValueErrors."""
-    errors = error.errors() if hasattr(error, "errors") else None
-    if errors:
-        return fault_line(errors[0]["loc"], errors[0]["msg"])
+    if hasattr(error, "errors") and error.errors():
+        return fault_of(error)
     # A key that was looked for says nothing by itself.
     return type(error).__name__ if isinstance(error, KeyError) else one_line(error) or type(error).__name__
 
@@ -386,8 +475,3 @@ def _method(program: str, specification: Mapping[str, Any]) -> Method:
         driver=str(getattr(driver, "value", driver)).lower(),
         keywords=json.dumps(specification.get("keywords") or {}, sort_keys=True, separators=(",", ":"), default=str),
     )
-
-
-def fault_line(location: Sequence[object], message: str) -> str:
-    """Return in one line what a validator says of a field."""
-    return f"field {one_line('.'.join(str(part) for part in location))}: {one_line(message)}"

@@ -86,7 +86,7 @@ def lossy(text: bytes) -> str:
     return text.decode(errors="replace")
 
 
-def salvaged(path: Path) -> Iterator[Entry]:
+def salvage(path: Path) -> Iterator[Entry]:
     """Yield what can be read of a damaged file: the rows up to one that cannot be read, and on behind it."""
     try:
         connection = sqlite3.connect(path, isolation_level=None)

@@ -128,7 +128,7 @@ class Journal:
         stop = False
         unwritten: list[Entry] = []
         while not stop:
-            taken = self._gathered()
+            taken = self._gather()
             unwritten += [item for item in taken if isinstance(item, Entry)]
             # After a failure only where somebody waits for it: a disk that was full may have room again by then.
             asked = any(not isinstance(item, Entry) for item in taken)
@@ -145,7 +145,7 @@ class Journal:
             stop = None in taken
         self._disconnect()
 
-    def _gathered(self) -> list[Entry | threading.Event | None]:
+    def _gather(self) -> list[Entry | threading.Event | None]:
         """Return what came in, a moment after its first, or at once where somebody waits for it."""
         taken = [self._pending.get()]
         # Asleep, not at the queue, which would wake this thread for every entry.

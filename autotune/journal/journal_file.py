@@ -5,9 +5,9 @@ is ever run. A damaged journal is renamed, never deleted, and what can still be 
 does not bear our mark is somebody else's and is not even opened by SQLite, which would change it.
 
 Whoever has a journal open holds a shared lock on `FILE.lock`; making and mending need an exclusive one, so a file that
-is in use is never renamed under its users (SQLite does not survive that). A new journal is made under another name and
-renamed when it is whole. On network file systems, where SQLite's write-ahead log must not be used
-(sqlite.org/wal.html), its older rollback journal is.
+is in use is never renamed under its users (SQLite does not survive that). `base/locks.py` cannot share a lock. A new
+journal is made under another name and renamed when it is whole. On network file systems, where SQLite's write-ahead
+log must not be used (sqlite.org/wal.html), its older rollback journal is.
 
 Format history
     1: table `tasks` (2026-11)
@@ -26,7 +26,7 @@ from pathlib import Path
 
 from autotune.base import json_files
 from autotune.base.errors import InputError, ResourceError
-from autotune.journal.entries import COLUMNS, FAULTS, TABLE, Entry, lossy, salvaged
+from autotune.journal.entries import COLUMNS, FAULTS, TABLE, Entry, lossy, salvage
 from autotune.machine import detection
 
 APPLICATION_ID = 0x61747430
@@ -84,7 +84,7 @@ class JournalFile:
 
     def connect(self) -> sqlite3.Connection:
         """Return another connection, for another thread."""
-        return _connected(self.path)
+        return _connect(self.path)
 
     def mend(self, damage: Exception) -> None:
         """Set the file aside, because of an error that says that it is damaged, and open what takes its place.
@@ -166,7 +166,7 @@ class JournalFile:
             self._set_aside(sqlite3.DatabaseError("it does not begin as a journal does"))
             return
         try:
-            with contextlib.closing(_connected(self.path)) as connection:
+            with contextlib.closing(_connect(self.path)) as connection:
                 found = dict(connection.execute("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL").fetchall())
                 if found != _SCHEMA:
                     raise sqlite3.DatabaseError("its tables are not those of a journal")
@@ -202,7 +202,7 @@ class JournalFile:
         for suffix in ("-wal", "-shm", "-journal", ""):
             with contextlib.suppress(FileNotFoundError):
                 Path(f"{self.path}{suffix}").replace(f"{aside}{suffix}")
-        entries = list(salvaged(aside))
+        entries = list(salvage(aside))
         self._make(entries)
         self._say(
             f"the journal {self.path} was damaged ({damage}); it is set aside as {aside.name}, and the {len(entries)}"
@@ -211,7 +211,7 @@ class JournalFile:
 
     def _opened(self) -> sqlite3.Connection:
         self._inode = self.path.stat().st_ino
-        return _connected(self.path)
+        return _connect(self.path)
 
 
 def mark_used(connection: sqlite3.Connection, keys: Iterable[str]) -> None:
@@ -246,7 +246,7 @@ def is_damage(error: Exception) -> bool:
     return (getattr(error, "sqlite_errorcode", None) or 1) & 0xFF in _DAMAGE
 
 
-def _connected(path: Path) -> sqlite3.Connection:
+def _connect(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
     try:
         connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MOST_ROW_BYTES)

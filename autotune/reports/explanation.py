@@ -17,7 +17,7 @@ from autotune.base.records import Evidence, Law, Trial, Tuning
 from autotune.base.types import Context, Machine, Parameter, Policy
 from autotune.base.wording import changes_words, count, defaults_of, finite, listed, policy_words
 from autotune.calibration import confirmation
-from autotune.expansion.summary import understood
+from autotune.expansion.summary import describe
 from autotune.expansion.workload import Workload
 from autotune.plugin import composition as policies
 from autotune.reports.progress import duration
@@ -195,7 +195,7 @@ def choice_words(plan: Plan, *, work: Workload, machine: Machine, forecast: Simu
     composed = policies.compose(plan.strategies, changed, context)
     does = [*policy_words(plan.policy, machine, budget_gib=plan.budget_gib), *_forecast(plan, work, forecast)]
     blocks = {
-        "input": [understood(work.recipe.molecule)],  # as the run says it, in one line
+        "input": [describe(work.recipe.molecule)],  # as the run says it, in one line
         "machine": [_machine(machine)],
         "tuning": _match(plan),
         "what its calibration found": _found(plan),

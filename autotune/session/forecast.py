@@ -18,7 +18,7 @@ from autotune.base.options import Options
 from autotune.base.records import RunRecord, TuningChoice
 from autotune.base.types import Estimate, Machine, Task, TaskSize
 from autotune.expansion import workload
-from autotune.expansion.summary import understood
+from autotune.expansion.summary import describe
 from autotune.runtime import planning
 from autotune.schedule.node_simulator import NodesSimulation, PretendedNodes
 from autotune.schedule.simulator import Simulation
@@ -111,7 +111,7 @@ def estimate(source: object, *, expansion: Expansion | None = None, **options: A
     prepared = prepare(workload.load(read(source, expansion)), options_of("estimate", options))
     plan, schedule = prepared.plan, prepared.simulate()
     return WorkloadEstimate(
-        understood=understood(prepared.work.recipe.molecule),
+        understood=describe(prepared.work.recipe.molecule),
         tuning=plan.chosen,
         machine=prepared.machine,
         memory_budget_gib=plan.budget_gib,

@@ -14,7 +14,7 @@ from autotune.base.errors import TaskError
 from autotune.base.records import Omitted, RunRecord, TaskRecord
 from autotune.base.types import Estimate, Machine
 from autotune.base.versions import library_versions
-from autotune.expansion.summary import understood
+from autotune.expansion.summary import describe
 from autotune.expansion.workload import Workload
 from autotune.runtime.execution import Execution
 from autotune.runtime.planning import Plan
@@ -91,7 +91,7 @@ def record(
         methods=work.methods,
         task_records=tuple(execution.records),
         omitted=omitted,
-        understood=understood(work.recipe.molecule),
+        understood=describe(work.recipe.molecule),
         doubts=doubts,
     )
 

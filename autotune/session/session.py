@@ -17,8 +17,8 @@ from autotune.base.records import RunRecord, TaskRecord, TuningChoice
 from autotune.base.types import Machine, Method, Task
 from autotune.costs import drift
 from autotune.costs.basis import is_spherical
-from autotune.expansion import parts, workload
-from autotune.expansion.summary import understood
+from autotune.expansion import workload
+from autotune.expansion.summary import describe
 from autotune.expansion.workload import Workload
 from autotune.journal.journal import Journal
 from autotune.plugin.manager import Manager
@@ -137,9 +137,7 @@ class Session:
         given = many_body_input
         whole = given if isinstance(given, Workload) else workload.load(given)
         wanted = None if labels is None else tuple(labels)
-        return self._compute(
-            parts.part(whole, wanted), lambda work, done: parts.components(work, done.results, labels=wanted)
-        )
+        return self._compute(whole.subset(wanted), lambda work, done: work.components(done.results, labels=wanted))
 
     def _compute(self, source: object, answer: Callable[[Workload, Execution], _Answer]) -> _Answer:
         """Return what `answer` makes of an input's or a workload's finished tasks."""
@@ -223,7 +221,7 @@ class Session:
 
     def _tell_what_was_understood(self, work: Workload) -> None:
         """Say what is computed, where that is not the same as in the run before."""
-        words = understood(work.recipe.molecule)
+        words = describe(work.recipe.molecule)
         if words != self._understood:
             self._say(words)
         self._understood = words

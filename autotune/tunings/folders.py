@@ -62,7 +62,7 @@ def of_machine(key: str) -> tuple[list[Stored], list[str]]:
                 here += [Stored(tuning, path) for tuning in _read(path)]
             except InputError as error:
                 wrong.append(str(error))
-        here.sort(key=lambda one: tuning_file.made(one.tuning))
+        here.sort(key=lambda one: tuning_file.times_s(one.tuning))
         counting = {one.tuning.method: one for one in here} | counting
     return list(counting.values()), wrong
 

@@ -5,7 +5,7 @@
     model    this machine and program, but sizes beyond, or another family: no more than the times
     default  nothing was measured here
 
-Rules: files are `tuning_file.py`'s, folders `tuning_folders.py`'s; `find` decides and changes nothing. A file that
+Rules: files are `tuning_file.py`'s, folders `folders.py`'s; `find` decides and changes nothing. A file that
 cannot be used is passed over when one is looked for, and the answer says so.
 """
 
@@ -93,7 +93,7 @@ def save(tuning: Tuning, path: Path | None = None, *, say: Callable[[str], None]
         ResourceError: The file cannot be written.
     """
     path = path or path_of(tuning.machine, tuning.method)
-    with tuning_file.changed(path, say) as held:
+    with tuning_file.change(path, say) as held:
         held[tuning_file.key_of(tuning)] = tuning
     return path
 
@@ -127,7 +127,7 @@ def remove(path: Path, method_text: str | None = None) -> tuple[Tuning, ...]:
         ResourceError: It cannot be written.
     """
     load(path)
-    with tuning_file.changed(path, lambda _: None) as held:
+    with tuning_file.change(path, lambda _: None) as held:
         gone = tuple(held.values()) if method_text is None else matching(held.values(), method_text)
         for tuning in gone:
             del held[tuning_file.key_of(tuning)]
@@ -154,10 +154,10 @@ def merge(
         by_path.setdefault(into or path_of(tuning.machine, tuning.method), []).append(tuning)
     merged: list[Merged] = []
     for path, tunings in by_path.items():
-        with tuning_file.changed(path, say) as held:
+        with tuning_file.change(path, say) as held:
             for tuning in tunings:
                 present = held.get(tuning_file.key_of(tuning))
-                taken = present is None or tuning_file.made(tuning) > tuning_file.made(present)
+                taken = present is None or tuning_file.times_s(tuning) > tuning_file.times_s(present)
                 if taken:
                     held[tuning_file.key_of(tuning)] = tuning
                 merged.append(Merged(tuning, path, taken))
@@ -184,7 +184,7 @@ def find(machine: Machine, methods: Sequence[Method], *, smallest_functions: int
     if not stored:
         return Found(None, "default", f"no tuning for {method.program} on this machine; {cure}{note}", "")
     stored.sort(
-        key=lambda one: (_distance(one.tuning.method, method), *(-time for time in tuning_file.made(one.tuning)))
+        key=lambda one: (_distance(one.tuning.method, method), *(-time for time in tuning_file.times_s(one.tuning)))
     )
     related = [one for one in stored if family(one.tuning.method) == family(method)]
     for tuning, path in related:

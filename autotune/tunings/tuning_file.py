@@ -19,7 +19,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TypeAlias
 
-from autotune.base import json_files
+from autotune.base import json_files, locks
 from autotune.base.errors import InputError, ResourceError, one_line
 from autotune.base.records import Tuning
 from autotune.base.types import Machine, Method
@@ -53,11 +53,11 @@ def key_of(tuning: Tuning) -> Key:
 
 
 def newest(tunings: Iterable[Tuning]) -> dict[Key, Tuning]:
-    """Return the newest tuning for each machine and method; see `made`."""
-    return {key_of(tuning): tuning for tuning in sorted(tunings, key=made)}
+    """Return the newest tuning for each machine and method; see `times_s`."""
+    return {key_of(tuning): tuning for tuning in sorted(tunings, key=times_s)}
 
 
-def made(tuning: Tuning) -> tuple[float, float]:
+def times_s(tuning: Tuning) -> tuple[float, float]:
     """Return when a tuning was created and verified, in seconds since 1970, to be compared; -inf where it says no time.
 
     Later is newer; of two that were created at once the one that was verified last.
@@ -79,7 +79,7 @@ def read(path: Path) -> tuple[Tuning, ...]:
         NewerFileError: It is of a newer autotune.
         InputError: It is missing, too large, not JSON, of another kind, or a field is wrong; names file, field, cure.
     """
-    return _parsed(*json_files.read_json(path, TUNINGS_SCHEMA, BUNDLE_SCHEMA), path)
+    return _parse(*json_files.read_json(path, TUNINGS_SCHEMA, BUNDLE_SCHEMA), path)
 
 
 def check_storable(path: Path) -> None:
@@ -104,7 +104,7 @@ def write(path: Path, tunings: Iterable[Tuning]) -> None:
     fields = fields_of(tunings)
     # Through JSON, because what is checked must be what a reader will see.
     read_back = json.loads(json.dumps(fields))
-    _parsed(read_back.pop("schema"), read_back, path)
+    _parse(read_back.pop("schema"), read_back, path)
     json_files.write_json(path, fields)
 
 
@@ -120,7 +120,7 @@ def fields_of(tunings: Iterable[Tuning]) -> dict[str, object]:
 
 
 @contextlib.contextmanager
-def changed(path: Path, say: Callable[[str], None]) -> Iterator[dict[Key, Tuning]]:
+def change(path: Path, say: Callable[[str], None]) -> Iterator[dict[Key, Tuning]]:
     """Give what a file holds to be changed; it is locked meanwhile, and written at the end if anything was changed.
 
     Args:
@@ -132,7 +132,11 @@ def changed(path: Path, say: Callable[[str], None]) -> Iterator[dict[Key, Tuning
         InputError: A tuning holds what no file may.
         ResourceError: It cannot be read, locked or written.
     """
-    with _locked(path):
+    with contextlib.ExitStack() as lock:
+        try:
+            lock.enter_context(locks.hold(Path(f"{path}.lock"), wait=True, keep=False))
+        except OSError as error:
+            raise ResourceError(f"{path} cannot be written: {error.strerror}") from error
         damage = ""
         held: dict[Key, Tuning] = {}
         try:
@@ -160,7 +164,7 @@ def changed(path: Path, say: Callable[[str], None]) -> Iterator[dict[Key, Tuning
 
 def _form(tunings: list[Tuning]) -> dict[str, object]:
     # They agree on all of the machine that its key is made of, and the newest knows the rest best.
-    latest = max(tunings, key=made)
+    latest = max(tunings, key=times_s)
     entries = [json_files.fields_of(tuning) for tuning in tunings]
     for entry in entries:
         del entry["machine"]
@@ -168,12 +172,12 @@ def _form(tunings: list[Tuning]) -> dict[str, object]:
     return {"machine": machine, "family": family(latest.method), "tunings": entries}
 
 
-def _parsed(schema: str, fields: dict[str, object], path: Path) -> tuple[Tuning, ...]:
+def _parse(schema: str, fields: dict[str, object], path: Path) -> tuple[Tuning, ...]:
     for field, text in value_faults(fields):
-        raise _refused(path, field, text)
+        raise _refusal(path, field, text)
     if schema == TUNINGS_SCHEMA:
-        return _of_form(json_files.validated(_Form, fields, path), "", path)
-    bundle: _Bundle = json_files.validated(_Bundle, fields, path)
+        return _of_form(json_files.validate(_Form, fields, path), "", path)
+    bundle: _Bundle = json_files.validate(_Bundle, fields, path)
     found = (_of_form(form, f"files.{number}.", path) for number, form in enumerate(bundle.files))
     return tuple(itertools.chain.from_iterable(found))
 
@@ -182,18 +186,18 @@ def _of_form(form: _Form, within: str, path: Path) -> tuple[Tuning, ...]:
     tunings: list[Tuning] = []
     for number, entry in enumerate(form.tunings):
         place = f"{within}tunings.{number}."
-        tuning: Tuning = json_files.validated(Tuning, {**entry, "machine": form.machine}, path, within=place)
+        tuning: Tuning = json_files.validate(Tuning, {**entry, "machine": form.machine}, path, within=place)
         for field, text in faults(tuning):
-            raise _refused(path, f"{place}{field}", text)
+            raise _refusal(path, f"{place}{field}", text)
         if (found := family(tuning.method)) != form.family:
-            raise _refused(path, f"{within}family", f"is {form.family!r}, but {tuning.method} is of the family {found}")
+            raise _refusal(path, f"{within}family", f"is {form.family!r}, but {tuning.method} is of the family {found}")
         if tunings and tuning.method.program != tunings[0].method.program:
-            raise _refused(path, f"{place}method.program", f"is another than that of {tunings[0].method}")
+            raise _refusal(path, f"{place}method.program", f"is another than that of {tunings[0].method}")
         tunings.append(tuning)
     return tuple(tunings)
 
 
-def _refused(path: Path, field: str, text: str) -> InputError:
+def _refusal(path: Path, field: str, text: str) -> InputError:
     return InputError(f"{path}: field {one_line(field)}: {one_line(text)}; restore or remove the file")
 
 
@@ -203,48 +207,3 @@ def _set_aside(path: Path) -> Path:
     aside = next(Path(name) for name in names if not os.path.lexists(name))
     path.replace(aside)
     return aside
-
-
-@contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Wait until nobody else changes a file and keep others from it; without locks where there are none."""
-    lock = Path(f"{path}.lock")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle = _taken(lock)
-    except OSError as error:
-        raise ResourceError(f"{path} cannot be written: {error.strerror}") from error
-    try:
-        yield
-    finally:
-        # Removed while it is held: whoever waits for it sees that it is gone and makes a new one.
-        with contextlib.suppress(OSError):
-            lock.unlink()
-        os.close(handle)
-
-
-def _taken(lock: Path) -> int:
-    try:
-        import fcntl
-    except ImportError:
-        return os.open(lock, os.O_CREAT | os.O_RDWR)
-    while True:
-        handle = os.open(lock, os.O_CREAT | os.O_RDWR)
-        try:
-            # A file system without locks refuses; then there is none.
-            with contextlib.suppress(OSError):
-                fcntl.flock(handle, fcntl.LOCK_EX)
-            if _is_at(handle, lock):
-                return handle
-        except BaseException:
-            os.close(handle)
-            raise
-        os.close(handle)
-
-
-def _is_at(handle: int, path: Path) -> bool:
-    """Return whether an open file is still the one at a path."""
-    try:
-        return os.path.samestat(os.fstat(handle), path.stat())
-    except FileNotFoundError:
-        return False

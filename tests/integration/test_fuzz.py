@@ -91,7 +91,11 @@ ONCE_WRONG = {
     "name no file has": ("study", lambda: in_study("own.xyz", "a\\u0000b"), "names geometry 'a"),
     "name no file may have": ("study", lambda: in_study("own.xyz", "y" * 300), "names geometry 'yyy"),
     "endless budget": ("study", lambda: in_study("1.5m", "9" * 400 + "h"), "is not a duration"),
-    "trials": ("study", lambda: b"trials = -" + b"9" * 4000 + b"\n" + damage.OWN_STUDY.encode(), "trials is -999"),
+    "trials": (
+        "study",
+        lambda: b"trials = -" + b"9" * 4000 + b"\n" + damage.OWN_STUDY.encode(),
+        "field trials: Input should be greater than or",
+    ),
     "two lines in a key": (
         "tuning",
         lambda: in_tuning(["tunings", 0, "parameters", "a\nb"], None),

@@ -189,8 +189,8 @@ def test_a_wrong_field_is_refused_by_name(own, replaced, message):
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("trials = 0", "trials is 0, but must be at least 1"),
-        ("repeats = 2", f"repeats is 2, but must be at least {LEAST_REPEATS}"),
+        ("trials = 0", "field trials: Input should be greater than or equal to 1"),
+        ("repeats = 2", f"field repeats: Input should be greater than or equal to {LEAST_REPEATS}"),
         ('budget = "soon"', "'soon' is not a duration"),
         ("budget = 90", "field budget: Input should be a valid string"),
         ("seed = ", "is not valid TOML"),

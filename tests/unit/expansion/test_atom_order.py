@@ -172,13 +172,13 @@ def test_a_v1_file_with_scattered_fragments_is_read():
 def test_what_stands_in_blocks_is_upstreams_own_result_untouched(monkeypatch):
     work = workload.load(expanded({"bsse_type": ["nocp"], "max_nbody": 2}, "gradient", BLOCKS))
     made = []
-    upstream = assembly.assembled
+    upstream = assembly.assemble
 
     def noting(*arguments):
         made.append(upstream(*arguments))
         return made[-1]
 
-    monkeypatch.setattr(assembly, "assembled", noting)
+    monkeypatch.setattr(assembly, "assemble", noting)
     result = work.assemble(kept(made_up(work, names=DERIVATIVES["gradient"])), {})
     assert result is made[0]
     assert work.recipe.molecule is work._input.molecule

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import autotune
 from autotune.expansion import workload
-from autotune.expansion.congruence import TOLERANCE_BOHR, equal_monomers, superposed_bohr
+from autotune.expansion.congruence import TOLERANCE_BOHR, deviation_bohr, equal_monomers
 from autotune.expansion.readers import Expansion, from_xyz
 from autotune.session import reductions
 from autotune.session.session import Options, Session
@@ -60,15 +60,15 @@ def waters():
 @given(seed=st.integers(0, 10**6), mirror=st.booleans())
 def test_a_turned_molecule_lies_on_itself_and_its_mirror_image_does_not(seed, mirror):
     shift = np.random.default_rng(seed).normal(size=3)
-    off = superposed_bohr(PEROXIDE, PEROXIDE @ turn(seed, mirror=mirror) + shift)
+    off = deviation_bohr(PEROXIDE, PEROXIDE @ turn(seed, mirror=mirror) + shift)
     assert off > 0.1 if mirror else off < 1e-12
     # What is flat is its own mirror image.
-    assert superposed_bohr(WATER, WATER @ turn(seed, mirror=mirror) + shift) < 1e-12
+    assert deviation_bohr(WATER, WATER @ turn(seed, mirror=mirror) + shift) < 1e-12
 
 
 def test_atoms_and_linear_molecules_lie_on_themselves():
     for shape in (np.zeros((1, 3)), np.array([[0.0, 0.0, 0.0], [0.0, 0.0, 2.0]])):
-        assert superposed_bohr(shape, shape @ turn(4) + 1.0) < 1e-12
+        assert deviation_bohr(shape, shape @ turn(4) + 1.0) < 1e-12
 
 
 def test_monomers_of_one_shape_are_found_and_others_are_not(waters):

@@ -10,7 +10,7 @@ from qcelemental.models.v2 import Molecule
 
 from autotune.base import json_files
 from autotune.cli.main import cli
-from autotune.expansion.summary import formula, spin, understood
+from autotune.expansion.summary import describe, formula, spin
 
 
 def molecule(symbols, fragments, charges, multiplicities, **others):
@@ -27,32 +27,32 @@ def molecule(symbols, fragments, charges, multiplicities, **others):
 
 def test_charges_and_spins_that_are_not_ordinary_stand_beside_their_fragments():
     mixed = molecule(["Na", "O", "O", "He", "He"], [[0], [1, 2], [3], [4]], [1, 0, 0, 0], [1, 3, 1, 1])
-    assert understood(mixed) == (
+    assert describe(mixed) == (
         "4 fragments: Na (charge +1), O2 (triplet) and 2 He; in all 5 atoms, charge +1, triplet; coordinates in bohr"
     )
 
 
 def test_units_are_those_that_the_reader_of_the_file_noted():
     noted = molecule(["He", "He"], [[0], [1]], [0, 0], [1, 1], extras={"autotune": {"units": "angstrom"}})
-    assert understood(noted).endswith("coordinates in ångström")
+    assert describe(noted).endswith("coordinates in ångström")
 
 
 def test_notes_of_the_reader_of_the_file_are_told():
     extras = {"autotune": {"units": "angstrom", "notes": ["the periodic cell is ignored:\nno images are computed"]}}
     noted = molecule(["He", "He"], [[0], [1]], [0, 0], [1, 1], extras=extras)
-    assert understood(noted).endswith("coordinates in ångström; the periodic cell is ignored: no images are computed")
+    assert describe(noted).endswith("coordinates in ångström; the periodic cell is ignored: no images are computed")
 
 
 def test_isotopes_are_named():
     heavy = molecule(["H", "H", "He"], [[0, 1], [2]], [0, 0], [1, 1], mass_numbers=[2, 2, -1])
-    assert understood(heavy).endswith("; 2 2H")
+    assert describe(heavy).endswith("; 2 2H")
 
 
 def test_of_many_kinds_of_fragments_the_first_are_named():
     elements = ["H", "He", "Li", "Be", "B", "C", "N", "O", "F", "Ne", "Na", "Mg", "Al", "Si"]
     numbers = range(len(elements))
     many = molecule(elements, [[n] for n in numbers], [0] * 14, [2 if n % 2 == 0 else 1 for n in numbers])
-    assert " and 2 more kinds of fragments; in all 14 atoms" in understood(many)
+    assert " and 2 more kinds of fragments; in all 14 atoms" in describe(many)
 
 
 @pytest.mark.parametrize(

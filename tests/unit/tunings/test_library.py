@@ -113,12 +113,12 @@ import sys
 from pathlib import Path
 sys.path.insert(0, {tests!r})
 from tuning_factory import make_tuning
-from autotune.tunings import library as tunings
+from autotune.tunings import library
 make_tuning()
 print("ready", flush=True)
 sys.stdin.readline()
 for number in range(10):
-    tunings.save(make_tuning(basis=f"{{sys.argv[1]}}-{{number}}"))
+    library.save(make_tuning(basis=f"{{sys.argv[1]}}-{{number}}"))
 """
 
 
@@ -224,7 +224,7 @@ HOSTILE = {
     "a term of another family": (
         *(lambda: damaged(*OF, "law", "seconds", "triples", value=1.0), "triples: is no term of this method"),
     ),
-    "negative times": (lambda: damaged(*OF, "law", "seconds", "start", value=-1.0), "is below 0"),
+    "negative times": (lambda: damaged(*OF, "law", "seconds", "start", value=-1.0), "should be greater than or equal"),
     "another family": (lambda: damaged("family", value="mp2"), "field family: is 'mp2', but pyscf hf/6-31g* energy"),
     "keywords that are no JSON": (lambda: damaged(*OF, "method", "keywords", value="{"), "is not the text of a JSON"),
     "a key that leads elsewhere": (lambda: damaged("machine", "key", value="../../x"), "machine.key: is not the key"),
