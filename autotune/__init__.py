@@ -3,6 +3,10 @@
     import autotune
     result = autotune.run(many_body_input)          # a QCManyBody ManyBodyInput, v1 or v2
 
+    water = autotune.Expansion(program="pyscf", method="hf", basis="6-31g*", max_nbody=2)
+    autotune.estimate("water6.xyz", expansion=water).wall_s
+    autotune.calibrate(program="pyscf", method="hf", basis="6-31g*")
+
     with autotune.Session() as session:             # warm workers for many inputs
         for geometry in trajectory:
             result = session.run(geometry)
@@ -18,22 +22,52 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from autotune.base.errors import AutotuneError, InputError, ResourceError, TaskError
     from autotune.base.options import Options
+    from autotune.calibration.calibration import calibrate
     from autotune.compat.procedure import register
+    from autotune.expansion.readers import Expansion
+    from autotune.session.forecast import estimate, simulate, simulate_scaling
     from autotune.session.session import Session, run
 
-__all__ = ["Options", "Session", "register", "run"]
+    __version__: str
+
+__all__ = [
+    "AutotuneError",
+    "Expansion",
+    "InputError",
+    "Options",
+    "ResourceError",
+    "Session",
+    "TaskError",
+    "__version__",
+    "calibrate",
+    "estimate",
+    "register",
+    "run",
+    "simulate",
+    "simulate_scaling",
+]
+
+_MODULES = {
+    "autotune.base.errors": ("AutotuneError", "InputError", "ResourceError", "TaskError"),
+    "autotune.base.options": ("Options",),
+    "autotune.calibration.calibration": ("calibrate",),
+    "autotune.compat.procedure": ("register",),
+    "autotune.expansion.readers": ("Expansion",),
+    "autotune.session.forecast": ("estimate", "simulate", "simulate_scaling"),
+    "autotune.session.session": ("Session", "run"),
+}
 
 
 def __getattr__(name: str) -> Any:
-    if name == "register":
-        from autotune.compat import procedure
+    from importlib import import_module
 
-        return procedure.register
-    if name in __all__:
-        from autotune.session import session
-
-        return getattr(session, name)
+    if name == "__version__":
+        return import_module("autotune.base.versions").own_version()
+    for module, names in _MODULES.items():
+        if name in names:
+            return getattr(import_module(module), name)
     raise AttributeError(f"module 'autotune' has no attribute {name!r}")
 
 

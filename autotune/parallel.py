@@ -5,10 +5,14 @@ from autotune.parallel import ParallelConfig, ParallelManyBodyExecutor      # wa
 
 from __future__ import annotations
 
-from autotune.compat.adaptive import AdaptiveParallelConfig, HybridParallelConfig, MethodAwareConfig
-from autotune.compat.balance import DynamicLoadBalancer, Placement
-from autotune.compat.configuration import ParallelConfig, Resolved
-from autotune.compat.executor import FragmentTask, ParallelManyBodyExecutor
+from autotune.compat.configuration import (
+    AdaptiveParallelConfig,
+    HybridParallelConfig,
+    MethodAwareConfig,
+    ParallelConfig,
+    Resolved,
+)
+from autotune.compat.executor import DynamicLoadBalancer, FragmentTask, ParallelManyBodyExecutor, Placement
 
 __all__ = [
     "AdaptiveParallelConfig",

@@ -1,6 +1,6 @@
 """What happened and what was found: records of tasks, runs and tunings; frozen, units in the names.
 
-Rules: like `types.py`, which these are made of. JSON forms live in `store.py`.
+Rules: like `types.py`, which these are made of. `json_files.py` reads and writes them.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from autotune.base.types import Machine, Method, Parameter, Policy
+from autotune.base.types import Estimate, Machine, Method, Parameter, Policy, Resources, Task
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,9 +50,41 @@ class TaskRecord:
     error: str = ""
 
 
+def task_record(
+    task: Task,
+    estimate: Estimate,
+    given: Resources,
+    *,
+    started_s: float,
+    wall_s: float,
+    cpu_s: float = 0.0,
+    peak_gib: float = 0.0,
+    attempts: int = 1,
+    error_type: str = "",
+    error: str = "",
+) -> TaskRecord:
+    """Return what happened to a task that was given some resources; it failed where there is a kind of error."""
+    return TaskRecord(
+        number=task.number,
+        label=task.labels[0],
+        nbody=task.nbody,
+        status="failed" if error_type else "done",
+        attempts=attempts,
+        started_s=started_s,
+        wall_s=wall_s,
+        cpu_s=cpu_s,
+        width=given.cores,
+        grant_gib=given.memory_gib,
+        peak_gib=peak_gib,
+        predicted_s=estimate.wall_s(given.cores),
+        error_type=error_type,
+        error=error,
+    )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Law:
-    """A method's times as fitted on a machine; see `costs.py`.
+    """A method's times as fitted on a machine; see `cost_law.py`.
 
     Attributes:
         seconds: Of one operation of each term of `terms.py`.
@@ -239,7 +271,7 @@ class Omitted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunRecord:
-    """What a run did; see design: run record.
+    """What a run did.
 
     Attributes:
         created: UTC time of its end, ISO 8601.
@@ -250,7 +282,7 @@ class RunRecord:
         tasks: Distinct tasks of the input, without those omitted.
         recalled: Tasks that were not computed, because the journal of an earlier run had them.
         attempts: Starts of tasks; more than `tasks` less `recalled` when some were repeated.
-        lower_bound_s: No schedule of these measured task times can be shorter; see `account.lower_bound_s`.
+        lower_bound_s: No schedule of these measured task times can be shorter; see `bounds.lower_bound_s`.
         efficiency: `lower_bound_s / wall_s`.
         gap: Where the rest went.
         cpu_utilisation: CPU time of the workers over wall time and usable cores.
@@ -259,7 +291,7 @@ class RunRecord:
         policy: The policy after composition.
         tuning: Which tuning, and why.
         versions: Program and library versions.
-        machine: The machine; of several, one of them with the cores and the memory of all.
+        machine: The machine; of several, one of them with the resources of all.
         methods: Model chemistries.
         task_records: Every task.
         nodes: Machines; memory, its budget and the policy are of each of them.
@@ -297,4 +329,9 @@ class RunRecord:
     def node(self) -> Machine:
         """The machine; of several, one of them."""
         here = self.machine
-        return replace(here, cores=here.cores // self.nodes, memory_gib=here.memory_gib / self.nodes)
+        return replace(
+            here,
+            cores=here.cores // self.nodes,
+            memory_gib=here.memory_gib / self.nodes,
+            gpus=here.gpus // self.nodes,
+        )

@@ -1,7 +1,7 @@
 """The records that travel through autotune: frozen, slotted, keyword-only, units in the names.
 
-Rules: no behaviour beyond properties that restate the fields; no imports from other rooms; no numpy. JSON forms live
-in `store.py`, which is the only reader and writer of files.
+Rules: no behaviour beyond arithmetic on the fields; no imports from other rooms; no numpy. `json_files.py` reads and
+writes them.
 """
 
 from __future__ import annotations
@@ -14,12 +14,38 @@ Parameters: TypeAlias = dict[str, Parameter]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Machine:
-    """What this process may use, and what identifies the hardware.
+class Resources:
+    """What a machine offers, what a task is given, or what tasks may hold together.
 
     Attributes:
-        cores: Physical cores this process may use (affinity, cgroup quota and physical cores, the smallest).
-        memory_gib: Memory this process may use (physical, cgroup and resource limits, the smallest).
+        cores: Physical cores.
+        memory_gib: Memory; infinity where it has no limit.
+        gpus: Graphics processors.
+    """
+
+    cores: int
+    memory_gib: float
+    gpus: int = 0
+
+    def fits(self, within: Resources) -> bool:
+        """Return whether others have at least as much of everything."""
+        return self.cores <= within.cores and self.memory_gib <= within.memory_gib and self.gpus <= within.gpus
+
+    def minus(self, taken: Resources) -> Resources:
+        """Return what is left without others; less than nothing where they are more."""
+        return Resources(
+            cores=self.cores - taken.cores, memory_gib=self.memory_gib - taken.memory_gib, gpus=self.gpus - taken.gpus
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Machine(Resources):
+    """The resources that this process may use, and what identifies the hardware.
+
+    Cores are the smallest of affinity, cgroup quota and physical cores; memory is the smallest of physical, cgroup and
+    resource limits.
+
+    Attributes:
         cpu_model: Marketing name of the processor.
         architecture: Instruction set, such as `x86_64`.
         numa_nodes: NUMA nodes the usable cores lie on.
@@ -30,8 +56,6 @@ class Machine:
         memory_limited_by: What set `memory_gib`: `physical`, `cgroup v1`, `cgroup v2`, `rlimit`, `slurm`, `option`.
     """
 
-    cores: int
-    memory_gib: float
     cpu_model: str
     architecture: str
     numa_nodes: int
@@ -76,6 +100,7 @@ class TaskSize:
         ghost_atoms: Ghost atoms (basis functions only).
         electrons: Electrons of the real atoms less the charge; core electrons included.
         functions: Basis functions on all centres, counted in the basis set's own convention; 0 where unknown.
+        unpaired: Unpaired electrons, of high spin; where there are any, orbitals of two spins are computed.
         pairs: Pairs of primitive functions that overlap, 0 where unknown. Sizes are equal without it: it differs a
             little from one geometry to the next.
     """
@@ -84,6 +109,7 @@ class TaskSize:
     ghost_atoms: int
     electrons: int
     functions: int
+    unpaired: int = 0
     pairs: float = field(default=0.0, compare=False)
 
 

@@ -6,33 +6,38 @@
     confirm  winner and default alternate in random order on workloads the search did not see
 
 Rules: the budget is wall time and is kept by predicting each run from those before. The luckiest trial is not the best
-one: a winner that does not beat the default in the confirmation is not stored, the default is.
+one: a winner that does not beat the default in the confirmation is not stored, the default is. A calibration that could
+not tell does not replace a tuning that was confirmed.
 """
 
 from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Self
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
 
+from autotune.base import json_files
 from autotune.base.errors import InputError
 from autotune.base.records import Evidence, Pair, Tuning
 from autotune.base.types import Machine, Parameters, Policy
 from autotune.base.versions import library_versions
-from autotune.calibration import confirmation, first_look, gains, search_database, shortlist, studies
-from autotune.calibration.finalists import final
+from autotune.calibration import confirmation, effects, first_look, search_database, shortlist, studies
+from autotune.calibration.confirmation import LostError, measure
 from autotune.calibration.first_look import Looked
 from autotune.calibration.instances import Instance, halves, ladders
-from autotune.calibration.pairs import LostError, measure
-from autotune.calibration.search import Proposal, Search
+from autotune.calibration.search import Proposal, Search, final
 from autotune.calibration.timing import Budget, OutOfTimeError, Timed, Timing
-from autotune.expansion import workload
+from autotune.expansion import readers
+from autotune.expansion.workload import Workload, load
+from autotune.machine import detection, readiness
 from autotune.plugin import composition
 from autotune.plugin.hookspecs import Strategy
 from autotune.plugin.manager import Manager
 from autotune.runtime import planning
+from autotune.tunings import library, tuning_file
 
 if TYPE_CHECKING:
     import optuna
@@ -42,6 +47,128 @@ TRIALS_WANTED = 14  # a workload is small enough when so many trials fit into th
 LONG_ENOUGH_S = 6.0  # a trial on one workload of each kind, together; longer ones tell little more
 FEWEST_PAIRS = 6  # for which a confirmation leaves room, before it takes smaller workloads
 OWN_RUNGS = 3
+
+
+def _say_nothing(_: str) -> None:
+    pass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CalibrationResult:
+    """What a calibration of one method found.
+
+    Attributes:
+        tuning: The tuning, with the evidence for it.
+        path: Where it is stored; or the confirmed tuning that stays, because this calibration could not tell.
+        stored: Whether the tuning was stored.
+    """
+
+    tuning: Tuning
+    path: Path
+    stored: bool
+
+
+def calibrate(
+    study: str | Path = "quick",
+    *,
+    workload: object = None,
+    budget_s: float | None = None,
+    strategies: Sequence[str] | None = None,
+    force: bool = False,
+    output: str | Path | None = None,
+    say: Callable[[str], None] = _say_nothing,
+    on_result: Callable[[CalibrationResult], None] = lambda _: None,
+    **method: Any,
+) -> tuple[CalibrationResult, ...]:
+    """Measure what is fastest on this machine, and store it where runs find it.
+
+    Takes minutes: the budget for each method. After an interruption the same call goes on where it was, for a day.
+
+    Args:
+        study: A packaged study by name (`quick`, `standard`, ...), or the path of one.
+        workload: A ManyBodyInput, or the path of a file with one, to calibrate on instead of the study's clusters.
+        budget_s: Wall time allowed for each method, in seconds; by default the study's.
+        strategies: Names of those whose parameters are searched; others than the standard ones are applied, too. By
+            default the study's.
+        force: Measure although the machine is loaded, throttled or short of memory.
+        output: Store the tuning in this file instead of the user's folder.
+        say: Called with one line for each step.
+        on_result: Called with the result of each method as soon as it is there.
+        method: `program`, `method`, `basis`, `driver` and `keywords` (a mapping) in place of those of the study's first
+            method, which is then the only one.
+
+    Returns:
+        A result for each method.
+
+    Raises:
+        InputError: An argument cannot be used, or a method cannot run within the budget.
+        TaskError: The default configuration fails.
+        ResourceError: The machine is not ready to be measured, or a file cannot be written.
+    """
+    unknown = sorted(method.keys() - {field.name for field in fields(studies.MethodChoice)})
+    if unknown:
+        raise InputError(f"a method has no {', '.join(unknown)}; it has program, method, basis, driver and keywords")
+    if workload is not None and any(value is not None for value in method.values()):
+        raise InputError("--workload brings its own method; leave out --program, --method, --basis, ...")
+    chosen = studies.with_method(studies.load(str(study)), **method)
+    own = None if workload is None else _own(workload)
+    target = None if output is None else Path(output)
+    json_files.check_writable(target.parent if target else json_files.home())
+    # What must not be replaced is better found now than in minutes.
+    if target and target.exists():
+        library.load(target)
+    here, manager = detection.detect(), Manager()
+    methods = chosen.methods[:1] if own else chosen.methods
+    for each in methods:
+        tuning_file.check_storable(target or library.path_of(here, own[0].methods[0] if own else each.as_method))
+    searched = composition.choose(
+        manager.strategies, list(chosen.strategies if strategies is None else strategies) or None
+    )
+    applied = composition.choose(manager.strategies, None)
+    applied += [strategy for strategy in searched if strategy not in applied]
+    results = []
+    for each in methods:
+        readiness.check(here, force=force, say=say)
+        with Calibration(
+            chosen,
+            each,
+            machine=here,
+            manager=manager,
+            strategies=applied,
+            searched=searched,
+            budget_s=budget_s,
+            own=own,
+            known=[found for _, found in library.everything() if not isinstance(found, str)],
+            say=say,
+        ) as calibration:
+            tuning = calibration.run()
+            confirmed = None if target else confirmed_tuning(tuning)
+            path = confirmed or library.save(tuning, target, say=say)
+            calibration.stored()
+        results.append(CalibrationResult(tuning=tuning, path=path, stored=confirmed is None))
+        on_result(results[-1])
+    return tuple(results)
+
+
+def confirmed_tuning(tuning: Tuning) -> Path | None:
+    """Return the file of the confirmed tuning of the same method that one which could not tell must not replace."""
+    if tuning.evidence.verdict != "cannot tell":
+        return None
+    for known, path in library.of_machine(tuning.machine):
+        confirmed = known.evidence.verdict == "faster" and not library.version_note(known, tuning.program_version)
+        if known.method == tuning.method and confirmed:
+            return path
+    return None
+
+
+def _own(source: object) -> tuple[Workload, str]:
+    """Return the workload of a user's own input, and what to call it."""
+    if not isinstance(source, str | Path):
+        return load(source), "your own input"
+    text, name = readers.read_text(str(source))
+    if not readers.says_what_to_compute(text, name=name):
+        raise InputError(f"{name} is no ManyBodyInput; --workload takes one, which says itself what to compute")
+    return load(readers.many_body_fields(text, name=name, expansion=None)), name
 
 
 class Calibration:
@@ -73,9 +200,9 @@ class Calibration:
         strategies: Sequence[Strategy],
         searched: Sequence[Strategy] | None = None,
         budget_s: float | None = None,
-        own: tuple[workload.Workload, str] | None = None,
+        own: tuple[Workload, str] | None = None,
         known: Iterable[Tuning] = (),
-        say: Callable[[str], None] = lambda _: None,
+        say: Callable[[str], None] = _say_nothing,
     ) -> None:
         self._study, self._method, self._machine, self._strategies = chosen, method, machine, list(strategies)
         self._searched = self._strategies if searched is None else list(searched)
@@ -279,7 +406,7 @@ class Calibration:
             noise=looked.noise,
             noise_s=tuple(map(tuple, search.references)),
             trials=tuple(search.trials),
-            importances=gains.importances(search.trials, search.defaults),
+            importances=effects.importances(search.trials, search.defaults),
             stopped="; ".join(filter(None, (search.stopped or "it ended before an interruption", lost))),
             budget_s=self._budget.total_s,
             spent_s=self._budget.spent_s,

@@ -1,16 +1,19 @@
 """The search: Optuna proposes parameters, every proposal is run on the same few instances, the default first of all.
 
 Rules: what counts is the speed-up against the default on the same instances, which is run again every few trials,
-because machines drift. Equal policies are measured once; one
-that fails is told as failed, one that is clearly slower is given up early. What the simulator and other tunings
-suggest is tried before what Optuna proposes. Every trial is in Optuna's database as soon as it ended, so a search that
-was killed goes on where it was, and `optuna-dashboard` can look at it.
+because machines drift. Equal policies are measured once; one that fails is told as failed, one that is clearly slower
+is given up early. What the simulator and other tunings suggest is tried before what Optuna proposes. Every trial is in
+Optuna's database as soon as it ended, so a search that was killed goes on where it was, and `optuna-dashboard` can look
+at it. In the final the fastest few are run again, in turn with the default, because the fastest of many trials was
+lucky, too; of equal times the one with the fewest changes wins: what a small workload cannot show may matter in a large
+one.
 """
 
 from __future__ import annotations
 
 import contextlib
 import math
+import random
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
@@ -19,9 +22,9 @@ from autotune.base.errors import AutotuneError, InputError, TaskError
 from autotune.base.records import Trial
 from autotune.base.types import Context, Parameter, Parameters, Policy
 from autotune.base.wording import at_once
-from autotune.calibration import gains
+from autotune.calibration import effects
 from autotune.calibration.instances import Instance
-from autotune.calibration.timing import Timed, TooSlowError
+from autotune.calibration.timing import Budget, Timed, Timing, TooSlowError
 from autotune.plugin import composition
 from autotune.plugin.hookspecs import Strategy
 
@@ -36,6 +39,9 @@ FRUITLESS_SHARE = 1 / 6  # of the trials allowed, where that is more: who allows
 REFERENCE_EVERY = 5  # trials between two runs of the default
 LAST_REFERENCES = 3  # runs of the default whose median a trial is held against
 PATIENCE = 2.0  # times the default's wall time after which a run is stopped
+FINAL_SHARE = 0.7  # of the budget, up to the end of this step
+FINALISTS, ROUNDS = 2, 2
+FOREVER = 4.0  # times the default
 _STATES = {"done": "COMPLETE", "pruned": "PRUNED", "failed": "FAIL"}
 
 
@@ -124,8 +130,8 @@ class Search:
                 self.stopped = "only configurations that were measured before came up"
             elif (
                 not queued
-                and len(self.trials) >= gains.LEAST_TRIALS
-                and gains.expected_gain(self.trials) < self.noise / 2
+                and len(self.trials) >= effects.LEAST_TRIALS
+                and effects.expected_gain(self.trials) < self.noise / 2
             ):
                 self.stopped = "as many trials again would be expected to gain less than half the noise"
             elif not queued and self._stalled(fruitless):
@@ -156,8 +162,8 @@ class Search:
             self._keep(self._trial(parameters, "final", "done", (), [math.log(speed_up)]), [])
 
     def sparing(self, parameters: Mapping[str, Parameter]) -> Parameters:
-        """Return the parameters with only those changes that the trials give a reason for; see `gains.sparing`."""
-        return gains.sparing(parameters, self.trials, self.defaults, self.noise)
+        """Return the parameters with only those changes that the trials give a reason for; see `effects.sparing`."""
+        return effects.sparing(parameters, self.trials, self.defaults, self.noise)
 
     def _refer(self) -> None:
         """Run the default once more; one failure says nothing of the others."""
@@ -283,3 +289,61 @@ def _source(attributes: Mapping[str, Any]) -> str:
 def space(searched: Sequence[Strategy], context: Context) -> dict[str, BaseDistribution]:
     """Return the joint search space of some strategies, as `strategy.parameter`."""
     return {f"{s.name}.{name}": distribution for s in searched for name, distribution in s.space(context).items()}
+
+
+# --- the final --------------------------------------------------------------------------------------------------------
+
+
+def final(search: Search, *, timing: Timing, budget: Budget, order: random.Random) -> Parameters:
+    """Return the parameters that are fastest when they are run again; those of the default where nothing is.
+
+    As many rounds and candidates as the budget has room for; where it has none for two, the search decides.
+    """
+    round_s = 1.1 * sum(search.default_s)
+    room = int((FINAL_SHARE * budget.total_s - budget.spent_s) / round_s)
+    kept = _candidates(search, timing, most=max(room, 1))
+    if len(kept) < 2:  # noqa: PLR2004 - nothing to compare
+        best = search.best(1)
+        return search.sparing(best[0].parameters) if best else search.defaults
+    logs: list[list[float]] = [[] for _ in kept]
+    for turn in range(ROUNDS):
+        if turn and budget.beyond(FINAL_SHARE, round_s * len(kept)):
+            break
+        for place in order.sample(range(len(kept)), len(kept)):
+            logs[place].append(_mean_log(search, timing, kept[place]))
+    means = [statistics.fmean(of_one) for of_one in logs]
+    default_log = means[0] if math.isfinite(means[0]) else statistics.fmean(map(math.log, search.default_s))
+    within = search.noise / math.sqrt(len(logs[0]) * len(search.instances))
+    winner = next(place for place, mean in enumerate(means) if mean <= min(means) + within)
+    if math.isfinite(means[winner]):
+        search.add(kept[winner], speed_up=math.exp(default_log - means[winner]))
+    return kept[winner]
+
+
+def _candidates(search: Search, timing: Timing, *, most: int) -> list[Parameters]:
+    """Return the default, the fastest with only the changes that matter and the fastest, fewest changes first."""
+    best = [dict(trial.parameters) for trial in search.best(FINALISTS)]
+    found: dict[tuple[Policy, ...], Parameters] = {}
+    # Where only a few have room, the fastest trials are among them.
+    for parameters in (search.defaults, *map(search.sparing, best[:1]), *best):
+        policies = tuple(timing.policy(parameters, instance) for instance in search.instances)
+        found.setdefault(policies, parameters)
+
+    def changes(parameters: Parameters) -> int:
+        return sum(parameters.get(name) != value for name, value in search.defaults.items())
+
+    return sorted(list(found.values())[:most], key=changes)
+
+
+def _mean_log(search: Search, timing: Timing, parameters: Parameters) -> float:
+    """Return the mean logarithm of the wall times over all instances; infinite where a run failed or took forever."""
+    logs = []
+    for instance, default_s in zip(search.instances, search.default_s, strict=True):
+        plan = timing.policy(parameters, instance)
+        try:
+            logs.append(math.log(timing.run(instance, plan, learn=False, limit_s=FOREVER * default_s).wall_s))
+        except InputError:
+            raise
+        except AutotuneError:
+            return math.inf
+    return statistics.fmean(logs)

@@ -10,6 +10,7 @@ import math
 import random
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from autotune.base.records import Tuning
 from autotune.base.types import Context, Machine, Method, Parameter, Parameters, Policy
@@ -21,9 +22,13 @@ from autotune.plugin import composition
 from autotune.plugin.hookspecs import Strategy
 from autotune.schedule.simulator import simulate
 
+if TYPE_CHECKING:
+    from optuna.distributions import BaseDistribution
+
 MOST_SIMULATED = 300  # policies
 MOST_SECONDS = 3.0  # of simulating
 SIMULATED = 4  # of them tried for real
+VALUES_OF_A_RANGE = 5  # that stand for all of its numbers
 TRANSFERRED = 2
 
 
@@ -105,11 +110,15 @@ def transferred(
             t.method.basis != method.basis,
         )
     )
-    choices = {name: getattr(distribution, "choices", ()) for name, distribution in space(searched, context).items()}
+    here = space(searched, context)
     defaults = composition.default_parameters(searched, context)
     proposals = []
     for tuning in near[:TRANSFERRED]:
-        fitting = {name: value for name, value in tuning.parameters.items() if value in choices.get(name, ())}
+        fitting = {
+            name: value
+            for name, value in tuning.parameters.items()
+            if name in here and not composition.instead_of(value, here[name])
+        }
         proposals.append(Proposal(defaults | fitting, "transferred"))
     return proposals
 
@@ -123,7 +132,7 @@ def _combinations(
 ) -> list[Parameters]:
     """Return combinations of all values that the simulator can tell from the default's, fewest changes first.
 
-    Where there are too many, those with the fewest changes. A parameter that is not a choice keeps its default.
+    Where there are too many, those with the fewest changes. A range is represented by a few of its numbers.
     """
 
     def seen(changed: Mapping[str, Parameter]) -> tuple[object, ...]:
@@ -131,13 +140,33 @@ def _combinations(
 
     before, choices = seen({}), dict[str, list[Parameter]]()
     for name, distribution in space(searched, context).items():
-        values = [value for value in getattr(distribution, "choices", ()) if seen({name: value}) != before]
+        values = [value for value in _values(distribution) if seen({name: value}) != before]
         if values:
             choices[name] = [defaults[name], *values]
     made = [{**defaults, **dict(zip(choices, v, strict=True))} for v in itertools.product(*choices.values())]
     # Of equally many changes any may be left out, of fewer none: what several changes do, their parts show first.
     random.Random(seed).shuffle(made)  # noqa: S311 - a choice of configurations, not a secret
     return sorted(made, key=lambda parameters: sum(parameters[n] != defaults[n] for n in parameters))[:MOST_SIMULATED]
+
+
+def _values(distribution: BaseDistribution) -> tuple[Parameter, ...]:
+    """Return the choices of a distribution; of a range all its numbers, or both ends and a few between them."""
+    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+    if isinstance(distribution, CategoricalDistribution):
+        return tuple(choice for choice in distribution.choices if choice is not None)
+    if not isinstance(distribution, IntDistribution | FloatDistribution):
+        return ()
+    low, high, step = distribution.low, distribution.high, distribution.step
+    if step is not None and (high - low) / step < VALUES_OF_A_RANGE:
+        found = [low + number * step for number in range(round((high - low) / step) + 1)]
+    else:
+        shares = [number / (VALUES_OF_A_RANGE - 1) for number in range(VALUES_OF_A_RANGE)]
+        found = [low * (high / low) ** s if distribution.log else low + s * (high - low) for s in shares]
+        if step is not None:
+            found = [low + step * round((value - low) / step) for value in found]
+    whole = isinstance(distribution, IntDistribution)
+    return tuple(dict.fromkeys(int(value) if whole else min(value, high) for value in found))
 
 
 def _seen_by_the_simulator(plan: Policy) -> tuple[object, ...]:

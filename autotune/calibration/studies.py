@@ -19,7 +19,7 @@ from typing import Any, Literal
 
 from autotune.base.errors import InputError, one_line, quoted
 from autotune.base.types import Method
-from autotune.expansion.readers import Expansion, from_xyz, read_text
+from autotune.expansion.readers import Expansion, many_body_fields, read_text
 
 STUDY_SCHEMA = "autotune.study/1"
 LEAST_REPEATS = 3
@@ -197,7 +197,7 @@ def with_method(study: Study, **changes: Any) -> Study:
 def fields_of(study: Study, rung: Rung, method: MethodChoice) -> dict[str, Any]:
     """Return the ManyBodyInput fields of one workload of a study."""
     expansion = method.expansion(rung.bsse, rung.max_nbody)
-    return from_xyz(_geometry_text(study, rung), name=rung.geometry, expansion=expansion)
+    return many_body_fields(_geometry_text(study, rung), name=rung.geometry, expansion=expansion)
 
 
 def geometries(study: Study) -> dict[str, str]:

@@ -17,9 +17,9 @@ from autotune.base.errors import InputError
 from autotune.base.records import Pair, TaskRecord, Tuning
 from autotune.base.types import Machine, Task
 from autotune.calibration import confirmation, search_database, studies
+from autotune.calibration.confirmation import LostError, measure
 from autotune.calibration.first_look import affordable
 from autotune.calibration.instances import Instance, ladders
-from autotune.calibration.pairs import LostError, measure
 from autotune.calibration.timing import Budget, Timed, Timing
 from autotune.costs.drift import Drift, drift
 from autotune.plugin import composition

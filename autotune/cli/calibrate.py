@@ -4,20 +4,14 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from autotune.base.errors import InputError
-
-if TYPE_CHECKING:
-    from autotune.base.records import Tuning
-    from autotune.calibration.calibration import Calibration
-    from autotune.calibration.studies import MethodChoice, Study
-    from autotune.expansion.workload import Workload
+from autotune.cli.tunings import verdict
 
 
-@click.command()
+@click.command("calibrate")
 @click.option("--study", "study_name", default="quick", show_default=True, metavar="NAME|FILE", help="What to run.")
 @click.option(
     "--workload", metavar="INPUT", help="Calibrate on this ManyBodyInput (JSON), not on the study's clusters."
@@ -37,7 +31,7 @@ if TYPE_CHECKING:
 @click.option("-o", "--output", metavar="FILE", help="Store the tuning here instead of the user's folder.")
 @click.option("--picture", metavar="FILE", help="Draw what was found (PNG, SVG or PDF).")
 @click.option("--quiet", is_flag=True, help="Say only the outcome.")
-def calibrate(study_name: str, **given: Any) -> None:
+def command(study_name: str, **given: Any) -> None:
     """Measure what is fastest on this machine, and remember it.
 
     Runs calibration workloads with the real program, lets Optuna search the strategies' parameters, proves the winner
@@ -49,109 +43,45 @@ def calibrate(study_name: str, **given: Any) -> None:
     autotune calibrate --study standard --method mp2 --basis cc-pvdz
     autotune calibrate --workload input.json --budget 5m       on your own input
     """
-    from autotune.base import json_files
-    from autotune.calibration import studies
-    from autotune.expansion import readers
-    from autotune.machine import detection, readiness
-    from autotune.plugin.manager import Manager
-    from autotune.report import calibration_picture, plots
-    from autotune.tunings import library, tuning_file
+    from autotune.calibration.calibration import CalibrationResult, calibrate
+    from autotune.calibration.studies import parse_duration
+    from autotune.expansion.readers import parse_keywords
+    from autotune.reports import calibration_picture, plots
 
-    names = ("program", "method", "basis", "driver")
-    keywords = readers.parse_keywords(given["keywords"]) or None
-    changes = {name: given[name] for name in names}
-    chosen = studies.with_method(studies.load(study_name), keywords=keywords, **changes)
-    own = None
-    if given["workload"]:
-        if keywords or any(changes.values()):
-            raise InputError("--workload brings its own method; leave out --program, --method, --basis, ...")
-        own = _own(given["workload"])
-    output, picture = (Path(given[name]) if given[name] else None for name in ("output", "picture"))
-    json_files.check_writable(output.parent if output else json_files.home())
-    # What must not be replaced or cannot be drawn is better found now than in minutes.
-    if output and output.exists():
-        library.load(output)
+    picture = Path(given["picture"]) if given["picture"] else None
     if picture:
         plots.check(picture)
-    here, manager = detection.detect(), Manager()
-    methods = chosen.methods[:1] if own else chosen.methods
-    for method in methods:
-        asked = own[0].methods[0] if own else method.as_method
-        tuning_file.check_storable(output or library.path_of(here, asked))
-    for method in methods:
-        readiness.check(here, force=given["force"], say=_say)
-        with _calibration(chosen, method, given, own=own, machine=here, manager=manager) as calibration:
-            tuning = calibration.run()
-            kept = None if output else _better(tuning)
-            path = kept or library.save(tuning, output, say=_say)
-            calibration.stored()
-        click.echo(f"{tuning.method}: {_outcome(tuning)}")
-        click.echo(f"the tuning in {path} is confirmed and stays" if kept else f"stored in {path}")
-        if picture:
-            several = (
-                f"-{tuning.method.program}-{tuning.method.method}-{tuning.method.basis}" if len(methods) > 1 else ""
-            )
-            name = re.sub(r"[^\w.()+-]", "_", f"{picture.stem}{several}{picture.suffix}")
-            calibration_picture.draw(tuning, picture.with_name(name))
+    results: list[CalibrationResult] = []
 
+    def show(result: CalibrationResult) -> None:
+        results.append(result)
+        tuning, path = result.tuning, result.path
+        click.echo(f"{tuning.method}: {verdict(tuning)}")
+        click.echo(f"stored in {path}" if result.stored else f"the tuning in {path} is confirmed and stays")
 
-def _better(tuning: Tuning) -> Path | None:
-    """Return the file of a confirmed tuning that one which could not tell must not replace."""
-    from autotune.tunings import library
-
-    if tuning.evidence.verdict != "cannot tell":
-        return None
-    for known, path in library.of_machine(tuning.machine):
-        confirmed = known.evidence.verdict == "faster" and not library.version_note(known, tuning.program_version)
-        if known.method == tuning.method and confirmed:
-            return path
-    return None
-
-
-def _calibration(
-    chosen: Study, method: MethodChoice, given: dict[str, Any], *, own: tuple[Workload, str] | None, **of: Any
-) -> Calibration:
-    from autotune.calibration import studies
-    from autotune.calibration.calibration import Calibration
-    from autotune.plugin import composition
-    from autotune.tunings import library
-
-    known = of["manager"].strategies
-    wanted = [name.strip() for name in given["strategies"].split(",")] if given["strategies"] else chosen.strategies
-    searched = composition.choose(known, list(wanted) or None)
-    applied = composition.choose(known, None)
-    applied += [strategy for strategy in searched if strategy not in applied]
-    return Calibration(
-        chosen,
-        method,
-        strategies=applied,
-        searched=searched,
-        budget_s=studies.parse_duration(given["budget"]) if given["budget"] else None,
-        own=own,
-        known=[found for _, found in library.everything() if not isinstance(found, str)],
-        say=_silent if given["quiet"] else _say,
-        **of,
+    calibrate(
+        study_name,
+        workload=given["workload"],
+        budget_s=parse_duration(given["budget"]) if given["budget"] else None,
+        strategies=[name.strip() for name in given["strategies"].split(",")] if given["strategies"] else None,
+        force=given["force"],
+        output=given["output"],
+        say=_say_nothing if given["quiet"] else _say,
+        on_result=show,
+        keywords=parse_keywords(given["keywords"]) or None,
+        **{name: given[name] for name in ("program", "method", "basis", "driver")},
     )
-
-
-def _own(source: str) -> tuple[Workload, str]:
-    from autotune.expansion import readers, workload
-
-    text, name = readers.read_text(source)
-    if not readers.says_what_to_compute(text, name=name):
-        raise InputError(f"{name} is no ManyBodyInput; --workload takes one, which says itself what to compute")
-    return workload.load(readers.many_body_fields(text, name=name, expansion=None)), name
-
-
-def _outcome(tuning: Tuning) -> str:
-    from autotune.cli.tunings import verdict
-
-    return verdict(tuning)
+    for result in results if picture else ():
+        of = result.tuning.method
+        several = f"-{of.program}-{of.method}-{of.basis}" if len(results) > 1 else ""
+        assert picture is not None
+        name = re.sub(r"[^\w.()+-]", "_", f"{picture.stem}{several}{picture.suffix}")
+        calibration_picture.draw(result.tuning, picture.with_name(name))
 
 
 def _say(line: str) -> None:
     click.echo(line, err=True)
 
 
-def _silent(_: str) -> None:
+def _say_nothing(_: str) -> None:
     pass

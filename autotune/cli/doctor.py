@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from autotune.base.wording import count
 from autotune.cli.tunings import verdict
 
 if TYPE_CHECKING:
@@ -15,20 +16,20 @@ if TYPE_CHECKING:
     from autotune.programs.inventory import ProgramStatus
 
 
-@click.command()
+@click.command("doctor")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def doctor(as_json: bool) -> None:
+def command(as_json: bool) -> None:
     """Show the machine, its limits, the programs found, the tunings present, and what looks wrong."""
     import dataclasses
 
     from autotune.machine import detection, examination
     from autotune.plugin.manager import Manager
-    from autotune.programs import inventory as installed
+    from autotune.programs import inventory
     from autotune.tunings import library
 
     here = detection.detect()
     Manager().register_programs()
-    findings, programs, tunings = examination.examine(here), installed.programs(), list(library.everything())
+    findings, programs, tunings = examination.examine(here), inventory.programs(), list(library.everything())
     if as_json:
         click.echo(
             json.dumps(
@@ -58,6 +59,7 @@ def _print_doctor(here: Machine, findings: tuple[Finding, ...], programs: tuple[
     click.echo(f"  {here.cpu_model} ({here.architecture}, {here.vector or 'no vector instructions known'})")
     click.echo(f"  {here.cores} usable cores (limited by {here.cores_limited_by})")
     click.echo(f"  {here.memory_gib:.1f} GiB usable memory (limited by {here.memory_limited_by})")
+    click.echo(f"  {count(here.gpus, 'GPU')}, not used yet" if here.gpus else "  no GPU")
     click.echo(f"  key {here.key}")
     click.echo("\nPrograms")
     for program in programs:

@@ -1,4 +1,4 @@
-"""The command line: verbs are in `verbs/`, one file each; errors become one line and an exit code in `main`.
+"""The command line: each verb is a module of this room; errors become one line and an exit code in `main`.
 
 Rules: results go to standard output or to files, everything else to standard error. Exits: 0 done, 1 a task failed or
 something became slower, 2 bad input or usage, 3 cannot tell, 130 interrupted.
@@ -10,21 +10,16 @@ import atexit
 import os
 import signal
 import sys
+from collections.abc import Iterator, Mapping
+from importlib import import_module
 
 import click
 
 from autotune.base import garbage
 from autotune.base.errors import AutotuneError, one_line
-from autotune.cli.calibrate import calibrate
-from autotune.cli.doctor import doctor
-from autotune.cli.estimate import estimate
-from autotune.cli.regress import regress
-from autotune.cli.report import report
-from autotune.cli.run import run
-from autotune.cli.simulate import simulate
-from autotune.cli.tunings import tunings
 
 INTERRUPTED = 130
+VERBS = ("calibrate", "doctor", "estimate", "regress", "report", "run", "simulate", "tunings")
 
 
 def main() -> None:
@@ -82,7 +77,23 @@ def _echo_notes(error: BaseException | None) -> None:
             click.echo(f"autotune: {note}", err=True)
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+class _Verbs(Mapping[str, click.Command]):
+    """The verbs by name; a verb's module, which has its name, is loaded when the verb is asked for."""
+
+    def __getitem__(self, name: str) -> click.Command:
+        if name not in VERBS:
+            raise KeyError(name)
+        verb: click.Command = import_module(f"autotune.cli.{name}").command
+        return verb
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(VERBS)
+
+    def __len__(self) -> int:
+        return len(VERBS)
+
+
+@click.group(commands=_Verbs(), context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="qc-autotune", prog_name="autotune")
 def cli() -> None:
     """Many-body (fragment) quantum chemistry as fast as this machine allows.
@@ -92,7 +103,3 @@ def cli() -> None:
     Then:               autotune run water6.xyz --program pyscf --method hf --basis '6-31g*' --max-nbody 3
     or, from a file:    autotune run manybody_input.json -o result.json
     """
-
-
-for verb in (run, calibrate, estimate, simulate, report, regress, doctor, tunings):
-    cli.add_command(verb)

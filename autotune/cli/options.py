@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -13,34 +12,15 @@ import click
 from autotune.base.errors import InputError, one_line
 
 if TYPE_CHECKING:
-    from autotune.base.options import Options
     from autotune.expansion.readers import Expansion
 
 BSSE = ("nocp", "cp", "vmfc")
+NOTHING = "nothing has to be computed for this expansion"
 Decorator = Callable[[Callable[..., None]], Callable[..., None]]
 
 
-class AboveZero(click.ParamType):  # type: ignore[type-arg]
-    """A finite number from `least` on; above 0 where that is 0."""
-
-    name = "number"
-
-    def __init__(self, kind: type[int | float], *, least: float = 0.0) -> None:
-        self._kind, self._least = kind, least
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """Return the number."""
-        try:
-            number = self._kind(value)
-        except (ValueError, OverflowError):
-            number = math.nan
-        if not (max(self._least, 0.0) <= number < math.inf) or number == 0.0:
-            noun = "whole number" if self._kind is int else "number"
-            self.fail(f"{value!r} is no {noun} {f'from {self._least:g} on' if self._least else 'above 0'}", param, ctx)
-        return number
-
-
-AMOUNT, COUNT = AboveZero(float), AboveZero(int)
+# What is not finite is refused by the library, as it is from Python.
+AMOUNT, COUNT = click.FloatRange(min=0, min_open=True), click.IntRange(min=1)
 
 
 def together(*decorators: Any) -> Decorator:
@@ -167,42 +147,38 @@ def _bsse(text: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(found))
 
 
-def session_options(given: dict[str, Any]) -> Options:
-    """Return what the planning options say, and the fault options where a verb has them."""
-    from autotune.base.options import Options
+def many_body_fields(source: str, given: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields of the many-body input that INPUT and the expansion options mean; raises as `expansion`."""
+    from autotune.expansion import readers
+
+    text, name = readers.read_text(source)
+    return readers.many_body_fields(text, name=name, expansion=expansion(given, text=text, name=name))
+
+
+# Options of the library whose name on the command line is another one.
+_OTHER_NAMES = {"memory": "memory_gib", "no_strategy": "without", "timeout": "task_limit_s"}
+_SAME_NAMES = (
+    *("workers", "threads", "cores", "tuning", "scratch", "scratch_gib", "journal", "resume", "fail_fast"),
+    *("enforce_memory", "backend", "reuse_contained", "reuse_equal_monomers", "screen_distance"),
+)
+
+
+def session_options(given: dict[str, Any]) -> dict[str, Any]:
+    """Return the options of the library that a verb was given, by their names there."""
     from autotune.expansion.readers import parse_keywords
 
-    return Options(
-        workers=given["workers"],
-        threads=given["threads"],
-        cores=given["cores"],
-        memory_gib=given["memory"],
-        tuning=given["tuning"],
-        strategies=None if given["strategies"] is None else tuple(filter(None, given["strategies"].split(","))),
-        without=given["no_strategy"],
-        task_limit_s=given.get("timeout"),
-        scratch=given.get("scratch"),
-        scratch_gib=given.get("scratch_gib"),
-        journal=given.get("journal", "none"),
-        resume=given.get("resume", False),
-        fail_fast=given.get("fail_fast", False),
-        enforce_memory=given.get("enforce_memory", False),
-        rescue=parse_keywords(given.get("rescue", ""), option="--rescue"),
-        **_fleet(given),
-        reuse_contained=given.get("reuse_contained", False),
-        reuse_equal_monomers=given.get("reuse_equal_monomers", False),
-        screen_distance=given.get("screen_distance"),
-    )
-
-
-def _fleet(given: dict[str, Any]) -> dict[str, Any]:
-    """Return what the options for several machines say; nothing for verbs without them."""
-    if "backend" not in given:
-        return {}
-    config = given["parsl_config"]
-    if config and given["backend"] != "parsl":
-        raise InputError("--parsl-config says how Parsl is to start; give --backend parsl with it")
-    return {"backend": given["backend"], "backend_config": config, "nodes": given["nodes"]}
+    found = {name: given[name] for name in _SAME_NAMES if name in given}
+    found |= {name: given[shown] for shown, name in _OTHER_NAMES.items() if shown in given}
+    if given["strategies"] is not None:
+        found["strategies"] = tuple(filter(None, given["strategies"].split(",")))
+    if "rescue" in given:
+        found["rescue"] = parse_keywords(given["rescue"], option="--rescue")
+    if "backend" in given:
+        config = given["parsl_config"]
+        if config and given["backend"] != "parsl":
+            raise InputError("--parsl-config says how Parsl is to start; give --backend parsl with it")
+        found |= {"backend_config": config, "nodes": given["nodes"]}
+    return found
 
 
 def check_targets(targets: Sequence[str | Path | None], inputs: Sequence[str | Path]) -> None:

@@ -41,7 +41,7 @@ class _Share(click.ParamType):  # type: ignore[type-arg]
         return share
 
 
-@click.command()
+@click.command("regress")
 @click.argument("sides", nargs=-1, metavar="[BASE] [HEAD]")
 @click.option("--threshold", type=_Share(), default="5%", show_default=True, help="Change that does not matter.")
 @click.option("--confidence", type=_Share(), default="98%", show_default=True, help="Of all verdicts together.")
@@ -58,7 +58,7 @@ class _Share(click.ParamType):  # type: ignore[type-arg]
 @click.option("--junit", metavar="FILE", help="Write JUnit XML, a case for each workload.")
 @click.option("--picture", metavar="FILE", help="Draw the changes with their intervals (PNG, SVG, PDF).")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def regress(sides: tuple[str, ...], **given: Any) -> None:
+def command(sides: tuple[str, ...], **given: Any) -> None:
     """Say whether HEAD is slower than BASE, workload by workload.
 
     BASE and HEAD are files, or folders of files: run records (autotune run --record), tunings, or pytest-benchmark's
@@ -73,7 +73,7 @@ def regress(sides: tuple[str, ...], **given: Any) -> None:
 
     Exit status: 0 nothing is slower, 1 something is slower or an energy changed, 2 bad input, 3 cannot tell.
     """
-    from autotune.report import plots, regression_text
+    from autotune.reports import plots, regression_text
 
     if not given["history"]:
         _two(sides)
@@ -107,7 +107,7 @@ def _refuse_idle_options(sides: Sequence[str], given: dict[str, Any]) -> None:
 def _write(found: Regression | None, traces: Sequence[Trace], given: dict[str, Any]) -> None:
     """Write the files that were asked for."""
     from autotune.base import json_files
-    from autotune.report import regression_picture, regression_text
+    from autotune.reports import regression_picture, regression_text
 
     if found and given["markdown"]:
         json_files.write_text(Path(given["markdown"]), regression_text.markdown(found))
@@ -121,8 +121,7 @@ def _write(found: Regression | None, traces: Sequence[Trace], given: dict[str, A
 
 def _judged(sides: Sequence[str], traces: Sequence[Trace], given: dict[str, Any]) -> Regression:
     """Return the answer for the sides that were named."""
-    from autotune.compare import history, samples
-    from autotune.compare import regression as judging
+    from autotune.compare import history, regression, samples
 
     if given["execute"]:
         base, head = _measured(sides, given)
@@ -132,7 +131,7 @@ def _judged(sides: Sequence[str], traces: Sequence[Trace], given: dict[str, Any]
     else:
         base, head = (samples.read(Path(side), say=_say) for side in _two(sides))
     noise = None if given["execute"] else _noise(given["noise"], (*base, *head))
-    return judging.judge(
+    return regression.judge(
         base,
         head,
         names=(given["history"], sides[0]) if traces else (sides[0], sides[1]),

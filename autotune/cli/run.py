@@ -11,14 +11,13 @@ from autotune.base.errors import InputError, TaskError
 from autotune.cli import options
 
 if TYPE_CHECKING:
-    from autotune.base.options import Options
     from autotune.base.records import RunRecord, TuningChoice
-    from autotune.base.types import Machine
+    from autotune.session.preparation import Preparation
 
 FORECAST_TASKS = 20_000  # a virtual run of more takes seconds
 
 
-@click.command()
+@click.command("run")
 @click.argument("source", metavar="INPUT")
 @options.expansion_options
 @options.planning_options
@@ -29,7 +28,7 @@ FORECAST_TASKS = 20_000  # a virtual run of more takes seconds
 @click.option("--record", metavar="FILE", help="Write what happened here: times, memory, bound, efficiency.")
 @click.option("--explain", is_flag=True, help="Say first, in words, what will be done and why, and what it may take.")
 @click.option("--quiet", is_flag=True, help="Say nothing but errors.")
-def run(source: str, output: str | None, record: str | None, explain: bool, quiet: bool, **given: Any) -> None:
+def command(source: str, output: str | None, record: str | None, explain: bool, quiet: bool, **given: Any) -> None:
     """Compute a many-body expansion.
 
     INPUT is a QCManyBody ManyBodyInput (JSON, schema v1 or v2), an XYZ file together with --program, --method and
@@ -40,39 +39,31 @@ def run(source: str, output: str | None, record: str | None, explain: bool, quie
     autotune run water6.xyz --program pyscf --method mp2 --basis cc-pvdz --bsse cp --max-nbody 2
     """
     from autotune.base import json_files
+    from autotune.base.options import Options
     from autotune.expansion import readers
-    from autotune.report.progress import Progress
+    from autotune.reports.progress import Progress
     from autotune.session.session import Session
 
     options.check_targets((output, record), [] if source == "-" else [source])
     text, name = readers.read_text(source)
     expansion = options.expansion(given, text=text, name=name)
-    partial, chosen = Path(f"{output}.partial"), options.session_options(given)
-    explained = ""
-
-    def say(line: str) -> None:
-        if line not in explained:  # what the explanation says of the input is not said twice
-            _say(line)
-
+    partial, chosen = Path(f"{output}.partial"), Options(**options.session_options(given))
+    if explain and not chosen.here:
+        raise InputError("--explain says what this machine would do; leave out --backend, or see `autotune simulate`")
+    aloud = _Aloud()
     with (
         Progress() as progress,
         Session(
             chosen,
             on_progress=None if quiet else progress.show,
+            on_plan=aloud.explain if explain else None,
             on_choice=None if quiet else _say_choice,
-            on_notice=None if quiet else say,
+            on_notice=None if quiet else aloud.say,
         ) as session,
     ):
         if expansion is not None:
             session.preload([expansion.model])
         fields = readers.many_body_fields(text, name=name, expansion=expansion)
-        if explain and not chosen.here:
-            raise InputError(
-                "--explain says what this machine would do; leave out --backend, or see `autotune simulate`"
-            )
-        if explain:
-            explained = _explained(fields, chosen, session.machine)
-            _say(explained)
         try:
             result = session.run(fields)
         except TaskError as error:
@@ -89,14 +80,16 @@ def run(source: str, output: str | None, record: str | None, explain: bool, quie
         partial.unlink(missing_ok=True)
     else:
         click.echo(answer)
-    _tell(session.record, record, quiet=quiet)
+    _tell(session.record, record, explain=explain, quiet=quiet)
 
 
-def _tell(done: RunRecord | None, path: str | None, *, quiet: bool) -> None:
+def _tell(done: RunRecord | None, path: str | None, *, explain: bool, quiet: bool) -> None:
     """Store and sum up what happened in a run that ended well."""
     from autotune.base import json_files
 
     if done is None:
+        if explain:
+            _say(options.NOTHING)
         if not quiet or path:
             click.echo("nothing had to be computed for this expansion, so there is no record of a run", err=True)
         return
@@ -106,28 +99,24 @@ def _tell(done: RunRecord | None, path: str | None, *, quiet: bool) -> None:
         _say(_summary(done))
 
 
-def _explained(fields: dict[str, Any], chosen: Options, here: Machine) -> str:
-    """Return what the run will do and why, planned as the run itself will plan it."""
-    from autotune.expansion import workload
-    from autotune.plugin.manager import Manager
-    from autotune.report.explanation import choice_words
-    from autotune.runtime import planning
-    from autotune.schedule import simulator
-    from autotune.session import reductions
+class _Aloud:
+    """Says lines on standard error, and none of them that the explanation of the run has in it already."""
 
-    work, manager = reductions.plan(workload.load(fields), chosen).work, Manager()
-    if not work.tasks:
-        return "nothing has to be computed for this expansion"
-    plan = planning.make(work, machine=here, manager=manager, options=chosen)
-    forecast = None
-    if len(work.tasks) <= FORECAST_TASKS:
-        estimates = {
-            task.number: planning.estimate(task, costs=plan.costs, manager=manager, machine=here) for task in work.tasks
-        }
-        forecast = simulator.simulate(
-            work.tasks, estimates, policy=plan.policy, machine=here, memory_budget_gib=plan.budget_gib
-        )
-    return choice_words(plan, work=work, machine=here, forecast=forecast)
+    def __init__(self) -> None:
+        self._explained = ""
+
+    def explain(self, prepared: Preparation) -> None:
+        """Say what a run will do and why, as it has planned it."""
+        from autotune.reports.explanation import choice_words
+
+        forecast = prepared.simulate() if len(prepared.work.tasks) <= FORECAST_TASKS else None
+        self._explained = choice_words(prepared.plan, work=prepared.work, machine=prepared.machine, forecast=forecast)
+        _say(self._explained)
+
+    def say(self, line: str) -> None:
+        """Say a line."""
+        if line not in self._explained:
+            _say(line)
 
 
 def _say(line: str) -> None:

@@ -1,54 +1,65 @@
-"""`autotune simulate`: the real scheduler on a machine that is not there."""
+"""`autotune simulate`: the real scheduler on a machine that is not there, or on several.
+
+Rules: options of several nodes are refused without --nodes; every answer on several nodes names its assumptions.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from autotune.base.errors import InputError
-from autotune.cli import nodes, options
+from autotune.base.errors import InputError, quoted
+from autotune.cli import options
 
 if TYPE_CHECKING:
-    from autotune.base.types import Estimate, Machine, Task
-    from autotune.runtime.planning import Plan
     from autotune.schedule.simulator import Simulation
+    from autotune.session.forecast import SimulatedRun, SimulatedScaling
+
+_NOT_NEGATIVE = click.FloatRange(min=0)
+# Options of several nodes, and what the library calls them.
+_CONDITIONS = {
+    "latency": "latency_s",
+    "stragglers": "stragglers",
+    "lost": "lost",
+    "back": "back_s",
+    "start_spread": "start_spread_s",
+    "spread": "spread",
+    "seed": "seed",
+}
+
+_node_options = options.together(
+    click.option("--nodes", metavar="LIST", help="Simulate so many machines: 8, or 1,2,4, or 1-1000 for a table."),
+    click.option(
+        "--latency",
+        type=_NOT_NEGATIVE,
+        metavar="SECONDS",
+        help="Until a bundle is at its node; as long back. [default: 0.1]",
+    ),
+    click.option("--stragglers", metavar="SHARE[xFACTOR]", help="So many nodes are slower, as 0.05x2. [default: none]"),
+    click.option(
+        "--lost", type=click.IntRange(0), metavar="N", help="So many nodes are lost, at random times. [default: 0]"
+    ),
+    click.option(
+        "--back",
+        type=_NOT_NEGATIVE,
+        metavar="SECONDS",
+        help="After a loss another node takes the place. [default: never]",
+    ),
+    click.option(
+        "--start-spread", type=_NOT_NEGATIVE, metavar="SECONDS", help="Nodes start at random within. [default: 0]"
+    ),
+    click.option(
+        "--spread", type=_NOT_NEGATIVE, metavar="S", help="Scatter of task times, 0.1 for 10 %. [default: as predicted]"
+    ),
+    click.option("--seed", type=int, metavar="N", help="Of chance in all this. [default: 0]"),
+)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pretence:
-    """What is simulated, and on what.
-
-    Attributes:
-        tasks: Tasks of the workload.
-        estimates: What is believed of them, by number.
-        machine: The machine pretended, or one node.
-        plan: What would be done there.
-        durations_s: Seconds alone on one core of a record that is replayed, by number; None where none is.
-        measured: What is believed comes from measured times.
-        contention: How much longer a task takes while all cores are busy.
-        times_from: Where the times come from, in words.
-    """
-
-    tasks: tuple[Task, ...]
-    estimates: Mapping[int, Estimate]
-    machine: Machine
-    plan: Plan
-    durations_s: Mapping[int, float] | None
-    measured: bool
-    contention: float
-    times_from: str
-
-    def slower(self, busy: float) -> float:
-        """Return the factor on a task's time while a share of the cores is busy."""
-        return 1.0 + (self.contention - 1.0) * min(1.0, busy)
-
-
-@click.command()
+@click.command("simulate")
 @click.argument("source", metavar="INPUT")
 @options.expansion_options
 @options.planning_options
@@ -56,15 +67,15 @@ class Pretence:
 @click.option("--replay", metavar="FILE", help="Take the tasks' times from this run record instead of predicting them.")
 @click.option(
     "--contention",
-    type=options.AboveZero(float, least=1.0),
+    type=click.FloatRange(min=1),
     default=1.0,
     metavar="FACTOR",
     help="How much longer a task takes while all cores are busy than alone; as measured, such as 1.1.",
 )
-@nodes.node_options
+@_node_options
 @click.option("--plot", metavar="FILE", help="Draw the schedule, or the scaling of --nodes: a PNG, SVG or PDF file.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def simulate(source: str, replay: str | None, contention: float, plot: str | None, as_json: bool, **given: Any) -> None:
+def command(source: str, plot: str | None, as_json: bool, **given: Any) -> None:
     """Show how a many-body expansion would run on another machine, or on several.
 
     Takes the INPUT, and the options for what is computed and how, of `autotune run`; --cores and --memory describe the
@@ -78,117 +89,121 @@ def simulate(source: str, replay: str | None, contention: float, plot: str | Non
     autotune simulate water64.xyz --program pyscf --method hf --basis '6-31g*' --max-nbody 3 --cores 64 --memory 256 \\
         --nodes 1-100 --stragglers 0.05x2 --plot scaling.png
     """
-    asked = nodes.asked(given)
-    pretence = _pretence(source, replay, contention, given)
-    if pretence is None:
-        click.echo(json.dumps({"tasks": 0}) if as_json else "nothing has to be computed for this expansion")
-        return
-    click.echo(
-        nodes.answer(pretence, asked, plot, as_json=as_json) if asked else _answer(pretence, plot, as_json=as_json)
-    )
+    from autotune.session.forecast import simulate, simulate_scaling
+    from autotune.session.preparation import NothingToComputeError
+
+    counts, conditions = _numbers_of_nodes(given), _conditions(given)
+    picture = _picture_file(plot, counts)
+    fields = options.many_body_fields(source, given)
+    times = {name: given[name] for name in ("replay", "contention")}
+    try:
+        if counts:
+            several = simulate_scaling(fields, counts, **times, **conditions, **options.session_options(given))
+            answer = _of_several(several, picture, as_json=as_json)
+        else:
+            one = simulate(fields, **times, **options.session_options(given))
+            answer = _of_one(one, picture, as_json=as_json)
+    except NothingToComputeError:
+        answer = json.dumps({"tasks": 0}) if as_json else options.NOTHING
+    click.echo(answer)
 
 
-def _pretence(source: str, replay: str | None, contention: float, given: dict[str, Any]) -> Pretence | None:
-    """Return what is simulated, None for an expansion without tasks."""
-    from autotune.expansion import readers, workload
-    from autotune.machine import detection
-    from autotune.plugin.manager import Manager
-    from autotune.runtime import planning
-    from autotune.session import reductions
+# --- what was asked for -----------------------------------------------------------------------------------------------
 
-    text, name = readers.read_text(source)
-    fields = readers.many_body_fields(text, name=name, expansion=options.expansion(given, text=text, name=name))
-    chosen = options.session_options(given)
-    work = reductions.plan(workload.load(fields), chosen).work
-    if not work.tasks:
+
+def _numbers_of_nodes(given: dict[str, Any]) -> tuple[int, ...]:
+    """Return the numbers of nodes that are asked for, increasing; none where one machine is meant."""
+    if given["nodes"] is None:
+        for flag in options.flags(given, list(_CONDITIONS)):
+            raise InputError(f"{flag} is about several nodes; say how many with --nodes")
+        return ()
+    from autotune.reports.scaling import numbers_of_nodes
+    from autotune.session.forecast import MOST_NODES
+
+    counts: set[int] = set()
+    for part in given["nodes"].split(","):
+        least, _, most = part.partition("-")
+        try:
+            ends = int(least), int(most or least)
+        except ValueError:
+            ends = 0, 0
+        if not 1 <= ends[0] <= ends[1] <= MOST_NODES:
+            raise InputError(
+                f"--nodes {quoted(given['nodes'])} is no list of numbers up to {MOST_NODES:,}, such as 8, 1,2,4 or"
+                " 1-1000"
+            )
+        counts.update(numbers_of_nodes(*ends))
+    return tuple(sorted(counts))
+
+
+def _conditions(given: dict[str, Any]) -> dict[str, Any]:
+    """Return what befalls the nodes, by the names of the library."""
+    found = {name: given[shown] for shown, name in _CONDITIONS.items() if given[shown] is not None}
+    if "stragglers" in found:
+        found["stragglers"], found["slower"] = _stragglers(found["stragglers"])
+    return found
+
+
+def _stragglers(text: str) -> tuple[float, float]:
+    share, _, slower = text.partition("x")
+    try:
+        numbers = float(share), float(slower or "2")
+    except ValueError:
+        numbers = -1.0, 0.0
+    if not 0 <= numbers[0] <= 1 or not 1 <= numbers[1] < math.inf:
+        raise InputError(
+            f"--stragglers {quoted(text)} is no share of nodes and how much longer they take, such as 0.05x2 or 0.1"
+        )
+    return numbers
+
+
+def _picture_file(plot: str | None, counts: tuple[int, ...]) -> Path | None:
+    """Return the file to draw, or refuse one that could not be drawn after the simulation."""
+    if plot is None:
         return None
-    here, manager = detection.detect(), Manager()
-    pretended = replace(here, cores=chosen.cores or here.cores)
-    # The tuning is looked up for this machine: it is where the times were measured.
-    measured = planning.make(work, machine=here, manager=manager, options=replace(chosen, cores=None))
-    estimates = {
-        task.number: planning.estimate(task, costs=measured.costs, manager=manager, machine=here) for task in work.tasks
-    }
-    return Pretence(
-        tasks=work.tasks,
-        estimates=estimates,
-        machine=pretended,
-        plan=planning.make(work, machine=pretended, manager=manager, options=chosen),
-        durations_s=_replayed(replay, work, estimates) if replay else None,
-        measured=measured.tuning is not None,
-        contention=contention,
-        times_from=replay or f"{measured.chosen.match} - {measured.chosen.reason}",
-    )
+    from autotune.reports import plots
+
+    if len(counts) == 1:
+        raise InputError("a picture of a scaling needs several numbers of nodes, such as --nodes 1-1000")
+    plots.check(Path(plot))
+    return Path(plot)
 
 
-def _answer(pretence: Pretence, plot: str | None, *, as_json: bool) -> str:
+# --- one machine ------------------------------------------------------------------------------------------------------
+
+
+def _of_one(found: SimulatedRun, picture: Path | None, *, as_json: bool) -> str:
     """Return what one machine would do, as words or JSON, and draw it where a file is given."""
-    from autotune.schedule import simulator
+    from autotune.reports.progress import duration
 
-    cores = pretence.machine.cores
-    run = simulator.simulate(
-        pretence.tasks,
-        pretence.estimates,
-        policy=pretence.plan.policy,
-        machine=pretence.machine,
-        memory_budget_gib=pretence.plan.budget_gib,
-        durations_s=pretence.durations_s,
-        contention=pretence.slower,
+    run, cores = found.schedule, found.machine.cores
+    if picture:
+        from autotune.reports import plots
+
+        title = f"simulated: {found.tasks} tasks on {cores} cores"
+        plots.schedule(run.records, cores=cores, title=title, path=picture)
+    if as_json:
+        fields = {
+            "simulated": True,
+            "cores": cores,
+            "memory_budget_gib": found.memory_budget_gib,
+            "tasks": found.tasks,
+            "makespan_s": run.makespan_s,
+            "lower_bound_s": run.lower_bound_s,
+            "efficiency": run.efficiency,
+            "times_from": found.times_from,
+        }
+        return json.dumps(fields, indent=1)
+    lines = (
+        (f"simulated: {found.tasks} tasks on {cores} cores in {duration(run.makespan_s)} ({run.makespan_s:.2f} s)"),
+        (f"no schedule of these tasks takes less than {run.lower_bound_s:.2f} s: efficiency {run.efficiency:.2f}"),
+        _busy_cores(run, cores),
+        f"times from: {found.times_from}",
     )
-    if plot:
-        from autotune.report import plots
-
-        title = f"simulated: {len(pretence.tasks)} tasks on {cores} cores"
-        plots.schedule(run.records, cores=cores, title=title, path=Path(plot))
-    answer = {
-        "simulated": True,
-        "cores": cores,
-        "memory_budget_gib": pretence.plan.budget_gib,
-        "tasks": len(pretence.tasks),
-        "makespan_s": run.makespan_s,
-        "lower_bound_s": run.lower_bound_s,
-        "efficiency": run.efficiency,
-        "times_from": pretence.times_from,
-    }
-    return json.dumps(answer, indent=1) if as_json else _words(answer, run, cores)
+    return "\n".join(lines)
 
 
-def _replayed(path: str, work: Any, estimates: dict[int, Any]) -> dict[int, float]:
-    from autotune.base import json_files
-
-    record = json_files.load_run(Path(path))
-    done = {task.label: task for task in record.task_records if task.status == "done"}
-    times = {}
-    for task in work.tasks:
-        if task.labels[0] in done:
-            before, expected = done[task.labels[0]], estimates[task.number]
-            times[task.number] = before.wall_s * expected.wall_s(1) / expected.wall_s(before.width)
-    if len(times) < len(work.tasks):
-        missing = len(work.tasks) - len(times)
-        raise InputError(f"{path} has no times for {missing} of the {len(work.tasks)} tasks; it is of another workload")
-    return times
-
-
-def _words(answer: dict[str, Any], run: Simulation, cores: int) -> str:
-    from autotune.report.progress import duration
-
-    return "\n".join(
-        [
-            (
-                f"simulated: {answer['tasks']} tasks on {cores} cores in {duration(answer['makespan_s'])}"
-                f" ({answer['makespan_s']:.2f} s)"
-            ),
-            (
-                f"no schedule of these tasks takes less than {answer['lower_bound_s']:.2f} s: efficiency"
-                f" {answer['efficiency']:.2f}"
-            ),
-            _picture(run, cores),
-            f"times from: {answer['times_from']}",
-        ]
-    )
-
-
-def _picture(run: Simulation, cores: int, columns: int = 72) -> str:
+def _busy_cores(run: Simulation, cores: int, columns: int = 72) -> str:
     """Return busy cores over time as one line of text blocks."""
     shades = " ▁▂▃▄▅▆▇█"
     bins = [0.0] * columns
@@ -201,3 +216,57 @@ def _picture(run: Simulation, cores: int, columns: int = 72) -> str:
             bins[column] += max(0.0, overlap) / (end - begin) * record.width
     line = "".join(shades[min(8, round(8 * busy / cores))] for busy in bins)
     return f"busy cores over time |{line}|"
+
+
+# --- several machines -------------------------------------------------------------------------------------------------
+
+
+def _of_several(found: SimulatedScaling, picture: Path | None, *, as_json: bool) -> str:
+    """Return what several nodes would do, as words or JSON, and draw it where a file is given."""
+    from autotune.reports import scaling
+
+    assumptions = scaling.assumed(found.nodes, spread=found.spread, contention=found.contention)
+    if picture:
+        from autotune.reports import scaling_picture
+
+        title = f"{found.tasks:,} tasks on nodes of {found.machine.cores} cores"
+        scaling_picture.draw(found.scaling, title=title, assumptions=assumptions, path=picture)
+    if not as_json:
+        return _words(found, assumptions)
+    fields = {
+        "simulated": True,
+        "tasks": found.tasks,
+        "core_s": found.scaling.runs[0].core_s,
+        "cores": found.machine.cores,
+        "memory_budget_gib": found.memory_budget_gib,
+        "runs": scaling.fields(found.scaling),
+        "worth_it": found.scaling.worth.nodes.count,
+        "assumed": assumptions,
+        "times_from": found.times_from,
+    }
+    return json.dumps(fields, indent=1)
+
+
+def _words(found: SimulatedScaling, assumptions: tuple[str, ...]) -> str:
+    from autotune.base.wording import count
+    from autotune.reports import scaling
+    from autotune.reports.progress import duration
+
+    runs = found.scaling.runs
+    first, tasks, cores = runs[0], count(found.tasks, "task"), count(found.machine.cores, "core")
+    if len(runs) > 1:
+        lines = [f"simulated: {tasks}, {first.core_s:,.0f} core-s, on nodes of {cores}"]
+        lines += [scaling.table(found.scaling), scaling.verdict(found.scaling)]
+    else:
+        where = f"{count(first.nodes.count, 'node')} of {cores}"
+        lines = [f"simulated: {tasks} on {where} in {duration(first.makespan_s)} ({first.makespan_s:.2f} s)"]
+        lines += [
+            f"with all cores always busy they would take {first.bound_s:.2f} s: efficiency {first.efficiency:.2f}",
+            scaling.effort(first),
+            f"core time of the nodes: {scaling.idle_words(first)}",
+        ]
+    if given_up := max(run.given_up for run in runs):
+        lines += [f"given up, because their nodes were lost again and again: {count(given_up, 'task')}"]
+    return "\n".join(
+        [*lines, "assumed:", *(f"  - {clause}" for clause in assumptions), f"times from: {found.times_from}"]
+    )

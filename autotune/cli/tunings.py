@@ -1,6 +1,7 @@
-"""`autotune tunings`: the group, and its commands that look at one place: `list`, `show`, `remove`.
+"""`autotune tunings`: stored tunings are listed, shown, compared, shared, verified and removed.
 
-Rules: commands that work with several files have modules of their own, `tunings_share.py` and `tunings_diff.py`.
+Rules: what comes in is validated as a whole before anything is stored; a newer tuning is never replaced by an older,
+and nothing is removed that was not named.
 """
 
 from __future__ import annotations
@@ -12,24 +13,23 @@ from typing import TYPE_CHECKING
 
 import click
 
-from autotune.base.errors import InputError
-from autotune.cli import selection
-from autotune.cli.tunings_diff import diff
-from autotune.cli.tunings_share import export, import_, merge
-from autotune.cli.verify import verify
+from autotune.base.errors import InputError, ResourceError
 
 if TYPE_CHECKING:
     from autotune.base.records import Tuning
+    from autotune.calibration.verification import Verification
+    from autotune.tunings.library import Merged
 
+METAVAR = "FILE|METHOD-TEXT"
 _HEADINGS = ("machine", "method", "found", "created", "program", "file")
 
 
-@click.group()
-def tunings() -> None:
+@click.group("tunings")
+def command() -> None:
     """List, show, compare, share and remove stored tunings."""
 
 
-@tunings.command("list")
+@command.command("list")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def tunings_list(as_json: bool) -> None:
     """List the stored tunings, and what is wrong with files that cannot be used."""
@@ -56,8 +56,8 @@ def tunings_list(as_json: bool) -> None:
         click.echo(f"not used: {problem}")
 
 
-@tunings.command("show")
-@click.argument("name", metavar=selection.METAVAR)
+@command.command("show")
+@click.argument("name", metavar=METAVAR)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, as a file of tunings has it.")
 @click.option("--picture", metavar="FILE", help="Draw the search and the confirmation (PNG, SVG or PDF).")
 def tunings_show(name: str, as_json: bool, picture: str | None) -> None:
@@ -67,8 +67,10 @@ def tunings_show(name: str, as_json: bool, picture: str | None) -> None:
     autotune tunings show 'hf/6-31g*'
     autotune tunings show tuning.json --picture tuning.png
     """
+    from autotune.tunings import selection
+
     if picture:
-        from autotune.report import calibration_picture
+        from autotune.reports import calibration_picture
 
         calibration_picture.draw(selection.only(name).tuning, Path(picture))
     shown = [one.tuning for one in selection.selected(name)]
@@ -77,17 +79,17 @@ def tunings_show(name: str, as_json: bool, picture: str | None) -> None:
 
         click.echo(json.dumps(tuning_file.fields_of(shown), indent=1))
         return
-    from autotune.report.explanation import tuning_words
+    from autotune.reports.explanation import tuning_words
 
     click.echo("\n\n".join(tuning_words(tuning) for tuning in shown))
 
 
-@tunings.command("remove")
-@click.argument("name", metavar=selection.METAVAR)
+@command.command("remove")
+@click.argument("name", metavar=METAVAR)
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def tunings_remove(name: str, yes: bool) -> None:
     """Remove the tuning that words of its method name, or a file of tunings."""
-    from autotune.tunings import library
+    from autotune.tunings import library, selection
 
     found = selection.selected(name)
     if not found:
@@ -141,5 +143,167 @@ def _summary(tuning: Tuning, path: Path) -> dict[str, object]:
     }
 
 
-for command in (diff, export, import_, merge, verify):
-    tunings.add_command(command)
+# --- compare ----------------------------------------------------------------------------------------------------------
+
+
+@command.command("diff")
+@click.argument("first", metavar="A")
+@click.argument("second", metavar="B")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def tunings_diff(first: str, second: str, as_json: bool) -> None:
+    """Show what differs between tunings A and B: a FILE or METHOD-TEXT each.
+
+    Of files with several tunings, those of equal methods are compared.
+
+    \b
+    autotune tunings diff 'hf/6-31g*' 'mp2/6-31g*'
+    autotune tunings diff old.json new.json --json
+    """
+    from autotune.tunings import comparison, selection
+
+    sides = [[one.tuning for one in selection.selected(text)] for text in (first, second)]
+    pairs = comparison.pairs(*sides)
+    if as_json:
+        click.echo(json.dumps([_as_json(one, other) for one, other in pairs], indent=1))
+        return
+    for one, other in pairs:
+        click.echo(f"A: {one.method} of {one.machine.key}, {one.created[:10]}")
+        click.echo(f"B: {other.method} of {other.machine.key}, {other.created[:10]}")
+        for field, before, after in comparison.differences(one, other):
+            missing = "default" if field.startswith("parameters.") else "none"
+            click.echo(f"  {field}: {_shown(before, missing)} -> {_shown(after, missing)}")
+        if one == other:
+            click.echo("  they are the same")
+        scale = comparison.law_scale(one.law, other.law)
+        if scale is not None and one.law != other.law:
+            click.echo(f"  an operation takes {scale:.2f} times as long in B as in A")
+
+
+def _as_json(first: Tuning, second: Tuning) -> dict[str, object]:
+    from autotune.tunings.comparison import differences, law_scale
+
+    sides = [{"machine": t.machine.key, "method": str(t.method), "created": t.created} for t in (first, second)]
+    found = {field: [before, after] for field, before, after in differences(first, second)}
+    return {"a": sides[0], "b": sides[1], "differences": found, "law_scale": law_scale(first.law, second.law)}
+
+
+def _shown(value: object, missing: str) -> str:
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, list):
+        return " ".join(_shown(part, missing) for part in value) or missing
+    return missing if value in (None, "") else str(value)
+
+
+# --- share ------------------------------------------------------------------------------------------------------------
+
+
+_output = click.option(
+    "-o", "--output", required=True, type=click.Path(dir_okay=False, path_type=Path), help="The file to write."
+)
+_files = click.argument("files", nargs=-1, required=True, metavar="FILE...", type=click.Path(path_type=Path))
+
+
+@command.command("export")
+@click.argument("names", nargs=-1, required=True, metavar=f"{METAVAR}...")
+@_output
+def tunings_export(names: Sequence[str], output: Path) -> None:
+    """Write tunings to one file, to be imported elsewhere; a file of tunings that is there is replaced.
+
+    \b
+    autotune tunings export 'hf/6-31g*' 'mp2/cc-pvdz' -o ours.json
+    """
+    from autotune.tunings import library, selection
+
+    found = [one.tuning for name in names for one in selection.selected(name)]
+    library.export(found, output)
+    for tuning in library.load(output):
+        click.echo(f"exported {tuning.method} of {tuning.machine.key}")
+
+
+@command.command("import")
+@_files
+def tunings_import(files: Sequence[Path]) -> None:
+    """Take tunings from files into your folder, where they are newer than those in it."""
+    from autotune.tunings import library
+
+    _say_merged(library.merge(files, say=_warn))
+
+
+@command.command("merge")
+@_files
+@_output
+def tunings_merge(files: Sequence[Path], output: Path) -> None:
+    """Add tunings of files to one file, where they are newer than those in it."""
+    from autotune.tunings import library
+
+    _say_merged(library.merge(files, output, say=_warn))
+
+
+def _warn(line: str) -> None:
+    click.echo(f"autotune: {line}", err=True)
+
+
+def _say_merged(merged: Sequence[Merged]) -> None:
+    for tuning, path, taken in merged:
+        what = f"{tuning.method} of {tuning.machine.key}, created {tuning.created[:10]}"
+        click.echo(f"taken: {what}, into {path}" if taken else f"left: {what}, not newer than what is in {path}")
+    if not merged:
+        click.echo("the files hold no tunings")
+
+
+# --- verify -----------------------------------------------------------------------------------------------------------
+
+
+@command.command("verify")
+@click.argument("which", metavar=METAVAR)
+@click.option("--budget", default="1m", show_default=True, metavar="TIME", help="Time allowed: 90s, 2m, 1h.")
+@click.option("--force", is_flag=True, help="Measure although the machine is loaded, throttled or short of memory.")
+def tunings_verify(which: str, budget: str, force: bool) -> None:
+    """Measure a tuning again, quickly: is it still faster than the default, are times still what it predicts?
+
+    A tuning that holds is marked as verified with the program's present version. Exit status 1 says that it does not
+    hold: calibrate again. Exit status 3 says that the time allowed was too short to tell.
+    """
+    from autotune.calibration import studies, verification
+    from autotune.machine import detection, readiness
+    from autotune.plugin.manager import Manager
+    from autotune.tunings import library, selection
+
+    tuning, path = selection.only(which)
+    here, manager = detection.detect(), Manager()
+    readiness.check(here, force=force, say=_say)
+    found = verification.verify(
+        tuning, machine=here, manager=manager, budget_s=studies.parse_duration(budget), say=_say
+    )
+    for line in _verified_words(found):
+        click.echo(line)
+    if found.verdict != "holds":
+        raise SystemExit({"fails": 1, "cannot tell": 3}[found.verdict])
+    own = path if selection.is_file(which) or path.is_relative_to(library.home()) else None
+    if not any(one == tuning for one in library.load(path)):
+        raise ResourceError(f"{path} has changed meanwhile; it is left as it is")
+    library.save(found.tuning, own, say=_say)
+
+
+def _verified_words(found: Verification) -> list[str]:
+    lines = [f"measured with the workloads of study {found.study}"]
+    if found.found is None:
+        lines.append("it keeps the default, so there is nothing to be faster or slower than")
+    elif found.found.interval:
+        between = "{:.2f} to {:.2f}".format(*found.found.interval)
+        lines.append(
+            f"{found.found.speed_up:.2f}× the default's speed (95 % interval {between}): {found.found.verdict}"
+        )
+    if found.drift:
+        lines.append(f"tasks take {found.drift.factor:.2f} times what it predicts")
+    answer = {
+        "holds": "the tuning holds",
+        "fails": "the tuning does not hold any more; run `autotune calibrate` again",
+        "cannot tell": "too little was measured to tell; allow more by --budget",
+    }[found.verdict]
+    return [*lines, f"{answer} (program version {found.program_version})"]
+
+
+def _say(line: str) -> None:
+    click.echo(line, err=True)

@@ -19,7 +19,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from autotune.base.errors import InputError
-from autotune.compare.students_t import t_p_value, t_quantile
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -200,6 +199,25 @@ def pairs_needed(
     while not noise_known and n < unit * (t_quantile(power, n - 1) - t_quantile(alpha / 2.0, n - 1)) ** 2:
         n += 1
     return n
+
+
+def t_quantile(p: float, freedom: float) -> float:
+    """Return the quantile of Student's t distribution.
+
+    Raises `InputError` unless 0 < p < 1 and the degrees of freedom are positive.
+    """
+    from scipy.special import stdtrit
+
+    if not (0.0 < p < 1.0 and freedom > 0.0):
+        raise InputError(f"no Student t quantile at p {p} for {freedom} degrees of freedom; p must lie within 0 and 1")
+    return float(stdtrit(freedom, p))
+
+
+def t_p_value(t: float, freedom: float) -> float:
+    """Return the two-sided p-value of a Student t statistic."""
+    from scipy.special import stdtr
+
+    return 2.0 * float(stdtr(freedom, -abs(t)))
 
 
 def pooled_noise(times_s: Sequence[Sequence[float]]) -> Noise | None:

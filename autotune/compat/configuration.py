@@ -1,4 +1,4 @@
-"""The configuration of the older parallel executor, and what is decided about a run altogether.
+"""The configurations of the older parallel executor, those that it was planned to get, and what they decide on a run.
 
 Rules: a configuration becomes `Options` and nothing else; what it leaves open is planned as in every other run. What it
 asks for and cannot have is said in its notes. Configurations are mutable and raise `ValueError`, as they always did; an
@@ -7,21 +7,24 @@ executor reads its configuration once, when it is made.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from typing import Any, NamedTuple
 
 from autotune.base.options import Options
-from autotune.base.types import Machine
 from autotune.expansion import workload
 from autotune.expansion.workload import Workload
 from autotune.machine import detection
-from autotune.plugin.manager import Manager
 from autotune.runtime import planning
+from autotune.session.preparation import prepare
 
 MODES = ("multiprocessing", "threading", "serial")
 TASK_SETTINGS = ("ncores", "memory", "scratch_directory")  # of QCEngine's task_config; the others have no effect
 MB_PER_GIB = 1024.0
+ALLOCATIONS = ("balanced", "adaptive", "memory_aware")
+METHOD_OVERRIDES = ("workers", "threads", "tuning")
+_NEEDED = {"adaptive": "hybrid", "memory_aware": "memory_scheduling"}  # strategy of each allocation
 
 
 class Decision(NamedTuple):
@@ -130,7 +133,7 @@ class ParallelConfig:
             notes.append(f"task_config {', '.join(idle)} has no effect: only {', '.join(TASK_SETTINGS)} are used")
         each_gib = self._memory_of_each_gib()
         if each_gib is not None:
-            workers = options.workers or planned(work, options)[1].policy.workers
+            workers = options.workers or prepare(work, options).plan.policy.workers
             asked_gib, usable_gib = workers * each_gib, detection.detect().memory_gib
             if asked_gib <= usable_gib:
                 return Decision(replace(options, memory_gib=asked_gib), tuple(notes))
@@ -188,27 +191,155 @@ class ParallelConfig:
         return {"program": self.qc_program, "specification": {"model": {"method": chemistry, **basis}, **settings}}
 
 
-def planned(work: Workload, options: Options) -> tuple[Machine, planning.Plan]:
-    """Return machine and plan of a run with these options, as a `Session` makes them.
+@dataclass
+class AdaptiveParallelConfig(ParallelConfig):
+    """Everything automatic unless it is said here; `resolve`, or an executor's `resolved`, shows what that means.
 
-    Raises:
-        InputError: There is nothing to compute, or an option cannot be used.
-        ResourceError: An option asks for more than there is.
+    Attributes:
+        qc_threads_per_fragment: Cores of each fragment.
+        max_total_threads: Cores to use of those usable.
+        tuning: `auto` finds the best stored one, `none` takes the defaults, anything else is a tuning file.
+        strategies: Strategies to apply, in order, instead of the standard ones (or the tuning's).
+        without: Strategies to leave out.
     """
-    limited = detection.detect(cores=options.cores, memory_gib=options.memory_gib)
-    here = replace(limited, key=detection.detect().key)
-    return here, planning.make(work, machine=here, manager=Manager(), options=options)
+
+    max_workers: int | None = None
+    memory_limit_mb: float | None = None
+    timeout_seconds: float | None = None
+    qc_threads_per_fragment: int | None = None
+    max_total_threads: int | None = None
+    tuning: str = "auto"
+    strategies: tuple[str, ...] | None = None
+    without: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse values that cannot be meant."""
+        super().__post_init__()
+        for name in ("qc_threads_per_fragment", "max_total_threads"):
+            check_least(name, getattr(self, name))
+        asked = (self.max_workers or 1) * (self.qc_threads_per_fragment or 1)
+        if self.max_total_threads is not None and asked > self.max_total_threads:
+            raise ValueError(
+                f"max_workers × qc_threads_per_fragment is {asked}, but max_total_threads {self.max_total_threads}"
+            )
+
+    def _wishes(self, work: Workload) -> Options:
+        return replace(
+            super()._wishes(work),
+            cores=self.max_total_threads,
+            tuning=self.tuning,
+            strategies=None if self.strategies is None else tuple(self.strategies),
+            without=tuple(self.without),
+        )
+
+    def _threads(self) -> int | None:
+        given = self._settings("task_config").get("ncores")
+        return self.qc_threads_per_fragment or (int(given) if given else None)
+
+
+@dataclass
+class MethodAwareConfig(AdaptiveParallelConfig):
+    """The tuning of each method, with your own numbers for some of them.
+
+    One plan serves a whole run, so of an input's methods that counts which takes most of the time.
+
+    Attributes:
+        method_overrides: By method, such as `mp2`: `workers`, `threads` and `tuning`, which go before what is said for
+            all methods.
+    """
+
+    method_overrides: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Refuse values that cannot be meant."""
+        super().__post_init__()
+        for method, override in self.method_overrides.items():
+            unknown = sorted(override.keys() - set(METHOD_OVERRIDES))
+            if unknown:
+                raise ValueError(
+                    f"method_overrides of {method!r} name {', '.join(unknown)}; they have {', '.join(METHOD_OVERRIDES)}"
+                )
+
+    def _wishes(self, work: Workload) -> Options:
+        return replace(super()._wishes(work), **self._override(work))
+
+    def _notes(self, work: Workload) -> list[str]:
+        heaviest, *others = self._methods_by_load(work) or [""]
+        idle = [method for method in others if method in self._by_method()]
+        said = f"method_overrides of {', '.join(idle)} have no effect: {heaviest} takes most of the time, and one plan"
+        return [*super()._notes(work), *([f"{said} serves the whole run"] if idle else [])]
+
+    def _override(self, work: Workload) -> dict[str, Any]:
+        heaviest = next(iter(self._methods_by_load(work)), "")
+        return dict(self._by_method().get(heaviest, {}))
+
+    def _methods_by_load(self, work: Workload) -> list[str]:
+        """Return names of methods in the order in which the plan will rank them."""
+        costs = planning.known_costs(work.methods, machine=detection.detect(), options=super()._wishes(work))
+        return list(dict.fromkeys(method.method for method in planning.methods_by_load(work.tasks, costs)))
+
+    def _by_method(self) -> dict[str, Mapping[str, Any]]:
+        return {method.lower(): override for method, override in self.method_overrides.items()}
+
+
+@dataclass
+class HybridParallelConfig(AdaptiveParallelConfig):
+    """Fragments side by side and threads in each of them.
+
+    Attributes:
+        enable_thread_affinity: Has no effect here, and the notes say so: widths change while a run goes on, and a
+            program pinned to its first cores would wait for them beside idle ones.
+        thread_allocation_strategy: `balanced` gives all fragments the same number of cores, the tuning's where none is
+            given. `adaptive` gives more to those that would hold up the rest. `memory_aware` does so, too, and starts
+            as many at a time as the memory holds.
+    """
+
+    enable_thread_affinity: bool = False
+    thread_allocation_strategy: str = "balanced"
+
+    def __post_init__(self) -> None:
+        """Refuse values that cannot be meant."""
+        super().__post_init__()
+        allocation = self.thread_allocation_strategy
+        if allocation not in ALLOCATIONS:
+            raise ValueError(
+                f"Invalid thread_allocation_strategy {allocation!r}; it is one of {', '.join(ALLOCATIONS)}"
+            )
+        needed = _NEEDED.get(allocation)
+        if needed and (needed in self.without or (self.strategies is not None and needed not in self.strategies)):
+            raise ValueError(f"thread_allocation_strategy {allocation!r} needs strategy {needed!r}, which is left out")
+
+    def _wishes(self, work: Workload) -> Options:
+        options = super()._wishes(work)
+        if self.thread_allocation_strategy == "balanced" and options.threads is None and work.tasks:
+            return replace(options, threads=prepare(work, options).plan.policy.width)
+        return options
+
+    def _notes(self, work: Workload) -> list[str]:
+        notes = super()._notes(work)
+        if self.enable_thread_affinity:
+            notes.append(
+                "enable_thread_affinity has no effect: widths change while a run goes on, and pinned threads would wait"
+                " for their cores beside idle ones"
+            )
+        if self.thread_allocation_strategy != "balanced" and self._threads() is not None:
+            notes.append(
+                f"thread_allocation_strategy {self.thread_allocation_strategy!r} leaves all fragments at the"
+                f" {self._threads()} threads that were asked for"
+            )
+        return notes
 
 
 def resolved(work: Workload, decision: Decision) -> Resolved:
     """Return everything that is decided about the run of a workload."""
-    here, plan = planned(work, decision.options)
+    prepared = prepare(work, decision.options)
+    plan = prepared.plan
     return Resolved(
         workers=plan.policy.workers,
         threads_per_fragment=plan.policy.width,
         widest=plan.policy.widest,
         order=plan.policy.order,
-        total_threads=here.cores,
+        total_threads=prepared.machine.cores,
         memory_gib=plan.budget_gib,
         timeout_s=decision.options.task_limit_s,
         tuning_match=plan.chosen.match,

@@ -13,17 +13,23 @@ import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from autotune.base.errors import AutotuneError, InputError, one_line
 from autotune.base.types import Task
-from autotune.compat.adaptive import AdaptiveParallelConfig, HybridParallelConfig, MethodAwareConfig
-from autotune.compat.balance import DynamicLoadBalancer, Placement
-from autotune.compat.configuration import ParallelConfig, Resolved, planned, resolved
+from autotune.compat.configuration import (
+    AdaptiveParallelConfig,
+    HybridParallelConfig,
+    MethodAwareConfig,
+    ParallelConfig,
+    Resolved,
+    resolved,
+)
 from autotune.compat.run_statistics import Done, statistics
 from autotune.expansion import workload
 from autotune.expansion.component import atomic_input
 from autotune.expansion.workload import Workload
+from autotune.session.preparation import prepare
 from autotune.session.session import Session
 
 if TYPE_CHECKING:
@@ -271,9 +277,66 @@ class ParallelManyBodyExecutor:
     @cached_property
     def _laws(self) -> dict[Method, Law]:
         """Fitted times of the methods that were calibrated on this machine."""
-        here, plan = planned(self.workload, self._decision.options)
-        elsewhere = plan.chosen.match == "given" and plan.tuning is not None and plan.tuning.machine.key != here.key
+        prepared = prepare(self.workload, self._decision.options)
+        plan, key = prepared.plan, prepared.machine.key
+        elsewhere = plan.chosen.match == "given" and plan.tuning is not None and plan.tuning.machine.key != key
         return {} if elsewhere else plan.costs.laws()
+
+
+class Placement(NamedTuple):
+    """Where and when a fragment would run: its label, worker (from 0), start and length in seconds, and threads."""
+
+    label: str
+    worker: int
+    start_s: float
+    wall_s: float
+    threads: int
+
+
+class DynamicLoadBalancer:
+    """Shows how a run would be balanced: the scheduler of every run, on a virtual clock. Nothing is started.
+
+    In a run the scheduler decides anew whenever a fragment ends, with the times measured until then; so this is a
+    forecast, and there is nothing to switch on.
+
+    Args:
+        source: A `ParallelManyBodyExecutor`, or a QCManyBody `ManyBodyInput` (v1 or v2) or its fields as a mapping.
+        config: What to decide; the executor's own by default, else everything automatic.
+
+    Attributes:
+        placements: Every distinct calculation, in the order of their starts.
+        predicted_wall_s: From the first start to the last end.
+
+    Raises:
+        InputError: The input or an option cannot be used, or there is nothing to compute.
+    """
+
+    def __init__(self, source: Any, config: ParallelConfig | None = None) -> None:
+        if isinstance(getattr(source, "workload", None), Workload):
+            work, chosen = source.workload, config or source.config
+        else:
+            work, chosen = workload.load(source), config or AdaptiveParallelConfig()
+        forecast = prepare(work, chosen.decide(work).options).simulate()
+        self.predicted_wall_s = forecast.makespan_s
+        self.placements: list[Placement] = []
+        free_s: list[float] = []
+        for record in sorted(forecast.records, key=lambda record: record.started_s):
+            worker = next((n for n, at_s in enumerate(free_s) if at_s <= record.started_s), len(free_s))
+            free_s[worker : worker + 1] = [record.started_s + record.wall_s]
+            self.placements.append(Placement(record.label, worker, record.started_s, record.wall_s, record.width))
+
+    @property
+    def order(self) -> list[str]:
+        """Labels in the order in which the calculations would start."""
+        return [placement.label for placement in self.placements]
+
+    @property
+    def loads_s(self) -> list[float]:
+        """Seconds for which each worker would be busy."""
+        loads_s = [0.0] * (1 + max((placement.worker for placement in self.placements), default=-1))
+        for placement in self.placements:
+            loads_s[placement.worker] += placement.wall_s
+        return loads_s
 
 
 def _common_driver(specifications: Mapping[str, Mapping[str, Any]]) -> str:

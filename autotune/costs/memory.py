@@ -3,8 +3,8 @@
 Rules: pure arithmetic. Programs switch algorithms silently where their arrays do not fit what they are told, and then
 take several times as long. So a grant lies just above the last threshold, which the program's plugin states, not at an
 even share of the machine. The arrays counted are those of the fastest algorithms; the conditions were read in PySCF
-2.14: `scf.hf._is_mem_enough`, `df.df`, `mp.mp2`, and its harness's own rule for CCSD. Resident sets were measured to be
-what `MARGIN` covers (results/prediction.json).
+2.14: `scf.hf._is_mem_enough`, `df.df`, `mp.mp2`, `mp.ump2`, and its harness's own rule for CCSD. Resident sets were
+measured to be what `MARGIN` covers (results/prediction.json).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from autotune.base.types import Method, TaskSize
-from autotune.costs.terms import density_fitted, family, orbitals
+from autotune.costs.terms import density_fitted, family, orbitals, spin_cases, spins
 from autotune.programs.facts import facts_of
 
 BASE_GIB = 0.18  # a resident worker with its program loaded that has run larger tasks before
@@ -51,10 +51,13 @@ def _doubles(method: Method, size: TaskSize) -> float:
     if kind.startswith("dft"):
         held += _GRID_DOUBLES * size.atoms * n
     correlated = 0.0
-    if kind == "mp2":
+    if kind == "mp2" and size.unpaired:
+        correlated = 2 * (n * (n + 1) / 2) ** 2
+    elif kind == "mp2":
         correlated = (o * v) ** 2 + o * v * n**2 / 2 + 2 * o * v**2
     elif kind == "mp2 df":
-        correlated = (o * v) ** 2 + 3 * o * v * _AUXILIARY * n
+        correlated = (o * v) ** 2 + 3 * o * v * _AUXILIARY * n * spins(size)
     elif kind.startswith("ccsd"):
         correlated = n**4 + 3 * (n * (n + 1) / 2) ** 2 + v**2 * o * n + 12 * (o * v) ** 2
+        correlated *= spin_cases(size)
     return held + correlated * (_GRADIENT_FACTOR if method.driver == "gradient" else 1.0)

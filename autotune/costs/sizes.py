@@ -1,4 +1,4 @@
-"""What the cost of a component depends on: atoms, electrons, basis functions, overlapping pairs.
+"""What the cost of a component depends on: atoms, electrons and their spin, basis functions, overlapping pairs.
 
 Rules: sums are made once for all components of the same kinds of fragments; only overlaps depend on the geometry.
 """
@@ -21,7 +21,7 @@ class Sizes:
     """Sizes of components from per-fragment sums.
 
     Args:
-        molecule: The whole cluster, with explicit fragments and charges.
+        molecule: The whole cluster, with explicit fragments, charges and multiplicities.
     """
 
     def __init__(self, molecule: Molecule) -> None:
@@ -34,7 +34,8 @@ class Sizes:
         positions = molecule.geometry.tolist()
         self._positions = [[positions[atom] for atom in fragment] for fragment in molecule.fragments]
         # Fragments that nothing but their geometry tells apart.
-        kinds = list(zip(map(tuple, self._symbols), self._electrons, strict=True))
+        self._unpaired = [int(multiplicity) - 1 for multiplicity in molecule.fragment_multiplicities]
+        kinds = list(zip(map(tuple, self._symbols), self._electrons, self._unpaired, strict=True))
         self._kind = [kinds.index(kind) for kind in kinds]
         self._in: dict[str, _InBasis] = {}
 
@@ -62,6 +63,7 @@ class Sizes:
             ghost_atoms=sum(self._atoms[f - 1] for f in in_basis) - atoms,
             electrons=sum(self._electrons[f - 1] for f in real),
             functions=sum(functions[f - 1] for f in in_basis),
+            unpaired=sum(self._unpaired[f - 1] for f in real),
         )
 
 

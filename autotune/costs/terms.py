@@ -38,6 +38,9 @@ PRIORS: Mapping[str, Mapping[str, float]] = {
     "ccsd(t)": {**_COUPLED, "triples": 2.1e-10},
     "semiempirical": {"start": 0.003, "matrices": 2.0e-8},
 }
+# Terms of each spin, and of each pair of spins. Integrals are made once, but met with the density of each spin.
+_OF_EACH_SPIN = ("matrices", "integrals", "exchange", "grid")
+_OF_SPIN_PAIRS = ("transformation", "pairs", "ladders", "rings", "triples")
 # A gradient or Hessian against an energy, before either was measured; a Hessian for each centre.
 DRIVER_FACTORS = {"energy": 1.0, "properties": 1.0, "gradient": 2.5, "hessian": 3.0}
 
@@ -84,7 +87,18 @@ def terms(method: Method, size: TaskSize) -> dict[str, float]:
     }
     # Second derivatives are one response calculation for each centre.
     repeats = size.atoms + size.ghost_atoms if method.driver == "hessian" else 1
-    return {term: float(counts[term] * repeats) for term in PRIORS[family(method)]}
+    of_spin = dict.fromkeys(_OF_EACH_SPIN, spins(size)) | dict.fromkeys(_OF_SPIN_PAIRS, spin_cases(size))
+    return {term: float(counts[term] * repeats * of_spin.get(term, 1)) for term in PRIORS[family(method)]}
+
+
+def spins(size: TaskSize) -> int:
+    """Return for how many spins there are orbitals of their own: two where electrons are unpaired."""
+    return 2 if size.unpaired else 1
+
+
+def spin_cases(size: TaskSize) -> int:
+    """Return how many kinds of pairs of electrons are correlated: three where the spins differ (αα, ββ, αβ)."""
+    return 3 if size.unpaired else 1
 
 
 @cache

@@ -9,12 +9,25 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from autotune.expansion.bonds import Position, close_pairs
-from autotune.expansion.xyz_comment import Cell
 
 MIN_HEIGHT_ANGSTROM = 1.5
 _Shift = tuple[int, int, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cell:
+    """The box of a periodic system.
+
+    Attributes:
+        vectors: Shape (3, 3), Å.
+        periodic: Whether it repeats along each vector.
+    """
+
+    vectors: tuple[Position, Position, Position]
+    periodic: tuple[bool, bool, bool]
 
 
 def heights_angstrom(cell: Cell) -> tuple[float, float, float]:
@@ -25,7 +38,7 @@ def heights_angstrom(cell: Cell) -> tuple[float, float, float]:
     return x, y, z
 
 
-def completed(cell: Cell) -> Cell:
+def complete(cell: Cell) -> Cell:
     """Return the cell with vectors of length 0 along which it does not repeat, as of slabs, made perpendicular."""
     vectors = list(cell.vectors)
     for axis, flag in enumerate(cell.periodic):

@@ -1,6 +1,7 @@
-"""What the molecule of a many-body input must state: fragments, their charges and multiplicities, atoms apart.
+"""Fragments as a user states them, with charges and multiplicities: in texts of options and in fields of a molecule.
 
-Rules: works on the fields as they come from JSON, before a QCElemental molecule is made of them, because guessing
+Rules: in texts, atoms and fragments count from 1 and fragments keep the order in which they are written. Works on the
+fields of a molecule as they come from JSON, before a QCElemental molecule is made of them, because guessing
 charges and multiplicities is what QCElemental cannot do for many fragments. What is stated is obeyed or refused, as are
 ghosts and totals that fragments do not add up to, which would be left out without a word. Errors are one line with the
 cure.
@@ -8,12 +9,17 @@ cure.
 
 from __future__ import annotations
 
+import itertools
 import math
+import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from autotune.base.errors import InputError, one_line, quoted
 from autotune.costs import basis
+from autotune.expansion.bonds import close_pairs
+from autotune.expansion.geometry import Fragments
 
 MIN_DISTANCE_BOHR = 0.75  # 0.4 Å: closer than any bond (H2 has 0.74 Å), so two atoms were given one place
 MAX_COORDINATE_BOHR = 1.0e7
@@ -34,8 +40,8 @@ def explicit_fragments(molecule: Mapping[str, Any]) -> dict[str, Any]:
     symbols = fields.get("symbols")
     if fragments is None or symbols is None or len(fragments) < 2:  # noqa: PLR2004 - a many-body expansion needs two
         raise InputError(
-            "the molecule has no fragments, so there is nothing to expand; give at least two in field 'fragments'"
-            " (or --fragments for an XYZ file)"
+            f"the molecule {'is one fragment' if fragments and symbols else 'has no fragments'}, so there is nothing to"
+            " expand; give at least two in field 'fragments' (or --fragments for a geometry)"
         )
     _check_partition(fragments, len(symbols))
     _refuse_ghosts(fields)
@@ -156,11 +162,82 @@ def check_distances(molecule: Mapping[str, Any]) -> None:
         raise InputError(
             f"field molecule.geometry holds a number that is not finite or above {MAX_COORDINATE_BOHR:g} bohr; mend it"
         )
-    for atom in range(1, len(geometry)):
-        distances = np.linalg.norm(geometry[:atom] - geometry[atom], axis=1)
-        other = int(distances.argmin())
-        if distances[other] < MIN_DISTANCE_BOHR:
-            raise InputError(
-                f"atoms {other + 1} ({one_line(symbols[other])}) and {atom + 1} ({one_line(symbols[atom])}) overlap:"
-                f" {distances[other] * BOHR_IN_ANGSTROM:.3f} Å apart; mend the geometry (here it is in bohr)"
-            )
+    for i, j, distance in close_pairs([(x, y, z) for x, y, z in geometry.tolist()], MIN_DISTANCE_BOHR):
+        raise InputError(
+            f"atoms {i + 1} ({one_line(symbols[i])}) and {j + 1} ({one_line(symbols[j])}) overlap:"
+            f" {distance * BOHR_IN_ANGSTROM:.3f} Å apart; mend the geometry (here it is in bohr)"
+        )
+
+
+# --- texts of options -------------------------------------------------------------------------------------------------
+
+
+def parse_fragments(text: str, natom: int) -> Fragments:
+    """Return the fragments that a text states, numbered as written, atoms ascending within each.
+
+    Either sizes of consecutive fragments (`3x6,1` is six of three atoms and one of one), or atoms counted from 1, with
+    `;` or `|` between fragments (`1-3;4-6,9`). Raises `InputError` unless each of the `natom` atoms occurs once.
+    """
+    shown = f"fragments {text[:40]!r}"
+    groups = re.split(r"[;|]", text)
+    if len(groups) == 1 and "-" in text and "," in text:
+        raise InputError(f"{shown}: separate fragments with ';', as in 1-3;4-6")
+    if len(groups) > 1 or "-" in text:
+        return _atom_groups(groups, natom, shown)
+    items = [re.fullmatch(r"\s*([0-9]{1,6})\s*(?:[xX]\s*([0-9]{1,6})\s*)?", item) for item in text.split(",")]
+    sizes = [(int(item[1]), int(item[2] or 1)) for item in items if item]
+    total = sum(size * times for size, times in sizes)
+    if len(sizes) < len(items) or not all(size * times for size, times in sizes):
+        raise InputError(f"{shown}: write sizes as 3,3,6 or 3x6 (six of three), or atoms as 1-3;4-6")
+    if total != natom:
+        raise InputError(f"{shown} hold {total} atoms, but the geometry has {natom}; the sizes must add up to that")
+    return blocks([size for size, times in sizes for _ in range(times)])
+
+
+def parse_charges(text: str, nfragments: int, *, label: Literal["charge", "multiplicity"] = "charge") -> dict[int, int]:
+    """Return the charges (or multiplicities) that a text states, by fragment index counted from 0.
+
+    Either `fragment:charge` with fragments counted from 1 (`1:+1,2:-1`), where the others are missing from the result,
+    or one charge for every fragment (`+1,-1,0,0`). Raises `InputError` if the text does not fit.
+    """
+    shown = f"{label} {text[:40]!r}"
+    pattern = re.compile(r"\s*(?:([0-9]{1,6})\s*:\s*)?([-+]?[0-9]{1,3})\s*")
+    items = [pattern.fullmatch(item) for item in text.replace("\N{MINUS SIGN}", "-").split(",")]
+    values = [int(item[2]) for item in items if item]
+    named = [int(item[1]) for item in items if item and item[1]]
+    if len(values) < len(items) or len(named) not in {0, len(items)}:
+        raise InputError(f"{shown}: write fragment:{label} as in 1:2,3:1, or one {label} for every fragment as in 1,2")
+    if label == "multiplicity" and min(values) < 1:
+        raise InputError(f"{shown}: a multiplicity is at least 1 (singlet)")
+    if not named and len(values) != nfragments:
+        raise InputError(f"{shown}: {len(values)} for {nfragments} fragments; give all, or name some as in 1:2")
+    numbers = named or list(range(1, nfragments + 1))
+    if unknown := [number for number in numbers if not 1 <= number <= nfragments]:
+        raise InputError(f"{shown}: there is no fragment {unknown[0]}; fragments count from 1 to {nfragments}")
+    if twice := [number for number, times in Counter(numbers).items() if times > 1]:
+        raise InputError(f"{shown}: fragment {twice[0]} is given twice; keep one")
+    return {number - 1: value for number, value in zip(numbers, values, strict=True)}
+
+
+def _atom_groups(groups: Sequence[str], natom: int, shown: str) -> Fragments:
+    owner: dict[int, int] = {}
+    members: list[list[int]] = [[] for _ in groups]
+    for fragment, group in enumerate(groups, start=1):
+        for item in group.split(","):
+            match = re.fullmatch(r"\s*([0-9]{1,6})\s*(?:-\s*([0-9]{1,6})\s*)?", item)
+            first, last = (int(match[1]), int(match[2] or match[1])) if match else (0, 0)
+            if not 1 <= first <= last <= natom:
+                raise InputError(f"{shown}: {item[:40]!r} in fragment {fragment} is no atom or range within 1-{natom}")
+            for atom in range(first, last + 1):
+                if atom in owner:
+                    raise InputError(f"{shown}: atom {atom} is given twice, in fragments {owner[atom]} and {fragment}")
+                owner[atom] = fragment
+                members[fragment - 1].append(atom - 1)
+    if missing := sorted(set(range(1, natom + 1)) - owner.keys()):
+        raise InputError(f"{shown} hold {len(owner)} of {natom} atoms; atom {missing[0]} is in none")
+    return tuple(tuple(sorted(atoms)) for atoms in members)
+
+
+def blocks(sizes: Sequence[int]) -> Fragments:
+    """Return consecutive fragments of these sizes."""
+    return tuple(tuple(range(end - size, end)) for size, end in zip(sizes, itertools.accumulate(sizes), strict=True))

@@ -9,25 +9,17 @@ from __future__ import annotations
 
 import functools
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from autotune.base.errors import InputError
+from autotune.costs.basis import atomic_number, electrons
 from autotune.expansion.bonds import close_pairs, without_radius
+from autotune.expansion.geometry import CATIONS, Bonds, Fragments, Geometry, Stated, covalent_bonds, refuse
 from autotune.expansion.summary import formula
 from autotune.expansion.valence import suggested_charge
-from autotune.expansion.xyz import (
-    ION_CHARGES,
-    Bonds,
-    Geometry,
-    check_electrons,
-    covalent_bonds,
-    usual_charges,
-    usual_multiplicities,
-)
-from autotune.expansion.xyz_atoms import electrons, elements
-from autotune.expansion.xyz_comment import Comment, Fragments
 
+ION_CHARGES = CATIONS | dict.fromkeys(("F", "Cl", "Br", "I", "At"), -1)
 LIKE_IONS_ANGSTROM = 5.0
 MOST_NAMED = 12
 _NOBLE = {"He", "Ne", "Ar", "Kr", "Xe", "Rn"}
@@ -77,6 +69,7 @@ def charges_and_multiplicities(
     stated = geometry.stated
     by_file, spins_by_file = _of_the_comment(geometry, fragments, found=bonds is not None, name=name)
     known, spins = {**by_file, **charges}, {**spins_by_file, **multiplicities}
+    known = {**_of_atoms(geometry, fragments, known.keys() | spins.keys(), bonds), **known}
     total = stated.charge
     whole = [charge for charge in stated.charges if charge is not None]
     if total is None and not charges and whole and len(whole) == len(stated.charges):
@@ -120,6 +113,38 @@ def _of_the_comment(
         for values in (stated.charges, stated.multiplicities)
     )
     return charges, multiplicities
+
+
+def _of_atoms(
+    geometry: Geometry, fragments: Fragments, settled: Collection[int], bonds: Bonds | None
+) -> dict[int, int]:
+    """Return the sums of the formal charges that a file states of atoms, of the fragments that have such atoms.
+
+    Files state those of some atoms only. A sum that leaves an odd electron, or that bonds deny, is asked about, unless
+    the user has `settled` the charge or the multiplicity of the fragment.
+    """
+    stated = [
+        [charge for atom in atoms if (charge := geometry.atom_charges[atom]) is not None]
+        if geometry.atom_charges
+        else []
+        for atoms in fragments
+    ]
+    sums = {number: sum(charges) for number, charges in enumerate(stated) if charges}
+    inside = _bonds_inside(geometry, fragments, bonds) if sums else {}
+    questions = {}
+    for number, charge in sums.items():
+        symbols = [geometry.symbols[atom] for atom in fragments[number]]
+        if number in settled or len(symbols) == 1:
+            continue
+        suggested = suggested_charge(symbols, inside.get(number, ()))
+        if suggested not in (None, charge) or (suggested is None and electrons(symbols, charge) % 2):
+            why = (
+                f"has formal charges in the file that add up to {charge:+d}, which its bonds deny: which charge is it?"
+            )
+            questions[number] = Question(why=why, cure=f"{charge if suggested is None else suggested:+d}")
+    if questions:
+        raise InputError(_question(geometry, fragments, questions, "charges"))
+    return sums
 
 
 # --- charges ---------------------------------------------------------------------------------------------------------
@@ -287,7 +312,7 @@ def _are_plausible(geometry: Geometry, fragments: Fragments, charges: Sequence[i
 # --- multiplicities --------------------------------------------------------------------------------------------------
 
 
-def _total_multiplicity(stated: Comment, count: int) -> int | None:
+def _total_multiplicity(stated: Stated, count: int) -> int | None:
     """Return the multiplicity that a comment states of all atoms, with `count` electrons."""
     if stated.multiplicity is not None or stated.spin is None:
         return stated.multiplicity
@@ -345,7 +370,7 @@ def _about_spin(symbols: tuple[str, ...], charge: int) -> Question | None:
 
 def _hund(symbol: str, charge: int) -> int:
     """Return the multiplicity of the ground state of an atom or ion by Hund's rule, s and p electrons; else 1."""
-    number = elements()[symbol][1]
+    number = atomic_number(symbol)
     if _is_transition_metal(symbol) or not _PERIOD_ENDS[0] < number <= _PERIOD_ENDS[-1]:
         return 1
     core = max((end for end in (0, *_PERIOD_ENDS) if end < number), default=0)
@@ -358,16 +383,46 @@ def _hund(symbol: str, charge: int) -> int:
 
 def _is_transition_metal(symbol: str) -> bool:
     """Return whether an element is of the d or f block, or a heavy one of which little is known."""
-    number = elements()[symbol][1]
+    number = atomic_number(symbol)
     return any(first <= number <= last for first, last in ((21, 30), (39, 48), (57, 80), (89, 200)))
 
 
 def _has_open_d_shell(symbol: str) -> bool:
     """Return whether an element is of groups 3 to 10, a lanthanide, an actinide or beyond: spin is then a choice."""
-    number = elements()[symbol][1]
+    number = atomic_number(symbol)
     return _is_transition_metal(symbol) and not any(
         first <= number <= last for first, last in ((29, 30), (47, 48), (79, 80))
     )
+
+
+def usual_charges(geometry: Geometry, fragments: Fragments) -> tuple[int, ...]:
+    """Guess charges: that of its usual ion for a lone alkali, alkaline-earth or halogen atom, else 0."""
+    return tuple(ION_CHARGES.get(geometry.symbols[atoms[0]], 0) * (len(atoms) == 1) for atoms in fragments)
+
+
+def usual_multiplicities(geometry: Geometry, fragments: Fragments, charges: Sequence[int]) -> tuple[int, ...]:
+    """Guess spin multiplicities 2S + 1: singlet for an even number of electrons, doublet for an odd one."""
+    return tuple(
+        1 + electrons((geometry.symbols[atom] for atom in atoms), charge) % 2
+        for atoms, charge in zip(fragments, charges, strict=True)
+    )
+
+
+def check_electrons(
+    geometry: Geometry, fragments: Fragments, charges: Sequence[int], multiplicities: Sequence[int]
+) -> None:
+    """Raise `InputError`, naming the fragments, unless each can have its charge and multiplicity together."""
+    problems: list[str] = []
+    for number, (atoms, charge, spin) in enumerate(zip(fragments, charges, multiplicities, strict=True), start=1):
+        symbols = [geometry.symbols[atom] for atom in atoms]
+        left = electrons(symbols, charge)
+        what = f"fragment {number} ({formula(symbols)}, charge {charge:+d})"
+        if left < 1:
+            problems.append(f"{what} has no electrons left; correct its charge, as in --charges {number}:0")
+        elif not 1 <= spin <= left + 1 or (left + spin) % 2 == 0:
+            cure = f"give --multiplicities {number}:{1 + left % 2} or another charge in --charges"
+            problems.append(f"{what} has {left} electrons and cannot have multiplicity {spin}; {cure}")
+    refuse("charges and multiplicities", problems)
 
 
 # --- words -----------------------------------------------------------------------------------------------------------

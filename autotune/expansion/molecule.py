@@ -7,18 +7,13 @@ found as for an XYZ file. A total that the fragments do not add up to is an `Inp
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any
 
 from autotune.base.errors import InputError, quoted
-from autotune.expansion import xyz
-from autotune.expansion.fragments import check_distances
+from autotune.expansion.bonds import parts
+from autotune.expansion.fragments import check_distances, parse_charges, parse_fragments
+from autotune.expansion.geometry import Bonds, Fragments, Geometry, Stated, covalent_bonds
 from autotune.expansion.ions import charges_and_multiplicities
-from autotune.expansion.xyz_comment import Comment
-
-if TYPE_CHECKING:
-    from autotune.expansion.xyz import Geometry
-
-Fragments: TypeAlias = tuple[tuple[int, ...], ...]
 
 _OF_FRAGMENTS = ("fragments", "fragment_charges", "fragment_multiplicities")
 # What is made anew when the molecule is validated with its fragments.
@@ -46,19 +41,19 @@ def molecule_fields(
         InputError: A field or an option cannot be obeyed; the message names it.
     """
     found = _geometry(fields, total=not charges, total_spin=not multiplicities)
-    parts, own = _parts(fields, found, fragments, name=name)
-    stated = _whole(fields, "fragment_charges", len(parts)) if own else {}
-    spins = _whole(fields, "fragment_multiplicities", len(parts)) if own else {}
+    atoms_of, bonds, own = _fragments(fields, found, fragments, name=name)
+    stated = _whole(fields, "fragment_charges", len(atoms_of)) if own else {}
+    spins = _whole(fields, "fragment_multiplicities", len(atoms_of)) if own else {}
     if charges:
-        stated |= xyz.parse_charges(charges, len(parts))
+        stated |= parse_charges(charges, len(atoms_of))
     if multiplicities:
-        spins |= xyz.parse_charges(multiplicities, len(parts), label="multiplicity")
+        spins |= parse_charges(multiplicities, len(atoms_of), label="multiplicity")
     settled, settled_spins = charges_and_multiplicities(
         found,
-        parts,
+        atoms_of,
         charges=stated,
         multiplicities=spins,
-        bonds=None if own or fragments else xyz.covalent_bonds(found),
+        bonds=bonds,
         name=name,
     )
     left_out = {*_OF_FRAGMENTS, *_OF_ITS_MAKER}
@@ -70,7 +65,7 @@ def molecule_fields(
         **kept,
         "schema_name": "qcschema_molecule",
         "schema_version": 3,
-        "fragments": [list(atoms) for atoms in parts],
+        "fragments": [list(atoms) for atoms in atoms_of],
         "fragment_charges": settled,
         "fragment_multiplicities": settled_spins,
     }
@@ -90,12 +85,12 @@ def _geometry(fields: Mapping[str, Any], *, total: bool, total_spin: bool) -> Ge
     if unknown := [symbol for symbol in symbols if symbol not in elements or symbol == "X"]:
         raise InputError(f"field symbols holds {quoted(unknown[0])}, which is no element")
     positions = np.asarray(fields["geometry"], dtype=float).reshape(-1, 3) * constants.bohr2angstroms
-    stated = Comment(
+    stated = Stated(
         charge=_number(fields, "molecular_charge") if total else None,
         multiplicity=_number(fields, "molecular_multiplicity") if total_spin else None,
         where="the Molecule",
     )
-    return xyz.Geometry(
+    return Geometry(
         symbols=symbols,
         coordinates_angstrom=tuple((x, y, z) for x, y, z in positions.tolist()),
         stated=stated,
@@ -112,41 +107,41 @@ def _number(fields: Mapping[str, Any], name: str) -> int | None:
     return int(value)
 
 
-def _parts(fields: Mapping[str, Any], found: Geometry, text: str, *, name: str) -> tuple[Fragments, bool]:
-    """Return the fragments, and whether they are the Molecule's own."""
+def _fragments(
+    fields: Mapping[str, Any], found: Geometry, text: str, *, name: str
+) -> tuple[Fragments, Bonds | None, bool]:
+    """Return the fragments, the bonds if they were found by these, and whether they are the Molecule's own."""
     stated = fields.get("fragments")
     own = stated is not None and len(stated) > 1  # one fragment is what every molecule is that says nothing of them
     if text and own:
         raise InputError(f"{name} states its own fragments; leave out --fragments, or that field")
     if text:
-        return xyz.parse_fragments(text, len(found.symbols)), False
+        return parse_fragments(text, len(found.symbols)), None, False
     if own:
         try:
-            parts = tuple(tuple(atom + 0 for atom in atoms) for atoms in stated or ())
-            whole = sorted(atom for atoms in parts for atom in atoms) == list(range(len(found.symbols)))
+            atoms_of = tuple(tuple(atom + 0 for atom in atoms) for atoms in stated or ())
+            whole = sorted(atom for atoms in atoms_of for atom in atoms) == list(range(len(found.symbols)))
         except TypeError:
             whole = False
-        if not whole or any(type(atom) is not int for atoms in parts for atom in atoms):
+        if not whole or any(type(atom) is not int for atoms in atoms_of for atom in atoms):
             raise InputError(f"{name}: field fragments must hold each atom once, as whole numbers from 0")
-        return parts, True
-    parts = xyz.fragments_by_connectivity(found)
-    bonds = fields.get("connectivity")
-    if bonds and {frozenset(atoms) for atoms in parts} != set(_bonded(bonds, len(found.symbols))):
+        return atoms_of, None, True
+    bonds = covalent_bonds(found)
+    by_distance = parts(len(found.symbols), bonds)
+    connectivity = fields.get("connectivity")
+    if connectivity and by_distance != _bonded(connectivity, len(found.symbols)):
         raise InputError(
             f"{name}: its field connectivity makes other fragments than the distances of its atoms; say --fragments"
         )
-    return parts, False
+    return by_distance, bonds, False
 
 
-def _bonded(bonds: Sequence[Sequence[Any]], natom: int) -> list[frozenset[int]]:
-    part = {atom: frozenset([atom]) for atom in range(natom)}
+def _bonded(bonds: Sequence[Sequence[Any]], natom: int) -> Fragments:
+    atom = {number: number for number in range(natom)}
     try:
-        for one, other, *_ in bonds:
-            joined = part[one] | part[other]
-            part |= dict.fromkeys(joined, joined)
+        return parts(natom, [(atom[one], atom[other]) for one, other, *_ in bonds])
     except (TypeError, ValueError, KeyError) as error:
         raise InputError(f"field connectivity holds {quoted(bonds)}; give pairs of atoms with bond orders") from error
-    return list(part.values())
 
 
 def _whole(fields: Mapping[str, Any], name: str, count: int) -> dict[int, int]:

@@ -1,24 +1,30 @@
 """From what a user has on disk - a ManyBodyInput, or a geometry with options - to the fields of a ManyBodyInput.
 
-Rules: reads text, returns mappings; validation is `workload.load`'s. A fragment's charge and multiplicity are always
-stated in what comes out.
+Rules: reads text, returns mappings; validation is `workload.load`'s. `READERS` alone decides of which kind a text is. A
+fragment's charge and multiplicity are always stated in what comes out.
 """
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from autotune.base.errors import InputError, one_line
 from autotune.base.types import Method
 from autotune.costs.basis import is_spherical
-from autotune.expansion import ions, xyz
+from autotune.expansion.bonds import parts
+from autotune.expansion.fragments import parse_charges, parse_fragments
+from autotune.expansion.geometry import Geometry, covalent_bonds
+from autotune.expansion.ions import charges_and_multiplicities
 from autotune.expansion.molecule import is_molecule, molecule_fields
+from autotune.expansion.pdb import is_pdb, read_pdb
 from autotune.expansion.workload import MAX_INPUT_BYTES, parse_json
+from autotune.expansion.xyz import read_xyz
 from autotune.programs.facts import facts_of
 
 NO_TEXT = "{} is not a text file; give a ManyBodyInput (JSON) or an XYZ file"
@@ -92,9 +98,93 @@ def _universal(text: str) -> str:
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
-def is_json(text: str) -> bool:
-    """Return whether a text is meant to be JSON: XYZ files begin with a number, ManyBodyInputs with a brace."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reader:
+    """One kind of file that a calculation can begin with.
+
+    Attributes:
+        owns: Returns whether a text, in a file of this name, is of this kind.
+        molecule: Returns the fields of the molecule in a text, by its name and what the options say of its fragments;
+            None for the kind that says itself what to compute.
+    """
+
+    owns: Callable[[str, str], bool]
+    molecule: Callable[[str, str, Expansion], dict[str, Any]] | None
+
+
+def _is_json(text: str, _: str) -> bool:
     return text.lstrip("\ufeff \t\r\n")[:1] in ("{", "[")
+
+
+def _is_molecule(text: str, name: str) -> bool:
+    return _is_json(text, name) and is_molecule(parse_json(text, name=name))
+
+
+def _molecule_of_json(text: str, name: str, stated: Expansion) -> dict[str, Any]:
+    """Return the molecule of a QCSchema Molecule of any version, its atoms in their order; raises as `molecule`."""
+    return molecule_fields(
+        parse_json(text, name=name),
+        name=name,
+        fragments=stated.fragments,
+        charges=stated.charges,
+        multiplicities=stated.multiplicities,
+    )
+
+
+def _molecule_of_geometry(
+    read: Callable[[str, str], Geometry], text: str, name: str, stated: Expansion
+) -> dict[str, Any]:
+    """Return the molecule of a geometry, its atoms in the order of the file.
+
+    The atoms of a fragment need not be neighbours. `extras.autotune` says how the file was understood: `units`
+    (`angstrom` or `bohr`), `source` (its name), and `notes`, sentences for the user, where there are any. Raises
+    `InputError` as `read` and `ions.charges_and_multiplicities` do.
+    """
+    from qcelemental import constants
+
+    found = read(text, name)
+    natom, bonds = len(found.symbols), None
+    if stated.fragments:
+        fragments = parse_fragments(stated.fragments, natom)
+    elif found.stated.fragments:
+        fragments = found.stated.fragments
+    else:
+        bonds = covalent_bonds(found)
+        fragments = parts(natom, bonds)
+    given, spins = stated.charges, stated.multiplicities
+    charges, multiplicities = charges_and_multiplicities(
+        found,
+        fragments,
+        charges=parse_charges(given, len(fragments)) if given else {},
+        multiplicities=parse_charges(spins, len(fragments), label="multiplicity") if spins else {},
+        bonds=bonds,
+        name=name,
+    )
+    bohr = 1.0 / constants.bohr2angstroms  # `conversion_factor` gives the same and loads a library of units for it
+    notes = {"notes": list(found.notes)} if found.notes else {}
+    return {
+        "symbols": list(found.symbols),
+        "geometry": [x * bohr for position in found.coordinates_angstrom for x in position],
+        "fragments": [list(atoms) for atoms in fragments],
+        "fragment_charges": charges,
+        "fragment_multiplicities": multiplicities,
+        **({"mass_numbers": list(found.mass_numbers)} if found.mass_numbers else {}),
+        "extras": {"autotune": {"units": found.units, "source": name, **notes}},
+    }
+
+
+# By what messages call a file; they are asked in this order, and the last takes what nobody else does.
+READERS = {
+    "a QCSchema Molecule, which does not say what to compute": Reader(owns=_is_molecule, molecule=_molecule_of_json),
+    "a ManyBodyInput": Reader(owns=_is_json, molecule=None),
+    "a PDB file": Reader(owns=is_pdb, molecule=partial(_molecule_of_geometry, read_pdb)),
+    "an XYZ file": Reader(owns=lambda *_: True, molecule=partial(_molecule_of_geometry, read_xyz)),
+}
+
+
+def _kind(text: str, name: str) -> tuple[str, Reader]:
+    """Return what a text is, and its reader; InputError for one that is meant to be JSON and is not."""
+    return next((called, reader) for called, reader in READERS.items() if reader.owns(text, name))
 
 
 def says_what_to_compute(text: str, *, name: str) -> bool:
@@ -103,47 +193,38 @@ def says_what_to_compute(text: str, *, name: str) -> bool:
     Raises:
         InputError: It is meant to be JSON and is not.
     """
-    return is_json(text) and not is_molecule(parse_json(text, name=name))
+    return _kind(text, name)[1].molecule is None
 
 
 def many_body_fields(text: str, *, name: str, expansion: Expansion | None) -> dict[str, Any]:
-    """Return the fields of the ManyBodyInput that a text holds, with `expansion` where it is only a geometry."""
-    if not text.strip():
-        raise InputError(f"{name} is empty; give a ManyBodyInput (JSON) or an XYZ file")
-    if is_json(text):
-        fields = parse_json(text, name=name)
-        if is_molecule(fields):
-            if expansion is None:
-                raise InputError(
-                    f"{name} is a QCSchema Molecule, which does not say what to compute; say at least --program and"
-                    " --method (and --basis), or give a ManyBodyInput"
-                )
-            return from_molecule(fields, name=name, expansion=expansion)
-        if expansion is not None:
-            raise InputError(
-                f"{name} is a ManyBodyInput and names its own program, method and basis;"
-                " leave --program, --method and --basis out, or give an XYZ file"
-            )
-        return fields
-    if expansion is None:
-        raise InputError(f"{name} is an XYZ file; say at least --program and --method (and --basis) to compute with")
-    return from_xyz(text, name=name, expansion=expansion)
+    """Return the fields of a v2 ManyBodyInput for a text; what only a geometry leaves open is said by `expansion`.
 
-
-def from_molecule(fields: Mapping[str, Any], *, name: str, expansion: Expansion) -> dict[str, Any]:
-    """Return the fields of a v2 ManyBodyInput for a QCSchema Molecule of any version, its atoms in their order.
+    Args:
+        text: The content of a file.
+        name: Its name, or what else messages call it.
+        expansion: For a geometry what is to be computed; None for a ManyBodyInput, whose fields come back as they are.
 
     Raises:
-        InputError: As `molecule_input.molecule_fields`.
+        InputError: The text cannot be read, or states what cannot be obeyed; the message names the cure.
     """
-    molecule = molecule_fields(
-        fields,
-        name=name,
-        fragments=expansion.fragments,
-        charges=expansion.charges,
-        multiplicities=expansion.multiplicities,
-    )
-    return _input_of(molecule, expansion)
+    if not text.strip():
+        raise InputError(f"{name} is empty; give a ManyBodyInput (JSON) or an XYZ file")
+    called, reader = _kind(text, name)
+    if reader.molecule is None:
+        if expansion is not None:
+            raise InputError(
+                f"{name} is {called} and names its own program, method and basis;"
+                " leave --program, --method and --basis out, or give an XYZ file"
+            )
+        return parse_json(text, name=name)
+    if expansion is None:
+        raise InputError(f"{name} is {called}; say at least --program and --method (and --basis) to compute with")
+    return _input_of(reader.molecule(text, name, expansion), expansion)
+
+
+def from_xyz(text: str, *, name: str, expansion: Expansion) -> dict[str, Any]:
+    """Return the fields of a v2 ManyBodyInput for a text that is known to be an XYZ file; see `many_body_fields`."""
+    return _input_of(_molecule_of_geometry(read_xyz, text, name, expansion), expansion)
 
 
 def _input_of(molecule: dict[str, Any], expansion: Expansion) -> dict[str, Any]:
@@ -171,49 +252,6 @@ def _input_of(molecule: dict[str, Any], expansion: Expansion) -> dict[str, Any]:
             },
         },
     }
-
-
-def from_xyz(text: str, *, name: str, expansion: Expansion) -> dict[str, Any]:
-    """Return the fields of a v2 ManyBodyInput for the geometry in an XYZ text.
-
-    Atoms keep the order of the file, so the atoms of a fragment need not be neighbours. `molecule.extras.autotune` says
-    how the file was understood: `units` (`angstrom` or `bohr`), `source` (its name), and `notes`, sentences for the
-    user, where there are any. Raises `InputError` as `geometry.read_xyz` and `ions.charges_and_multiplicities` do.
-    """
-    from qcelemental import constants
-
-    found = xyz.read_xyz(text, name=name)
-    bonds = None
-    if expansion.fragments:
-        fragments = xyz.parse_fragments(expansion.fragments, len(found.symbols))
-    elif found.stated.fragments:
-        fragments = found.stated.fragments
-    else:
-        bonds = xyz.covalent_bonds(found)
-        fragments = xyz.fragments_by_connectivity(found, bonds)
-    given, spins = expansion.charges, expansion.multiplicities
-    charges, multiplicities = ions.charges_and_multiplicities(
-        found,
-        fragments,
-        charges=xyz.parse_charges(given, len(fragments)) if given else {},
-        multiplicities=xyz.parse_charges(spins, len(fragments), label="multiplicity") if spins else {},
-        bonds=bonds,
-        name=name,
-    )
-    bohr = 1.0 / constants.bohr2angstroms  # `conversion_factor` gives the same and loads a library of units for it
-    understood: dict[str, Any] = {"units": found.stated.units or "angstrom", "source": name}
-    if found.notes:
-        understood["notes"] = list(found.notes)
-    molecule = {
-        "symbols": list(found.symbols),
-        "geometry": [x * bohr for position in found.coordinates_angstrom for x in position],
-        "fragments": [list(atoms) for atoms in fragments],
-        "fragment_charges": charges,
-        "fragment_multiplicities": multiplicities,
-        **({"mass_numbers": list(found.mass_numbers)} if found.mass_numbers else {}),
-        "extras": {"autotune": understood},
-    }
-    return _input_of(molecule, expansion)
 
 
 def _conventional(expansion: Expansion, symbols: Sequence[str]) -> dict[str, Any]:

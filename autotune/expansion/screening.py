@@ -10,16 +10,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from itertools import combinations
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any
 
 from autotune.base.types import Task
 from autotune.expansion.component import Keys, Recipe
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    Numbers: TypeAlias = NDArray[np.float64]
 
 PAIR = 2
 
@@ -38,12 +32,12 @@ class Screen:
     """
 
     def __init__(self, tasks: Sequence[Task], recipe: Recipe, *, counterpoise: bool, distance_angstrom: float) -> None:
-        far = distances_angstrom(recipe) > distance_angstrom
+        near = near_pairs(recipe, distance_angstrom)
         self._counterpoise, self._fragments = counterpoise, len(recipe.molecule.fragments)
         self._keys = Keys(recipe)
         self.dropped = tuple(
             sorted(
-                (task for task in tasks if any(far[i - 1, j - 1] for i, j in combinations(task.real, PAIR))),
+                (task for task in tasks if not near.issuperset(combinations(task.real, PAIR))),
                 key=lambda task: task.nbody,
             )
         )
@@ -70,17 +64,20 @@ class Screen:
         return {key: {"energy": energy} for key, energy in energies.items()}
 
 
-def distances_angstrom(recipe: Recipe) -> Numbers:
-    """Return the smallest distance between atoms of each two fragments, shape (fragments, fragments), in Å."""
+def near_pairs(recipe: Recipe, distance_angstrom: float) -> set[tuple[int, int]]:
+    """Return the pairs of 1-based fragments, the lower first, of which two atoms lie within a distance (Å)."""
     import numpy as np
     from qcelemental import constants
+    from scipy.spatial import cKDTree
 
     whole = recipe.molecule
-    parts = [whole.geometry[list(fragment)] for fragment in whole.fragments]
-    starts = np.cumsum([0, *(len(part) for part in parts[:-1])])
-    atoms = np.concatenate(parts)
-    nearest = [
-        np.minimum.reduceat(np.sqrt(((atoms[:, None] - part[None]) ** 2).sum(axis=-1)).min(axis=1), starts)
-        for part in parts
-    ]
-    return np.asarray(nearest) * float(constants.bohr2angstroms)
+    atoms = cKDTree(whole.geometry * constants.bohr2angstroms)
+    owner = np.repeat(0, atoms.n)
+    for number, fragment in enumerate(whole.fragments, start=1):
+        owner[list(fragment)] = number
+    near: set[tuple[int, int]] = set()
+    for number, fragment in enumerate(whole.fragments, start=1):
+        within = atoms.query_ball_point(atoms.data[list(fragment)], distance_angstrom)
+        others = np.unique(owner[np.concatenate(within).astype(int)])
+        near |= {(number, other) for other in others[others > number].tolist()}
+    return near

@@ -15,9 +15,10 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from autotune.base.errors import InputError, one_line, quoted
-from autotune.expansion.bonds import Position
+from autotune.expansion.cell import Cell
+from autotune.expansion.fragments import blocks
+from autotune.expansion.geometry import Fragments, Stated
 
-Fragments: TypeAlias = tuple[tuple[int, ...], ...]
 Units: TypeAlias = Literal["", "angstrom", "bohr"]
 Pairs: TypeAlias = Sequence[tuple[str, str]]
 
@@ -63,45 +64,18 @@ class Columns:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Cell:
-    """The box of a periodic system.
-
-    Attributes:
-        vectors: Shape (3, 3), in the units of the file.
-        periodic: Whether it repeats along each vector.
-    """
-
-    vectors: tuple[Position, Position, Position]
-    periodic: tuple[bool, bool, bool]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Comment:
+class Comment(Stated):
     """What a comment line states; None or empty where it states nothing.
 
     Attributes:
-        charge: Of all atoms together.
-        multiplicity: Of all atoms together, 2S + 1.
-        spin: Of all atoms together, 2S or 2S + 1, whichever fits the number of electrons.
-        fragments: Atoms of each fragment.
-        charges: Of each fragment, None where one is not stated.
-        multiplicities: Of each fragment, None where one is not stated.
         units: Of positions and cell.
         columns: Of the atom lines.
-        cell: The box, if one is stated.
-        where: What messages call the place where all this is stated.
+        cell: The box, if one is stated, in the units of the file.
     """
 
-    charge: int | None = None
-    multiplicity: int | None = None
-    spin: int | None = None
-    fragments: Fragments | None = None
-    charges: tuple[int | None, ...] = ()
-    multiplicities: tuple[int | None, ...] = ()
     units: Units = ""
     columns: Columns | None = None
     cell: Cell | None = None
-    where: str = "line 2"
 
 
 NOTHING_STATED = Comment()
@@ -141,11 +115,6 @@ def read_comment(text: str, *, natom: int, name: str) -> Comment:
         columns=_columns(pairs, name),
         cell=_cell(pairs, name),
     )
-
-
-def blocks(sizes: Sequence[int]) -> Fragments:
-    """Return consecutive fragments of these sizes."""
-    return tuple(tuple(range(end - size, end)) for size, end in zip(sizes, itertools.accumulate(sizes), strict=True))
 
 
 # --- JSON ------------------------------------------------------------------------------------------------------------

@@ -6,7 +6,8 @@
   is `available_memory_gib`, and only that may be planned with.
 - All files are read below `root`, so that tests can build a machine in a folder. A missing file says nothing and is no
   error; where no file says anything (macOS, Windows) psutil is asked. No subprocess is started on Linux.
-- The key holds hardware facts only, never a host name, and is the same in every run.
+- The key holds hardware facts only, never a host name, and is the same in every run. GPUs are not in it as long as no
+  task is given one: the same tuning is best with and without.
 """
 
 from __future__ import annotations
@@ -62,6 +63,7 @@ def detect(*, cores: int | None = None, memory_gib: float | None = None, root: P
     return Machine(
         cores=int(usable_cores),
         memory_gib=usable_gib,
+        gpus=usable_gpus(root),
         cpu_model=model,
         architecture=architecture,
         numa_nodes=nodes,
@@ -220,6 +222,26 @@ def last_level_cache_mib(root: Path = ROOT) -> float:
         total_kib += number(read_text(cache / "size").rstrip("K")) or 0.0
         socket -= cpu_list(read_text(cache / "shared_cpu_list")) | {min(socket)}
     return total_kib / 1024
+
+
+def usable_gpus(root: Path = ROOT) -> int:
+    """Return how many GPUs of NVIDIA and AMD this process may use, as their drivers and the environment say.
+
+    Those of other makers, which are mostly there for a screen, are not counted.
+    """
+    nvidia = sum(1 for _ in (root / "proc/driver/nvidia/gpus").glob("*"))
+    nodes = (root / "sys/class/kfd/kfd/topology/nodes").glob("*/gpu_id")  # a node of processors has the number 0
+    amd = sum(1 for node in nodes if number(read_text(node)))
+    return _visible(nvidia, "CUDA_VISIBLE_DEVICES") + _visible(amd, "ROCR_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES")
+
+
+def _visible(gpus: int, *variables: str) -> int:
+    """Return how many of a maker's GPUs its variables leave; a list ends where an entry is empty or negative."""
+    for given in [os.environ[name] for name in variables if name in os.environ]:
+        entries = [entry.strip() for entry in given.split(",")]
+        ends = (place for place, entry in enumerate(entries) if not entry or entry.startswith("-"))
+        gpus = min(gpus, next(ends, len(entries)))
+    return gpus
 
 
 def cpu_model(root: Path = ROOT) -> str:

@@ -94,7 +94,7 @@ def examine(
     """Return what was seen on this machine, worst first; takes 0.1 s.
 
     Args:
-        machine: What this process may use, from `machine.detect`.
+        machine: What this process may use, from `detection.detect`.
         root: Folder that holds `proc`, `sys` and `dev`.
         keep_busy: Occupies one core for so many seconds; tests pass their own.
     """

@@ -1,6 +1,6 @@
 """Signs that memory runs short on this machine: stalls (PSI), the control groups' events, kills by the system.
 
-Rules: reads below `root`, as `machine.py` does; a missing file says nothing. No decisions: `guard.py` makes them.
+Rules: reads below `root`, as `detection.py` does; a missing file says nothing. No decisions: `guard.py` makes them.
 """
 
 from __future__ import annotations

@@ -8,11 +8,16 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from autotune.base.errors import InputError
 from autotune.base.types import Context, Parameter, Parameters, Policy
 from autotune.plugin.hookspecs import Strategy
 
+if TYPE_CHECKING:
+    from optuna.distributions import BaseDistribution
+
+ON_A_STEP = 1e-8  # of a step, by which a number may miss one; as Optuna has it
 STANDARD = ("adaptive_workers", "memory_scheduling", "method_tuning", "hybrid", "dynamic_balancing")
 
 
@@ -60,6 +65,27 @@ def _check(strategies: Sequence[Strategy], parameters: Mapping[str, Parameter], 
     for name, value in parameters.items():
         if name not in spaces:
             raise InputError(f"parameter {name!r} belongs to no chosen strategy; known are {', '.join(spaces)}")
-        choices = getattr(spaces[name], "choices", None)
-        if choices is not None and value not in choices:
-            raise InputError(f"parameter {name} is {value}, but must be one of {', '.join(map(str, choices))}")
+        if wanted := instead_of(value, spaces[name]):
+            raise InputError(f"parameter {name} is {value}, but must be {wanted}")
+
+
+def instead_of(value: Parameter, distribution: BaseDistribution) -> str:
+    """Return what a parameter must be instead of a value, in words; an empty text where its distribution has the value.
+
+    All of Optuna's distributions are known: choices, and whole or other numbers in a range, in steps where it has some.
+    """
+    choices = getattr(distribution, "choices", None)
+    if choices is not None:
+        # Python takes True for 1; a tuning file does not.
+        known = any(value == choice and isinstance(value, bool) == isinstance(choice, bool) for choice in choices)
+        return "" if known else f"one of {', '.join(map(str, choices))}"
+    low, high, step = (getattr(distribution, name, None) for name in ("low", "high", "step"))
+    if low is None or high is None:
+        return ""  # somebody else's kind of distribution, which only that one can judge
+    whole = isinstance(low, int)
+    right = isinstance(value, int if whole else int | float) and not isinstance(value, bool) and low <= value <= high
+    if right and step is not None and isinstance(value, int | float):
+        steps = (value - low) / step
+        right = abs(steps - round(steps)) < ON_A_STEP
+    in_steps = f" in steps of {step:g}" if step not in (None, 1 if whole else None) else ""
+    return "" if right else f"a {'whole ' if whole else ''}number from {low:g} to {high:g}{in_steps}"

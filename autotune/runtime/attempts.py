@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from autotune.base.records import TaskRecord
-from autotune.base.types import Task
+from autotune.base.records import TaskRecord, task_record
+from autotune.base.types import Resources, Task
 from autotune.journal.entries import Entry
 from autotune.runtime import failures
 from autotune.runtime.execution import Care
@@ -31,8 +31,7 @@ class Attempts:
     def __init__(self, tasks: Sequence[Task], *, expected: Expectations, care: Care, started: float) -> None:
         self._tasks = {task.number: task for task in tasks}
         self._expected, self._care, self._started = expected, care, started
-        self._starts: dict[int, Start] = {}
-        self._grants: dict[int, float] = {}
+        self._given: dict[int, Resources] = {}
         self._made: Counter[int] = Counter()
         self._failures: Counter[int] = Counter()
         self._alone: set[int] = set()
@@ -40,19 +39,18 @@ class Attempts:
 
     def orders(self, start: Start) -> list[Order]:
         """Return what to tell a worker about tasks that start now."""
-        orders = []
+        orders, width = [], start.resources.cores
         for number in start.numbers:
             task = self._tasks[number]
-            self._starts[number] = start
             self._made[number] += 1
-            grant_gib = self._expected.grant_gib(number, start.width, alone=number in self._alone)
-            self._grants[number], rescue = grant_gib, number in self._rescued
-            orders.append(Order(number, task.level, task.real, task.basis, start.width, grant_gib, rescue))
+            grant_gib = self._expected.grant_gib(number, width, alone=number in self._alone)
+            resources = self._given[number] = Resources(cores=width, memory_gib=grant_gib, gpus=start.resources.gpus)
+            orders.append(Order(number, task.level, task.real, task.basis, resources, number in self._rescued))
         return orders
 
     def width(self, number: int) -> int:
         """Return the cores that a task was given."""
-        return self._starts[number].width
+        return self._given[number].cores
 
     def returned(self, number: int) -> None:
         """Take note of a task that came back without having been at fault: the attempt does not count."""
@@ -82,20 +80,16 @@ class Attempts:
 
     def record(self, reply: Reply, kind: str) -> TaskRecord:
         """Return the record of a task's last attempt, with the kind of its failure or an empty text."""
-        task, start = self._tasks[reply.number], self._starts[reply.number]
-        return TaskRecord(
-            number=task.number,
-            label=task.labels[0],
-            nbody=task.nbody,
-            status="failed" if kind else "done",
-            attempts=self._made[task.number],
+        number = reply.number
+        return task_record(
+            self._tasks[number],
+            self._expected.of[number],
+            self._given[number],
             started_s=reply.started - self._started,
             wall_s=reply.wall_s,
             cpu_s=reply.cpu_s,
-            width=start.width,
-            grant_gib=self._grants[task.number],
             peak_gib=reply.peak_gib,
-            predicted_s=self._expected.of[task.number].wall_s(start.width),
+            attempts=self._made[number],
             error_type=kind,
             error=reply.error,
         )

@@ -1,6 +1,6 @@
 """The loop between the dealer, which decides what goes together, and the nodes behind an executor.
 
-Rules: what `execute.py` is for one machine. A bundle counts when it is back and in the journal; one that does not come
+Rules: what `executor.py` is for one machine. A bundle counts when it is back and in the journal; one that does not come
 back is dealt again. Nothing is known of the nodes but how many there are. Interruption leaves as an exception; bundles
 that are not at work yet are called back.
 """
@@ -14,8 +14,8 @@ from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, wait
 from dataclasses import replace
 
 from autotune.base.errors import InputError, ResourceError, one_line
-from autotune.base.records import TaskRecord
-from autotune.base.types import Machine, Task
+from autotune.base.records import TaskRecord, task_record
+from autotune.base.types import Machine, Resources, Task
 from autotune.base.wording import count
 from autotune.journal.entries import Entry
 from autotune.plugin.hookspecs import Backend
@@ -23,7 +23,7 @@ from autotune.plugin.manager import Manager
 from autotune.runtime import node
 from autotune.runtime.execution import Care, Execution
 from autotune.runtime.expectations import Expectations
-from autotune.runtime.monitor import Snapshot
+from autotune.runtime.monitor import Load, Monitor, Snapshot
 from autotune.runtime.planning import Plan
 from autotune.schedule import bundles
 from autotune.schedule.bundles import Dealer
@@ -77,7 +77,7 @@ class Dispatch:
         )
         self._out: dict[Future[node.Computed], tuple[int, ...]] = {}
         self._lost_in_a_row = 0
-        self._first = time.monotonic()
+        self._monitor = Monitor(self._expected, started=started, nodes=backend.nodes)
 
     def run(self) -> None:
         """Run all tasks.
@@ -144,7 +144,19 @@ class Dispatch:
         for number in self._dealer.lost(numbers):
             task = self._tasks[number]
             given_up = f"the node was lost {bundles.MOST_LOSSES} times, the last with {reason}"
-            self._end(task, _failed(task, self._expected.of[number].wall_s(1), given_up))
+            self._end(
+                task,
+                task_record(
+                    task,
+                    self._expected.of[number],
+                    Resources(cores=1, memory_gib=0.0),
+                    started_s=0.0,
+                    wall_s=0.0,
+                    attempts=bundles.MOST_LOSSES,
+                    error_type="crash",
+                    error=given_up,
+                ),
+            )
         again = "; its tasks are given to nodes again" if self._dealer.waiting else ""
         self._say(f"a bundle of {count(len(numbers), 'task')} did not come back ({reason}){again}")
 
@@ -187,46 +199,18 @@ class Dispatch:
     def _tick(self) -> None:
         if self._on_progress is None:
             return
-        now, expected = time.monotonic(), self._expected
-        rate = expected.done_s / (now - self._first) if now > self._first else 0.0
-        busy = min(len(self._out), self._backend.nodes)
+        nodes, cores = self._backend.nodes, self._machine.cores
         self._on_progress(
-            Snapshot(
-                done=len(self._execution.records),
-                total=len(self._tasks),
+            self._monitor.snapshot(
                 running=len(self._out),
-                cores_in_use=busy * self._machine.cores,
-                cores=self._backend.nodes * self._machine.cores,
-                busy_cores=0.0,
-                idle_cores=0.0,
+                cores_in_use=min(len(self._out), nodes) * cores,
+                cores=nodes * cores,
+                load=Load(0.0, 0.0),
                 resident_gib=self._execution.peak_gib,
                 budget_gib=self._plan.budget_gib,
-                elapsed_s=now - self._started,
-                settled_s=now - self._first,
-                eta_s=max(0.0, expected.total_s - expected.done_s) / rate if rate else None,
                 composed=self._plan.policy,
-                nodes=self._backend.nodes,
             )
         )
-
-
-def _failed(task: Task, predicted_s: float, error: str) -> TaskRecord:
-    return TaskRecord(
-        number=task.number,
-        label=task.labels[0],
-        nbody=task.nbody,
-        status="failed",
-        attempts=bundles.MOST_LOSSES,
-        started_s=0.0,
-        wall_s=0.0,
-        cpu_s=0.0,
-        width=1,
-        grant_gib=0.0,
-        peak_gib=0.0,
-        predicted_s=predicted_s,
-        error_type="crash",
-        error=error,
-    )
 
 
 def _came_back(future: Future[node.Computed]) -> bool:

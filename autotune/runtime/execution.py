@@ -1,6 +1,7 @@
 """What a run is told about faults, and what comes out of it.
 
-Rules: records for `execute.py` and those who start it; no behaviour beyond filling and restating the fields.
+Rules: records for `executor.py`, `dispatch.py` and those who start them; no behaviour beyond filling and restating the
+fields.
 """
 
 from __future__ import annotations

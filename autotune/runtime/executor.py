@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from autotune.base import garbage
-from autotune.base.types import Machine, Policy, Task
+from autotune.base.types import Machine, Policy, Resources, Task
 from autotune.machine import pressure
 from autotune.plugin.manager import Manager
 from autotune.programs.facts import facts_of
@@ -21,13 +21,12 @@ from autotune.runtime import failures, guard
 from autotune.runtime.attempts import Attempts
 from autotune.runtime.execution import Care, Execution
 from autotune.runtime.expectations import Expectations
-from autotune.runtime.monitor import LoadMeter, Snapshot
+from autotune.runtime.monitor import LoadMeter, Monitor, Snapshot
 from autotune.runtime.planning import Plan
-from autotune.schedule.events import Adapted, Dropped, Failed, Finished, Learned, Paused, Planned, Start
+from autotune.schedule.events import Adapted, Dropped, Failed, Finished, Learned, Paused, Start
 from autotune.schedule.scheduler import Scheduler
 from autotune.workers import scratch
-from autotune.workers.messages import Reply
-from autotune.workers.outcome import Lost, Outcome, Returned, Usage
+from autotune.workers.messages import Outcome, Reply, Returned, Usage
 from autotune.workers.pool import Pool
 
 TICK_S = 0.5
@@ -72,18 +71,19 @@ class Executor:
         self._on_progress = on_progress
         self._meter = LoadMeter(machine)
         self._expected = Expectations(tasks, plan=plan, manager=manager, machine=machine)
+        self._monitor = Monitor(self._expected, started=self._started)
         self._guard = guard.Guard(plan.budget_gib, cores=machine.cores)
         self._scheduler = Scheduler(
-            [Planned(number=t.number, level=t.nbody, estimate=self._expected.of[t.number]) for t in tasks],
+            self._expected.of,
+            {task.number: task.nbody for task in tasks},
             plan.policy,
-            cores=machine.cores,
-            memory_budget_gib=plan.budget_gib,
+            budget=Resources(cores=machine.cores, memory_gib=plan.budget_gib, gpus=machine.gpus),
         )
         self._attempts = Attempts(tasks, expected=self._expected, care=self._care, started=self._started)
         self._usage = Usage(0.0, 0.0, {})
         self._stalled = self._limit_events = self._pressed = 0.0
         self._paused = self._dropped = False
-        self._first = self._settled = self._looked = self._scratch_looked = time.monotonic()
+        self._looked = self._scratch_looked = time.monotonic()
         self.execution = execution or Execution()
 
     @garbage.sought_seldom()
@@ -106,7 +106,8 @@ class Executor:
         scheduler, execution = self._scheduler, self.execution
         self._pool.prepare(min(self._policy.workers, len(self._tasks)))
         self._scratch_gib = scratch.budget_gib(self._pool.scratch, self._care.scratch_gib)
-        self._first = self._settled = self._looked = at = time.monotonic()
+        self._looked = at = time.monotonic()
+        self._monitor.begin()
         ticked = sampled = 0.0
         while not scheduler.done:
             self._start_ready()
@@ -164,7 +165,7 @@ class Executor:
             self.execution.attempts -= 1
             self._scheduler.handle(Failed(event.number, again=not self._dropped))
         else:
-            self._fail(event.as_reply() if isinstance(event, Lost) else event)
+            self._fail(event)
 
     def _credit(self, reply: Reply) -> None:
         """Count a task as done, and learn from it."""
@@ -234,7 +235,7 @@ class Executor:
             events = self._pool.stop(verdict.stop, kind, verdict.reason)
             if not verdict.blame:
                 # Without fault of its own it comes back as if it had not been started.
-                events = [Returned(event.number) if isinstance(event, Lost) else event for event in events]
+                events = [Returned(verdict.stop) if _was_stopped(event, verdict) else event for event in events]
             self._take_all(events, go_on=False)
 
     def _tick(self) -> None:
@@ -249,7 +250,15 @@ class Executor:
             self._follow_machine()
         if self._on_progress is None and not self._plan.strategies:
             return
-        snapshot = self._snapshot(*self._meter.take(self._usage))
+        snapshot = self._monitor.snapshot(
+            running=len(self._scheduler.running),
+            cores_in_use=self._scheduler.cores_in_use,
+            cores=self._machine.cores,
+            load=self._meter.take(self._usage),
+            resident_gib=self._usage.resident_gib,
+            budget_gib=self._guard.budget_gib,
+            composed=self._composed,
+        )
         if self._on_progress is not None:
             self._on_progress(snapshot)
         adapted = self._policy
@@ -257,25 +266,6 @@ class Executor:
             adapted = strategy.adapt(adapted, snapshot)
         if adapted != self._policy:
             self._adapt(adapted)
-
-    def _snapshot(self, busy_cores: float, idle_cores: float) -> Snapshot:
-        now, running, expected = time.monotonic(), self._scheduler.running, self._expected
-        rate = expected.done_s / (now - self._first) if now > self._first else 0.0
-        return Snapshot(
-            done=len(self.execution.records),
-            total=len(self._tasks),
-            running=len(running),
-            cores_in_use=self._scheduler.cores_in_use,
-            cores=self._machine.cores,
-            busy_cores=busy_cores,
-            idle_cores=idle_cores,
-            resident_gib=self._usage.resident_gib,
-            budget_gib=self._guard.budget_gib,
-            elapsed_s=now - self._started,
-            settled_s=now - self._settled,
-            eta_s=max(0.0, expected.total_s - expected.done_s) / rate if rate else None,
-            composed=self._composed,
-        )
 
     def _follow_machine(self) -> None:
         remade = self._plan.remake()
@@ -286,10 +276,16 @@ class Executor:
 
     def _adapt(self, policy: Policy) -> None:
         self._policy = policy
-        self._settled = time.monotonic()
+        self._monitor.settle()
         self._meter.reset(self._machine)
         self._expected.adapt(policy, self._guard.budget_gib)
-        self._scheduler.handle(Adapted(policy, self._machine.cores, self._guard.budget_gib))
+        here = self._machine
+        budget = Resources(cores=here.cores, memory_gib=self._guard.budget_gib, gpus=here.gpus)
+        self._scheduler.handle(Adapted(policy, budget))
+
+
+def _was_stopped(event: Outcome, verdict: guard.Verdict) -> bool:
+    return isinstance(event, Reply) and event.number == verdict.stop and event.error == verdict.reason
 
 
 def _done(events: Sequence[Outcome]) -> list[Reply]:

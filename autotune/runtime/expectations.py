@@ -48,6 +48,16 @@ class Expectations:
         self.total_s = sum(each.alone_s for each in self.of.values())
         self.done_s = 0.0
 
+    @property
+    def total(self) -> int:
+        """Tasks of the run."""
+        return len(self._tasks)
+
+    @property
+    def done(self) -> int:
+        """Tasks that have finished, well or not."""
+        return len(self._tasks) - len(self._unfinished)
+
     def adapt(self, policy: Policy, budget_gib: float) -> None:
         """Follow a policy or a budget that changed."""
         self._policy, self._budget_gib = policy, budget_gib
@@ -86,7 +96,7 @@ class Expectations:
         That is after a thousandth of them, and whenever the number of finished ones has doubled since.
         """
         self._plan.costs.observe(self._tasks[number], wall_s=wall_s, width=width, peak_gib=peak_gib)
-        if len(self._tasks) - len(self._unfinished) < self._next_rank:
+        if self.done < self._next_rank:
             return {}
         self._next_rank *= 2
         self._told.clear()  # what is learned makes other estimates

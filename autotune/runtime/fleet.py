@@ -79,13 +79,14 @@ class Fleet:
         backend = self._open()
         self._node, self._checked = seen.machine, seen.checked
         self.machine = replace(
-            seen.machine, cores=backend.nodes * seen.machine.cores, memory_gib=backend.nodes * seen.machine.memory_gib
+            seen.machine,
+            cores=backend.nodes * seen.machine.cores,
+            memory_gib=backend.nodes * seen.machine.memory_gib,
+            gpus=backend.nodes * seen.machine.gpus,
         )
-        plan = planning.make(work, machine=self._node, manager=self._manager, options=self._node_options)
+        plan = planning.make(work, machine=self._node, manager=self._manager, options=self._node_options, here=False)
         plan.costs.one_core = abilities.on_one_core(seen.checked.widths)
-        # What is free here says nothing of the nodes.
-        budget_gib = self._options.memory_gib or plan.policy.memory_fraction * self._node.memory_gib
-        return replace(plan, budget_gib=budget_gib)
+        return plan
 
     def check(self, work: Work, plan: Plan) -> Checked:
         """Return what the first node said of its programs."""

@@ -8,11 +8,14 @@ from __future__ import annotations
 import time
 from collections import deque
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from autotune.base.types import Machine, Policy
 from autotune.machine.detection import usable_cpus
-from autotune.workers.outcome import Usage
+from autotune.workers.messages import Usage
+
+if TYPE_CHECKING:
+    from autotune.runtime.expectations import Expectations
 
 WINDOW_S = 3.0
 
@@ -59,6 +62,59 @@ class Load(NamedTuple):
 
     busy_cores: float
     idle_cores: float
+
+
+class Monitor:
+    """How far a run is, by what its tasks are expected to cost.
+
+    Args:
+        expected: What they are expected to cost, and which have finished.
+        started: CLOCK_MONOTONIC second from which the run's times count.
+        nodes: Of several machines; 0 for this one alone.
+    """
+
+    def __init__(self, expected: Expectations, *, started: float, nodes: int = 0) -> None:
+        self._expected, self._started, self._nodes = expected, started, nodes
+        self.begin()
+
+    def begin(self) -> None:
+        """Take note that the first tasks start now."""
+        self._first = self._settled = time.monotonic()
+
+    def settle(self) -> None:
+        """Take note that the policy changed now."""
+        self._settled = time.monotonic()
+
+    def snapshot(
+        self,
+        *,
+        running: int,
+        cores_in_use: int,
+        cores: int,
+        load: Load,
+        resident_gib: float,
+        budget_gib: float,
+        composed: Policy,
+    ) -> Snapshot:
+        """Return the run as it is now."""
+        now, expected = time.monotonic(), self._expected
+        rate = expected.done_s / (now - self._first) if now > self._first else 0.0
+        return Snapshot(
+            done=expected.done,
+            total=expected.total,
+            running=running,
+            cores_in_use=cores_in_use,
+            cores=cores,
+            busy_cores=load.busy_cores,
+            idle_cores=load.idle_cores,
+            resident_gib=resident_gib,
+            budget_gib=budget_gib,
+            elapsed_s=now - self._started,
+            settled_s=now - self._settled,
+            eta_s=max(0.0, expected.total_s - expected.done_s) / rate if rate else None,
+            composed=composed,
+            nodes=self._nodes,
+        )
 
 
 class LoadMeter:

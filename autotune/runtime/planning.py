@@ -79,8 +79,16 @@ class Plan:
 
 
 @garbage.sought_seldom()
-def make(work: Work, *, machine: Machine, manager: Manager, options: Options) -> Plan:
+def make(work: Work, *, machine: Machine, manager: Manager, options: Options, here: bool = True) -> Plan:
     """Return the plan for a workload on a machine.
+
+    Args:
+        work: The workload.
+        machine: Where it will run.
+        manager: The plugins.
+        options: What the user decided.
+        here: The machine is this one, so what is free of its memory at this moment counts; False for a node or a
+            machine that is only pretended.
 
     Raises:
         InputError: A strategy, parameter or tuning the user named cannot be used, or there is nothing to compute.
@@ -99,8 +107,8 @@ def make(work: Work, *, machine: Machine, manager: Manager, options: Options) ->
     composition = _compose(found, context, manager=manager, options=options)
     budget_gib = options.memory_gib
     if budget_gib is None:
-        fraction = composition.policy(machine).memory_fraction
-        budget_gib = fraction * min(machine.memory_gib, available_memory_gib(machine))
+        usable_gib = available_memory_gib(machine) if here else machine.memory_gib
+        budget_gib = composition.policy(machine).memory_fraction * usable_gib
     return Plan(
         chosen=composition.chosen,
         tuning=found.tuning,

@@ -1,6 +1,6 @@
 """Which tasks go to a node next: bundles, the largest tasks first, smaller bundles towards the end.
 
-Rules: pure - no clock, no futures; `fleet.py` deals to real nodes, `simulate_nodes.py` to pretended ones.
+Rules: pure - no clock, no futures; `dispatch.py` deals to real nodes, `node_simulator.py` to pretended ones.
 
 A bundle is the share of what is left that each node would get in two rounds (factoring: Hummel, Schonberg and Flynn
 1992), so that early ones are worth their way and late ones even out what was predicted wrongly. It is held between what

@@ -6,25 +6,9 @@ Rules: plain records of the conversation between whoever drives a scheduler and 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import NamedTuple
 
-from autotune.base.types import Estimate, Policy
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Planned:
-    """A task as the scheduler sees it.
-
-    Attributes:
-        number: Identifies the task.
-        level: n-body level, for policies with barriers.
-        estimate: Predicted cost.
-    """
-
-    number: int
-    level: int
-    estimate: Estimate
+from autotune.base.types import Estimate, Policy, Resources
 
 
 class Finished(NamedTuple):
@@ -53,11 +37,10 @@ class Learned(NamedTuple):
 
 
 class Adapted(NamedTuple):
-    """Event: the policy changed in the middle of the run, or the machine did."""
+    """Event: the policy changed in the middle of the run, or what tasks may hold together did."""
 
     policy: Policy
-    cores: int
-    memory_budget_gib: float
+    budget: Resources
 
 
 class Paused(NamedTuple):
@@ -71,11 +54,13 @@ class Dropped(NamedTuple):
 
 
 class Start(NamedTuple):
-    """Decision: give tasks, to be run one after another, to one worker now."""
+    """Decision: give tasks, to be run one after another, to one worker now.
+
+    Its memory is what the tasks are expected to hold; infinite where they are to have the whole machine.
+    """
 
     numbers: tuple[int, ...]
-    width: int
-    memory_gib: float
+    resources: Resources
 
 
 Event = Finished | Failed | Learned | Adapted | Paused | Dropped

@@ -10,26 +10,29 @@ starting it would hold up a task that waits for cores or memory with more right 
 does, after all others that may start; in a pause nothing starts while something runs.
 
 A decision takes the same time whatever waits: queues are sorted, the most urgent task last, and a whole queue is looked
-at only when predictions or the policy change. `running.py` keeps what runs, `last_tasks.py` the sums of the last tasks.
+at only when predictions or the policy change.
 """
 
 from __future__ import annotations
 
+import heapq
+import itertools
 import math
-from bisect import insort
+from bisect import bisect_left, insort
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
-from autotune.base.types import Estimate, Policy
-from autotune.schedule.events import Adapted, Dropped, Event, Failed, Finished, Learned, Paused, Planned, Start
-from autotune.schedule.last_tasks import LastTasks
-from autotune.schedule.occupation import Room, Running
-from autotune.schedule.widths import all_stay_narrow, widths
+from autotune.base.types import Estimate, Policy, Resources
+from autotune.schedule.events import Adapted, Dropped, Event, Failed, Finished, Learned, Paused, Start
+from autotune.schedule.widths import LastTasks, all_stay_narrow, widths
 
 LOOK_AHEAD = 64  # tasks examined behind one that does not fit, before waiting
 TAIL_PER_SLOT = 2  # widths are chosen anew for each decision when so few tasks wait for each core slot
 MOST_IN_A_BATCH = 64
+LATE_SHARE = 0.1  # a task that runs longer than predicted is expected to need this share of its time more
+_ROUNDING_GIB = 1e-6  # more than what a sum that is kept up to date can be off
 BATCHES_LEFT = 4  # for each worker at least; so many batches later the last ones are single tasks
 
 _Entry = tuple[float, int, int]  # urgency, position in the input from its end, number
@@ -40,12 +43,12 @@ class _Hold(NamedTuple):
 
     at_s: float
     spare_workers: int
-    spare_slots: int
-    spare_gib: float
+    spare: Resources
 
-    def lets_pass(self, ends_s: float, width: int, memory_gib: float) -> bool:
+    def lets_pass(self, ends_s: float, cores: int, memory_gib: float) -> bool:
+        # Of numbers, not of `Resources`: many tasks are looked at for one that starts.
         return ends_s <= self.at_s or (
-            self.spare_workers > 0 and width <= self.spare_slots and memory_gib <= self.spare_gib
+            self.spare_workers > 0 and cores <= self.spare.cores and memory_gib <= self.spare.memory_gib
         )
 
 
@@ -53,17 +56,18 @@ class Scheduler:
     """Decides for one run.
 
     Args:
-        tasks: All tasks, independent of each other.
+        estimates: Predicted cost of each task, by number, in the order of the input; tasks are independent.
+        levels: n-body level of each, for policies with barriers.
         policy: What to optimise; see `Policy`.
-        cores: Usable cores, at least 1.
-        memory_budget_gib: What may be granted together.
+        budget: What tasks may hold together, at least one core.
     """
 
-    def __init__(self, tasks: Sequence[Planned], policy: Policy, *, cores: int, memory_budget_gib: float) -> None:
-        self._estimates = {task.number: task.estimate for task in tasks}
-        self._levels = {task.number: task.level for task in tasks}
-        self._position = {task.number: -position for position, task in enumerate(tasks)}
-        self._unfinished, self._unfinished_at = len(tasks), Counter(self._levels.values())
+    def __init__(
+        self, estimates: Mapping[int, Estimate], levels: Mapping[int, int], policy: Policy, *, budget: Resources
+    ) -> None:
+        self._estimates, self._levels = dict(estimates), levels
+        self._position = {number: -position for position, number in enumerate(estimates)}
+        self._unfinished, self._unfinished_at = len(estimates), Counter(levels.values())
         self._running = Running()
         self._alone: list[int] = []
         self._suspects: set[int] = set()
@@ -72,8 +76,8 @@ class Scheduler:
         self._waiting: dict[int, list[_Entry]] = {}
         self._widths: dict[int, int] | None = None
         self._last: LastTasks | None = None
-        self._adapt(Adapted(policy, cores, memory_budget_gib))
-        self._rank(self._levels)
+        self._adapt(Adapted(policy, budget))
+        self._rank(self._estimates)
 
     @property
     def done(self) -> bool:
@@ -120,14 +124,15 @@ class Scheduler:
             start = self._next(now_s) or self._next_alone()
             if start is None:
                 break
-            self._whole = start.memory_gib == math.inf
-            wall_s = sum([self._estimates[number].wall_s(start.width) for number in start.numbers])
+            width = start.resources.cores
+            self._whole = start.resources.memory_gib == math.inf
+            wall_s = sum([self._estimates[number].wall_s(width) for number in start.numbers])
             self._running.begin(start, now_s, now_s + wall_s)
             starts.append(start)
         return starts
 
     def _adapt(self, event: Adapted) -> None:
-        self._policy, self._cores, self._budget_gib = event
+        self._policy, self._budget = event
         self._slots = max(self._policy.core_slots, self._policy.width)
 
     def _end(self, event: Finished | Failed) -> None:
@@ -155,21 +160,22 @@ class Scheduler:
         for place in range(len(queue) - 1, max(-1, len(queue) - 1 - LOOK_AHEAD), -1):
             number = queue[place][2]
             estimate = self._estimates[number]
-            wanted = self._width(number)
-            width, memory_gib = min(wanted, free), self._memory_gib(estimate)
-            fits = not self._running or self._running.leave_gib(memory_gib, self._budget_gib)
+            wanted, memory_gib = self._width(number), self._memory_gib(estimate)
+            width = min(wanted, free)
+            wall_s = estimate.wall_s(width)
+            fits = not self._running or self._running.leave_gib(memory_gib, self._budget.memory_gib)
             self.memory_bound |= not fits
-            if fits and (hold is None or hold.lets_pass(now_s + estimate.wall_s(width), width, memory_gib)):
-                later = self._room(wanted, memory_gib, now_s) if width < wanted else None
-                if later is None or now_s + estimate.wall_s(width) <= later.at_s + estimate.wall_s(wanted):
+            if fits and (hold is None or hold.lets_pass(now_s + wall_s, width, memory_gib)):
+                later = self._room(Resources(cores=wanted, memory_gib=memory_gib), now_s) if width < wanted else None
+                if later is None or now_s + wall_s <= later.at_s + estimate.wall_s(wanted):
                     del queue[place]
                     # Behind a hold only this one was found to end in time.
                     others = [] if hold or number in self._suspects else self._batch(queue, estimate, width)
                     if self._last is not None:
                         for each in (number, *others):
                             self._last.remove(each)
-                    return Start((number, *others), width, memory_gib)
-            hold = hold or self._hold(wanted, memory_gib, now_s)
+                    return Start((number, *others), Resources(cores=width, memory_gib=memory_gib))
+            hold = hold or self._hold(Resources(cores=wanted, memory_gib=memory_gib), now_s)
         return None
 
     def _next_alone(self) -> Start | None:
@@ -177,7 +183,8 @@ class Scheduler:
         if self._running or not self._alone:
             return None
         number = self._alone.pop(0)
-        return Start((number,), min(self._narrowest(number), self._slots), math.inf)
+        width = min(self._narrowest(number), self._slots)
+        return Start((number,), Resources(cores=width, memory_gib=math.inf))
 
     def _drop(self) -> None:
         for number in [entry[2] for queue in self._waiting.values() for entry in queue] + self._alone:
@@ -203,16 +210,17 @@ class Scheduler:
     def _memory_gib(self, estimate: Estimate) -> float:
         return estimate.memory_gib if self._policy.memory_admission else 0.0
 
-    def _room(self, width: int, memory_gib: float, now_s: float) -> Room:
+    def _room(self, wanted: Resources, now_s: float) -> Room:
         idle = self._slots - self._running.slots
-        return self._running.room(width, memory_gib, now_s, slots=idle, budget_gib=self._budget_gib)
+        return self._running.room(wanted, now_s, slots=idle, budget_gib=self._budget.memory_gib)
 
-    def _hold(self, width: int, memory_gib: float, now_s: float) -> _Hold:
-        """Return when running tasks are expected to have left a task its cores and memory."""
-        room = self._room(width, memory_gib, now_s)
+    def _hold(self, wanted: Resources, now_s: float) -> _Hold:
+        """Return when running tasks are expected to have left a task what it wants."""
+        room = self._room(wanted, now_s)
         spare_workers = self._policy.workers - len(self._running) + room.ended - 1
-        spare_gib = self._budget_gib - self._running.granted_gib(room.ended, now_s) - memory_gib
-        return _Hold(room.at_s, spare_workers, room.slots - width, spare_gib)
+        left_gib = self._budget.memory_gib - self._running.granted_gib(room.ended, now_s)
+        left = Resources(cores=room.slots, memory_gib=left_gib, gpus=self._budget.gpus)
+        return _Hold(room.at_s, spare_workers, left.minus(wanted))
 
     # --- widths ------------------------------------------------------------------------------------------------------
 
@@ -232,8 +240,8 @@ class Scheduler:
         if tail and self._last is not None:
             self._widths = self._last.widths(running_core_s)
             return
-        cores = min(self._cores, self._slots)
-        memory_gib = self._budget_gib if self._policy.memory_admission else math.inf
+        cores = min(self._budget.cores, self._slots)
+        memory_gib = self._budget.memory_gib if self._policy.memory_admission else math.inf
         if not tail:
             estimates = [self._estimates[entry[2]] for level in self._waiting.values() for entry in level]
             if all_stay_narrow(estimates, cores=cores, memory_gib=memory_gib, committed_core_s=running_core_s):
@@ -290,3 +298,134 @@ class Scheduler:
         if self._policy.order == "shortest":
             return [(-estimates[number].alone_s, position[number], number) for number in numbers]
         return [(0.0, position[number], number) for number in numbers]
+
+
+@dataclass(slots=True)
+class _Batch:
+    start: Start
+    left: set[int]
+    began_s: float
+    ends_s: float
+
+    def left_s(self, now_s: float) -> float:
+        return self.ends_s - now_s if now_s <= self.ends_s else LATE_SHARE * (now_s - self.began_s)
+
+
+class Room(NamedTuple):
+    """When a task has its cores and memory, how many batches have ended by then, and the slots that are idle then."""
+
+    at_s: float
+    ended: int
+    slots: int
+
+
+class Running:
+    """Batches that were started and have not ended: what they hold, and when that is expected to come back.
+
+    Sums and the order of the expected ends are kept while batches come and go, so that a decision among a thousand
+    running tasks need not look at all of them. Whether memory suffices is told from a sum that is kept up to date, and
+    where that comes so near to the budget that its rounding would decide, from one that is made anew.
+
+    Attributes:
+        slots: Sum of their widths.
+    """
+
+    def __init__(self) -> None:
+        self.slots = 0
+        self._batches: dict[int, _Batch] = {}
+        self._batch_of: dict[int, int] = {}
+        self._by_end: list[tuple[float, Start, int]] = []
+        self._begun = 0
+        self._gib = 0.0
+        self._left: tuple[float, float] | None = None  # when it was asked for, core-seconds
+
+    def __len__(self) -> int:
+        return len(self._batches)
+
+    def __contains__(self, number: int) -> bool:
+        return number in self._batch_of
+
+    def starts(self) -> list[Start]:
+        """Return how each batch was started, the oldest first."""
+        return [batch.start for batch in self._batches.values()]
+
+    def begin(self, start: Start, now_s: float, ends_s: float) -> None:
+        """Take note of a batch that starts now and is expected to end at `ends_s`."""
+        # Not by its first task: that may fail and start again while the rest of the batch still runs.
+        self._begun += 1
+        batch = self._batches[self._begun] = _Batch(start, set(start.numbers), now_s, ends_s)
+        for number in start.numbers:
+            self._batch_of[number] = self._begun
+        insort(self._by_end, (ends_s, start, self._begun))
+        self.slots += start.resources.cores
+        self._gib += start.resources.memory_gib
+        if self._left is not None and self._left[0] == now_s:
+            self._left = (now_s, self._left[1] + start.resources.cores * batch.left_s(now_s))
+
+    def end(self, number: int) -> None:
+        """Take note of a task that ended, well or not."""
+        begun = self._batch_of.pop(number)
+        batch = self._batches[begun]
+        batch.left.remove(number)
+        if batch.left:
+            return
+        del self._batches[begun]
+        del self._by_end[bisect_left(self._by_end, (batch.ends_s, batch.start, begun))]
+        freed = batch.start.resources
+        self.slots -= freed.cores
+        self._gib = self._gib - freed.memory_gib if self._batches else 0.0  # also after infinity
+        self._left = None
+
+    def leave_gib(self, memory_gib: float, budget_gib: float) -> bool:
+        """Return whether so much memory can be granted beside what runs."""
+        spare_gib = budget_gib - self._gib - memory_gib
+        if abs(spare_gib) > _ROUNDING_GIB:
+            return spare_gib > 0.0
+        return self.granted_gib(0, 0.0) + memory_gib <= budget_gib
+
+    def left_core_s(self, now_s: float) -> float:
+        """Return what running tasks are expected to take still."""
+        if self._left is None or self._left[0] != now_s:
+            left = sum([batch.start.resources.cores * batch.left_s(now_s) for batch in self._batches.values()])
+            self._left = (now_s, left)
+        return self._left[1]
+
+    def room(self, wanted: Resources, now_s: float, *, slots: int, budget_gib: float) -> Room:
+        """Return when batches are expected to have left a task what it wants.
+
+        Args:
+            wanted: By the task.
+            now_s: The time.
+            slots: That are idle now.
+            budget_gib: What may be granted together.
+        """
+        at_s, ended, gib = now_s, 0, self._gib
+        for end_s, start in self._ends(now_s):
+            if slots >= wanted.cores and self._leaves_gib(ended, gib, wanted.memory_gib, now_s, budget_gib=budget_gib):
+                break
+            freed = start.resources
+            at_s, ended, slots, gib = end_s, ended + 1, slots + freed.cores, gib - freed.memory_gib
+        return Room(at_s, ended, slots)
+
+    def granted_gib(self, ended: int, now_s: float) -> float:
+        """Return what batches hold together once the first to end have ended, summed anew."""
+        if ended:
+            return sum([start.resources.memory_gib for _, start in itertools.islice(self._ends(now_s), ended, None)])
+        self._gib = sum([batch.start.resources.memory_gib for batch in self._batches.values()])
+        return self._gib
+
+    def _leaves_gib(self, ended: int, gib: float, memory_gib: float, now_s: float, *, budget_gib: float) -> bool:
+        """Return whether memory suffices once the first to end have ended; `gib` is nearly what the others hold."""
+        spare_gib = budget_gib - gib - memory_gib
+        if abs(spare_gib) > _ROUNDING_GIB:
+            return spare_gib > 0.0
+        return self.granted_gib(ended, now_s) + memory_gib <= budget_gib
+
+    def _ends(self, now_s: float) -> Iterator[tuple[float, Start]]:
+        """Yield when each batch is expected to end, the first one first."""
+        late = bisect_left(self._by_end, (now_s,))
+        later = ((now_s + (end_s - now_s), start) for end_s, start, _ in itertools.islice(self._by_end, late, None))
+        if not late:
+            return later
+        batches = [self._batches[begun] for _, _, begun in self._by_end[:late]]
+        return heapq.merge(sorted((now_s + batch.left_s(now_s), batch.start) for batch in batches), later)

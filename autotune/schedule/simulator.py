@@ -11,10 +11,10 @@ import heapq
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from autotune.base.records import TaskRecord
-from autotune.base.types import Estimate, Machine, Policy, Task
+from autotune.base.records import TaskRecord, task_record
+from autotune.base.types import Estimate, Machine, Policy, Resources, Task
 from autotune.schedule import bounds
-from autotune.schedule.events import Finished, Planned, Start
+from autotune.schedule.events import Finished, Start
 from autotune.schedule.scheduler import Scheduler
 
 DISPATCH_S = 0.5e-3  # measured cost of one task in the runtime beside its own work; results/overhead.json
@@ -62,17 +62,25 @@ def simulate(
         contention: From the share of busy cores at a task's start to a factor on its time.
     """
     by_number = {task.number: task for task in tasks}
-    planned = [Planned(number=t.number, level=t.nbody, estimate=estimates[t.number]) for t in tasks]
     records: list[TaskRecord] = []
 
     def note(number: int, start: Start, begins_s: float, wall_s: float) -> None:
-        records.append(_record(by_number[number], start, begins_s, wall_s, estimates[number]))
+        record = task_record(
+            by_number[number],
+            estimates[number],
+            start.resources,
+            started_s=begins_s,
+            wall_s=wall_s,
+            cpu_s=wall_s * start.resources.cores,
+            peak_gib=estimates[number].memory_gib,
+        )
+        records.append(record)
 
     end_s = makespan_s(
-        planned,
+        {task.number: estimates[task.number] for task in tasks},
+        {task.number: task.nbody for task in tasks},
         policy=policy,
-        cores=machine.cores,
-        memory_budget_gib=memory_budget_gib,
+        budget=Resources(cores=machine.cores, memory_gib=memory_budget_gib, gpus=machine.gpus),
         durations_s=durations_s,
         contention=contention,
         started=note,
@@ -83,30 +91,30 @@ def simulate(
 
 
 def makespan_s(
-    tasks: Sequence[Planned],
+    estimates: Mapping[int, Estimate],
+    levels: Mapping[int, int],
     *,
     policy: Policy,
-    cores: int,
-    memory_budget_gib: float,
+    budget: Resources,
     durations_s: Mapping[int, float] | None = None,
     contention: Callable[[float], float] = lambda _: 1.0,
     started: Callable[[int, Start, float, float], None] | None = None,
 ) -> float:
     """Return when the last task ends, in seconds; `started` is told number, start, begin and wall time of each.
 
-    The arguments are those of `simulate`, with as many durations as there are tasks or more.
+    Estimates, levels and budget are those of `Scheduler`, the other arguments those of `simulate`, with as many
+    durations as there are tasks or more.
     """
-    estimates = {task.number: task.estimate for task in tasks}
-    scheduler = Scheduler(tasks, policy, cores=cores, memory_budget_gib=memory_budget_gib)
+    scheduler = Scheduler(estimates, levels, policy, budget=budget)
     clock, sequence = 0.0, 0
     ends: list[tuple[float, int, int]] = []
     while not scheduler.done:
         for start in scheduler.decide(clock):
-            busy = scheduler.cores_in_use / cores
+            busy, width = scheduler.cores_in_use / budget.cores, start.resources.cores
             slower = contention(busy) * max(1.0, busy)
             begins_s = clock
             for number in start.numbers:
-                wall_s = _wall_s(number, start.width, estimates[number], durations_s) * slower
+                wall_s = _wall_s(number, width, estimates[number], durations_s) * slower
                 if started:
                     started(number, start, begins_s, wall_s)
                 sequence += 1
@@ -122,20 +130,3 @@ def _wall_s(number: int, width: int, estimate: Estimate, durations_s: Mapping[in
     if durations_s is None:
         return estimate.wall_s(width)
     return durations_s[number] * estimate.wall_s(width) / estimate.wall_s(1)
-
-
-def _record(task: Task, start: Start, clock: float, wall_s: float, estimate: Estimate) -> TaskRecord:
-    return TaskRecord(
-        number=task.number,
-        label=task.labels[0],
-        nbody=task.nbody,
-        status="done",
-        attempts=1,
-        started_s=clock,
-        wall_s=wall_s,
-        cpu_s=wall_s * start.width,
-        width=start.width,
-        grant_gib=start.memory_gib,
-        peak_gib=estimate.memory_gib,
-        predicted_s=estimate.wall_s(start.width),
-    )

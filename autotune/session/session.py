@@ -1,30 +1,35 @@
 """The library's front door: `run` for one input, `Session` for many with warm workers.
 
 Rules: one path from input to result, the same for the command line: load, detect, find a tuning, compose, run,
-assemble. Programs start to load in the background before the input is validated.
+assemble. Programs start to load in the background before the input is validated. A note to the user is one sentence,
+or an empty text where there is nothing to say.
 """
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from autotune.base.errors import InputError
 from autotune.base.options import Options
-from autotune.base.records import RunRecord, TuningChoice
-from autotune.base.types import Machine, Method
+from autotune.base.records import RunRecord, TaskRecord, TuningChoice
+from autotune.base.types import Machine, Method, Task
+from autotune.costs import drift
+from autotune.costs.basis import is_spherical
 from autotune.expansion import parts, workload
 from autotune.expansion.summary import understood
 from autotune.expansion.workload import Workload
 from autotune.journal.journal import Journal
 from autotune.plugin.manager import Manager
+from autotune.programs.facts import facts_of
 from autotune.runtime import planning
 from autotune.runtime.execution import Care, Execution
-from autotune.runtime.fleet import Fleet
 from autotune.runtime.local import Local
 from autotune.runtime.monitor import Snapshot
-from autotune.session import doubts, plausibility, reductions, resume, run_record
+from autotune.session import plausibility, reductions, resume, run_record
+from autotune.session.preparation import Preparation, options_of, read
+from autotune.tunings import library
 
 if TYPE_CHECKING:
     from qcelemental.models.v1 import AtomicResult as AtomicResultV1
@@ -32,11 +37,21 @@ if TYPE_CHECKING:
     from qcmanybody.models.v1 import ManyBodyResult as ManyBodyResultV1
     from qcmanybody.models.v2 import ManyBodyResult
 
+    from autotune.expansion.readers import Expansion
+    from autotune.runtime.fleet import Fleet
+
 _Answer = TypeVar("_Answer")
 
 
 class Session:
     """Keeps programs loaded and workers warm over several inputs; a context manager.
+
+    Args:
+        options: What to decide instead of autotune.
+        on_progress: Called with a `Snapshot` about twice a second during a run, and at its end.
+        on_plan: Called with what a run has planned, before programs and tasks are checked.
+        on_choice: Called with the tuning that a run uses, and why, once the tasks are known to be possible.
+        on_notice: Called with each line that a user should read.
 
     Attributes:
         record: What the last run did; None before the first.
@@ -47,22 +62,26 @@ class Session:
         options: Options | None = None,
         *,
         on_progress: Callable[[Snapshot], None] | None = None,
+        on_plan: Callable[[Preparation], None] | None = None,
         on_choice: Callable[[TuningChoice], None] | None = None,
         on_notice: Callable[[str], None] | None = None,
     ) -> None:
         self._options = options or Options()
-        self._on_progress, self._on_choice = on_progress, on_choice
+        self._on_progress, self._on_plan, self._on_choice = on_progress, on_plan, on_choice
         self._say = on_notice or (lambda _: None)
         self._manager = Manager()
-        self._place: Local | Fleet = (
-            Local(self._options, manager=self._manager)
-            if self._options.here
-            else Fleet(self._options, manager=self._manager, say=self._say)
-        )
+        self._place = self._open_place()
         self._journal: Journal | None = None
         self._journal_opened = False
         self._understood = ""
         self.record: RunRecord | None = None
+
+    def _open_place(self) -> Local | Fleet:
+        if self._options.here:
+            return Local(self._options, manager=self._manager)
+        from autotune.runtime.fleet import Fleet
+
+        return Fleet(self._options, manager=self._manager, say=self._say)
 
     @property
     def machine(self) -> Machine:
@@ -134,15 +153,17 @@ class Session:
             return answer(work, Execution())
         lean = reductions.plan(work, self._options)
         work = lean.work
-        self._tell(*(found.words for found in lean.omitted()))
         plan = self._place.plan(work)
+        if self._on_plan:
+            self._on_plan(Preparation(work=work, machine=self.machine, plan=plan, manager=self._manager))
+        self._tell(*(found.words for found in lean.omitted()))
         checked = self._place.check(work, plan)
         self._tell_what_was_understood(work)
         if self._on_choice:  # not before: how to calibrate a method that does not exist is no advice
             self._on_choice(plan.chosen)
         self._tell(
-            doubts.of_basis(work.methods, work.recipe.molecule.symbols),
-            doubts.of_version(plan, checked.versions),
+            _basis_note(work.methods, work.recipe.molecule.symbols),
+            _version_note(plan, checked.versions),
             *checked.cautions,
         )
         care = self._care(checked.versions, lean.hosts)
@@ -179,7 +200,7 @@ class Session:
             doubts=(*checked.cautions, *implausible),
         )
         self._manager.run_done(self.record)
-        self._tell(*implausible, doubts.of_times(plan, work.tasks, execution.records, cores=self.machine.cores))
+        self._tell(*implausible, _times_note(plan, work.tasks, execution.records, cores=self.machine.cores))
         if result is None:
             error = run_record.failure(execution, work)
             error.add_note(resume.kept_note(care.journal, len(execution.values)))
@@ -245,16 +266,48 @@ def _named_in(source: object) -> tuple[tuple[Method, ...], list[str]]:
     return methods, sorted({method.program for method in methods})
 
 
-def run(many_body_input: object, **options: Any) -> ManyBodyResult | ManyBodyResultV1:
-    """Return the result of a many-body input, computed in parallel; see `Options` for what may be decided.
+def _version_note(plan: planning.Plan, versions: Mapping[str, str]) -> str:
+    """Return what to say before a run, with these versions of the programs."""
+    tuning = plan.tuning
+    return library.version_note(tuning, versions.get(tuning.method.program, "")) if tuning else ""
+
+
+def _basis_note(methods: Iterable[Method], symbols: Iterable[str]) -> str:
+    """Return what to say where a program will take a basis set otherwise than it was made; upstream does so, too."""
+    for method in methods:
+        facts = facts_of(method.program)
+        keyword = facts.spherical_keyword
+        told = {name.lower() for name in json.loads(method.keywords)}
+        if keyword and not told & {keyword, facts.cartesian_keyword} and is_spherical(method.basis, symbols):
+            return (
+                f"{method.program} takes {method.basis} as Cartesian, although it is spherical and other programs"
+                f" take it so: add the keyword {keyword}=true to agree with them"
+            )
+    return ""
+
+
+def _times_note(plan: planning.Plan, tasks: Sequence[Task], records: Sequence[TaskRecord], *, cores: int) -> str:
+    """Return what to say after a run; only a tuning that was measured for it is held against it."""
+    if plan.tuning is None or plan.chosen.match != "exact":
+        return ""
+    return drift.note(plan.tuning, tasks, records, workers=plan.policy.workers, cores=cores)
+
+
+def run(
+    many_body_input: object, *, expansion: Expansion | None = None, **options: Any
+) -> ManyBodyResult | ManyBodyResultV1:
+    """Return the result of a many-body input, computed in parallel, in the schema version it came in.
+
+    Args:
+        many_body_input: A QCManyBody `ManyBodyInput` (v1 or v2) or its fields as a mapping; the path of a file with
+            one or with a geometry; or the text of such a file.
+        expansion: What to compute for a geometry.
+        options: What to decide instead of autotune; see `Options`.
 
     Raises:
         InputError: The input or an option cannot be used; nothing was computed.
         TaskError: A program failed on at least one fragment.
+        ResourceError: The journal cannot be written, or an option asks for more than there is.
     """
-    known = Options.__dataclass_fields__
-    unknown = sorted(options.keys() - known.keys())
-    if unknown:
-        raise InputError(f"run() has no option {', '.join(unknown)}; it has {', '.join(known)}")
-    with Session(Options(**options)) as session:
-        return session.run(many_body_input)
+    with Session(options_of("run", options)) as session:
+        return session.run(read(many_body_input, expansion))

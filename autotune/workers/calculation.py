@@ -66,9 +66,10 @@ def _task_config(program: str, order: Order, scratch: Path) -> dict[str, Any]:
     """Return what QCEngine is told of a task's resources; an MPI program gets a rank for each core."""
     import qcengine
 
-    config = {"ncores": order.width, "memory": order.grant_gib, "scratch_directory": str(scratch), "retries": 0}
+    given = order.resources
+    config = {"ncores": given.cores, "memory": given.memory_gib, "scratch_directory": str(scratch), "retries": 0}
     harness = qcengine.get_program(program, check=False)
-    if order.width > 1 and abilities.flagged(harness) == abilities.RANKS and mpi.launcher():
+    if given.cores > 1 and abilities.flagged(harness) == abilities.RANKS and mpi.launcher():
         config |= {"use_mpiexec": True, "mpiexec_command": mpi.launcher(), "cores_per_rank": 1, "nnodes": 1}
     return config
 

@@ -5,9 +5,9 @@ Rules: knows processes and sockets, not tasks; `pool.py` decides who works, `zyg
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -16,8 +16,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from autotune.base.errors import AutotuneError, ResourceError
-from autotune.workers.scratch import make, remove_orphans
-from autotune.workers.zygote import EXIT_REPORT, FORK_REQUEST
+from autotune.workers.messages import EXIT_REPORT, FORK_REQUEST
+from autotune.workers.scratch import make, remove, remove_orphans
 
 CLOSING_LIMIT_S = 5.0
 LAST_LINES, LAST_BYTES = 12, 4000
@@ -37,7 +37,8 @@ class Forks:
         scratch: The run's scratch folder; a worker's own is `worker-N` in it.
 
     Raises:
-        ResourceError: This platform cannot fork, or the scratch folder cannot be written.
+        ResourceError: This platform cannot fork, the scratch folder cannot be written, or no process can be started;
+            nothing is left behind.
     """
 
     def __init__(self, *, programs: Sequence[str], environment: Mapping[str, str], scratch: Path | None) -> None:
@@ -45,25 +46,38 @@ class Forks:
             raise ResourceError("worker processes need a platform with fork (Linux, macOS, or WSL on Windows)")
         remove_orphans(scratch)
         self.scratch, self._owner_fd = make(scratch)
-        self.control, theirs = socket.socketpair()
+        self._log = self.scratch / "zygote-output"
+        with contextlib.ExitStack() as undone:
+            undone.callback(self._remove_scratch)
+            try:
+                self.control, theirs = socket.socketpair()
+                undone.enter_context(self.control)
+                with theirs:
+                    self._zygote = self._start(theirs.fileno(), programs, environment)
+            except OSError as error:
+                raise _not_started(error) from error
+            undone.pop_all()
+        self.pid = self._zygote.pid
+
+    def _start(
+        self, control_fd: int, programs: Sequence[str], environment: Mapping[str, str]
+    ) -> subprocess.Popen[bytes]:
         arguments = {
-            "control_fd": theirs.fileno(),
+            "control_fd": control_fd,
             "owner_fd": self._owner_fd,
             "programs": list(programs),
             "scratch": str(self.scratch),
         }
-        self._log = self.scratch / "zygote-output"
-        with theirs, self._log.open("wb") as log:
-            self._zygote = subprocess.Popen(
+        with self._log.open("wb") as log:
+            return subprocess.Popen(
                 [sys.executable, "-P", "-m", "autotune.workers.zygote", json.dumps(arguments)],
-                pass_fds=[theirs.fileno(), self._owner_fd],
+                pass_fds=[control_fd, self._owner_fd],
                 env=dict(environment),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
             )
-        self.pid = self._zygote.pid
 
     @property
     def alive(self) -> bool:
@@ -75,8 +89,12 @@ class Forks:
 
         Raises:
             AutotuneError: The zygote is gone.
+            ResourceError: This process can open no more sockets.
         """
-        ours, theirs = socket.socketpair()
+        try:
+            ours, theirs = socket.socketpair()
+        except OSError as error:
+            raise _not_started(error) from error
         with theirs:
             try:
                 socket.send_fds(self.control, [FORK_REQUEST.pack(number)], [theirs.fileno()])
@@ -121,13 +139,23 @@ class Forks:
         except subprocess.TimeoutExpired:
             self._zygote.kill()
             self._zygote.wait()
-        shutil.rmtree(self.scratch, ignore_errors=True)
+        self._remove_scratch()
+
+    def _remove_scratch(self) -> None:
+        remove(self.scratch)
         if self._owner_fd >= 0:
             os.close(self._owner_fd)
             self._owner_fd = -1
 
     def _gone(self) -> AutotuneError:
         return AutotuneError(f"the worker processes ended unexpectedly: {self.last_lines() or 'no output'}")
+
+
+def _not_started(error: OSError) -> ResourceError:
+    return ResourceError(
+        f"no worker process can be started: {error.strerror}; free memory or disk space, or raise the limits of the"
+        " batch job or shell (`ulimit -a`)"
+    )
 
 
 def last_lines(path: Path, *, start_bytes: int = 0) -> str:

@@ -1,28 +1,42 @@
-"""What a pool and its workers tell each other over their pipe.
+"""What a pool, its workers, their zygote, and whoever gives the pool tasks tell each other.
 
-Rules: records only. The pool sends a recipe (JSON text), a `Check`, a list of `Order`, or None for the end; a worker
-sends its process's number first, then a `Checked` or lists of `Reply`.
+Rules: records only. Over its pipe a worker is sent a recipe (JSON text), a `Check`, a list of `Order`, or None for the
+end; it sends its process's number first, then a `Checked` or lists of `Reply`. Over the control socket the zygote is
+sent requests for forks, and reports how workers ended. A pool hands on each `Outcome`.
 """
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+import struct
+from collections.abc import Mapping
+from typing import Any, NamedTuple, TypeAlias
+
+from autotune.base.types import Resources
+
+FORK_REQUEST = struct.Struct("!I")  # worker number; the worker's end of its pipe travels beside it
+EXIT_REPORT = struct.Struct("!Ii")  # worker number, wait status
+NO_FORK = 1 << 8  # the wait status of a worker that could not be started: that of an exit with 1
 
 
 class Order(NamedTuple):
-    """One task for a worker; with `rescue`, the recipe's other keywords are laid over its own."""
+    """One task for a worker; with `rescue`, the recipe's other keywords are laid over its own.
+
+    The program is told the memory of `resources`, and takes their cores.
+    """
 
     number: int
     level: str
     real: tuple[int, ...]
     basis: tuple[int, ...]
-    width: int
-    grant_gib: float
+    resources: Resources
     rescue: bool = False
 
 
 class Reply(NamedTuple):
     """What became of an `Order`; times are CLOCK_MONOTONIC seconds, comparable on one machine.
+
+    Of a worker that ended with its task unfinished the pool says so in its place: then `error_type` is `crash`,
+    `memory`, `timeout`, or what `Pool.stop` was told.
 
     Short tasks that are answered together are measured together: they share their CPU time by wall time, and the peak
     is that of all; 0 where it is not known whose it is. `resident_gib` is what the worker holds afterwards: it grows
@@ -31,16 +45,37 @@ class Reply(NamedTuple):
     """
 
     number: int
-    values: dict[str, Any] | None
-    result: str | None
-    error_type: str
-    error: str
     started: float
     wall_s: float
-    cpu_s: float
-    peak_gib: float
-    resident_gib: float
+    values: dict[str, Any] | None = None
+    result: str | None = None
+    error_type: str = ""
+    error: str = ""
+    cpu_s: float = 0.0
+    peak_gib: float = 0.0
+    resident_gib: float = 0.0
     contained: dict[str, float] | None = None
+
+
+class Returned(NamedTuple):
+    """A task that its worker did not come to, because it ended with an earlier one of the same batch."""
+
+    number: int
+
+
+Outcome: TypeAlias = Reply | Returned
+
+
+class Usage(NamedTuple):
+    """What all workers and their children use together; shared pages count once per process.
+
+    `cpu_s` is the CPU time of the living ones since their start; `by_task` is the resident memory of each worker that
+    is at work, by the task it is at.
+    """
+
+    resident_gib: float
+    cpu_s: float
+    by_task: Mapping[int, float]
 
 
 class Check(NamedTuple):

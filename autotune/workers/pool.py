@@ -11,18 +11,19 @@ from __future__ import annotations
 import contextlib
 import shutil
 import time
+from collections import deque
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any, Self
 
 from autotune.base.errors import AutotuneError, ResourceError
 from autotune.machine import pressure, process
+from autotune.workers.beacon import Beacon
 from autotune.workers.control_group import Enclosure
-from autotune.workers.forks import Forks
-from autotune.workers.handle import Worker
-from autotune.workers.messages import Check, Checked, Order
-from autotune.workers.outcome import Lost, Outcome, Returned, Usage
+from autotune.workers.forks import Forks, last_lines
+from autotune.workers.messages import Check, Checked, Order, Outcome, Reply, Returned, Usage
 
 STARTUP_LIMIT_S = 120.0
 MOST_STILLBORN, PAUSE_S = 10, 0.1  # five seconds in all until it is no passing trouble
@@ -279,7 +280,8 @@ class Pool:
     def _lose(self, worker: Worker, kind: str, reason: str, events: list[Outcome]) -> None:
         lost = worker.at
         assert lost is not None
-        events.append(Lost(lost, kind, reason, time.monotonic() - worker.since, worker.peak_gib))
+        lost_s = time.monotonic() - worker.since
+        events.append(Reply(lost, worker.since, lost_s, error_type=kind, error=reason, peak_gib=worker.peak_gib))
         # Also those that it may have done without an answer.
         events += [Returned(order.number) for order in worker.orders if order.number != lost]
         self._kill(worker)
@@ -298,3 +300,88 @@ class Pool:
         worker.close()
         shutil.rmtree(worker.output.parent, ignore_errors=True)
         del self._workers[worker.number]
+
+
+@dataclass(slots=True, kw_only=True)
+class Worker:
+    """What the pool knows of one worker process: its pipe, its orders, the task it is at, what it holds.
+
+    Attributes:
+        number: Of the worker.
+        pipe: Our end.
+        output: The file of what it prints; its scratch folder is the one that this is in.
+        pid: Of the process; 0 until it has said so.
+        recipe: The one it was last told.
+        orders: What it was told to do and has not answered.
+        since: CLOCK_MONOTONIC second of its last answer, or of its orders.
+        born: CLOCK_MONOTONIC second of its start.
+        tasks: Answered.
+        fresh_gib: Resident memory after its first task.
+        resident_gib: And after its last.
+        peak_gib: Most that was seen since its last answer; see `look`.
+        exit_status: Wait status, once it has ended.
+    """
+
+    number: int
+    pipe: Connection
+    output: Path
+    pid: int = 0
+    recipe: str | None = None
+    orders: deque[Order] = field(default_factory=deque)
+    since: float = 0.0
+    born: float = field(default_factory=time.monotonic)
+    tasks: int = 0
+    fresh_gib: float = 0.0
+    resident_gib: float = 0.0
+    peak_gib: float = 0.0
+    exit_status: int | None = None
+    _beacon: Beacon | None = None
+
+    @property
+    def at(self) -> int | None:
+        """Number of the task it is at; None where it has no orders."""
+        if not self.orders:
+            return None
+        beacon = self._seen()
+        number = beacon.number if beacon is not None else -1
+        # It may have been read before the worker took up its first order, or after it ended with its last.
+        return number if any(order.number == number for order in self.orders) else self.orders[0].number
+
+    @property
+    def begun(self) -> bool:
+        """Whether it has taken up one of its orders."""
+        beacon = self._seen()
+        return beacon is not None and any(order.number == beacon.number for order in self.orders)
+
+    @property
+    def last_lines(self) -> str:
+        """The end of what the task it is at has printed."""
+        beacon = self._seen()
+        return last_lines(self.output, start_bytes=beacon.printed_bytes if beacon is not None else 0)
+
+    def look(self) -> tuple[float, float]:
+        """Return the memory, in GiB, and the CPU seconds of the worker and everything below it."""
+        held_gib, cpu_s = process.usage(process.tree(self.pid) if self.pid else ())
+        self.peak_gib = max(self.peak_gib, held_gib)
+        return held_gib, cpu_s
+
+    def answered(self, replies: Sequence[Reply]) -> None:
+        """Take note of replies, which come in the order of the orders."""
+        for _ in replies:
+            self.orders.popleft()
+        self.tasks += len(replies)
+        self.since = time.monotonic()
+        self.resident_gib, self.peak_gib = replies[-1].resident_gib, 0.0
+        self.fresh_gib = self.fresh_gib or replies[0].resident_gib
+
+    def _seen(self) -> Beacon | None:
+        if self._beacon is None and self.pid:
+            with contextlib.suppress(OSError, ValueError):
+                self._beacon = Beacon(self.output.parent)
+        return self._beacon
+
+    def close(self) -> None:
+        """Let go of pipe and file."""
+        self.pipe.close()
+        if self._beacon is not None:
+            self._beacon.close()

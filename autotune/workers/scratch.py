@@ -8,6 +8,7 @@ the same user, made on the same host, are ever touched.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import math
 import os
 import shutil
@@ -19,6 +20,7 @@ from autotune.base.errors import ResourceError
 
 PREFIX = "autotune-"
 OWNER = "owner"
+_UNNAMED = ".owner"  # until it is locked, and where there are no locks
 FREE_SHARE = 0.9  # of what is free at the start that scratch files may take
 
 
@@ -29,10 +31,13 @@ def make(base: Path | None) -> tuple[Path, int]:
         ResourceError: It cannot be made.
     """
     where = Path(base or tempfile.gettempdir())
+    folder: Path | None = None
     try:
         folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=where))
         descriptor = _locked_owner(folder)
     except OSError as error:
+        if folder is not None:
+            remove(folder)
         raise ResourceError(
             f"scratch folder {error.filename or where} cannot be written: {error.strerror}; set TMPDIR or give"
             " --scratch DIR"
@@ -40,10 +45,20 @@ def make(base: Path | None) -> tuple[Path, int]:
     return folder, descriptor
 
 
+def remove(folder: Path) -> None:
+    """Remove a run's folder, one that holds only its owner also where no file can be opened any more."""
+    shutil.rmtree(folder, ignore_errors=True)
+    with contextlib.suppress(OSError):
+        for name in (OWNER, _UNNAMED):
+            (folder / name).unlink(missing_ok=True)
+        folder.rmdir()
+
+
 def remove_orphans(base: Path | None) -> list[Path]:
     """Remove the folders of runs that are dead; return those removed."""
     removed = []
-    for owner in Path(base or tempfile.gettempdir()).glob(f"{PREFIX}*/{OWNER}"):
+    where = Path(base or tempfile.gettempdir())
+    for owner in itertools.chain(where.glob(f"{PREFIX}*/{OWNER}"), where.glob(f"{PREFIX}*/{_UNNAMED}")):
         with contextlib.suppress(OSError):
             if owner.parent.is_symlink() or owner.parent.stat().st_uid != os.getuid() or not _is_dead(owner):
                 continue
@@ -79,15 +94,22 @@ def budget_gib(folder: Path, asked_gib: float | None) -> float:
 
 
 def _locked_owner(folder: Path) -> int:
-    # Locked before it has its name: whoever sees it finds it locked.
-    unnamed = folder / f".{OWNER}"
+    # Locked before it has its name and its content: whoever sees these finds it locked, or its run is dead.
+    unnamed = folder / _UNNAMED
     descriptor = os.open(unnamed, os.O_CREAT | os.O_RDWR, 0o600)
-    os.write(descriptor, socket.gethostname().encode())
-    with contextlib.suppress(ImportError, OSError):
-        import fcntl
+    try:
+        locked = False
+        with contextlib.suppress(ImportError, OSError):
+            import fcntl
 
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        unnamed.rename(folder / OWNER)
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            locked = True
+        os.write(descriptor, socket.gethostname().encode())
+        if locked:
+            unnamed.rename(folder / OWNER)
+    except BaseException:
+        os.close(descriptor)
+        raise
     return descriptor
 
 

@@ -119,9 +119,9 @@ class _Batches:
                 self._meter.start()
                 began = time.monotonic()
             self._beacon.begin(order.number, printed_bytes=_printed_bytes())
-            if order.width != self._width:
-                self._width = order.width
-                _limit_threads(order.width)
+            if order.resources.cores != self._width:
+                self._width = order.resources.cores
+                _limit_threads(self._width)
             replies.append(compute(recipe, order, self._files))
             if _uses_scratch(recipe.programs[order.level]):
                 _empty(self._files)

@@ -20,7 +20,6 @@ import select
 import shutil
 import signal
 import socket
-import struct
 import sys
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
@@ -29,11 +28,9 @@ from typing import Any, NoReturn
 
 from autotune.machine import process
 from autotune.workers import worker
+from autotune.workers.messages import EXIT_REPORT, FORK_REQUEST, NO_FORK
 
-FORK_REQUEST = struct.Struct("!I")  # worker number; the worker's end of its pipe travels beside it
 MOST_CONFIGURATIONS = 1000
-EXIT_REPORT = struct.Struct("!Ii")  # worker number, wait status
-NO_FORK = 1 << 8  # the wait status of a worker that could not be started: that of an exit with 1
 
 
 def serve(control_fd: int, owner_fd: int, programs: Sequence[str], scratch: str) -> NoReturn:

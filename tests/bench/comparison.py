@@ -32,10 +32,10 @@ from typing import Any, NamedTuple
 import programs
 from comparison_tables import LARGER, mean, speedups
 
+from autotune.base import json_files
 from autotune.base.options import Options
 from autotune.base.types import Policy
 from autotune.base.versions import library_versions
-from autotune.cli.simulate import _replayed
 from autotune.compare import judgement
 from autotune.expansion import workload
 from autotune.expansion.readers import Expansion, from_xyz
@@ -44,6 +44,7 @@ from autotune.plugin.manager import Manager
 from autotune.programs import blas
 from autotune.runtime import planning
 from autotune.schedule import simulator
+from autotune.session.forecast import replayed_s
 
 HERE = Path(__file__).parent
 WARM = """
@@ -186,7 +187,7 @@ def simulated(source: Path, record: Path, cores: int) -> dict[str, float]:
     estimates = {
         task.number: planning.estimate(task, costs=plan.costs, manager=manager, machine=here) for task in work.tasks
     }
-    times = _replayed(str(record), work, estimates)
+    times = replayed_s(json_files.load_run(record), work.tasks, estimates, name=str(record))
     pool = Policy(workers=cores, core_slots=cores, level_barriers=False)
     policies = {
         "autotune": plan.policy,

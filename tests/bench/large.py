@@ -27,7 +27,7 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
-from autotune.base.types import Context, Machine, Method, Task, TaskSize
+from autotune.base.types import Context, Machine, Method, Resources, Task, TaskSize
 from autotune.base.versions import library_versions
 from autotune.costs.cost_law import Costs
 from autotune.machine import detection
@@ -35,7 +35,7 @@ from autotune.plugin import composition
 from autotune.plugin.manager import Manager
 from autotune.runtime import planning
 from autotune.runtime.expectations import Expectations
-from autotune.schedule.events import Finished, Learned, Planned
+from autotune.schedule.events import Finished, Learned
 from autotune.schedule.scheduler import Scheduler
 
 SIZES = (1_000, 10_000, 100_000, 1_000_000)
@@ -138,11 +138,11 @@ def measured(case: Case, count: int) -> dict:
     began = time.process_time()
     expected = Expectations(tasks, plan=plan, manager=manager, machine=pretended)
     predicted_s = time.process_time() - began
-    planned = [Planned(number=t.number, level=t.nbody, estimate=expected.of[t.number]) for t in tasks]
+    levels = {task.number: task.nbody for task in tasks}
     gc.collect()
     held = resident_bytes()
     began = time.process_time()
-    scheduler = Scheduler(planned, made, cores=case.cores, memory_budget_gib=plan.budget_gib)
+    scheduler = Scheduler(expected.of, levels, made, budget=Resources(cores=case.cores, memory_gib=plan.budget_gib))
     setup_s = time.process_time() - began
     driven = drive(scheduler, expected, learns=case.learns)
     scheduler_s = setup_s + driven["decide_s"] + driven["handle_s"] + driven["learned_s"]
@@ -177,11 +177,11 @@ def drive(
         first_bytes = first_bytes or resident_bytes()
         begun += len(starts)
         for start in starts:
-            at = clock
+            at, width = clock, start.resources.cores
             for number in start.numbers:
-                wall_s = expected.of[number].wall_s(start.width) * off(number)
+                wall_s = expected.of[number].wall_s(width) * off(number)
                 at += wall_s
-                heapq.heappush(ends, (at, number, wall_s, start.width))
+                heapq.heappush(ends, (at, number, wall_s, width))
         clock, number, wall_s, width = heapq.heappop(ends)
         began = now()
         scheduler.handle(Finished(number))

@@ -31,7 +31,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 import large
 
 from autotune.base.options import Options
-from autotune.base.types import Policy
+from autotune.base.types import Policy, Resources
 from autotune.base.versions import library_versions
 from autotune.expansion import workload
 from autotune.expansion.readers import Expansion, from_xyz
@@ -42,7 +42,6 @@ from autotune.machine import detection
 from autotune.plugin.manager import Manager
 from autotune.runtime import planning
 from autotune.runtime.expectations import Expectations
-from autotune.schedule.events import Planned
 from autotune.schedule.scheduler import MOST_IN_A_BATCH, Scheduler
 from autotune.workers.messages import Check, Order, Reply
 from autotune.workers.pool import Pool
@@ -149,8 +148,10 @@ def in_the_parent(waters: int) -> dict:
     expected = Expectations(work.tasks, plan=plan, manager=manager, machine=here)
     seconds["predict"] = now() - began
     began = now()
-    planned = [Planned(number=t.number, level=t.nbody, estimate=expected.of[t.number]) for t in work.tasks]
-    scheduler = Scheduler(planned, plan.policy, cores=here.cores, memory_budget_gib=plan.budget_gib)
+    levels = {task.number: task.nbody for task in work.tasks}
+    scheduler = Scheduler(
+        expected.of, levels, plan.policy, budget=Resources(cores=here.cores, memory_gib=plan.budget_gib)
+    )
     seconds["schedule"] = now() - began
     driven = large.drive(scheduler, expected, learns=plan.policy.learn, now=now)
     seconds["predict"] += driven["predicted_s"]
@@ -172,7 +173,9 @@ def in_the_parent(waters: int) -> dict:
 def through_the_pipe(waters: int) -> dict:
     """Return the seconds of all orders and replies, less what the worker spent in QCEngine."""
     work = workload.load(fields_of(waters, "faulty", "nothing", ""))
-    orders = [Order(task.number, task.level, task.real, task.basis, 1, 1.0) for task in work.tasks]
+    orders = [
+        Order(task.number, task.level, task.real, task.basis, Resources(cores=1, memory_gib=1.0)) for task in work.tasks
+    ]
     spent_s = 0.0
     with Pool(programs=["faulty"], environment=planning.environment(Policy())) as pool:
         pool.set_recipe(work.recipe.to_json())

@@ -18,7 +18,7 @@ import random
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.resources import files
 from pathlib import Path
@@ -26,18 +26,16 @@ from typing import NamedTuple
 
 from autotune.base.options import Options
 from autotune.base.records import Law
-from autotune.base.types import Method, TaskSize
+from autotune.base.types import Estimate, Method, TaskSize
 from autotune.base.versions import library_versions
 from autotune.costs import cost_law
 from autotune.expansion import workload
 from autotune.expansion.readers import Expansion, from_xyz
 from autotune.machine import detection
 from autotune.plugin.manager import Manager
-from autotune.report import scaling, scaling_picture
+from autotune.reports import scaling, scaling_picture
 from autotune.runtime import planning
-from autotune.schedule.events import Planned
-from autotune.schedule.node_simulator import simulate_nodes
-from autotune.schedule.virtual_nodes import PretendedNodes
+from autotune.schedule.node_simulator import PretendedNodes, simulate_nodes
 
 ROOT = Path(__file__).parents[2]
 MEASURED = ROOT / "results" / "prediction.json"
@@ -99,22 +97,24 @@ def simulated(case: Case, pictures: Path | None) -> dict[str, object]:
     options = Options(tuning="none", memory_gib=MEMORY_GIB)
     policy = planning.make(work, machine=here, manager=Manager(), options=options).policy
     predicted = cost_law.Costs({work.methods[0]: law})
-    tasks = [Planned(number=t.number, level=t.nbody, estimate=predicted.estimate(t)) for t in work.tasks]
+    estimates = {task.number: predicted.estimate(task) for task in work.tasks}
+    levels = {task.number: task.nbody for task in work.tasks}
     if case.million:
-        tasks = list(made_up(tasks))
-    runs = [simulate_nodes(tasks, policy=policy, nodes=case.nodes(n), measured=True) for n in case.counts]
+        estimates, levels = made_up(estimates, levels)
+    tasks = len(estimates)
+    runs = [simulate_nodes(estimates, levels, policy=policy, nodes=case.nodes(n), measured=True) for n in case.counts]
     found = scaling.Scaling(runs=tuple(runs))
     assumptions = scaling.assumed(case.nodes(max(case.counts)), spread=law.spread)
-    core_s = sum(task.estimate.alone_s for task in tasks)
-    print(f"{case.name}: {len(tasks):,} tasks, {core_s / len(tasks):.3f} s each on one core (all simulated)")
+    core_s = sum(estimate.alone_s for estimate in estimates.values())
+    print(f"{case.name}: {tasks:,} tasks, {core_s / tasks:.3f} s each on one core (all simulated)")
     print(f"{scaling.table(found)}\n{scaling.verdict(found)}")
     print(f"{time.process_time() - started:.0f} s of this machine's core\n", flush=True)
     if pictures and case.picture:
-        title = f"{case.name}: {len(tasks):,} tasks of {core_s / len(tasks):.2f} s on nodes of {CORES} cores"
+        title = f"{case.name}: {tasks:,} tasks of {core_s / tasks:.2f} s on nodes of {CORES} cores"
         scaling_picture.draw(found, title=title, assumptions=assumptions, path=pictures / case.picture)
     return {
         "case": case.name,
-        "tasks": len(tasks),
+        "tasks": tasks,
         "core_s": core_s,
         "cores": CORES,
         "memory_gib": MEMORY_GIB,
@@ -137,14 +137,17 @@ def fitted(name: str, method: Method) -> Law:
     return cost_law.fit_law(method, [(size, seconds, 1.0 / equal[size]) for size, seconds in rows])
 
 
-def made_up(known: Sequence[Planned]) -> Iterator[Planned]:
-    """Yield as many tasks of each level as a larger cluster has, each like a random one of that level."""
-    chance, number = random.Random(0), 0
+def made_up(
+    known: Mapping[int, Estimate], known_levels: Mapping[int, int]
+) -> tuple[dict[int, Estimate], dict[int, int]]:
+    """Return estimates and levels of as many tasks as a larger cluster has, each like a random one of its level."""
+    chance, estimates, levels = random.Random(0), list[Estimate](), list[int]()
     for level in (1, 2, 3):
-        alike = [task.estimate for task in known if task.level == level]
-        for estimate in chance.choices(alike, k=math.comb(FRAGMENTS, level)):
-            yield Planned(number=number, level=level, estimate=estimate)
-            number += 1
+        alike = [estimate for number, estimate in known.items() if known_levels[number] == level]
+        count = math.comb(FRAGMENTS, level)
+        estimates += chance.choices(alike, k=count)
+        levels += [level] * count
+    return dict(enumerate(estimates)), dict(enumerate(levels))
 
 
 def write(output: Path, rows: Sequence[dict[str, object]]) -> None:

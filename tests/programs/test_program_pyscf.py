@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,11 +13,14 @@ import pytest
 pytest.importorskip("pyscf")
 
 import qcengine
-from autotune_plugins import pyscf_basis, pyscf_harness, pyscf_input
+from autotune_plugins import pyscf_basis, pyscf_calculation, pyscf_harness, pyscf_input
 from autotune_plugins.program_pyscf import autotune_register_programs
 from pyscf import cc, dft, gto, lib, mp, scf
 from qcelemental.models.v2 import AtomicInput, Molecule
 from qcengine.exceptions import InputError
+
+from autotune.base.types import Method, TaskSize
+from autotune.costs.memory import need
 
 ANGSTROM = 1 / lib.param.BOHR
 # The water molecule of PySCF's own tests.
@@ -32,6 +36,14 @@ FLUORIDE = {
     "symbols": ["H", "F", "He"],
     "geometry": [0.1, -0.2, 1.7, 0.0, 0.1, 0.0, 1.5, 2.0, -1.0],
     "real": [True, True, False],
+    "fix_com": True,
+    "fix_orientation": True,
+}
+# A radical in the basis set of a neighbour.
+OXYGEN_HYDRIDE = {
+    "symbols": ["O", "H", "O"],
+    "geometry": [0.0, 0.0, 0.0, 0.0, 0.1, 1.83, 4.0, 0.0, 0.3],
+    "molecular_multiplicity": 2,
     "fix_com": True,
     "fix_orientation": True,
 }
@@ -454,6 +466,24 @@ def test_a_grant_below_what_pyscf_itself_takes_is_a_resource_error():
     assert failed.error.error_type == "resource_error"
     message = "QCEngine Resource Error: 0.1 GiB is less than PySCF and its libraries take, 150 MB"
     assert failed.error.error_message == message
+
+
+def test_coupled_cluster_of_a_radical_keeps_all_in_memory_at_the_grant_of_its_size(monkeypatch):
+    judged = []
+    fits = pyscf_calculation._fits_in_memory
+
+    def watched(mean_field):
+        judged.append(fits(mean_field))
+        return judged[-1]
+
+    monkeypatch.setattr(pyscf_calculation, "_fits_in_memory", watched)
+    method = Method(program="pyscf", method="ccsd", basis="cc-pvtz", driver="energy")
+    radical = TaskSize(atoms=2, ghost_atoms=0, electrons=9, functions=74, unpaired=1)
+    for size in (radical, replace(radical, unpaired=0)):
+        molecule = {**OXYGEN_HYDRIDE, "real": [True, True, False]}
+        compute("ccsd", "cc-pvtz", molecule, memory=need(method, size).grant_gib, cc_max_cycle=100)
+    # What closed shells are granted is too little, or the first would show nothing.
+    assert judged == [True, False]
 
 
 def test_running_out_of_memory_is_a_resource_error(monkeypatch):

@@ -31,7 +31,7 @@ from autotune.base.records import Gap, RunRecord, TaskRecord, TuningChoice
 from autotune.base.types import Policy, Task, TaskSize
 from autotune.calibration import studies
 from autotune.costs import cost_law
-from autotune.expansion import readers, workload, xyz
+from autotune.expansion import fragments, readers, workload
 from autotune.journal import entries, journal
 from autotune.journal.entries import Entry
 from autotune.tunings import library, tuning_file
@@ -252,6 +252,52 @@ def damaged_xyz(content, random):
     return "\n".join(lines).encode()
 
 
+PDB_WORDS = ("", " ", "CA", "Cl", "D", "Xx", "1+", "2-", "x", "A", "-1", "9.5", "nan", "1e9", "99999", "\0", "\u0661")
+PDB_LINES = (
+    "CRYST1    9.000    9.000    9.000  90.00  90.00  90.00 P 1",
+    "CRYST1",
+    "CONECT    1    2    3",
+    "CONECT   99",
+)
+PDB_LINES += ("END", "ENDMDL", "MODEL        2", "TER", "ATOM", "REMARK \x1b[2J", "CONECT" + "    1" * 30_000)
+
+
+def damaged_pdb(content, random):
+    """Return a PDB file with columns of a line overwritten, or a line of it deleted, doubled, moved, shifted, added."""
+    if random.random() < 0.25:
+        return damaged_bytes(content, random)
+    lines = content.decode("utf-8", "replace").split("\n")
+    at, column = random.randrange(len(lines)), random.choice((0, 6, 12, 16, 17, 21, 30, 38, 46, 72, 76, 78))
+    kind = random.choice(("columns", "columns", "columns", "delete", "double", "swap", "shift", "add"))
+    if kind == "columns":
+        word = random.choice(PDB_WORDS)
+        lines[at] = f"{lines[at][:column]}{word}{lines[at][column + max(1, len(word)) :]}"
+    elif kind == "shift":
+        lines[at] = random.choice(
+            (lines[at][:column] + " " + lines[at][column:], lines[at][:column] + lines[at][column + 1 :])
+        )
+    elif kind == "swap":
+        other = random.randrange(len(lines))
+        lines[at], lines[other] = lines[other], lines[at]
+    else:
+        lines[at : at + (kind == "delete")] = {
+            "delete": [],
+            "double": [lines[at]] * random.choice((1, 2, 100)),
+            "add": [random.choice(PDB_LINES)],
+        }[kind]
+    return "\n".join(lines).encode()
+
+
+def pdb_files():
+    """Return PDB files: helium atoms in a cell, ions with charges, hydrogen with bonds and no elements."""
+    line = "HETATM{0:>5} {1:<4} {1:>3} A{0:>4}    {2:8.3f}   0.000   0.000  1.00  0.00          {3:>2}{4:>2}\n".format
+    helium = "".join(line(number, "HE", 3.0 * number, "He", "") for number in (1, 2, 3))
+    ions = line(1, "NA", 0.0, "Na", "1+") + line(2, "CL", 2.8, "Cl", "1-")
+    hydrogen = "".join(line(number, " H", x, "", "") for number, x in enumerate((0.0, 0.7, 9.0, 9.7), start=1))
+    bonds = "CONECT    1    2\nCONECT    3    4\nEND\n"
+    return tuple(text.encode() for text in (f"{PDB_LINES[0]}\n{helium}END\n", ions, hydrogen + bonds))
+
+
 _IN_OPTIONS = ", ; | : = - x +1 -1 1 2 3 9 0 999999 1000000 1-3 4-9 3x3 1:2 a=1 b=true { } [ null NaN"
 OPTION_WORDS = (*_IN_OPTIONS.split(), "")
 OPTION_WORDS += (" ", "\t", "\n", '"', "\u2212", "\u0661", "\x1b[1m", "\udcff", "1" * 5000, " " * 9999, "x" * 9999)
@@ -454,6 +500,11 @@ def read_xyz(content, folder):
     return readers.many_body_fields(text, name=name, expansion=readers.Expansion(program="pyscf", method="hf"))
 
 
+def read_pdb(content, folder):
+    text, name = readers.read_text(str(written(folder, "input.pdb", content)))
+    return readers.many_body_fields(text, name=name, expansion=readers.Expansion(program="pyscf", method="hf"))
+
+
 def read_run(content, folder):
     return json_files.load_run(written(folder, "record.json", content))
 
@@ -499,8 +550,8 @@ def read_charges(content, _):
     given = []
     for label in ("charge", "multiplicity"):
         with contextlib.suppress(AutotuneError):
-            given.append(xyz.parse_charges(text_of(content), 3, label=label))
-    return given or xyz.parse_charges(text_of(content), 3)
+            given.append(fragments.parse_charges(text_of(content), 3, label=label))
+    return given or fragments.parse_charges(text_of(content), 3)
 
 
 def helium_xyz(atoms):
@@ -586,7 +637,19 @@ method = {program = "pyscf", method = "hf", basis = "sto-3g", keywords = {conv_t
 search = [{geometry = "water2", bsse = ["cp", "nocp"]}]
 confirm = [{geometry = "own.xyz", max_nbody = 2}]
 """
-NAMES = ("tuning", "run", "study", "many-body JSON", "workload", "xyz", "keywords", "fragments", "charges", "journal")
+NAMES = (
+    "tuning",
+    "run",
+    "study",
+    "many-body JSON",
+    "workload",
+    "xyz",
+    "pdb",
+    "keywords",
+    "fragments",
+    "charges",
+    "journal",
+)
 
 
 @functools.cache
@@ -607,8 +670,11 @@ def reader(name):
         stated = helium_xyz(2).replace("\n\n", f"\n{COMMENTS[0]}\n").encode()
         boxed = helium_xyz(2).replace("\n\n", f"\n{BOX}\n").encode()
         return Reader(name, (water, stated, helium_xyz(3).encode(), ions, boxed), damaged_xyz, read_xyz)
-    if name == "journal":
-        return Reader(name, journals(), damaged_journal, read_journal)
+    if name in ("pdb", "journal"):
+        seeds, damage, read = (
+            (pdb_files(), damaged_pdb, read_pdb) if name == "pdb" else (journals(), damaged_journal, read_journal)
+        )
+        return Reader(name, seeds, damage, read)
     seeds, read = {
         "keywords": (
             (b"conv_tol=1e-9,max_cycle=50", b'{"conv_tol": 1e-9, "a": {"b": [1, true, null]}}', b"grid=fine,x=[1]"),
@@ -616,7 +682,7 @@ def reader(name):
         ),
         "fragments": (
             (b"3x3", b"3,3,3", b"2x4,1", b"1-3;4-6;7,8,9", b"1,2|3-9"),
-            lambda content, _: xyz.parse_fragments(text_of(content), 9),
+            lambda content, _: fragments.parse_fragments(text_of(content), 9),
         ),
         "charges": ((b"1:+1,2:-1", b"+1,-1,0", b"3:2", b"1,1,2"), read_charges),
     }[name]

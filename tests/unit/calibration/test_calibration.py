@@ -20,8 +20,7 @@ from tuning_factory import make_tuning
 from autotune.base import json_files
 from autotune.base.errors import InputError
 from autotune.calibration import studies
-from autotune.calibration.calibration import Calibration
-from autotune.cli import calibrate as verb
+from autotune.calibration.calibration import Calibration, calibrate, confirmed_tuning
 from autotune.cli.main import cli
 from autotune.expansion.readers import many_body_fields
 from autotune.expansion.workload import load
@@ -254,7 +253,7 @@ def test_only_a_confirmed_tuning_of_the_same_method_and_version_stays_where_the_
 ):
     monkeypatch.setenv(json_files.HOME_VARIABLE, str(tmp_path / "home"))
     path = library.save(make_tuning(**known))
-    assert verb._better(make_tuning(**new)) == (path if stays else None)
+    assert confirmed_tuning(make_tuning(**new)) == (path if stays else None)
 
 
 def test_calibrate_says_where_a_confirmed_tuning_stays_and_does_not_touch_it(study_file, tmp_path, monkeypatch):
@@ -283,6 +282,10 @@ def test_calibrate_says_where_a_confirmed_tuning_stays_and_does_not_touch_it(stu
     assert "stored in" not in run.stdout
     assert [found for _, found in library.everything()] == [confirmed]
     assert ended == [1]
+    # From Python, too.
+    (result,) = calibrate(study_file, force=True)
+    assert (result.path, result.stored, result.tuning.evidence.verdict) == (path, False, "cannot tell")
+    assert [found for _, found in library.everything()] == [confirmed]
     # Where it is to be stored elsewhere, nothing is replaced.
     run = CliRunner().invoke(cli, [*arguments, "--output", str(tmp_path / "other.json")])
     assert run.exit_code == 0, run.output
@@ -312,6 +315,8 @@ def test_an_input_of_ones_own_and_a_method_do_not_go_together(tmp_path, faulty):
     run = CliRunner().invoke(cli, ["calibrate", "--workload", str(path), "--method", "hf"])
     assert isinstance(run.exception, InputError)
     assert "--workload brings its own method" in str(run.exception)
+    with pytest.raises(InputError, match="a method has no basis_set; it has program"):
+        calibrate(basis_set="sto-3g")
 
 
 def test_a_target_of_a_newer_autotune_is_found_before_anything_is_measured(study_file, tmp_path, monkeypatch):

@@ -14,15 +14,17 @@ from autotune.base.errors import InputError, TaskError
 from autotune.base.records import Pair
 from autotune.calibration import confirmation
 from autotune.calibration.confirmation import (
+    FAR_SLOWER,
     FUTILE,
     LEAST_PAIRS,
     MOST_PAIRS,
+    LostError,
     concluded,
+    measure,
     pairs_needed,
     pairs_wanted,
     settled,
 )
-from autotune.calibration.pairs import FAR_SLOWER, LostError, measure
 from autotune.calibration.timing import Budget
 from autotune.compare import judgement
 

@@ -17,20 +17,20 @@ from pretended import CONTEXT, DEFAULT, MACHINE, Clock, Crew, Pretended, instanc
 from autotune.base.errors import TaskError
 from autotune.base.records import Trial
 from autotune.base.types import Policy
-from autotune.calibration.finalists import FINALISTS, ROUNDS, final
 from autotune.calibration.first_look import (
     LEAST_NOISE,
     LOOK_SHARE,
+    MOST_CONTENTION,
     TOO_LONG,
     UNKNOWN_NOISE,
     affordable,
     look,
     note,
     pooled_noise,
+    probe,
     recalled,
 )
-from autotune.calibration.probe import MOST_CONTENTION, probe
-from autotune.calibration.search import Search
+from autotune.calibration.search import FINALISTS, ROUNDS, Search, final
 from autotune.calibration.timing import Budget, Timed
 
 PLAN = Policy(workers=8, core_slots=8, order="longest", widest=8, widen_tail=True, batch_s=0.05, level_barriers=False)

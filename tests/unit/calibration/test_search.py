@@ -13,7 +13,7 @@ from pretended import CONTEXT, DEFAULT, Crew, instance
 from autotune.base.errors import InputError, ResourceError, TaskError
 from autotune.base.records import Trial
 from autotune.calibration import search_database
-from autotune.calibration.gains import LEAST_TRIALS
+from autotune.calibration.effects import LEAST_TRIALS
 from autotune.calibration.search import CLEARLY_SLOWER, FRUITLESS, PATIENCE, REFERENCE_EVERY, Proposal, Search, space
 from autotune.calibration.timing import Timed, TooSlowError
 from autotune.plugin import composition

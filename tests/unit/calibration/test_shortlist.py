@@ -129,18 +129,58 @@ def test_a_strategy_with_nothing_to_choose_gives_no_proposals():
     assert listed(MANY, [Fixed()]) == []
 
 
-def test_parameters_that_are_not_choices_keep_their_default():
-    class Measured(Crew):
-        name = "crew"
+class Ranged(Crew):
+    """Takes its workers from a range instead of choices, and a share that the simulator knows as memory."""
 
-        def space(self, context):
-            from optuna.distributions import IntDistribution
+    def __init__(self, workers):
+        self._workers = workers
 
-            return {**super().space(context), "workers": IntDistribution(1, 64)}
+    def defaults(self, context):
+        return {**super().defaults(context), "share": 0.5}
 
-    found = listed(MANY, [Measured()])
-    assert found
-    assert {proposal.parameters["crew.workers"] for proposal in found} == {4}
+    def space(self, context):
+        from optuna.distributions import FloatDistribution
+
+        return {**super().space(context), "workers": self._workers, "share": FloatDistribution(0.25, 0.75)}
+
+    def apply(self, policy, params, context):
+        return replace(super().apply(policy, params, context), memory_fraction=params["share"])
+
+
+def test_parameters_in_a_range_are_simulated_too_and_what_is_proposed_lies_in_it():
+    from optuna.distributions import IntDistribution
+
+    found = listed(MANY, [Ranged(IntDistribution(1, 8))])
+    workers = {proposal.parameters["crew.workers"] for proposal in found}
+    assert 8 in workers  # the fastest here
+    assert workers <= set(range(1, 9))
+    assert all(0.25 <= proposal.parameters["crew.share"] <= 0.75 for proposal in found)
+    for proposal in found:
+        composed(proposal.parameters, [Ranged(IntDistribution(1, 8))])
+
+
+@pytest.mark.parametrize(
+    ("kind", "arguments", "values"),
+    [
+        ("Categorical", {"choices": (1, "a", True)}, (1, "a", True)),
+        ("Int", {"low": 1, "high": 4}, (1, 2, 3, 4)),
+        ("Int", {"low": 2, "high": 10, "step": 2}, (2, 4, 6, 8, 10)),
+        ("Int", {"low": 1, "high": 100}, (1, 26, 51, 75, 100)),
+        ("Int", {"low": 1, "high": 256, "log": True}, (1, 4, 16, 64, 256)),
+        ("Float", {"low": 0.0, "high": 1.0}, (0.0, 0.25, 0.5, 0.75, 1.0)),
+        ("Float", {"low": 0.0, "high": 1.0, "step": 0.5}, (0.0, 0.5, 1.0)),
+        ("Float", {"low": 0.01, "high": 100.0, "log": True}, (0.01, 0.1, 1.0, 10.0, 100.0)),
+        ("Int", {"low": 3, "high": 3}, (3,)),
+    ],
+)
+def test_a_range_is_represented_by_both_ends_and_a_few_numbers_between(kind, arguments, values):
+    from optuna import distributions
+
+    distribution = getattr(distributions, f"{kind}Distribution")(**arguments)
+    found = shortlist._values(distribution)
+    assert found == pytest.approx(values)
+    assert [type(value) for value in found] == [type(value) for value in values]
+    assert not any(composition.instead_of(value, distribution) for value in found)
 
 
 def test_at_most_so_many_policies_are_simulated_however_large_the_space(monkeypatch):
@@ -217,6 +257,19 @@ def test_tunings_of_other_programs_and_those_that_keep_the_default_are_passed_ov
     keeps = make_tuning(machine=HERE, parameters={}, verdict="same")
     assert proposed(tuning(program="psi4"), keeps) == []
     assert proposed() == []
+
+
+def test_numbers_in_a_range_are_transferred_and_others_keep_their_default():
+    from optuna.distributions import IntDistribution
+
+    ranged = Ranged(IntDistribution(1, 16))
+    found = [
+        transferred(
+            [tuning(workers=n, **{"crew.share": share})], machine=HERE, method=METHOD, searched=[ranged], context=WHERE
+        )[0].parameters
+        for n, share in ((12, 0.3), (64, 0.9))
+    ]
+    assert [(one["crew.workers"], one["crew.share"]) for one in found] == [(12, 0.3), (4, 0.5)]
 
 
 def test_what_is_not_in_the_space_here_keeps_its_default():

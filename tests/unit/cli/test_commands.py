@@ -158,7 +158,7 @@ MOLECULE, LEVELS = ((CASES / f"{name}.json").read_text() for name in ("q_mol", "
         (MOLECULE, (), "input is a QCSchema Molecule, which does not say what to compute; say at least --program and"),
         (MOLECULE, (*FAULTY, "--fragments", "3,3"), "input states its own fragments; leave out --fragments"),
         (LEVELS, (), "several levels and supersystem_ie_only do not go together"),
-        (XYZ, (*FAULTY, "--fragments", "6x1"), "the molecule has no fragments, so there is nothing to expand"),
+        (XYZ, (*FAULTY, "--fragments", "6x1"), "the molecule is one fragment, so there is nothing to expand"),
         (XYZ, (*FAULTY, "--fragments", "2x4"), "fragments '2x4' hold 8 atoms, but the geometry has 6"),
         (XYZ, (*FAULTY, "--charges", "9:+1"), "charge '9:+1'"),
         (
@@ -191,14 +191,11 @@ MOLECULE, LEVELS = ((CASES / f"{name}.json").read_text() for name in ("q_mol", "
             ("--program", "faulty", "--method", "nothin"),
             "model chemistry '(auto)', fragment 2: method 'nothin' is not known",
         ),
-        (XYZ, (*FAULTY, "--workers", "0"), "invalid value for '--workers': '0' is no whole number above 0; see `"),
-        (
-            XYZ,
-            (*FAULTY, "--memory", "nan"),
-            "invalid value for '--memory': 'nan' is no number above 0; see `",
-        ),
-        (XYZ, (*FAULTY, "--memory", "inf"), "invalid value for '--memory': 'inf' is no number above 0"),
-        (XYZ, (*FAULTY, "--cores", "1.5"), "invalid value for '--cores': '1.5' is no whole number above 0"),
+        (XYZ, (*FAULTY, "--workers", "0"), "invalid value for '--workers': 0 is not in the range x>=1; see `"),
+        (XYZ, (*FAULTY, "--memory", "0"), "invalid value for '--memory': 0.0 is not in the range x>0; see `"),
+        (XYZ, (*FAULTY, "--memory", "nan"), "option memory_gib is nan, but must be above 0 and finite"),
+        (XYZ, (*FAULTY, "--memory", "inf"), "option memory_gib is inf, but must be above 0 and finite"),
+        (XYZ, (*FAULTY, "--cores", "1.5"), "invalid value for '--cores': '1.5' is not a valid integer range; see `"),
         (XYZ, (*FAULTY, "--driver", "properties"), "invalid value for '--driver': 'properties' is not one of"),
         (XYZ, (*FAULTY, "--threads", "100000"), "option threads is 100000, but only"),
         (XYZ, (*FAULTY, "-o", "out", "--record", "out"), "out is named for two different things"),
@@ -253,12 +250,19 @@ def test_usage_errors_get_one_line_and_exit_2():
     assert call("nosuch") == (2, "", "autotune: no such command 'nosuch'; see `autotune --help`\n")
 
 
-@pytest.mark.parametrize("contention", ["nan", "inf", "0.5"])
-def test_a_contention_that_is_none_is_refused_in_one_line(tmp_path, contention):
+@pytest.mark.parametrize(
+    ("contention", "message"),
+    [
+        ("nan", "contention is nan, but must be 1 or more and finite"),
+        ("inf", "contention is inf, but must be 1 or more and finite"),
+        ("0.5", "invalid value for '--contention': 0.5 is not in the range x>=1; see `"),
+    ],
+)
+def test_a_contention_that_is_none_is_refused_in_one_line(tmp_path, contention, message):
     (tmp_path / "w.xyz").write_text(XYZ)
     status, output, errors = call("simulate", tmp_path / "w.xyz", *FAULTY, "--contention", contention)
     assert (status, output, errors.count("\n")) == (2, "", 1)
-    assert f"'{contention}' is no number from 1 on" in errors
+    assert errors.startswith(f"autotune: {message}")
 
 
 def test_the_input_is_never_written_over(tmp_path):

@@ -12,11 +12,11 @@ from tuning_factory import make_tuning
 
 from autotune.base.errors import AutotuneError
 from autotune.cli import main
-from autotune.machine import detection as machines
+from autotune.machine import detection
 from autotune.tunings import library
 
-KEY = machines.detect().key
-OTHER = dataclasses.replace(machines.detect(), key="another-processor-64c-256g")
+KEY = detection.detect().key
+OTHER = dataclasses.replace(detection.detect(), key="another-processor-64c-256g")
 LATER = "2027-01-01T00:00:00+00:00"
 
 

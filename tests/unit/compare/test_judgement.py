@@ -58,15 +58,6 @@ def test_quantiles_agree_with_printed_tables(p, freedom, table):
     assert t_quantile(p, freedom) == pytest.approx(table, abs=5e-5)
 
 
-def test_quantiles_and_p_values_agree_with_scipy():
-    scipy_t = pytest.importorskip("scipy.stats").t
-    for freedom in (1, 1.7, 2, 5.3, 30, 1000, 99_999):
-        for p in (1e-12, 1e-4, 0.025, 0.3, 0.6, 0.999, 1 - 1e-9):
-            assert t_quantile(p, freedom) == pytest.approx(scipy_t.ppf(p, freedom), rel=1e-9)
-        for t in (1e-6, 0.3, 1.0, 4.0, 60.0):
-            assert t_p_value(t, freedom) == pytest.approx(2 * scipy_t.sf(t, freedom), rel=1e-9)
-
-
 @given(st.floats(1e-12, 1 - 1e-12), st.floats(1.0, 2e5))
 def test_the_p_value_of_a_quantile_is_its_tail(p, freedom):
     assert t_p_value(t_quantile(p, freedom), freedom) == pytest.approx(2 * min(p, 1 - p), rel=1e-6)

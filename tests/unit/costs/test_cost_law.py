@@ -89,6 +89,18 @@ def test_a_larger_task_is_predicted_to_take_longer_and_to_need_more(functions, m
     assert need(large.method, large.size).peak_gib > need(small.method, small.size).peak_gib
 
 
+@pytest.mark.parametrize(
+    ("method", "times"), [("hf", 1.9), ("pbe", 1.7), ("mp2", 2.01), ("ccsd", 2.5), ("ccsd(t)", 2.8)]
+)
+def test_a_radical_has_orbitals_of_two_spins_and_three_kinds_of_pairs(method, times):
+    closed = task(method=method, functions=150)
+    radical = replace(closed, size=replace(closed.size, unpaired=1))
+    assert times < prior_s(radical) / prior_s(closed) <= 3.0
+    if method.startswith("ccsd"):
+        grants = [need(of.method, of.size).grant_gib - facts_of("pyscf").grant_gib(0.0) for of in (closed, radical)]
+        assert 2.5 < grants[1] / grants[0] <= 3.0
+
+
 def test_methods_rank_as_chemists_expect():
     times = [prior_s(task(method=m, functions=72)) for m in ("hf", "mp2", "ccsd", "ccsd(t)")]
     assert times == sorted(times)

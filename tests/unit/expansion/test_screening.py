@@ -11,7 +11,7 @@ from qcelemental import constants
 import autotune
 from autotune.base.errors import InputError
 from autotune.expansion import workload
-from autotune.expansion.screening import distances_angstrom
+from autotune.expansion.screening import near_pairs
 from autotune.session import reductions
 from autotune.session.session import Options, Session
 
@@ -24,7 +24,7 @@ def session():
         yield warm
 
 
-def near_pairs(fields, distance):
+def measured_pairs(fields, distance):
     """Return the pairs of fragments within a distance in Å, measured atom by atom."""
     molecule = fields["molecule"]
     positions = np.asarray(molecule["geometry"], dtype=float).reshape(-1, 3) * constants.bohr2angstroms
@@ -76,7 +76,7 @@ def summed(energy, fragments, pairs, highest, *, lowest=1):
 def test_the_sum_is_the_plain_expansion_without_the_far_terms(session, cluster, name, highest, distance):
     fields = cluster(name, max_nbody=highest)
     fields["specification"]["keywords"]["return_total_data"] = True
-    of, pairs = energies(session, fields), near_pairs(fields, distance)
+    of, pairs = energies(session, fields), measured_pairs(fields, distance)
     fragments = len(fields["molecule"]["fragments"])
     expected = summed(lambda real: of[real, real, "(auto)"], fragments, pairs, highest)
     assert autotune.run(fields, screen_distance=distance).return_result == pytest.approx(expected, abs=1e-10)
@@ -91,7 +91,7 @@ def test_counterpoise_terms_are_left_out_in_the_basis_of_all_fragments(session, 
         geometry = np.asarray(fields["molecule"]["geometry"]).reshape(6, -1)[[number - 1 for number in chosen]]
         fields = cluster("water4", bsse=("cp",), max_nbody=highest)
         fields["molecule"]["geometry"] = geometry.ravel().tolist()
-    of, pairs = energies(session, fields), near_pairs(fields, BETWEEN)
+    of, pairs = energies(session, fields), measured_pairs(fields, BETWEEN)
     assert 0 < len(pairs) < 6
     expected = summed(lambda real: of[real, (1, 2, 3, 4), "(auto)"], 4, pairs, highest, lowest=2)
     assert autotune.run(fields, screen_distance=BETWEEN).return_result == pytest.approx(expected, abs=1e-10)
@@ -99,7 +99,7 @@ def test_counterpoise_terms_are_left_out_in_the_basis_of_all_fragments(session, 
 
 def test_nocp_and_cp_of_one_input_are_both_without_the_far_terms(session, cluster):
     fields = cluster("water4", bsse=("nocp", "cp"), max_nbody=3)
-    of, pairs = energies(session, fields), near_pairs(fields, BETWEEN)
+    of, pairs = energies(session, fields), measured_pairs(fields, BETWEEN)
     properties = autotune.run(fields, screen_distance=BETWEEN).properties
     nocp = summed(lambda real: of[real, real, "(auto)"], 4, pairs, 3, lowest=2)
     cp = summed(lambda real: of[real, (1, 2, 3, 4), "(auto)"], 4, pairs, 3, lowest=2)
@@ -109,7 +109,7 @@ def test_nocp_and_cp_of_one_input_are_both_without_the_far_terms(session, cluste
 
 def test_each_level_of_a_multi_level_input_is_without_its_own_far_terms(session, cluster):
     fields = two_levels(cluster("water4"))
-    of, pairs = energies(session, fields), near_pairs(fields, BETWEEN)
+    of, pairs = energies(session, fields), measured_pairs(fields, BETWEEN)
     monomers = sum(of[(i,), (i,), "high"] for i in range(1, 5))
     low = summed(lambda real: of[real, real, "low"], 4, pairs, 3, lowest=2)
     fields["specification"]["keywords"]["return_total_data"] = True
@@ -170,11 +170,9 @@ def test_what_is_left_out_is_said_and_recorded(cluster):
 
 def test_distances_are_those_of_the_nearest_atoms(cluster):
     fields = cluster("water4", max_nbody=2)
-    found = distances_angstrom(workload.load(fields).recipe)
-    assert np.array_equal(found, found.T)
+    recipe = workload.load(fields).recipe
     for distance in (1.0, 2.0, BETWEEN, 4.0):
-        within = {(i, j) for i, j in combinations(range(1, 5), 2) if found[i - 1, j - 1] <= distance}
-        assert within == near_pairs(fields, distance)
+        assert near_pairs(recipe, distance) == measured_pairs(fields, distance)
 
 
 @pytest.mark.parametrize(

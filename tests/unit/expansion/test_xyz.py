@@ -11,17 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autotune.base.errors import InputError
-from autotune.expansion.xyz import (
-    MAX_ATOMS,
-    Geometry,
-    check_electrons,
-    fragments_by_connectivity,
-    parse_charges,
-    parse_fragments,
-    read_xyz,
-    usual_charges,
-    usual_multiplicities,
-)
+from autotune.expansion.fragments import check_distances, parse_charges, parse_fragments
+from autotune.expansion.geometry import MAX_ATOMS, Geometry, fragments_by_connectivity
+from autotune.expansion.ions import check_electrons, usual_charges, usual_multiplicities
+from autotune.expansion.xyz import read_xyz
+from autotune.expansion.xyz_comment import NOTHING_STATED
 
 CLUSTERS = sorted(
     (path for path in files("autotune.studies.workloads").iterdir() if path.name.endswith(".xyz")),
@@ -69,11 +63,11 @@ def read_or_refuse(text):
 # Reading
 
 
-def test_a_plain_file_gives_symbols_positions_and_comment():
+def test_a_plain_file_gives_symbols_and_positions_and_states_nothing_more():
     assert read_xyz(f"3\nwater\n{WATER}", name="w.xyz") == Geometry(
         symbols=("O", "H", "H"),
         coordinates_angstrom=((0.0, 0.0, 0.117), (0.0, 0.757, -0.471), (0.0, -0.757, -0.471)),
-        comment="water",
+        stated=NOTHING_STATED,
     )
 
 
@@ -357,9 +351,10 @@ def test_every_sound_geometry_is_read_unless_its_atoms_overlap(atoms):
 
 @pytest.mark.parametrize("path", CLUSTERS, ids=lambda path: path.name)
 def test_connectivity_finds_the_stated_fragments_of_every_packaged_cluster(path):
-    geometry = read_xyz(path.read_text(encoding="utf-8"), name=path.name)
+    text = path.read_text(encoding="utf-8")
+    geometry = read_xyz(text, name=path.name)
     fragments, charges = geometry.stated.fragments, geometry.stated.charges
-    stated = json.loads(geometry.comment)
+    stated = json.loads(text.split("\n")[1])
     assert [len(atoms) for atoms in fragments] == stated["fragments"]
     assert list(charges) == stated["charges"]
     assert fragments_by_connectivity(geometry) == fragments
@@ -598,3 +593,18 @@ def test_guessed_multiplicities_always_fit_the_electrons(atoms):
     fragments = tuple((atom,) for atom in range(len(atoms)))
     charges = [min(charge, z - 1) for z, charge in atoms]
     check_electrons(geometry, fragments, charges, usual_multiplicities(geometry, fragments, charges))
+
+
+def box_of_helium(atoms):
+    """Return the fields of a molecule of atoms 2 bohr apart, in a box."""
+    positions = [(2.0 * (n % 20), 2.0 * (n // 20 % 20), 2.0 * (n // 400)) for n in range(atoms)]
+    return {"symbols": ["He"] * atoms, "geometry": [value for position in positions for value in position]}
+
+
+def test_atoms_in_one_place_are_looked_for_among_neighbours_only(monkeypatch):
+    measured = []
+    distance = math.dist
+    monkeypatch.setattr(math, "dist", lambda *ends: measured.append(ends) or distance(*ends))
+    check_distances(box_of_helium(8000))
+    assert len(measured) <= 8000
+    assert message(check_distances, {**box_of_helium(8000), "geometry": [0.0] * 24000}).startswith("atoms 1 (He) and 2")

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autotune.base.errors import InputError
-from autotune.expansion.xyz_comment import NOTHING_STATED, Cell, Columns, Comment, read_comment
+from autotune.expansion.cell import Cell
+from autotune.expansion.xyz_comment import NOTHING_STATED, Columns, Comment, read_comment
 
 
 def read(text, natom=3):

@@ -563,6 +563,44 @@ def test_a_platform_without_resource_limits_has_none(root, monkeypatch):
     assert memory(root) == (64, "physical")
 
 
+# --- GPUs ------------------------------------------------------------------------------------------------------------
+
+
+def gpus(root, *, nvidia=0, amd=0):
+    """Write what the drivers say; AMD's also knows the processors, which have no number."""
+    write(root, {f"proc/driver/nvidia/gpus/0000:0{card}:00.0/information": "Model: H200" for card in range(nvidia)})
+    numbers = [0, *range(31415, 31415 + amd)]
+    write(root, {f"sys/class/kfd/kfd/topology/nodes/{n}/gpu_id": number for n, number in enumerate(numbers)})
+
+
+@pytest.fixture
+def _all_visible(monkeypatch):
+    for name in ("CUDA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.mark.usefixtures("_all_visible")
+def test_the_gpus_of_both_makers_are_counted_and_leave_the_key_as_it_is(root):
+    without = detection.detect(root=root)
+    gpus(root, nvidia=2, amd=3)
+    found = detection.detect(root=root)
+    assert (without.gpus, found.gpus) == (0, 5)
+    assert found.key == without.key
+
+
+@pytest.mark.usefixtures("_all_visible")
+@pytest.mark.parametrize(
+    ("given", "left"),
+    [("0", 1), ("2,0", 2), ("", 0), ("-1", 0), ("0, 1,-1,2", 2), ("GPU-8932f937,GPU-d1", 2), ("7", 1)],
+)
+def test_a_variable_leaves_only_some_of_a_makers_gpus(root, monkeypatch, given, left):
+    gpus(root, nvidia=3, amd=1)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", given)
+    assert detection.usable_gpus(root) == left + 1
+    monkeypatch.setenv("HIP_VISIBLE_DEVICES", "")
+    assert detection.usable_gpus(root) == left
+
+
 def test_linux_needs_neither_psutil_nor_a_subprocess(root, monkeypatch):
     def refuse(*_args, **_options):
         raise AssertionError("started a process")

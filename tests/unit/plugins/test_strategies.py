@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 
 import pluggy
 import pytest
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from autotune.base.errors import InputError
 from autotune.base.types import Context, Machine, Policy
 from autotune.plugin import composition
-from autotune.plugin.hookspecs import hookimpl
+from autotune.plugin.hookspecs import Strategy, hookimpl
 from autotune.plugin.manager import Manager
 from autotune.runtime.monitor import Snapshot
 
@@ -46,13 +47,20 @@ def assert_sound(plan, cores):
     assert plan.tasks_per_worker >= 0
 
 
+def values_of(distribution):
+    """Return what draws values of a distribution of any kind, without steps."""
+    if hasattr(distribution, "choices"):
+        return st.sampled_from(distribution.choices)
+    return (st.integers if isinstance(distribution.low, int) else st.floats)(distribution.low, distribution.high)
+
+
 @pytest.mark.parametrize("name", sorted(MANAGER.strategies))
 class TestContract:
     def test_its_defaults_lie_in_its_search_space(self, name):
         strategy = MANAGER.strategies[name]
         space, defaults = strategy.space(context()), strategy.defaults(context())
         assert space.keys() == defaults.keys()
-        assert all(space[key]._contains(space[key].to_internal_repr(value)) for key, value in defaults.items())
+        assert not any(composition.instead_of(value, space[key]) for key, value in defaults.items())
 
     def test_its_space_is_the_same_each_time_so_that_trials_can_be_replayed(self, name):
         strategy = MANAGER.strategies[name]
@@ -67,7 +75,7 @@ class TestContract:
         @settings(max_examples=30, deadline=None)
         def check(data):
             here = context(cores=cores, tasks=data.draw(st.integers(1, 1000)))
-            params = {key: data.draw(st.sampled_from(d.choices)) for key, d in strategy.space(here).items()}
+            params = {key: data.draw(values_of(distribution)) for key, distribution in strategy.space(here).items()}
             assert_sound(strategy.apply(Policy(), params, here), cores)
 
         check()
@@ -84,9 +92,58 @@ class TestContract:
         changed = {
             key: composition.compose([strategy], {f"{name}.{key}": choice}, context())
             for key, distribution in strategy.space(context()).items()
-            for choice in distribution.choices
+            for choice in (getattr(distribution, "choices", None) or (distribution.low, distribution.high))
         }
         assert any(plan != Policy() for plan in changed.values())
+
+
+class Ranged(Strategy):
+    """A strategy with a parameter of every kind."""
+
+    name = "ranged"
+
+    def defaults(self, context):
+        del context
+        return {"kind": True, "count": 1, "even": 2, "large": 1, "share": 0.5, "tenth": 0.1, "tiny": 1e-3}
+
+    def space(self, context):
+        from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+        del context
+        return {
+            "kind": CategoricalDistribution((True, "a", 2)),
+            "count": IntDistribution(1, 4),
+            "even": IntDistribution(2, 8, step=2),
+            "large": IntDistribution(1, 1000, log=True),
+            "share": FloatDistribution(0.0, 1.0),
+            "tenth": FloatDistribution(0.1, 0.7, step=0.1),
+            "tiny": FloatDistribution(1e-6, 1.0, log=True),
+        }
+
+    def apply(self, policy, params, context):
+        del params, context
+        return policy
+
+
+@pytest.mark.parametrize(
+    ("name", "good", "bad", "wanted"),
+    [
+        ("kind", (True, "a", 2, 2.0), (1, "b", False, None), "one of True, a, 2"),
+        ("count", (1, 4), (0, 5, 99, 1.0, 2.5, "2", True, float("nan")), "a whole number from 1 to 4"),
+        ("even", (2, 8), (3, 10, 2.0), "a whole number from 2 to 8 in steps of 2"),
+        ("large", (1, 1000), (0, 1001), "a whole number from 1 to 1000"),
+        ("share", (0, 0.3, 1), (-0.1, 1.1, "0.5", False, float("inf"), float("nan")), "a number from 0 to 1"),
+        ("tenth", (0.1, 0.3, 0.1 + 0.2, 0.7), (0.15, 0.8), "a number from 0.1 to 0.7 in steps of 0.1"),
+        ("tiny", (1e-6, 1.0), (1e-7,), "a number from 1e-06 to 1"),
+    ],
+)
+def test_a_parameter_outside_its_distribution_is_refused_whatever_its_kind(name, good, bad, wanted):
+    for value in good:
+        composition.compose([Ranged()], {f"ranged.{name}": value}, context())
+    for value in bad:
+        message = re.escape(f"parameter ranged.{name} is {value}, but must be {wanted}") + "$"
+        with pytest.raises(InputError, match=message):
+            composition.compose([Ranged()], {f"ranged.{name}": value}, context())
 
 
 def test_the_five_standard_strategies_are_there_and_in_order():

@@ -14,9 +14,10 @@ import random
 from pathlib import Path
 
 import pytest
+from planned_tasks import Planned, mappings
 
-from autotune.base.types import Estimate, Policy
-from autotune.schedule.events import Adapted, Failed, Finished, Learned, Paused, Planned
+from autotune.base.types import Estimate, Policy, Resources
+from autotune.schedule.events import Adapted, Failed, Finished, Learned, Paused
 from autotune.schedule.scheduler import Scheduler
 
 RECORDED = Path(__file__).parent / "decisions.json"
@@ -35,17 +36,19 @@ def decisions(seed):
     ]
     policy = policy_of(chance, cores)
     budget_gib = chance.choice([1.0, 4.0, 10.0, 100.0, 1000.0])
-    scheduler = Scheduler(tasks, policy, cores=cores, memory_budget_gib=budget_gib)
+    budget = Resources(cores=cores, memory_gib=budget_gib)
+    scheduler = Scheduler(*mappings(tasks), policy, budget=budget)
     estimates = {task.number: task.estimate for task in tasks}
     faulty, eventful = chance.choice([0.0, 0.1]), chance.choice([0.0, 0.02])
     off = chance.choice([0.0, 0.3])
     made, ends, clock, finished = [], [], 0.0, 0
     while not scheduler.done:
         for start in scheduler.decide(clock):
-            made.append((clock, *start, scheduler.memory_bound))
+            given = start.resources
+            made.append((clock, start.numbers, given.cores, given.memory_gib, scheduler.memory_bound))
             at = clock
             for number in start.numbers:
-                at += estimates[number].wall_s(start.width) * chance.uniform(1 - off, 1 + off)
+                at += estimates[number].wall_s(given.cores) * chance.uniform(1 - off, 1 + off)
                 heapq.heappush(ends, (at, number))
         clock, number = heapq.heappop(ends)
         if chance.random() < faulty:
@@ -58,7 +61,7 @@ def decisions(seed):
             estimates |= fresh
             scheduler.handle(Learned(fresh))
         if chance.random() < eventful:
-            scheduler.handle(Adapted(policy_of(chance, cores), cores, budget_gib))
+            scheduler.handle(Adapted(policy_of(chance, cores), budget))
         scheduler.handle(Paused(chance.random() < eventful))
     return made
 

@@ -11,12 +11,12 @@ from dataclasses import replace
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from planned_tasks import Planned, mappings
 
 from autotune.base.errors import InputError
-from autotune.base.types import Estimate, Policy
+from autotune.base.types import Estimate, Policy, Resources
 from autotune.schedule import bundles, node_simulator, simulator
-from autotune.schedule.events import Planned
-from autotune.schedule.virtual_nodes import PretendedNodes
+from autotune.schedule.node_simulator import PretendedNodes
 
 FULL = Policy(workers=4, core_slots=4, widest=4, order="longest", level_barriers=False, widen_tail=True)
 NODES = PretendedNodes(count=4, cores=4, memory_gib=64.0, latency_s=0.01, spread=0.0)
@@ -32,7 +32,7 @@ def tasks(*seconds, spread=0.0):
 
 
 def run(planned, nodes=NODES, **options):
-    return node_simulator.simulate_nodes(planned, policy=FULL, nodes=nodes, **options)
+    return node_simulator.simulate_nodes(*mappings(planned), policy=FULL, nodes=nodes, **options)
 
 
 class Watched(bundles.Dealer):
@@ -106,7 +106,7 @@ def test_no_fleet_beats_its_bound_and_what_is_not_idle_is_the_work(seconds, coun
 
 def test_one_node_takes_what_the_scheduler_takes_and_what_its_bundle_costs():
     planned = tasks(*[3.0] * 4)
-    alone_s = simulator.makespan_s(planned, policy=FULL, cores=4, memory_budget_gib=64.0)
+    alone_s = simulator.makespan_s(*mappings(planned), policy=FULL, budget=Resources(cores=4, memory_gib=64.0))
     found = run(planned, replace(NODES, count=1), measured=True)
     assert found.bundles == 1
     assert found.makespan_s == pytest.approx(alone_s + node_simulator.PLANNING_S + 2 * NODES.latency_s)
@@ -160,7 +160,7 @@ def test_the_same_seed_gives_the_same_run_and_another_another():
 
 
 def test_times_scatter_around_the_prediction_as_the_estimate_says():
-    drawn = node_simulator.drawn_s(tasks(*[2.0] * 20_000, spread=0.3), spread=None, seed=0)
+    drawn = node_simulator.drawn_s(mappings(tasks(*[2.0] * 20_000, spread=0.3))[0], spread=None, seed=0)
     assert sum(drawn.values()) / 20_000 == pytest.approx(2.0, rel=0.01)
     logarithms = [math.log(seconds) for seconds in drawn.values()]
     middle = sum(logarithms) / 20_000

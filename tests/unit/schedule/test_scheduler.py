@@ -9,18 +9,17 @@ import math
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from planned_tasks import Planned, scheduler_of
 
-from autotune.base.types import Estimate, Policy
-from autotune.schedule.events import Adapted, Dropped, Failed, Finished, Learned, Paused, Planned, Start
-from autotune.schedule.last_tasks import LastTasks
-from autotune.schedule.occupation import LATE_SHARE, Running
-from autotune.schedule.scheduler import Scheduler
-from autotune.schedule.widths import widths
+from autotune.base.types import Estimate, Policy, Resources
+from autotune.schedule.events import Adapted, Dropped, Failed, Finished, Learned, Paused, Start
+from autotune.schedule.scheduler import LATE_SHARE, Running
+from autotune.schedule.widths import LastTasks, widths
 
 
 def planned(number, seconds=1.0, level=1, memory_gib=0.1, parallel=0.0, one_core=False):
     estimate = Estimate(alone_s=seconds, parallel=parallel, memory_gib=memory_gib, one_core=one_core)
-    return Planned(number=number, level=level, estimate=estimate)
+    return Planned(number, estimate, level)
 
 
 tasks_of = st.lists(
@@ -74,7 +73,7 @@ class Machine:
         pause=lambda: False,
         drop_after=math.inf,
     ):
-        self.scheduler = Scheduler(tasks, policy, cores=cores, memory_budget_gib=budget_gib)
+        self.scheduler = scheduler_of(tasks, policy, cores=cores, memory_gib=budget_gib)
         self.policy, self.cores, self.budget_gib = policy, cores, budget_gib
         self.estimates = {task.number: task.estimate for task in tasks}
         self.stretch, self.to_fail, self.adapt, self.pause = stretch, {*fail, *alone}, adapt, pause
@@ -87,7 +86,7 @@ class Machine:
             policy = self.adapt()
             if policy is not None:
                 self.policy = policy
-                self.scheduler.handle(Adapted(policy, self.cores, self.budget_gib))
+                self.scheduler.handle(Adapted(policy, Resources(cores=self.cores, memory_gib=self.budget_gib)))
             if len(self.finished) >= self.drop_after and not self.dropped:
                 self.dropped = True
                 self.scheduler.handle(Dropped())
@@ -110,7 +109,7 @@ class Machine:
         at = self.clock
         for number in start.numbers:
             self.counts[number] = self.counts.get(number, 0) + 1
-            at += self.estimates[number].wall_s(start.width) * self.stretch(number)
+            at += self.estimates[number].wall_s(start.resources.cores) * self.stretch(number)
             heapq.heappush(self.ends, (at, number, start))
 
     def _end(self, number, start):
@@ -133,8 +132,8 @@ class Machine:
         # After an adaptation, what was started before may still hold more than is allowed now.
         if self.adapt() is None:
             assert len(now) <= self.policy.workers
-            assert sum(start.width for start in now) <= max(self.policy.core_slots, self.policy.width)
-            granted = sum(start.memory_gib for start in now)
+            assert sum(start.resources.cores for start in now) <= max(self.policy.core_slots, self.policy.width)
+            granted = sum(start.resources.memory_gib for start in now)
             assert granted <= self.budget_gib + 1e-9 or len(now) == 1
         for start in now:
             if any(number in self.alone and self.counts[number] > 1 for number in start.numbers):
@@ -254,7 +253,7 @@ def test_a_batch_does_not_slip_past_a_task_that_waits_for_memory():
     big = [planned(0, 10.0, memory_gib=5.0), planned(1, 9.5, memory_gib=5.0)]
     tiny = [planned(n, 6.0) for n in range(2, 42)]
     policy = Policy(workers=2, core_slots=2, order="longest", level_barriers=False, memory_admission=True, batch_s=13.0)
-    scheduler = Scheduler([*big, *tiny], policy, cores=2, memory_budget_gib=5.1)
+    scheduler = scheduler_of([*big, *tiny], policy, cores=2, memory_gib=5.1)
     assert [start.numbers for start in scheduler.decide(0.0)] == [(0,), (2,)]
 
 
@@ -264,15 +263,15 @@ def test_what_passes_a_task_that_waits_for_memory_does_not_hold_it_up(tasks, pol
     """With exact predictions, the first task that waits for memory starts when it would have without the others."""
     policy = dataclasses.replace(policy, memory_admission=True, level_barriers=False, order="longest", batch_s=0.0)
     policy = dataclasses.replace(policy, width=1, widest=1, widen_tail=False)
-    scheduler = Scheduler(tasks, policy, cores=4, memory_budget_gib=8.0)
+    scheduler = scheduler_of(tasks, policy, cores=4, memory_gib=8.0)
     first = scheduler.decide(0.0)
     ranked = sorted(tasks, key=lambda t: (-t.estimate.alone_s, t.number))
     blocked = next((t for t in ranked if t.number not in {n for s in first for n in s.numbers}), None)
     if blocked is None or not scheduler.memory_bound:
         return
     before = [s for s in first if ranked.index(by_number(tasks, s.numbers[0])) < ranked.index(blocked)]
-    alone = Scheduler(
-        [by_number(tasks, n) for s in before for n in s.numbers] + [blocked], policy, cores=4, memory_budget_gib=8.0
+    alone = scheduler_of(
+        [by_number(tasks, n) for s in before for n in s.numbers] + [blocked], policy, cores=4, memory_gib=8.0
     )
     assert (
         start_of(scheduler, first, tasks, blocked.number)
@@ -301,11 +300,11 @@ def numbers(starts):
 
 
 def test_longest_first_starts_the_longest_task_first():
-    scheduler = Scheduler(
+    scheduler = scheduler_of(
         [planned(0, 1.0), planned(1, 5.0), planned(2, 3.0)],
         Policy(workers=1, core_slots=1, order="longest", level_barriers=False),
         cores=1,
-        memory_budget_gib=1.0,
+        memory_gib=1.0,
     )
     assert numbers(scheduler.decide(0.0)) == [1]
 
@@ -313,7 +312,7 @@ def test_longest_first_starts_the_longest_task_first():
 def test_learned_costs_change_the_order_of_what_waits():
     tasks = [planned(number, 1.0) for number in range(3)]
     policy = Policy(workers=1, core_slots=1, order="longest", level_barriers=False)
-    scheduler = Scheduler(tasks, policy, cores=1, memory_budget_gib=1.0)
+    scheduler = scheduler_of(tasks, policy, cores=1, memory_gib=1.0)
     assert numbers(scheduler.decide(0.0)) == [0]
     scheduler.handle(Learned({2: Estimate(alone_s=9.0, parallel=0.0, memory_gib=0.1)}))
     scheduler.handle(Finished(0))
@@ -322,7 +321,7 @@ def test_learned_costs_change_the_order_of_what_waits():
 
 def test_predictions_of_tasks_that_run_leave_the_order_of_those_that_wait():
     policy = Policy(workers=1, core_slots=1, order="longest", level_barriers=False)
-    scheduler = Scheduler([planned(n, 9.0 - n) for n in range(3)], policy, cores=1, memory_budget_gib=1.0)
+    scheduler = scheduler_of([planned(n, 9.0 - n) for n in range(3)], policy, cores=1, memory_gib=1.0)
     assert numbers(scheduler.decide(0.0)) == [0]
     scheduler.handle(Learned({0: Estimate(alone_s=8.5, parallel=0.0, memory_gib=0.1)}))
     scheduler.handle(Failed(0, again=True))
@@ -331,7 +330,7 @@ def test_predictions_of_tasks_that_run_leave_the_order_of_those_that_wait():
 
 def test_level_barriers_hold_the_next_level_back_until_the_last_task_of_this_one_finished():
     tasks = [planned(0, level=1), planned(1, level=1), planned(2, level=2)]
-    scheduler = Scheduler(tasks, Policy(workers=4, core_slots=4), cores=4, memory_budget_gib=1.0)
+    scheduler = scheduler_of(tasks, Policy(workers=4, core_slots=4), cores=4, memory_gib=1.0)
     assert numbers(scheduler.decide(0.0)) == [0, 1]
     scheduler.handle(Finished(0))
     assert scheduler.decide(0.0) == []
@@ -342,7 +341,7 @@ def test_level_barriers_hold_the_next_level_back_until_the_last_task_of_this_one
 def test_a_task_that_does_not_fit_in_memory_lets_smaller_ones_pass():
     tasks = [planned(0, 9.0, memory_gib=5.0), planned(1, 8.0, memory_gib=5.0), planned(2, 1.0, memory_gib=1.0)]
     policy = Policy(workers=4, core_slots=4, order="longest", level_barriers=False, memory_admission=True)
-    scheduler = Scheduler(tasks, policy, cores=4, memory_budget_gib=8.0)
+    scheduler = scheduler_of(tasks, policy, cores=4, memory_gib=8.0)
     assert numbers(scheduler.decide(0.0)) == [0, 2]
     assert scheduler.memory_bound
 
@@ -350,7 +349,7 @@ def test_a_task_that_does_not_fit_in_memory_lets_smaller_ones_pass():
 def test_a_task_larger_than_the_budget_runs_alone():
     tasks = [planned(0, 9.0, memory_gib=50.0), planned(1, 1.0, memory_gib=1.0)]
     policy = Policy(workers=4, core_slots=4, order="longest", level_barriers=False, memory_admission=True)
-    scheduler = Scheduler(tasks, policy, cores=4, memory_budget_gib=8.0)
+    scheduler = scheduler_of(tasks, policy, cores=4, memory_gib=8.0)
     assert numbers(scheduler.decide(0.0)) == [0]
     scheduler.handle(Finished(0))
     assert numbers(scheduler.decide(0.0)) == [1]
@@ -359,18 +358,18 @@ def test_a_task_larger_than_the_budget_runs_alone():
 def test_a_task_that_would_hold_up_the_rest_gets_as_many_cores_as_pay():
     tasks = [planned(0, 100.0, parallel=0.9), *(planned(n, 1.0) for n in range(1, 9))]
     policy = Policy(workers=4, core_slots=4, widest=4, order="longest", level_barriers=False)
-    scheduler = Scheduler(tasks, policy, cores=4, memory_budget_gib=8.0)
-    assert scheduler.decide(0.0)[0] == ((0,), 4, 0.0)
+    scheduler = scheduler_of(tasks, policy, cores=4, memory_gib=8.0)
+    assert scheduler.decide(0.0)[0] == Start((0,), Resources(cores=4, memory_gib=0.0))
 
 
 def test_a_wide_task_does_not_leave_a_core_idle_while_a_long_one_runs():
     tasks = [planned(n, 20.0, parallel=0.9) for n in range(3)] + [planned(n, 1.0) for n in range(3, 9)]
     policy = Policy(workers=2, core_slots=2, widest=2, order="longest", level_barriers=False)
-    scheduler = Scheduler(tasks, policy, cores=2, memory_budget_gib=8.0)
+    scheduler = scheduler_of(tasks, policy, cores=2, memory_gib=8.0)
     assert numbers(scheduler.decide(0.0)) == [0, 1]
     scheduler.handle(Finished(0))
     scheduler.handle(Learned({n: task.estimate for n, task in enumerate(tasks) if n > 1}))
-    assert scheduler.decide(0.0) == [((2,), 1, 0.0)]
+    assert scheduler.decide(0.0) == [Start((2,), Resources(cores=1, memory_gib=0.0))]
 
 
 def test_equal_tasks_that_fill_the_cores_stay_narrow():
@@ -450,7 +449,7 @@ def test_the_widths_of_the_last_tasks_are_those_that_a_look_at_all_of_them_gives
 def test_room_for_a_task_is_where_a_look_at_all_that_runs_finds_it(batches, width, memory_gib, now_s):
     running, budget_gib = Running(), 6.0
     for n, (wide, held_gib, ends_s, _) in enumerate(batches):
-        running.begin(Start((n,), wide, held_gib), 0.0, ends_s)
+        running.begin(Start((n,), Resources(cores=wide, memory_gib=held_gib)), 0.0, ends_s)
     for n, (*_, ended) in enumerate(batches):
         if ended:
             running.end(n)
@@ -458,7 +457,7 @@ def test_room_for_a_task_is_where_a_look_at_all_that_runs_finds_it(batches, widt
     late = {ends_s: ends_s if now_s <= ends_s else now_s * (1 + LATE_SHARE) for *_, ends_s in left}
     assert running.slots == sum(wide for wide, *_ in left)
     assert running.left_core_s(now_s) == pytest.approx(sum(wide * (late[ends_s] - now_s) for wide, _, ends_s in left))
-    room = running.room(width, memory_gib, now_s, slots=0, budget_gib=budget_gib)
+    room = running.room(Resources(cores=width, memory_gib=memory_gib), now_s, slots=0, budget_gib=budget_gib)
     order = sorted(left, key=lambda batch: late[batch[2]])
     ended = 0
     while ended < len(order) and (
@@ -472,14 +471,14 @@ def test_room_for_a_task_is_where_a_look_at_all_that_runs_finds_it(batches, widt
 @pytest.mark.parametrize(("parallel", "width"), [(0.95, 4), (0.05, 1)])
 def test_the_last_task_is_widened_only_where_its_program_gains_from_it(parallel, width):
     policy = Policy(workers=4, core_slots=4, widest=4, widen_tail=True, level_barriers=False)
-    scheduler = Scheduler([planned(0, 10.0, parallel=parallel)], policy, cores=4, memory_budget_gib=8.0)
-    assert [start.width for start in scheduler.decide(0.0)] == [width]
+    scheduler = scheduler_of([planned(0, 10.0, parallel=parallel)], policy, cores=4, memory_gib=8.0)
+    assert [start.resources.cores for start in scheduler.decide(0.0)] == [width]
 
 
 def test_a_suspect_is_never_put_into_a_batch_again():
     tasks = [planned(number, seconds=0.01) for number in range(200)]
     policy = Policy(workers=1, core_slots=1, level_barriers=False, batch_s=1.0)
-    scheduler = Scheduler(tasks, policy, cores=1, memory_budget_gib=8.0)
+    scheduler = scheduler_of(tasks, policy, cores=1, memory_gib=8.0)
     (first,) = scheduler.decide(0.0)
     suspect, *others = first.numbers
     assert others
@@ -499,7 +498,7 @@ def test_a_suspect_is_never_put_into_a_batch_again():
 def test_the_first_of_a_batch_may_fail_and_start_again_while_the_rest_still_runs():
     tasks = [planned(number, seconds=0.01) for number in range(200)]
     policy = Policy(workers=2, core_slots=2, level_barriers=False, batch_s=1.0)
-    scheduler = Scheduler(tasks, policy, cores=2, memory_budget_gib=8.0)
+    scheduler = scheduler_of(tasks, policy, cores=2, memory_gib=8.0)
     first, second = scheduler.decide(0.0)
     scheduler.handle(Failed(first.numbers[0], again=True, suspect=True))
     for number in second.numbers:
@@ -507,7 +506,7 @@ def test_the_first_of_a_batch_may_fail_and_start_again_while_the_rest_still_runs
     running = {first: set(first.numbers[1:])}
     while not scheduler.done:
         running |= {start: set(start.numbers) for start in scheduler.decide(0.0)}
-        assert sum(start.width for start in running) <= 2
+        assert sum(start.resources.cores for start in running) <= 2
         start = max(running, key=lambda start: start.numbers)
         number = running[start].pop()
         scheduler.handle(Finished(number))
@@ -519,7 +518,7 @@ def test_the_first_of_a_batch_may_fail_and_start_again_while_the_rest_still_runs
 def test_a_program_that_takes_one_core_is_given_one_whatever_the_policy_says():
     tasks = [planned(0, parallel=0.9, one_core=True), planned(1, parallel=0.9)]
     policy = Policy(workers=2, core_slots=4, width=2, widest=4, order="input", widen_tail=True)
-    scheduler = Scheduler(tasks, policy, cores=4, memory_budget_gib=10.0)
-    assert {start.numbers[0]: start.width for start in scheduler.decide(0.0)}[0] == 1
-    scheduler = Scheduler(tasks[:1], policy, cores=4, memory_budget_gib=10.0)
-    assert [start.width for start in scheduler.decide(0.0)] == [1]
+    scheduler = scheduler_of(tasks, policy, cores=4, memory_gib=10.0)
+    assert {start.numbers[0]: start.resources.cores for start in scheduler.decide(0.0)}[0] == 1
+    scheduler = scheduler_of(tasks[:1], policy, cores=4, memory_gib=10.0)
+    assert [start.resources.cores for start in scheduler.decide(0.0)] == [1]

@@ -2,14 +2,30 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from autotune.base.errors import ResourceError
 from autotune.workers.control_group import Enclosure
+
+
+@pytest.fixture
+def as_the_kernel_does(monkeypatch):
+    """Let a group's files go with it, as long as no process is in it."""
+
+    def remove(group):
+        processes, above = group / "cgroup.procs", group.parent / "cgroup.procs"
+        if processes.exists() and processes.read_text() != above.read_text():  # they have not moved
+            raise OSError(errno.EBUSY, "Device or resource busy")
+        shutil.rmtree(group)
+
+    monkeypatch.setattr(Path, "rmdir", remove)
 
 
 @pytest.fixture
@@ -35,6 +51,32 @@ def test_in_version_2_this_process_steps_aside_so_that_the_workers_group_may_hav
     assert (enclosure.folder / "cgroup.procs").read_text() == "4711"
     enclosure.limit(1.0)
     assert (enclosure.folder / "memory.max").read_text() == str(2**30)
+
+
+@pytest.mark.usefixtures("as_the_kernel_does")
+def test_in_version_2_this_process_comes_back_and_nothing_is_left(version_2):
+    group = version_2 / "sys/fs/cgroup/job"
+    enclosure = Enclosure(1.5, root=version_2)
+    (group / "cgroup.procs").write_text("")  # it has moved
+    enclosure.close()
+    assert (group / "cgroup.procs").read_text() == str(os.getpid())
+    assert (group / "cgroup.subtree_control").read_text() == "-memory"
+    assert sorted(path.name for path in group.iterdir()) == ["cgroup.procs", "cgroup.subtree_control"]
+
+
+@pytest.mark.usefixtures("as_the_kernel_does")
+def test_what_a_killed_run_left_is_removed_and_what_a_living_one_uses_is_not(version_2):
+    group, ended = version_2 / "sys/fs/cgroup/job", subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    for pid in (ended.pid, os.getppid()):
+        (group / f"autotune-{pid}-parent").mkdir()
+        (group / f"autotune-{pid}-workers-x1").mkdir()
+    Enclosure(1.5, root=version_2).close()
+    left = {path.name for path in group.glob("autotune-*")}
+    assert left - {f"autotune-{os.getpid()}-parent"} == {
+        f"autotune-{os.getppid()}-parent",
+        f"autotune-{os.getppid()}-workers-x1",
+    }
 
 
 def test_a_group_that_other_processes_share_is_left_as_it_is(version_2):

@@ -83,6 +83,21 @@ def test_a_base_that_cannot_be_written_is_refused_with_the_cure(tmp_path, base):
         scratch.make(tmp_path / base)
 
 
+def test_a_disk_that_is_full_leaves_no_folder_and_no_descriptor(tmp_path):
+    code = (
+        "import os, resource; from autotune.base.errors import ResourceError;"
+        " resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0)); before = os.listdir('/dev/fd')\n"
+        f"try:\n    {MAKE.rpartition('; ')[2].strip()}\nexcept ResourceError as error:\n    print(error)\n"
+        "print(len(os.listdir('/dev/fd')) - len(before))"
+    )
+    command = [sys.executable, "-c", f"{MAKE.rpartition(';')[0]}\n{code}", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    message, left = done.stdout.splitlines()
+    assert message.endswith("cannot be written: File too large; set TMPDIR or give --scratch DIR")
+    assert left == "0"
+    assert list(tmp_path.iterdir()) == []
+
+
 # --- leftovers -------------------------------------------------------------------------------------------------------
 
 
@@ -97,6 +112,16 @@ def test_the_folder_of_a_killed_run_is_removed_with_all_it_holds(tmp_path):
 def test_the_folder_of_a_living_run_is_left_alone(made, tmp_path):
     assert scratch.remove_orphans(tmp_path) == []
     assert made.exists()
+
+
+@pytest.mark.parametrize("alive", [True, False])
+def test_a_run_that_was_killed_before_its_folder_had_an_owner_leaves_none(tmp_path, alive):
+    folder = forge(tmp_path)
+    (folder / scratch.OWNER).rename(folder / ".owner")
+    with (folder / ".owner").open("r+") as owner:
+        if alive:
+            fcntl.flock(owner, fcntl.LOCK_EX)
+        assert scratch.remove_orphans(tmp_path) == ([] if alive else [folder])
 
 
 def test_a_run_lives_as_long_as_one_process_holds_its_lock(tmp_path):

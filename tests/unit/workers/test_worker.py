@@ -11,14 +11,16 @@ import psutil
 import pytest
 
 from autotune.base.errors import AutotuneError, ResourceError
+from autotune.base.types import Resources
 from autotune.expansion import workload
 from autotune.machine import process
 from autotune.plugin.manager import Manager
 from autotune.workers.calculation import compute
-from autotune.workers.messages import Check, Order
-from autotune.workers.outcome import Lost, Returned
+from autotune.workers.messages import Check, Order, Reply, Returned
 from autotune.workers.pool import Pool
 from autotune.workers.worker import TOGETHER_S
+
+ONE_CORE = Resources(cores=1, memory_gib=1.0)
 
 
 @pytest.fixture
@@ -33,7 +35,7 @@ def events_of(pool, work, numbers):
     pool.set_recipe(work.recipe.to_json())
     assert not pool.check(Check()).problems
     tasks = [work.tasks[number] for number in numbers]
-    pool.start([Order(task.number, task.level, task.real, task.basis, 1, 1.0) for task in tasks])
+    pool.start([Order(task.number, task.level, task.real, task.basis, ONE_CORE) for task in tasks])
     lots = []
     while sum(map(len, lots)) < len(numbers):
         lots += filter(None, [pool.wait(timeout_s=5.0)])
@@ -69,10 +71,11 @@ def test_a_peak_is_not_that_of_tasks_that_were_done_before(pool, faulty):
 def test_of_a_crash_the_last_lines_are_those_of_its_own_task(pool, faulty):
     work = workload.load(faulty("water4", "last-words", at=[6]))
     dimer = next(task.number for task in work.tasks if task.nbody == 2)
-    (event,) = [event for lot in events_of(pool, work, [0, 1, dimer]) for event in lot if isinstance(event, Lost)]
+    events = [event for lot in events_of(pool, work, [0, 1, dimer]) for event in lot]
+    (event,) = [each for each in events if isinstance(each, Reply) and each.error]
     assert event.number == dimer
-    assert "task of 6 atoms" in event.reason
-    assert "task of 3 atoms" not in event.reason
+    assert "task of 6 atoms" in event.error
+    assert "task of 3 atoms" not in event.error
 
 
 def test_the_output_of_a_worker_does_not_grow_without_end(pool, faulty):
@@ -94,7 +97,7 @@ def test_files_of_a_task_are_gone_when_its_batch_is_done(pool, faulty):
 
 def orders(work, numbers):
     tasks = [work.tasks[number] for number in numbers]
-    return [Order(task.number, task.level, task.real, task.basis, 1, 1.0) for task in tasks]
+    return [Order(task.number, task.level, task.real, task.basis, ONE_CORE) for task in tasks]
 
 
 def waits(pool):

@@ -1,0 +1,83 @@
+"""Progress for people: plain lines where nobody watches, one live line on a terminal."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+
+import pytest
+
+from autotune.base.types import Policy
+from autotune.reports.progress import Progress, duration, line
+from autotune.runtime.monitor import Snapshot
+
+
+def snapshot(done, elapsed_s=1.0, eta_s=None):
+    return Snapshot(
+        done=done,
+        total=100,
+        running=2,
+        cores_in_use=2,
+        cores=2,
+        busy_cores=2.0,
+        idle_cores=0.0,
+        resident_gib=0.51,
+        budget_gib=18.0,
+        elapsed_s=elapsed_s,
+        settled_s=elapsed_s,
+        eta_s=eta_s,
+        composed=Policy(),
+    )
+
+
+def test_a_line_says_what_is_done_what_runs_and_how_long_it_will_take():
+    assert line(snapshot(41, elapsed_s=12.0, eta_s=200.0)) == (
+        "41/100 tasks, 2 running on 2 of 2 cores, 0.5 of 18.0 GiB, 12 s gone, 3 min 20 s left"
+    )
+
+
+def test_with_several_nodes_a_line_counts_bundles():
+    assert line(replace(snapshot(41, eta_s=200.0), nodes=1, running=1, cores=64)) == (
+        "41/100 tasks, 1 bundle out to 1 node with 64 cores, 1 s gone, 3 min 20 s left"
+    )
+
+
+def test_without_a_terminal_there_are_a_few_plain_lines_and_no_control_characters():
+    stream = io.StringIO()
+    with Progress(stream) as progress:
+        for done in range(101):
+            progress.show(snapshot(done, elapsed_s=done / 10))
+    assert [text.split()[0] for text in stream.getvalue().splitlines()] == [f"{d}/100" for d in (20, 40, 60, 80, 100)]
+    assert "\x1b" not in stream.getvalue()
+
+
+def test_a_reader_that_went_away_does_not_end_the_run():
+    class Gone(io.StringIO):
+        def write(self, text):
+            raise BrokenPipeError(text)
+
+    with Progress(stream=Gone()) as progress:
+        progress.show(snapshot(50))
+        progress.show(snapshot(100))
+
+
+def test_a_long_run_says_something_twice_a_minute():
+    stream = io.StringIO()
+    with Progress(stream) as progress:
+        for second in range(120):
+            progress.show(snapshot(1, elapsed_s=float(second)))
+    assert len(stream.getvalue().splitlines()) == 3
+
+
+def test_on_a_terminal_one_line_is_drawn_and_taken_away():
+    stream = io.StringIO()
+    with Progress(stream, terminal=True) as progress:
+        progress.show(snapshot(50, eta_s=5.0))
+    assert "50/100 tasks" in stream.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"), [(0.4, "0 s"), (59, "59 s"), (200, "3 min 20 s"), (7500, "2 h 5 min"), (3600, "1 h 0 min")]
+)
+def test_durations_are_written_for_people(seconds, words):
+    assert duration(seconds) == words

@@ -1,0 +1,166 @@
+"""The door for Python: what `autotune` and `autotune.plugin` export, typed, and what its functions return."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from importlib.resources import files
+
+import pytest
+from places import ROOT
+
+import autotune
+from autotune import plugin
+from autotune.base import json_files
+
+WATER = autotune.Expansion(program="faulty", method="nothing", max_nbody=2)
+TEXT = (files("autotune.studies") / "workloads" / "water4.xyz").read_text()
+SCRIPT = """
+import sys
+from pathlib import Path
+
+import autotune
+
+
+def main(folder: Path) -> None:
+    water = autotune.Expansion(program="faulty", method="sleep", keywords={"seconds": 0.02}, max_nbody=2)
+    xyz = folder / "water4.xyz"
+    expected = autotune.estimate(xyz, expansion=water)
+    larger = autotune.simulate(xyz, expansion=water, cores=64, memory_gib=256.0)
+    nodes = autotune.simulate_scaling(xyz, [1, 2], expansion=water, cores=2, latency_s=0.2)
+    (found,) = autotune.calibrate(folder / "study.toml", force=True, say=print)
+    result = autotune.run(xyz, expansion=water, journal="none")
+    times: list[float] = [expected.wall_s, larger.schedule.makespan_s, nodes.scaling.worth.makespan_s]
+    print(autotune.__version__, len(times), found.path.is_file(), result.success)
+    try:
+        autotune.run(xyz)
+    except autotune.AutotuneError as error:
+        print(f"{type(error).__name__}: {error}")
+
+
+main(Path(sys.argv[1]))
+"""
+STUDY = """
+schema = "autotune.study/1"
+budget = "8s"
+trials = 1
+repeats = 3
+method = {program = "faulty", method = "sleep", keywords = {seconds = 0.02}}
+search = [{geometry = "water2", max_nbody = 1}]
+confirm = [{geometry = "water2", max_nbody = 2}]
+"""
+
+
+@pytest.fixture
+def script(tmp_path):
+    (tmp_path / "script.py").write_text(SCRIPT)
+    (tmp_path / "study.toml").write_text(STUDY)
+    (tmp_path / "water4.xyz").write_text(TEXT)
+    return tmp_path / "script.py"
+
+
+def test_a_users_script_passes_the_strict_checks_of_mypy(script):
+    pytest.importorskip("mypy")
+    # As for an installed package, only the script itself is judged.
+    command = ["-m", "mypy", "--strict", "--follow-imports=silent", "--cache-dir", str(ROOT / ".mypy_cache"), script]
+    checked = subprocess.run(
+        [sys.executable, *command],
+        cwd=script.parent,
+        env={**os.environ, "MYPYPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert checked.stdout == "Success: no issues found in 1 source file\n"
+
+
+def test_a_users_script_runs(script):
+    done = subprocess.run(
+        [sys.executable, script, script.parent], capture_output=True, text=True, check=False, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    assert f"{autotune.__version__} 3 True True" in done.stdout.splitlines()
+    assert done.stdout.splitlines()[-1].startswith("InputError: ")
+
+
+def test_an_input_is_a_model_its_fields_a_file_or_a_text(tmp_path, faulty):
+    (tmp_path / "water4.xyz").write_text(TEXT)
+    (tmp_path / "input.json").write_text(json.dumps(faulty("water4")))
+    geometries = (tmp_path / "water4.xyz", str(tmp_path / "water4.xyz"), TEXT)
+    inputs = (faulty("water4"), tmp_path / "input.json", (tmp_path / "input.json").read_text() + "\n")
+    found = [autotune.estimate(source, expansion=WATER) for source in geometries]
+    found += [autotune.estimate(source) for source in inputs]
+    assert {(each.tasks, each.core_s) for each in found} == {(10, found[0].core_s)}
+    assert {autotune.run(source, expansion=WATER, journal="none").return_result for source in geometries} == {0.0}
+    with pytest.raises(autotune.InputError, match="says itself what to compute; leave out the expansion"):
+        autotune.estimate(faulty("water4"), expansion=WATER)
+
+
+def test_an_option_that_there_is_not_is_refused_by_its_name():
+    for function in (autotune.estimate, autotune.simulate):
+        with pytest.raises(autotune.InputError, match=rf"{function.__name__}\(\) has no option core; it has workers"):
+            function(TEXT, expansion=WATER, core=2)
+    with pytest.raises(autotune.InputError, match=r"simulate_scaling\(\) has no option latency"):
+        autotune.simulate_scaling(TEXT, [1], expansion=WATER, latency=2)
+
+
+def test_where_nothing_is_to_be_computed_there_is_no_estimate():
+    nothing = autotune.Expansion(program="faulty", method="nothing", max_nbody=1, bsse=("cp",))
+    for function in (autotune.estimate, autotune.simulate):
+        with pytest.raises(autotune.InputError, match="no component to compute"):
+            function(TEXT, expansion=nothing)
+
+
+def test_a_machine_that_is_pretended_is_not_bound_by_the_limits_of_this_one():
+    run = autotune.simulate(TEXT, expansion=WATER, cores=4096, threads=512, memory_gib=1e6)
+    assert (run.machine.cores, run.machine.memory_gib, run.memory_budget_gib) == (4096, 1e6, 1e6)
+    assert {record.width for record in run.schedule.records} == {512}
+    with pytest.raises(autotune.InputError, match="option threads is 9, but only 8 cores may be used"):
+        autotune.simulate(TEXT, expansion=WATER, cores=8, threads=9)
+
+
+@pytest.mark.parametrize("contention", [float("nan"), float("inf"), 0.5])
+def test_a_contention_that_is_none_is_refused(contention):
+    with pytest.raises(autotune.InputError, match=f"contention is {contention:g}, but must be 1 or more and finite"):
+        autotune.simulate(TEXT, expansion=WATER, contention=contention)
+
+
+def test_the_times_of_a_run_are_replayed_from_its_record_or_its_file(tmp_path):
+    with autotune.Session(autotune.Options(tuning="none", journal="none")) as session:
+        session.run(fields := fields_of(TEXT))
+    json_files.save_run(session.record, tmp_path / "run.json")
+    again = [autotune.simulate(fields, replay=of) for of in (session.record, tmp_path / "run.json")]
+    assert again[0].schedule == again[1].schedule
+    assert again[0].times_from == f"the run of {session.record.created}"
+    with pytest.raises(autotune.InputError, match=r"run\.json has no times for 4 of the 14 tasks"):
+        autotune.simulate(
+            TEXT,
+            expansion=autotune.Expansion(program="faulty", method="nothing", max_nbody=3),
+            replay=tmp_path / "run.json",
+        )
+
+
+def fields_of(text):
+    from autotune.expansion.readers import from_xyz
+
+    return from_xyz(text, name="water4", expansion=WATER)
+
+
+@pytest.mark.parametrize("room", [autotune, plugin])
+def test_every_exported_name_is_there_and_documented(room):
+    assert dir(room) == sorted(room.__all__)
+    assert all(getattr(room, name) is not None for name in room.__all__)
+    with pytest.raises(AttributeError, match=f"module '{room.__name__}' has no attribute 'nothing'"):
+        _ = room.nothing
+
+
+def test_importing_the_room_of_plugins_loads_nothing_until_a_name_is_used():
+    code = (
+        "import sys, autotune.plugin as p; before = 'pluggy' in sys.modules\n"
+        "p.Policy, p.RunRecord; records = 'pluggy' in sys.modules\n"
+        "p.hookimpl; print(before, records, 'pluggy' in sys.modules, 'optuna' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False False True False\n"

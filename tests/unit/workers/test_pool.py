@@ -1,0 +1,117 @@
+"""What a pool knows of a worker: at which task it is, and that short tasks are answered together."""
+
+from __future__ import annotations
+
+from multiprocessing import Pipe
+
+import pytest
+
+from autotune.base.errors import TaskError
+from autotune.base.types import Resources
+from autotune.session.session import Options, Session
+from autotune.workers import pool
+from autotune.workers.beacon import Beacon
+from autotune.workers.messages import Order, Reply
+from autotune.workers.pool import Worker
+
+
+def order(number):
+    return Order(number, "(auto)", (1,), (1,), Resources(cores=1, memory_gib=1.0))
+
+
+def reply(number, *, resident_gib=0.1):
+    return Reply(number, 0.0, 0.0, values={"energy": 0.0}, resident_gib=resident_gib)
+
+
+@pytest.fixture
+def worker(tmp_path):
+    ours, theirs = Pipe()
+    made = Worker(number=0, pipe=ours, output=tmp_path / "output", pid=1)
+    yield made
+    made.close()
+    theirs.close()
+
+
+def test_both_sides_of_a_beacon_see_the_same(tmp_path):
+    ours, theirs = Beacon(tmp_path), Beacon(tmp_path)
+    assert (ours.number, theirs.number) == (-1, -1)
+    theirs.begin(2**40, printed_bytes=7)
+    assert (ours.number, ours.printed_bytes) == (2**40, 7)
+    for each in (ours, theirs):
+        each.close()
+
+
+def test_a_worker_is_at_the_task_that_its_beacon_names(worker, tmp_path):
+    worker.orders.extend(map(order, (4, 5, 6)))
+    beacon = Beacon(tmp_path)
+    beacon.begin(5, printed_bytes=0)
+    assert worker.at == 5
+    worker.answered([reply(4), reply(5)])
+    assert worker.at == 6  # it may not have taken up the next one
+    beacon.begin(6, printed_bytes=0)
+    assert worker.at == 6
+    worker.answered([reply(6)])
+    assert worker.at is None
+    beacon.close()
+
+
+def test_a_worker_that_has_not_begun_is_at_its_first_order(worker, tmp_path):
+    assert worker.at is None
+    worker.orders.extend(map(order, (4, 5)))
+    assert worker.at == 4
+    beacon = Beacon(tmp_path)
+    beacon.begin(3, printed_bytes=0)  # of an earlier batch
+    assert worker.at == 4
+    beacon.close()
+
+
+def test_a_worker_without_a_folder_is_at_its_first_order(tmp_path):
+    ours, theirs = Pipe()
+    gone = Worker(number=0, pipe=ours, output=tmp_path / "gone" / "output", pid=1)
+    gone.orders.append(order(7))
+    assert gone.at == 7
+    gone.close()
+    theirs.close()
+
+
+def test_answers_are_counted_and_what_the_worker_holds_is_that_of_the_last(worker):
+    worker.orders.extend(map(order, (1, 2, 3)))
+    worker.peak_gib = 5.0
+    worker.answered([reply(1, resident_gib=0.2), reply(2, resident_gib=0.3)])
+    assert (worker.tasks, worker.fresh_gib, worker.resident_gib, worker.peak_gib) == (2, 0.2, 0.3, 0.0)
+    assert [each.number for each in worker.orders] == [3]
+
+
+def test_short_tasks_are_answered_together_and_long_ones_at_once(faulty, monkeypatch):
+    together = []
+    answered = pool.Worker.answered
+
+    def noted(worker, replies):
+        together.append(len(replies))
+        answered(worker, replies)
+
+    monkeypatch.setattr(pool.Worker, "answered", noted)
+    with Session(Options(journal="none", workers=1)) as session:
+        session.run(faulty("water8", max_nbody=3))
+        session.run(faulty("water8", max_nbody=3))
+    assert sum(together) == 2 * 92
+    assert len(together) < 92
+    together.clear()
+    with Session(Options(journal="none", workers=1)) as session:
+        session.run(faulty("water4", "sleep", seconds=0.05, max_nbody=1))
+    assert together == [1] * 4
+
+
+@pytest.mark.parametrize("fault", ["crash", "exit"])
+def test_a_worker_that_dies_among_short_tasks_costs_the_one_it_was_at(faulty, fault):
+    fields = faulty("water6", fault, at=[9], share=0.3, seed=3, max_nbody=3)
+    with Session(Options(journal="none", workers=1)) as session:
+        with pytest.raises(TaskError) as caught:
+            session.run(fields)
+        record = session.record
+    failed = {task.number for task in record.task_records if task.status == "failed"}
+    assert len(caught.value.failed) == len(failed) > 0
+    assert all(task.nbody == 3 for task in record.task_records if task.status == "failed")
+    assert len(record.task_records) == record.tasks == 41
+    assert len({task.number for task in record.task_records}) == 41
+    assert all(task.attempts == 1 for task in record.task_records if task.status == "done")
