@@ -12,10 +12,22 @@ if TYPE_CHECKING:
     from autotune.base.errors import InputError, ResourceError
     from autotune.base.records import Gap, RunRecord, TaskRecord, TuningChoice
     from autotune.base.types import Context, Estimate, Machine, Method, Parameter, Parameters, Policy, Task, TaskSize
+    from autotune.plugin.facts import (
+        BESIDE_WORKER,
+        FOR_EACH_TASK,
+        IN_WORKER,
+        ContainedEnergies,
+        ProgramFacts,
+        register_harness,
+    )
     from autotune.plugin.hookspecs import Backend, Progress, Strategy, hookimpl
 
 __all__ = [
+    "BESIDE_WORKER",
+    "FOR_EACH_TASK",
+    "IN_WORKER",
     "Backend",
+    "ContainedEnergies",
     "Context",
     "Estimate",
     "Gap",
@@ -25,6 +37,7 @@ __all__ = [
     "Parameter",
     "Parameters",
     "Policy",
+    "ProgramFacts",
     "Progress",
     "ResourceError",
     "RunRecord",
@@ -34,9 +47,16 @@ __all__ = [
     "TaskSize",
     "TuningChoice",
     "hookimpl",
+    "register_harness",
 ]
 
-_MODULES = ("autotune.base.types", "autotune.base.errors", "autotune.base.records", "autotune.plugin.hookspecs")
+_MODULES = (
+    "autotune.base.types",
+    "autotune.base.errors",
+    "autotune.base.records",
+    "autotune.plugin.facts",
+    "autotune.plugin.hookspecs",
+)
 
 
 def __getattr__(name: str) -> Any:

@@ -1,7 +1,6 @@
 """The dispersion energy -sum C6/r^6 between atoms, as a program that autotune runs."""
 
-from autotune.plugin import Estimate, hookimpl
-from autotune.plugin.facts import ProgramFacts, register_harness
+from autotune.plugin import Estimate, ProgramFacts, hookimpl, register_harness
 
 
 def harness():

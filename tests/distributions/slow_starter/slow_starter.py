@@ -7,8 +7,7 @@ start and each task. It does not converge where the keyword `stuck` is given.
 import os
 from pathlib import Path
 
-from autotune.plugin.facts import BESIDE_WORKER, ProgramFacts, register_harness
-from autotune.plugin.hookspecs import hookimpl
+from autotune.plugin import BESIDE_WORKER, ProgramFacts, hookimpl, register_harness
 
 
 def note(word):
