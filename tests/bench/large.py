@@ -110,7 +110,7 @@ def write(output: Path, rows: list[dict], load: tuple[float, float, float]) -> N
 
 
 def table(rows: list[dict]) -> Iterator[str]:
-    """Yield the lines of the table in docs/scheduling.md."""
+    """Yield the lines of a table of the record."""
     sizes = [f"{row['tasks']:,} tasks" for row in rows[0]["sizes"]]
     yield f"| case | {' | '.join(sizes)} | growth | memory |"
     yield "|" + "---|" * (len(sizes) + 3)

@@ -117,7 +117,7 @@ def measured(waters: int, repeats: int) -> dict:
 
 
 def table(sizes: list[dict]) -> Iterator[str]:
-    """Yield the lines of the table in docs/scheduling.md: medians, and in brackets the range, in µs a task."""
+    """Yield the lines of a table of the record: medians, and in brackets the range, in µs a task."""
     yield "| layer | what | " + " | ".join(f"{size['tasks']:,} tasks" for size in sizes) + " |"
     yield "|---|---|" + "---|" * len(sizes)
     for layer, what in {**LAYERS, "together": ""}.items():

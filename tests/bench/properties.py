@@ -410,7 +410,7 @@ def judged(session: autotune.Session, one: Case) -> dict:
 
 
 def table(record: dict) -> Iterator[str]:
-    """Yield the lines of the table in docs/accuracy.md."""
+    """Yield the lines of a table of the record."""
     yield "| property | " + " | ".join(f"`{program}`" for program in PROGRAMS) + " |"
     yield "|---|" + "---|" * len(PROGRAMS)
     cells = {(cell["property"], cell["program"]): cell for cell in record["cells"]}

@@ -1,8 +1,6 @@
 """The dispersion energy -sum C6/r^6 between atoms, as a program that autotune runs."""
 
-from autotune.base.types import Estimate
-from autotune.plugin.facts import ProgramFacts, register_harness
-from autotune.plugin.hookspecs import hookimpl
+from autotune.plugin import Estimate, ProgramFacts, hookimpl, register_harness
 
 
 def harness():

@@ -1,6 +1,6 @@
 from dataclasses import replace
 
-from autotune.plugin.hookspecs import Strategy, hookimpl
+from autotune.plugin import Strategy, hookimpl
 
 
 class Polite(Strategy):
