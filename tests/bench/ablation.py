@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
-from harness import Benchmark, cluster, interval, offer_faulty_program, take_turns
+from harness import Benchmark, Computation, interval, offer_faulty_program, take_turns
 from tuning_factory import make_tuning
 
 from autotune.base.options import Options
@@ -41,34 +41,39 @@ SLOW = 4.0  # a side so many times slower than the first is repeated no further 
 
 
 class Load(NamedTuple):
-    """A workload and the circumstances it is run under."""
+    """What is computed, and the circumstances it is run under."""
 
-    geometry: str
-    expansion: Mapping[str, object]
+    computed: Computation
     memory_gib: float | None = None
     whole: bool = False
     wrong_costs: bool = False
     competitor: bool = False
 
+    @property
+    def fields(self) -> dict:
+        fields = self.computed.fields
+        if self.whole:
+            fields["specification"]["keywords"]["supersystem_ie_only"] = True
+        return fields
 
-UNEVEN = {"method": "hf", "basis": "6-31g*", "max_nbody": 2}
-BENZENES = {"method": "hf", "basis": "6-31g", "max_nbody": 2}
+
+METHANOL = Computation("methanol_water6", "hf", "6-31g*", 2)
+BENZENES = Computation("benzene3", "hf", "6-31g", 2)
+ASLEEP = Computation("water6", "sleep", max_nbody=3, program="faulty", keywords={"seconds": 0.5})
 LOADS = {
-    "uneven: methanol_water6 HF/6-31G* 2-body": Load("methanol_water6", UNEVEN),
+    "uneven: methanol_water6 HF/6-31G* 2-body": Load(METHANOL),
     "uneven: sodium_chloride_water6 cp HF/STO-3G 2-body": Load(
-        "sodium_chloride_water6", {"method": "hf", "basis": "sto-3g", "max_nbody": 2, "bsse": "cp"}
+        Computation("sodium_chloride_water6", "hf", "sto-3g", 2, "cp")
     ),
-    "few, large: benzene3 MP2/6-31G 2-body": Load("benzene3", {**BENZENES, "method": "mp2"}),
-    "one dominates: water8 HF/6-31G* 1-body and whole": Load("water8", {**UNEVEN, "max_nbody": 8}, whole=True),
-    "memory-bound (1 GiB): benzene3 HF/6-31G 2-body": Load("benzene3", BENZENES, memory_gib=1.0),
-    "memory-bound (0.7 GiB): benzene3 HF/6-31G 2-body": Load("benzene3", BENZENES, memory_gib=0.7),
-    "wrong costs: methanol_water6 HF/6-31G* 2-body": Load("methanol_water6", UNEVEN, wrong_costs=True),
-    "a core taken away: methanol_water6 HF/6-31G* 2-body": Load("methanol_water6", UNEVEN, competitor=True),
-    "even: water6 HF/6-31G* 3-body": Load("water6", {**UNEVEN, "max_nbody": 3}),
-    "tiny: water16 HF/STO-3G 2-body": Load("water16", {"method": "hf", "basis": "sto-3g", "max_nbody": 2}),
-    "tasks wait: water6 3-body, 0.5 s asleep": Load(
-        "water6", {"program": "faulty", "method": "sleep", "keywords": {"seconds": 0.5}, "max_nbody": 3}
-    ),
+    "few, large: benzene3 MP2/6-31G 2-body": Load(BENZENES._replace(method="mp2")),
+    "one dominates: water8 HF/6-31G* 1-body and whole": Load(Computation("water8", "hf", "6-31g*", 8), whole=True),
+    "memory-bound (1 GiB): benzene3 HF/6-31G 2-body": Load(BENZENES, memory_gib=1.0),
+    "memory-bound (0.7 GiB): benzene3 HF/6-31G 2-body": Load(BENZENES, memory_gib=0.7),
+    "wrong costs: methanol_water6 HF/6-31G* 2-body": Load(METHANOL, wrong_costs=True),
+    "a core taken away: methanol_water6 HF/6-31G* 2-body": Load(METHANOL, competitor=True),
+    "even: water6 HF/6-31G* 3-body": Load(Computation("water6", "hf", "6-31g*", 3)),
+    "tiny: water16 HF/STO-3G 2-body": Load(Computation("water16", "hf", "sto-3g", 2)),
+    "tasks wait: water6 3-body, 0.5 s asleep": Load(ASLEEP),
 }
 
 
@@ -79,7 +84,7 @@ def measure(arguments) -> Iterator[dict]:
 
 
 def ablate(load: Load, repeats: int) -> dict[str, object]:
-    fields = fields_of(load)
+    fields = load.fields
     records: dict[str, RunRecord] = {}
 
     def run(side: str) -> float:
@@ -117,7 +122,7 @@ def circumstances(load: Load) -> Iterator[dict[str, object]]:
         if load.wrong_costs:
             path = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "wrong.json"
             law = Law(seconds={"start": 1.0, "matrices": 0.0, "integrals": 0.0}, spread=0.1, parallel=0.0, half_s=1.0)
-            like = {"method": load.expansion["method"], "basis": load.expansion["basis"], "largest_functions": 1000}
+            like = {"method": load.computed.method, "basis": load.computed.basis, "largest_functions": 1000}
             library.save(make_tuning(**like, verdict="cannot tell", smallest_functions=0, law=law), path)
             options["tuning"] = str(path)
         if load.competitor:
@@ -165,13 +170,6 @@ def simulate(fields: dict[str, object], load: Load, record: RunRecord) -> dict[s
             )
             found[side][str(cores)] = run.makespan_s
     return found
-
-
-def fields_of(load: Load) -> dict[str, object]:
-    fields = cluster(load.geometry, **load.expansion)
-    if load.whole:
-        fields["specification"]["keywords"]["supersystem_ie_only"] = True
-    return fields
 
 
 BENCHMARK = Benchmark(

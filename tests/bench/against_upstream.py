@@ -15,7 +15,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from harness import Benchmark, autotune_command, cluster, finish, interval, take_turns
+from harness import Benchmark, Computation, autotune_command, finish, interval, take_turns
 
 from autotune.base.types import Method
 from autotune.compare import judgement
@@ -34,10 +34,10 @@ open(sys.argv[2], "w").write(result.model_dump_json())
 """
 
 WORKLOADS = {
-    "water6 HF/6-31G*": ("water6", "hf", "6-31g*", {}, 3),
-    "water8 HF/6-31G*": ("water8", "hf", "6-31g*", {}, 3),
-    "water6 DF-MP2/cc-pVDZ": ("water6", "mp2", "cc-pvdz", {"density_fit": True}, 3),
-    "water4 CCSD(T)/cc-pVDZ": ("water4", "ccsd(t)", "cc-pvdz", {}, 3),
+    "water6 HF/6-31G*": Computation("water6", "hf", "6-31g*", 3),
+    "water8 HF/6-31G*": Computation("water8", "hf", "6-31g*", 3),
+    "water6 DF-MP2/cc-pVDZ": Computation("water6", "mp2", "cc-pvdz", 3, keywords={"density_fit": True}),
+    "water4 CCSD(T)/cc-pVDZ": Computation("water4", "ccsd(t)", "cc-pvdz", 3),
 }
 DEMO = "water6 HF/6-31G*"  # measured only where it is asked for
 UPSTREAM_SIDE, SAME_ENVIRONMENT, OURS = "upstream", "upstream in autotune's environment", "autotune"
@@ -51,12 +51,10 @@ def measure(arguments) -> Iterator[dict]:
 
 
 def compare(name: str, pairs: int) -> dict[str, object]:
-    geometry, method, basis, keywords, max_nbody = WORKLOADS[name]
     energies: dict[str, float] = {}
     with tempfile.TemporaryDirectory() as folder:
-        source, answer, record = (Path(folder) / name for name in ("input.json", "answer.json", "record.json"))
-        fields = cluster(geometry, method=method, basis=basis, keywords=keywords, max_nbody=max_nbody)
-        source.write_text(json.dumps(fields))
+        source, answer, record = (Path(folder) / file for file in ("input.json", "answer.json", "record.json"))
+        source.write_text(json.dumps(WORKLOADS[name].fields))
         upstream = [sys.executable, "-c", UPSTREAM, str(source), str(answer)]
 
         def run(side: str) -> float:

@@ -16,6 +16,7 @@ import random
 import statistics
 import tempfile
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 from harness import Benchmark, cluster
@@ -71,22 +72,19 @@ def real_walls(runs: int) -> list[float]:
 
 def calibrate(study: studies.Study, noise: list[float], *, seed: int) -> tuple[str, float]:
     """Return verdict and speed-up of one simulated calibration."""
-    clock = Clock()
-    stream = Stream(noise, seed)
+    stream, spent_s = noise_again(noise, random.Random(seed)), 0.0
 
     class SimulatedBudget(Budget):
-        def __init__(self, total_s: float) -> None:
-            super().__init__(total_s)
-
         @property
         def spent_s(self) -> float:
-            return clock.now_s
+            return spent_s
 
     class SimulatedTiming(Timing):
         def run(self, instance: Instance, plan: Policy, *, learn: bool, limit_s: float | None = None) -> Timed:
+            nonlocal spent_s
             del plan, limit_s  # all take the same time
             default = self.policy({}, instance)
-            factor = math.exp(stream.next())
+            factor = math.exp(next(stream))
             run = simulate(
                 instance.tasks,
                 {task.number: self.costs.estimate(task) for task in instance.tasks},
@@ -95,7 +93,7 @@ def calibrate(study: studies.Study, noise: list[float], *, seed: int) -> tuple[s
                 memory_budget_gib=8.0,
             )
             wall_s = run.makespan_s * factor
-            clock.now_s += wall_s + 0.05
+            spent_s += wall_s + 0.05
             records = [dataclasses.replace(record, wall_s=record.wall_s * factor) for record in run.records]
             if learn:
                 self.learn(instance, records)
@@ -117,25 +115,11 @@ def calibrate(study: studies.Study, noise: list[float], *, seed: int) -> tuple[s
     return tuning.evidence.verdict, tuning.evidence.speed_up
 
 
-class Clock:
-    """Seconds that have passed in the simulated calibration."""
-
-    now_s = 0.0
-
-
-class Stream:
-    """The measured noise in blocks of ten to forty runs from random places."""
-
-    def __init__(self, noise: list[float], seed: int) -> None:
-        self._noise, self._random = noise, random.Random(seed)
-        self._block: list[float] = []
-
-    def next(self) -> float:
-        if not self._block:
-            length = self._random.randint(10, 40)
-            at = self._random.randrange(len(self._noise))
-            self._block = [self._noise[(at + step) % len(self._noise)] for step in range(length)]
-        return self._block.pop(0)
+def noise_again(noise: list[float], chance: random.Random) -> Iterator[float]:
+    """Yield the measured noise without end, in blocks of ten to forty runs from random places."""
+    while True:
+        length, at = chance.randint(10, 40), chance.randrange(len(noise))
+        yield from (noise[(at + step) % len(noise)] for step in range(length))
 
 
 BENCHMARK = Benchmark(

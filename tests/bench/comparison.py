@@ -20,11 +20,11 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from statistics import fmean, geometric_mean
-from typing import Any, NamedTuple
+from typing import Any
 
 import programs
 from comparison_tables import LARGER, speedups, tables
-from harness import Benchmark, autotune_command, cluster, finish, interval, take_turns
+from harness import Benchmark, Computation, autotune_command, finish, interval, take_turns
 
 from autotune.base.options import Options
 from autotune.base.types import Policy
@@ -51,35 +51,23 @@ GIB_A_CORE = 4.0
 ENGINES = ("concurrent.futures", "loky", "dask", "parsl")
 WORKERS = (2, 3, 4)
 
-
-class Case(NamedTuple):
-    """A workload: a packaged cluster, or its first molecules."""
-
-    program: str
-    method: str
-    basis: str
-    geometry: str
-    max_nbody: int
-    bsse: str = "nocp"
-    keywords: dict[str, Any] = {}  # noqa: RUF012 - never changed
-    atoms: int = 0
-
-
 CASES = {
-    "water8 HF/6-31G* (PySCF)": Case("pyscf", "hf", "6-31g*", "water8", 3),
-    "water6 DF-MP2/cc-pVDZ (PySCF)": Case("pyscf", "mp2", "cc-pvdz", "water6", 3, keywords={"density_fit": True}),
-    "water10 MP2/6-31G (PySCF)": Case("pyscf", "mp2", "6-31g", "water10", 2),
-    "water4 CCSD(T)/6-31G (PySCF)": Case("pyscf", "ccsd(t)", "6-31g", "water4", 3),
-    "water4 B3LYP/6-31G* (PySCF)": Case("pyscf", "b3lyp", "6-31g*", "water4", 2),
-    "methanol_water6 HF/6-31G* (PySCF)": Case("pyscf", "hf", "6-31g*", "methanol_water6", 2),
-    "sodium_chloride_water6 cp HF/STO-3G (PySCF)": Case("pyscf", "hf", "sto-3g", "sodium_chloride_water6", 2, "cp"),
-    "benzene3 HF/6-31G (PySCF)": Case("pyscf", "hf", "6-31g", "benzene3", 2),
-    "ammonia5 vmfc HF/STO-3G (PySCF)": Case("pyscf", "hf", "sto-3g", "ammonia5", 2, "vmfc"),
-    "water5 HF/6-31G* (Psi4)": Case("psi4", "hf", "6-31g*", "water10", 3, keywords={"scf_type": "df"}, atoms=15),
-    "methanol_water6 MP2/6-31G (Psi4)": Case("psi4", "mp2", "6-31g", "methanol_water6", 2),
-    "water5 HF/6-31G* (NWChem)": Case("nwchem", "hf", "6-31g*", "water10", 3, atoms=15),
-    "water10 PM6 (MOPAC)": Case("mopac", "pm6", "", "water10", 3),
-    "water16 GFN2-xTB (tblite)": Case("tblite", "gfn2-xtb", "", "water16", 3),
+    "water8 HF/6-31G* (PySCF)": Computation("water8", "hf", "6-31g*", 3),
+    "water6 DF-MP2/cc-pVDZ (PySCF)": Computation("water6", "mp2", "cc-pvdz", 3, keywords={"density_fit": True}),
+    "water10 MP2/6-31G (PySCF)": Computation("water10", "mp2", "6-31g", 2),
+    "water4 CCSD(T)/6-31G (PySCF)": Computation("water4", "ccsd(t)", "6-31g", 3),
+    "water4 B3LYP/6-31G* (PySCF)": Computation("water4", "b3lyp", "6-31g*", 2),
+    "methanol_water6 HF/6-31G* (PySCF)": Computation("methanol_water6", "hf", "6-31g*", 2),
+    "sodium_chloride_water6 cp HF/STO-3G (PySCF)": Computation("sodium_chloride_water6", "hf", "sto-3g", 2, "cp"),
+    "benzene3 HF/6-31G (PySCF)": Computation("benzene3", "hf", "6-31g", 2),
+    "ammonia5 vmfc HF/STO-3G (PySCF)": Computation("ammonia5", "hf", "sto-3g", 2, "vmfc"),
+    "water5 HF/6-31G* (Psi4)": Computation(
+        "water10", "hf", "6-31g*", 3, program="psi4", keywords={"scf_type": "df"}, atoms=15
+    ),
+    "methanol_water6 MP2/6-31G (Psi4)": Computation("methanol_water6", "mp2", "6-31g", 2, program="psi4"),
+    "water5 HF/6-31G* (NWChem)": Computation("water10", "hf", "6-31g*", 3, program="nwchem", atoms=15),
+    "water10 PM6 (MOPAC)": Computation("water10", "pm6", "", 3, program="mopac"),
+    "water16 GFN2-xTB (tblite)": Computation("water16", "gfn2-xtb", "", 3, program="tblite"),
 }
 
 
@@ -88,13 +76,11 @@ def measure(arguments) -> Iterator[dict]:
         yield {"case": name, **compare(CASES[name], rounds=arguments.repeats, budget=arguments.budget)}
 
 
-def compare(case: Case, *, rounds: int, budget: str) -> dict[str, Any]:
+def compare(case: Computation, *, rounds: int, budget: str) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         environment = {**os.environ, "AUTOTUNE_HOME": str(Path(folder) / "home")}
         source = Path(folder) / "input.json"
-        like = {"program": case.program, "method": case.method, "basis": case.basis, "keywords": case.keywords}
-        fields = cluster(case.geometry, atoms=case.atoms, **like, bsse=case.bsse, max_nbody=case.max_nbody)
-        source.write_text(json.dumps(fields))
+        source.write_text(json.dumps(case.fields))
         calibration = calibrate(case, budget, environment)
         kernels = programs.kernels()
         if case.program == "pyscf" and detection.vector() in ("avx2", "avx512"):
@@ -189,14 +175,14 @@ def energy_of(path: Path) -> float:
     return float(json.loads(path.read_text())["properties"]["return_energy"])
 
 
-def calibrate(case: Case, budget: str, environment: dict[str, str]) -> dict[str, Any]:
+def calibrate(case: Computation, budget: str, environment: dict[str, str]) -> dict[str, Any]:
     if budget == "0":
         return {"verdict": "none", "gain": 1.0}
     found = programs.calibrate(case, "standard", environment, budget=budget)
     return {key: found[key] for key in ("verdict", "parameters", "gain_when_confirmed", "calibration_s")}
 
 
-def judge(case: Case, samples: dict[str, list[dict[str, float]]], workers: dict[str, int]) -> dict[str, Any]:
+def judge(case: Computation, samples: dict[str, list[dict[str, float]]], workers: dict[str, int]) -> dict[str, Any]:
     def walls(side: str, kind: str) -> list[float]:
         return [sample[kind] for sample in samples[side]]
 

@@ -8,39 +8,29 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
-from typing import NamedTuple
 
-from harness import Benchmark, cluster
+from harness import Benchmark, Computation
 
 from autotune.base.options import Options
 from autotune.base.records import RunRecord
 from autotune.machine import detection
 from autotune.session.session import Session
 
-
-class Load(NamedTuple):
-    geometry: str
-    method: str
-    basis: str
-    max_nbody: int
-    memory_gib: float | None = None
-
-
+# What is computed, and within how many GiB.
 LOADS = {
-    "water8 B3LYP/def2-SVP 3-body": Load("water8", "b3lyp", "def2-svp", 3),
-    "water4 CCSD(T)/cc-pVDZ 3-body": Load("water4", "ccsd(t)", "cc-pvdz", 3),
-    "benzene3 HF/6-31G* 2-body within 2 GiB": Load("benzene3", "hf", "6-31g*", 2, 2.0),
+    "water8 B3LYP/def2-SVP 3-body": (Computation("water8", "b3lyp", "def2-svp", 3), None),
+    "water4 CCSD(T)/cc-pVDZ 3-body": (Computation("water4", "ccsd(t)", "cc-pvdz", 3), None),
+    "benzene3 HF/6-31G* 2-body within 2 GiB": (Computation("benzene3", "hf", "6-31g*", 2), 2.0),
 }
 
 
 def measure(arguments) -> Iterator[dict]:
     for name in arguments.cases:
-        yield {"name": name, **bound(LOADS[name])}
+        yield {"name": name, **bound(*LOADS[name])}
 
 
-def bound(load: Load) -> dict[str, object]:
+def bound(load: Computation, memory_gib: float | None) -> dict[str, object]:
     cores = detection.detect().cores
-    memory_gib = load.memory_gib
     run = record_of(load, Options(tuning="none", memory_gib=memory_gib))
     narrow = {task.number: task for task in record_of(load, Options(tuning="none", workers=1, threads=1)).task_records}
     wide = {}
@@ -66,9 +56,9 @@ def bound(load: Load) -> dict[str, object]:
     }
 
 
-def record_of(load: Load, options: Options) -> RunRecord:
+def record_of(load: Computation, options: Options) -> RunRecord:
     with Session(options) as session:
-        session.run(cluster(load.geometry, method=load.method, basis=load.basis, max_nbody=load.max_nbody))
+        session.run(load.fields)
         assert session.record is not None
         return session.record
 

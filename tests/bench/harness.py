@@ -18,7 +18,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, TypeVar
+from types import MappingProxyType
+from typing import Any, NamedTuple, TypeVar
 
 HERE = Path(__file__).parent
 TESTS = HERE.parent
@@ -75,6 +76,25 @@ def cluster(name: str, *, atoms: int = 0, program: str = "pyscf", bsse: str = "n
     from autotune.expansion.readers import Expansion, from_xyz
 
     return from_xyz(geometry(name, atoms), name=name, expansion=Expansion(program=program, bsse=(bsse,), **expansion))
+
+
+class Computation(NamedTuple):
+    """A packaged cluster, or its first so many atoms, and what is computed of it."""
+
+    geometry: str
+    method: str
+    basis: str = ""
+    max_nbody: int | None = None
+    bsse: str = "nocp"
+    program: str = "pyscf"
+    keywords: Mapping[str, Any] = MappingProxyType({})
+    atoms: int = 0
+
+    @property
+    def fields(self) -> dict:
+        """Of the ManyBodyInput."""
+        options = self._asdict()
+        return cluster(options.pop("geometry"), **{**options, "keywords": dict(self.keywords)})
 
 
 def offer_faulty_program() -> None:

@@ -34,43 +34,22 @@ class Cluster(NamedTuple):
 class Case(NamedTuple):
     method: str
     basis: str
-    keywords: Mapping[str, object]
     repeats: int
     fitted: Sequence[Cluster]
     predicted: Sequence[Cluster]
+    keywords: Mapping[str, object] = {}
 
 
 WATERS, AMMONIA, BENZENES = Cluster("water6", "nocp", 3), Cluster("ammonia5", "nocp", 2), Cluster("benzene3", "nocp", 1)
-MIXED, COUNTERPOISE = Cluster("methanol_water6", "nocp", 2), Cluster("water4", "cp", 3)
+MIXED, SALT = Cluster("methanol_water6", "nocp", 2), Cluster("sodium_chloride_water6", "nocp", 2)
+FEWER, PAIRS, TRIPLES = Cluster("water4", "nocp", 3), Cluster("water4", "cp", 2), Cluster("water4", "cp", 3)
+THREE, FIT = [WATERS, AMMONIA, BENZENES], {"density_fit": True}
 CASES = {
-    "HF/6-31G*": Case(
-        "hf",
-        "6-31g*",
-        {},
-        3,
-        [WATERS, AMMONIA, BENZENES],
-        [MIXED, COUNTERPOISE, Cluster("sodium_chloride_water6", "nocp", 2)],
-    ),
-    "DF-MP2/cc-pVDZ": Case(
-        "mp2", "cc-pvdz", {"density_fit": True}, 3, [WATERS, AMMONIA, BENZENES], [MIXED, COUNTERPOISE]
-    ),
-    "MP2/cc-pVDZ": Case("mp2", "cc-pvdz", {}, 2, [WATERS, AMMONIA, BENZENES], [MIXED, Cluster("water4", "cp", 2)]),
-    "B3LYP/def2-SVP": Case(
-        "b3lyp",
-        "def2-svp",
-        {},
-        1,
-        [Cluster("water4", "nocp", 3), AMMONIA, BENZENES],
-        [MIXED, Cluster("water4", "cp", 2)],
-    ),
-    "CCSD(T)/cc-pVDZ": Case(
-        "ccsd(t)",
-        "cc-pvdz",
-        {},
-        1,
-        [Cluster("water4", "nocp", 3), AMMONIA],
-        [MIXED, Cluster("water4", "cp", 2)],
-    ),
+    "HF/6-31G*": Case("hf", "6-31g*", 3, THREE, [MIXED, TRIPLES, SALT]),
+    "DF-MP2/cc-pVDZ": Case("mp2", "cc-pvdz", 3, THREE, [MIXED, TRIPLES], FIT),
+    "MP2/cc-pVDZ": Case("mp2", "cc-pvdz", 2, THREE, [MIXED, PAIRS]),
+    "B3LYP/def2-SVP": Case("b3lyp", "def2-svp", 1, [FEWER, AMMONIA, BENZENES], [MIXED, PAIRS]),
+    "CCSD(T)/cc-pVDZ": Case("ccsd(t)", "cc-pvdz", 1, [FEWER, AMMONIA], [MIXED, PAIRS]),
 }
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from statistics import geometric_mean
 from typing import NamedTuple
 
-from harness import HERE, Benchmark, autotune_command, cluster, finish, interval, take_turns
+from harness import HERE, Benchmark, Computation, autotune_command, finish, interval, take_turns
 
 from autotune.compare import judgement
 from autotune.programs import blas
@@ -37,21 +37,22 @@ POOLS = (2, 3, 4)
 class Case(NamedTuple):
     """A workload, and by how much it is to be faster than upstream and than the best fixed pool."""
 
-    program: str
-    method: str
-    basis: str
-    keywords: dict[str, object]
-    geometry: str
-    molecules: int
+    computed: Computation
     against_upstream: float
     against_pool: float = 0.0
 
 
+def waters(
+    geometry: str, molecules: int, program: str, method: str, basis: str = "", **keywords: object
+) -> Computation:
+    return Computation(geometry, method, basis, 3, program=program, keywords=keywords, atoms=3 * molecules)
+
+
 CASES = {
-    "Psi4 HF/6-31G*": Case("psi4", "hf", "6-31g*", {"scf_type": "df"}, "water10", 5, 8.0, 4.0),
-    "NWChem HF/6-31G*": Case("nwchem", "hf", "6-31g*", {}, "water10", 5, 2.0),
-    "MOPAC PM6": Case("mopac", "pm6", "", {}, "water10", 10, 2.5),
-    "tblite GFN2-xTB": Case("tblite", "gfn2-xtb", "", {}, "water32", 32, 2.0),
+    "Psi4 HF/6-31G*": Case(waters("water10", 5, "psi4", "hf", "6-31g*", scf_type="df"), 8.0, 4.0),
+    "NWChem HF/6-31G*": Case(waters("water10", 5, "nwchem", "hf", "6-31g*"), 2.0),
+    "MOPAC PM6": Case(waters("water10", 10, "mopac", "pm6"), 2.5),
+    "tblite GFN2-xTB": Case(waters("water32", 32, "tblite", "gfn2-xtb"), 2.0),
 }
 
 
@@ -79,10 +80,9 @@ def compare(case: Case, *, rounds: int, study: str) -> dict[str, object]:
     runs: dict[str, dict[str, object]] = {}
     with tempfile.TemporaryDirectory() as folder:
         environment = {**os.environ, "AUTOTUNE_HOME": str(Path(folder) / "home")}
-        tuning = calibrate(case, study, environment) if study else {}
+        tuning = calibrate(case.computed, study, environment) if study else {}
         source, answer, record = (Path(folder) / name for name in ("input.json", "answer.json", "record.json"))
-        like = {"program": case.program, "method": case.method, "basis": case.basis, "keywords": case.keywords}
-        source.write_text(json.dumps(cluster(case.geometry, atoms=3 * case.molecules, **like, max_nbody=3)))
+        source.write_text(json.dumps(case.computed.fields))
         ours = autotune_command("run", source, "-o", answer, "--record", record, "--quiet", "--journal", "none")
         commands = {"upstream": upstream_command(source, answer)}
         commands |= {f"pool of {n}": pool_command(source, answer, n) for n in POOLS}
@@ -102,13 +102,13 @@ def compare(case: Case, *, rounds: int, study: str) -> dict[str, object]:
     return judge(case, samples, energies, runs) | tuning
 
 
-def calibrate(case: Case, study: str, environment: dict[str, str], *, budget: str = "") -> dict[str, object]:
+def calibrate(case: Computation, study: str, environment: dict[str, str], *, budget: str = "") -> dict[str, object]:
     command = autotune_command("calibrate", "--study", study, "--program", case.program)
     command += ["--method", case.method, "--basis", case.basis]
     if budget:
         command += ["--budget", budget]
     if case.keywords:
-        command += ["--keywords", json.dumps(case.keywords)]
+        command += ["--keywords", json.dumps(dict(case.keywords))]
     calibration_s, _ = finish(command, environment=environment)
     stored = [
         path for path in Path(environment["AUTOTUNE_HOME"]).rglob("*.json") if "tunings" in path.read_text()[:200]
@@ -135,7 +135,7 @@ def judge(
         judgement.paired(samples[other], samples[side]) for other in ("upstream", pool, "default")
     )
     return {
-        "workload": f"{case.molecules} molecules of {case.geometry}, 3-body",
+        "workload": f"{case.computed.atoms // 3} molecules of {case.computed.geometry}, 3-body",
         "tasks": runs[side]["tasks"],
         "mean_s": {name: round(seconds, 3) for name, seconds in means.items()},
         "against_upstream": round(upstream.speedup, 3),

@@ -17,17 +17,17 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from harness import Benchmark, autotune_command, cluster, finish, take_turns
+from harness import Benchmark, Computation, autotune_command, finish, take_turns
 
 from autotune.compare import regression, side_by_side
 from autotune.compare.samples import Sample
 from autotune.machine import detection
 
 WORKLOADS = {
-    "water6 GFN2-xTB 3-body": ("water6", "tblite", "gfn2-xtb", "", "nocp", 3),
-    "water4 HF/6-31G* 2-body": ("water4", "pyscf", "hf", "6-31g*", "nocp", 2),
-    "methanol_water6 HF/STO-3G 2-body": ("methanol_water6", "pyscf", "hf", "sto-3g", "nocp", 2),
-    "water4 cp HF/STO-3G 2-body": ("water4", "pyscf", "hf", "sto-3g", "cp", 2),
+    "water6 GFN2-xTB 3-body": Computation("water6", "gfn2-xtb", max_nbody=3, program="tblite"),
+    "water4 HF/6-31G* 2-body": Computation("water4", "hf", "6-31g*", 2),
+    "methanol_water6 HF/STO-3G 2-body": Computation("methanol_water6", "hf", "sto-3g", 2),
+    "water4 cp HF/STO-3G 2-body": Computation("water4", "hf", "sto-3g", 2, "cp"),
 }
 PLANTED = {"A": 0.0, "A'": 0.0, "+10%": 0.10, "+5%": 0.05}
 LOST = "one worker less"
@@ -56,7 +56,9 @@ def run_all(repeats: int) -> dict[str, dict[str, list[float]]]:
     """Return the wall times of all sides of each workload, by position of their round."""
     sides = [(name, side) for name in WORKLOADS for side in (*PLANTED, LOST)]
     with tempfile.TemporaryDirectory() as folder:
-        inputs = {name: write(name, Path(folder) / f"{number}.json") for number, name in enumerate(WORKLOADS)}
+        inputs = {name: Path(folder) / f"{number}.json" for number, name in enumerate(WORKLOADS)}
+        for name, path in inputs.items():
+            path.write_text(json.dumps(WORKLOADS[name].fields))
         usual = {name: statistics.median(run(inputs[name], sleep_s=0.0) for _ in range(4)) for name in WORKLOADS}
 
         def run_side(name: str, side: str) -> float:
@@ -65,13 +67,6 @@ def run_all(repeats: int) -> dict[str, dict[str, list[float]]]:
 
         walls = take_turns({each: lambda each=each: run_side(*each) for each in sides}, repeats=repeats)
     return {name: {side: walls[name, side] for side in (*PLANTED, LOST)} for name in WORKLOADS}
-
-
-def write(name: str, path: Path) -> Path:
-    geometry, program, method, basis, bsse, max_nbody = WORKLOADS[name]
-    fields = cluster(geometry, program=program, method=method, basis=basis, bsse=bsse, max_nbody=max_nbody)
-    path.write_text(json.dumps(fields))
-    return path
 
 
 def run(path: Path, *, sleep_s: float, fewer: bool = False) -> float:
