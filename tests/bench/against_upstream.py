@@ -56,10 +56,10 @@ def compare(name: str, pairs: int) -> dict[str, object]:
         source, answer, record = (Path(folder) / file for file in ("input.json", "answer.json", "record.json"))
         source.write_text(json.dumps(WORKLOADS[name].fields))
         upstream = [sys.executable, "-c", UPSTREAM, str(source), str(answer)]
+        ours = autotune_command("run", source, "-o", answer, "--record", record, "--quiet")
 
         def run(side: str) -> float:
             environment = same_environment() if side == SAME_ENVIRONMENT else os.environ
-            ours = autotune_command("run", source, "-o", answer, "--record", record, "--quiet")
             seconds, _ = finish(ours if side == OURS else upstream, environment=environment)
             energies[side] = json.loads(answer.read_text())["return_result"]
             return seconds

@@ -16,8 +16,9 @@ from harness import Benchmark
 from qcelemental.models.v2 import AtomicInput, AtomicResult, Molecule
 
 from autotune.expansion.congruence import TOLERANCE_BOHR
-from autotune.expansion.lower_methods import CORRELATION_ONLY, COUPLED_CLUSTER_ONLY, ENERGY_OF
+from autotune.expansion.lower_methods import ENERGY_OF
 from autotune.plugin.manager import Manager
+from autotune.programs.facts import facts_of
 
 WATER = "O 0.0 0.0 0.1173\nH 0.0 0.7572 -0.4692\nH 0.0 -0.7572 -0.4692"
 BEHIND = "O 0.3 0.1 2.9173\nH 0.2 0.7572 3.4692\nH 0.1 -0.7572 3.4692"
@@ -73,10 +74,10 @@ def compute(of: Molecule, method: str, keywords: dict[str, object], driver: str 
 
 def within(system: str, kind: str) -> list[dict[str, object]]:
     """Return the differences of one system and one set of keywords, for each method and each that contains it."""
-    results, of = {}, molecule(system)
+    results, of, stated = {}, molecule(system), facts_of("pyscf").contained
+    idle = {"hf": stated.correlation_keywords, "mp2": stated.coupled_cluster_keywords}
     for method in ROW:
-        idle = {"hf": CORRELATION_ONLY, "mp2": COUPLED_CLUSTER_ONLY}.get(method, frozenset())
-        keywords = {name: value for name, value in KEYWORDS[kind].items() if name not in idle}
+        keywords = {name: value for name, value in KEYWORDS[kind].items() if name not in idle.get(method, ())}
         results[method] = compute(of, method, keywords)
     return [
         {

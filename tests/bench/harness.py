@@ -120,6 +120,35 @@ def autotune_command(*words: object) -> list[str]:
     return [sys.executable, "-P", "-m", "autotune", *map(str, words)]
 
 
+class Folder(NamedTuple):
+    """A folder in which the command `autotune run` has its input, its result, its record and its home.
+
+    Attributes:
+        path: Where.
+        code: What the interpreter runs, where it is not the command itself.
+    """
+
+    path: Path
+    code: str = "from autotune.cli.main import main; main()"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {**os.environ, "AUTOTUNE_HOME": str(self.path / "home")}
+
+    def command(self, source: Path, *words: object) -> list[str]:
+        outputs = ("-o", self.path / "result.json", "--record", self.path / "record.json")
+        return [sys.executable, "-P", "-c", self.code, *map(str, ("run", source, *outputs, *words))]
+
+    def start(self, source: Path, *words: object) -> subprocess.Popen[str]:
+        """Start a run, whose standard error can be read."""
+        pipe = {"stderr": subprocess.PIPE, "text": True}
+        return subprocess.Popen(self.command(source, *words), env=self.environment, **pipe)
+
+    def read(self, name: str) -> dict:
+        """Return what the last run wrote as `result` or `record`."""
+        return json.loads((self.path / f"{name}.json").read_text())
+
+
 def finish(
     command: Sequence[str], *, environment: Mapping[str, str] = os.environ, limit_s: float | None = None
 ) -> tuple[float, str]:

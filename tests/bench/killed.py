@@ -9,8 +9,6 @@ held before.
 from __future__ import annotations
 
 import contextlib
-import json
-import os
 import random
 import sqlite3
 import subprocess
@@ -20,7 +18,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import psutil
-from harness import Benchmark, autotune_command, geometry
+from harness import Benchmark, Folder, finish, geometry
 
 CLUSTER = "water6"
 EXPANSION = ("--program", "pyscf", "--method", "hf", "--basis", "6-31g*", "--max-nbody", "3", "--threads", "1")
@@ -30,14 +28,13 @@ FAULTS = ("results_not_bit_equal", "tasks_run_twice_though_recorded", "processes
 def measure(arguments) -> Iterator[dict]:
     chance = random.Random(arguments.seed)
     with tempfile.TemporaryDirectory(prefix="killed-") as name:
-        folder = Path(name)
-        whole = resume(folder / "whole")
-        record = json.loads((folder / "whole" / "record.json").read_text())
+        undisturbed = Folder(Path(name) / "whole")
+        whole, record = resume(undisturbed), undisturbed.read("record")
         startup_s = record["gap"]["startup"]
         for number in range(arguments.repeats):
             early = number % 10 == 0
             after_s = chance.uniform(0.0, startup_s if early else record["wall_s"] - startup_s)
-            yield kill(folder / str(number), whole, early=early, after_s=after_s)
+            yield kill(Folder(Path(name) / str(number)), whole, early=early, after_s=after_s)
 
 
 def sums(rows: Sequence[dict]) -> dict:
@@ -51,29 +48,24 @@ def sums(rows: Sequence[dict]) -> dict:
     }
 
 
-def command(folder: Path) -> tuple[list[str], dict[str, str]]:
-    (folder / "scratch").mkdir(parents=True, exist_ok=True)
-    source = folder / "input.xyz"
+def command(folder: Folder) -> tuple[list[str], dict[str, str]]:
+    scratch, source = folder.path / "scratch", folder.path / "input.xyz"
+    scratch.mkdir(parents=True, exist_ok=True)
     source.write_text(geometry(CLUSTER))
-    outputs = ("-o", folder / "result.json", "--record", folder / "record.json")
-    environment = {**os.environ, "AUTOTUNE_HOME": str(folder / "home"), "TMPDIR": str(folder / "scratch")}
-    return autotune_command("run", source, *EXPANSION, "--resume", "--quiet", *outputs), environment
+    environment = {**folder.environment, "TMPDIR": str(scratch)}
+    return folder.command(source, *EXPANSION, "--resume", "--quiet"), environment
 
 
-def resume(folder: Path) -> dict[str, object]:
+def resume(folder: Folder) -> dict[str, object]:
     line, environment = command(folder)
-    subprocess.run(line, env=environment, check=True)
-    return properties(folder)
+    finish(line, environment=environment)
+    return folder.read("result")["properties"]
 
 
-def properties(folder: Path) -> dict[str, object]:
-    return dict(json.loads((folder / "result.json").read_text())["properties"])
-
-
-def kill(folder: Path, whole: dict[str, object], *, early: bool, after_s: float) -> dict[str, object]:
+def kill(folder: Folder, whole: dict[str, object], *, early: bool, after_s: float) -> dict[str, object]:
     line, environment = command(folder)
     run = subprocess.Popen(line, env=environment)
-    while not early and not rows_in_journal(folder) and run.poll() is None:
+    while not early and not rows_in_journal(folder.path) and run.poll() is None:
         time.sleep(0.01)
     time.sleep(after_s)
     below = []
@@ -82,14 +74,14 @@ def kill(folder: Path, whole: dict[str, object], *, early: bool, after_s: float)
     run.kill()
     run.wait()
     _, alive = psutil.wait_procs(below, timeout=10)
+    scratch = folder.path / "scratch"
     deadline = time.monotonic() + 5.0
-    while list((folder / "scratch").iterdir()) and time.monotonic() < deadline:
+    while list(scratch.iterdir()) and time.monotonic() < deadline:
         time.sleep(0.05)
-    scratch_left = len(list((folder / "scratch").iterdir()))
-    before = rows_in_journal(folder)
-    resume(folder)
-    after = rows_in_journal(folder)
-    record = json.loads((folder / "record.json").read_text())
+    scratch_left = len(list(scratch.iterdir()))
+    before = rows_in_journal(folder.path)
+    bit_equal = resume(folder) == whole
+    after, record = rows_in_journal(folder.path), folder.read("record")
     return {
         "killed_before_the_first_task": early,
         "killed_after_s": round(after_s, 2),
@@ -98,7 +90,7 @@ def kill(folder: Path, whole: dict[str, object], *, early: bool, after_s: float)
         "recalled": record["recalled"],
         # A row that was written again has another place in the table.
         "run_twice": sum(after[key] != place for key, place in before.items()) + len(before) - record["recalled"],
-        "bit_equal": properties(folder) == whole,
+        "bit_equal": bit_equal,
         "processes_left": len(alive),
         "scratch_left": scratch_left,
     }

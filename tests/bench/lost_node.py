@@ -8,11 +8,9 @@ sleeps and writes a line for each task, which shows what ran twice; that may onl
 from __future__ import annotations
 
 import json
-import os
 import random
 import re
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -21,13 +19,14 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import psutil
-from harness import Benchmark, cluster, offer_faulty_program
+from harness import Benchmark, Folder, cluster, finish, offer_faulty_program
 from test_parsl import TWO_BLOCKS, blocks
 
 from autotune.machine import process
 
 # Bundles of a tenth of a second, so that a short run has many.
 SMALL = "from autotune.schedule import bundles; bundles.LEAST_S = bundles.FIRST_S = bundles.MOST_S = 0.1"
+ALONE = ("--cores", "1", "--tuning", "none")
 COMMAND = f"{SMALL}; from autotune.cli.main import main; main()"
 
 
@@ -63,47 +62,35 @@ def source_of(folder: Path, *, pyscf: bool) -> Path:
     return path
 
 
-def environment(folder: Path) -> dict[str, str]:
-    return {**os.environ, "AUTOTUNE_HOME": str(folder / "home")}
+def undisturbed(path: Path) -> str:
+    folder, source = Folder(path, COMMAND), source_of(path, pyscf=True)
+    finish(folder.command(source, *ALONE, "--quiet", "--journal", "none"), environment=folder.environment)
+    return (path / "result.json").read_text()
 
 
-def command(source: Path, folder: Path, *more: str) -> list[str]:
-    outputs = ["-o", str(folder / "result.json"), "--record", str(folder / "record.json"), "--tuning", "none"]
-    return [sys.executable, "-P", "-c", COMMAND, "run", str(source), *outputs, "--cores", "1", *more]
-
-
-def undisturbed(folder: Path) -> str:
-    source = source_of(folder, pyscf=True)
-    subprocess.run(command(source, folder, "--quiet", "--journal", "none"), check=True, env=environment(folder))
-    return (folder / "result.json").read_text()
-
-
-def disturb(folder: Path, *, pyscf: bool, after_s: float, expected: str) -> dict[str, object]:
-    source = source_of(folder, pyscf=pyscf)
-    config = folder / "two_blocks.py"
-    config.write_text(TWO_BLOCKS.format(folder=str(folder / "parsl"), workers=1))
-    journal = folder / "journal"
+def disturb(path: Path, *, pyscf: bool, after_s: float, expected: str) -> dict[str, object]:
+    folder, source = Folder(path, COMMAND), source_of(path, pyscf=pyscf)
+    config = path / "two_blocks.py"
+    config.write_text(TWO_BLOCKS.format(folder=str(path / "parsl"), workers=1))
+    nodes = ("--backend", "parsl", "--parsl-config", config, "--journal", path / "journal")
     started = time.perf_counter()
-    more = ("--backend", "parsl", "--parsl-config", str(config), "--journal", str(journal))
-    with (folder / "said").open("w") as said:
-        run = subprocess.Popen(command(source, folder, *more), stderr=said, env=environment(folder))
-        while run.poll() is None and sum("zygote" in line for line in lines(folder)) < 2:
-            time.sleep(0.05)
-        time.sleep(after_s)
-        killed = blocks(folder)
-        if killed:
-            process.kill_tree(killed[0][0].pid)
-        run.wait()
+    run = folder.start(source, *ALONE, *nodes)
+    while run.poll() is None and sum("zygote" in line for line in lines(path)) < 2:
+        time.sleep(0.05)
+    time.sleep(after_s)
+    killed = blocks(path)
+    if killed:
+        process.kill_tree(killed[0][0].pid)
+    _, words = run.communicate()
     wall_s = time.perf_counter() - started
     time.sleep(2.0)
-    words = (folder / "said").read_text()
     if run.returncode:
         sys.exit(words)
-    record = json.loads((folder / "record.json").read_text())
+    record = folder.read("record")
     lost = [
         int(count.replace(",", "")) for count in re.findall(r"a bundle of ([\d,]+) tasks? did not come back", words)
     ]
-    result = (folder / "result.json").read_text()
+    result = (path / "result.json").read_text()
     row: dict[str, object] = {
         "program": "pyscf" if pyscf else "sleep",
         "killed_after_s": round(after_s, 2),
@@ -111,11 +98,11 @@ def disturb(folder: Path, *, pyscf: bool, after_s: float, expected: str) -> dict
         "in_flight": sum(lost),
         "tasks": record["tasks"],
         "wall_s": round(wall_s, 2),
-        "processes_left": len(lines(folder)),
+        "processes_left": len(lines(path)),
         "right": result == expected if pyscf else json.loads(result)["return_result"] == 0.0,
     }
     if not pyscf:
-        done = Counter((folder / "log").read_text().split("\n")[:-1])
+        done = Counter((path / "log").read_text().split("\n")[:-1])
         row["computed_twice"] = sum(done.values()) - record["tasks"]
     return row
 

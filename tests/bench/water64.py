@@ -8,13 +8,13 @@ QCEngine, QCManyBody or autotune, and summed by the formula of the expansion.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import multiprocessing
 import os
 import signal
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -22,11 +22,12 @@ from itertools import chain, combinations
 from pathlib import Path
 
 import psutil
-from harness import Benchmark, geometry
+from harness import Benchmark, Folder, finish, geometry
 
 from autotune.machine import detection
 
 A0_ANGSTROM = 0.529177210903  # CODATA 2018
+EXPANSION = ("--program", "tblite", "--method", "gfn2-xtb", "--max-nbody", "3", "--tuning", "none")
 # The command, and when its first task started, on standard error.
 COMMAND = """
 import sys, time
@@ -44,12 +45,12 @@ main()
 
 def measure(arguments) -> dict:
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        source = folder / "waters.xyz"
+        folder = Folder(Path(name), COMMAND)
+        source = folder.path / "waters.xyz"
         source.write_text(geometry("water64", 3 * arguments.waters))
-        runs = [run_to_the_end(source, folder) for _ in range(arguments.repeats)]
+        runs = [run_to_the_end(folder, source) for _ in range(arguments.repeats)]
         print(json.dumps(runs, indent=1), flush=True)
-        resumed = interrupt_and_resume(source, folder, runs[0]["wall_s"] / 2)
+        resumed = interrupt_and_resume(folder, source, runs[0]["wall_s"] / 2)
         total = sum_independently(source)
     (energy,) = {run["total_energy"] for run in runs}
     return {
@@ -65,38 +66,22 @@ def measure(arguments) -> dict:
     }
 
 
-def command(source: Path, folder: Path, *more: str) -> list[str]:
-    return [
-        *(sys.executable, "-P", "-c", COMMAND, "run", str(source)),
-        *("--program", "tblite", "--method", "gfn2-xtb", "--max-nbody", "3", "--tuning", "none"),
-        *("-o", str(folder / "result.json"), "--record", str(folder / "record.json"), *more),
-    ]
-
-
-def environment(folder: Path) -> dict[str, str]:
-    return {**os.environ, "AUTOTUNE_HOME": str(folder / "home")}
-
-
-def run_to_the_end(source: Path, folder: Path) -> dict[str, float]:
+def run_to_the_end(folder: Folder, source: Path) -> dict[str, float]:
     """Run the command, watching its own process, not its workers."""
-    journal = folder / f"journal-{time.monotonic()}"
+    journal = folder.path / f"journal-{time.monotonic()}"
     started = time.perf_counter()
-    run = subprocess.Popen(
-        command(source, folder, "--journal", str(journal)), stderr=subprocess.PIPE, text=True, env=environment(folder)
-    )
+    run = folder.start(source, *EXPANSION, "--journal", journal)
     peak = 0
     watched = psutil.Process(run.pid)
     while run.poll() is None:
-        try:
+        with contextlib.suppress(psutil.Error):
             peak = max(peak, watched.memory_info().rss)
-        except psutil.Error:
-            break
         time.sleep(0.05)
     _, said = run.communicate()
     wall_s = time.perf_counter() - started
     if run.returncode:
         sys.exit(said)
-    record = json.loads((folder / "record.json").read_text())
+    record = folder.read("record")
     journal.unlink()
     return {
         "wall_s": round(wall_s, 3),
@@ -113,42 +98,30 @@ def run_to_the_end(source: Path, folder: Path) -> dict[str, float]:
     }
 
 
-def interrupt_and_resume(source: Path, folder: Path, after_s: float) -> dict[str, float]:
+def interrupt_and_resume(folder: Folder, source: Path, after_s: float) -> dict[str, float]:
     """Interrupt the command, then go on."""
-    journal = ("--journal", str(folder / "journal"))
-    run = subprocess.Popen(
-        command(source, folder, *journal), stderr=subprocess.PIPE, text=True, env=environment(folder)
-    )
+    words = (*EXPANSION, "--journal", folder.path / "journal")
+    run = folder.start(source, *words)
     time.sleep(after_s)
     run.send_signal(signal.SIGINT)
     _, said = run.communicate()
     if run.returncode != 130:
         sys.exit(f"Ctrl-C gave {run.returncode}: {said}")
-    started = time.perf_counter()
-    done = subprocess.run(
-        command(source, folder, *journal, "--resume"),
-        check=False,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=environment(folder),
-    )
-    if done.returncode:
-        sys.exit(done.stderr)
-    record = json.loads((folder / "record.json").read_text())
+    wall_s, _ = finish(folder.command(source, *words, "--resume"), environment=folder.environment)
+    record = folder.read("record")
     return {
         "interrupted_after_s": round(after_s, 1),
         "said": said.strip().splitlines()[-1],
         "recalled": record["recalled"],
         "computed": record["attempts"],
-        "wall_s": round(time.perf_counter() - started, 3),
+        "wall_s": round(wall_s, 3),
         "total_energy": total_of(folder),
     }
 
 
-def total_of(folder: Path) -> float:
+def total_of(folder: Folder) -> float:
     """Return the total energy up to 3-body of the result."""
-    properties = json.loads((folder / "result.json").read_text())["properties"]
-    return float(properties["nocp_corrected_total_energy_through_3_body"])
+    return float(folder.read("result")["properties"]["nocp_corrected_total_energy_through_3_body"])
 
 
 # --- the same sum, without anything of ours ---------------------------------------------------------------------------
