@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+BENCH := $(BIN)/python -m tests.bench
 STAMP := $(VENV)/.installed
 DEMO_HOME := $(CURDIR)/demo-out
 
@@ -19,7 +20,7 @@ demo: $(STAMP)  ## calibrate for two minutes, then the main job beside upstream'
 	AUTOTUNE_HOME=$(DEMO_HOME) $(BIN)/autotune calibrate --budget 2m --force
 	AUTOTUNE_HOME=$(DEMO_HOME) $(BIN)/autotune run studies/workloads/water6.xyz --program pyscf --method hf \
 		--basis '6-31g*' --max-nbody 3 -o $(DEMO_HOME)/water6.json --record $(DEMO_HOME)/water6-record.json
-	AUTOTUNE_HOME=$(DEMO_HOME) $(BIN)/python tests/bench/against_upstream.py --pairs 3 --workload 'water6 HF/6-31G*'
+	AUTOTUNE_HOME=$(DEMO_HOME) $(BENCH) against_upstream --repeats 3 --case 'water6 HF/6-31G*'
 
 test: $(STAMP)  ## the whole test suite
 	$(BIN)/pytest
@@ -56,7 +57,7 @@ pictures: $(STAMP)  ## of docs/scheduling.md, where the commands are, of simulat
 		--max-nbody 3 --tuning none --cores 8 --memory 32 --strategies '' --plot docs/images/fixed_schedule.svg
 	$(BIN)/autotune simulate studies/workloads/benzene3.xyz --program pyscf --method hf --basis '6-31g*' \
 		--max-nbody 2 --tuning none --cores 8 --memory 4 --plot docs/images/memory.svg
-	$(BIN)/python tests/bench/nodes.py --pictures docs/images
+	$(BENCH) nodes --pictures docs/images
 	mkdir -p $(DEMO_HOME)
 	AUTOTUNE_HOME=$(DEMO_HOME) $(BIN)/autotune run studies/workloads/water6.xyz --program pyscf --method hf \
 		--basis '6-31g*' --max-nbody 3 -o $(DEMO_HOME)/result.json --record $(DEMO_HOME)/record.json
@@ -65,41 +66,18 @@ pictures: $(STAMP)  ## of docs/scheduling.md, where the commands are, of simulat
 speed: $(STAMP)  ## how long our own layers take; `autotune regress` compares what it stores in .benchmarks
 	$(BIN)/pytest tests/bench/test_speed.py --benchmark-enable --benchmark-autosave
 
-bench: $(STAMP)  ## the measurements in results/; leave the machine alone meanwhile
-	$(BIN)/python tests/bench/against_upstream.py --pairs 5 --output results/against_upstream.json
-	$(BIN)/python tests/bench/overhead.py --output results/overhead.json
-	$(BIN)/python tests/bench/water64.py --output results/water64.json
-	$(BIN)/python tests/bench/lost_node.py --output results/lost_node.json
-	$(BIN)/python tests/bench/layers.py --output results/layers.json
-	$(BIN)/python tests/bench/large.py --output results/large.json
-	$(BIN)/python tests/bench/prediction.py --output results/prediction.json
-	$(BIN)/python tests/bench/efficiency.py --output results/efficiency.json
-	$(BIN)/python tests/bench/ablation.py --repeats 5 --output results/ablation.json
-	$(BIN)/python tests/bench/equality.py --output results/equality.json
-	$(BIN)/python tests/bench/properties.py --output results/properties.json
-	$(BIN)/python tests/bench/checks.py --output results/checks.json
-	$(BIN)/python tests/bench/calibration.py --output results/calibration.json
-	$(BIN)/python tests/bench/calibration_aa.py --output results/calibration_aa.json
-	$(BIN)/python tests/bench/regret.py --output results/regret.json
-	$(BIN)/python tests/bench/programs.py --output results/programs.json
-	$(BIN)/python tests/bench/upstream_suite.py --output results/upstream_suite.json
-	$(BIN)/pip install --quiet 'ase>=3.23'
-	$(BIN)/python tests/bench/real_files.py --output results/real_files.json
-	$(BIN)/python tests/bench/regress_aa.py --output results/regress_aa.json
-	$(BIN)/python tests/bench/nodes.py --output results/nodes.json --pictures docs/images
-	$(MAKE) comparison
+bench: $(STAMP)  ## the measurements in results/; leave the machine alone meanwhile; needs the programs of test-programs
+	$(BIN)/pip install --quiet --editable '.[bench,programs]'
+	$(BENCH) all --output results
 
 comparison: $(STAMP)  ## against everyone else; two hours, with the programs of test-programs
 	$(BIN)/pip install --quiet --editable '.[bench,programs]'
-	$(BIN)/python tests/bench/comparison.py --rounds 4 --budget 1m --output results/comparison.json
+	$(BENCH) comparison --output results
 
 faults: $(STAMP)  ## the records of faults in results/; about an hour
-	$(BIN)/python tests/bench/faults.py --seeds 18 --output results/faults.json
-	$(BIN)/python tests/bench/faults.py --seeds 5 --output results/recovery.json
-	$(BIN)/python tests/bench/killed.py --kills 50 --output results/killed.json
-	$(BIN)/python tests/bench/memory.py --output results/memory.json
 	$(BIN)/pip install --quiet --editable '.[fuzz]'
-	$(BIN)/python tests/bench/fuzz.py --inputs 100000 --output results/fuzz.json
+	$(BENCH) faults killed memory fuzz --output results
+	$(BENCH) faults --repeats 5 --output results/recovery.json
 
 clean:
 	rm -rf $(VENV) build dist site demo-out *.egg-info

@@ -13,6 +13,7 @@ import tomllib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from statistics import geometric_mean
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def define_env(env: MacrosPlugin) -> None:
     import comparison_tables
 
     env.macro(comparison_tables.older_best)
-    env.macro(comparison_tables.mean)
+    env.macro(geometric_mean, "mean")
     env.macro(properties_cell)
 
     @env.macro

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
     from autotune.expansion.readers import Expansion
     from autotune.runtime.fleet import Fleet
+    from autotune.workers.messages import Checked
 
 _Answer = TypeVar("_Answer")
 
@@ -158,14 +159,7 @@ class Session:
             self._on_plan(Preparation(work=work, machine=self.machine, plan=plan, manager=self._manager))
         self._tell(*(found.words for found in lean.omitted()))
         checked = self._place.check(work, plan)
-        self._tell_what_was_understood(work)
-        if self._on_choice:  # not before: how to calibrate a method that does not exist is no advice
-            self._on_choice(plan.chosen)
-        self._tell(
-            _basis_note(work.methods, work.recipe.molecule.symbols),
-            _version_note(plan, checked.versions),
-            *checked.cautions,
-        )
+        self._tell_before(work, plan, checked)
         care = self._care(checked.versions, lean.hosts)
         execution = resume.recalled(work, care, resume=self._options.resume)
         recalled = len(execution.values)
@@ -219,12 +213,19 @@ class Session:
         self._tell(resume.left_out_note(left_out, self._journal, keeps_results=work.recipe.keep_results))
         return result
 
-    def _tell_what_was_understood(self, work: Workload) -> None:
-        """Say what is computed, where that is not the same as in the run before."""
+    def _tell_before(self, work: Workload, plan: planning.Plan, checked: Checked) -> None:
+        """Say what will be computed, where that is not the same as in the run before, with which tuning, and doubts."""
         words = describe(work.recipe.molecule)
         if words != self._understood:
             self._say(words)
         self._understood = words
+        if self._on_choice:  # not before: how to calibrate a method that does not exist is no advice
+            self._on_choice(plan.chosen)
+        self._tell(
+            _basis_note(work.methods, work.recipe.molecule.symbols),
+            _version_note(plan, checked.versions),
+            *checked.cautions,
+        )
 
     def _tell(self, *notes: str) -> None:
         for note in filter(None, notes):

@@ -2,36 +2,30 @@
 
 Each run is a warm `Session` (programs loaded, workers started), from input to result. Workloads are those on which a
 strategy should matter on two cores, and some on which none should. The same policies are simulated for 16 and 64 cores
-beside it, with the measured times. Prints a table, writes a record.
-
-    python tests/bench/ablation.py --repeats 5 --output results/ablation.json
+beside it, with the measured times.
 """
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import dataclasses
-import json
-import os
-import random
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
-from importlib.resources import files
 from pathlib import Path
 from typing import NamedTuple
 
-from autotune.base import json_files
+from harness import Benchmark, Computation, interval, offer_faulty_program, take_turns
+from tuning_factory import make_tuning
+
 from autotune.base.options import Options
-from autotune.base.records import Evidence, Law, RunRecord, Tuning
-from autotune.base.versions import library_versions
+from autotune.base.records import Law, RunRecord
 from autotune.compare import judgement
 from autotune.costs import cost_law
 from autotune.expansion import workload
-from autotune.expansion.readers import Expansion, from_xyz
 from autotune.machine import detection
 from autotune.plugin.composition import STANDARD
 from autotune.plugin.manager import Manager
@@ -40,10 +34,6 @@ from autotune.schedule import simulator
 from autotune.session.session import Session
 from autotune.tunings import library
 
-DISTRIBUTIONS = Path(__file__).parents[1] / "distributions"
-sys.path.insert(0, str(DISTRIBUTIONS))
-os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(DISTRIBUTIONS), os.environ.get("PYTHONPATH", "")]))
-
 ALL, NONE = "all on", "all off"
 SIDES = {ALL: (), **{f"without {name}": (name,) for name in STANDARD}, NONE: STANDARD}
 SIMULATED_CORES = (16, 64)
@@ -51,95 +41,72 @@ SLOW = 4.0  # a side so many times slower than the first is repeated no further 
 
 
 class Load(NamedTuple):
-    """A workload and the circumstances it is run under."""
+    """What is computed, and the circumstances it is run under."""
 
-    geometry: str
-    expansion: Expansion
+    computed: Computation
     memory_gib: float | None = None
     whole: bool = False
     wrong_costs: bool = False
     competitor: bool = False
 
+    @property
+    def fields(self) -> dict:
+        fields = self.computed.fields
+        if self.whole:
+            fields["specification"]["keywords"]["supersystem_ie_only"] = True
+        return fields
 
-def _pyscf(method: str, basis: str, max_nbody: int, bsse: str = "nocp", **more: object) -> Expansion:
-    return Expansion(program="pyscf", method=method, basis=basis, max_nbody=max_nbody, bsse=(bsse,), **more)
 
-
+METHANOL = Computation("methanol_water6", "hf", "6-31g*", 2)
+BENZENES = Computation("benzene3", "hf", "6-31g", 2)
+ASLEEP = Computation("water6", "sleep", max_nbody=3, program="faulty", keywords={"seconds": 0.5})
 LOADS = {
-    "uneven: methanol_water6 HF/6-31G* 2-body": Load("methanol_water6", _pyscf("hf", "6-31g*", 2)),
+    "uneven: methanol_water6 HF/6-31G* 2-body": Load(METHANOL),
     "uneven: sodium_chloride_water6 cp HF/STO-3G 2-body": Load(
-        "sodium_chloride_water6", _pyscf("hf", "sto-3g", 2, "cp")
+        Computation("sodium_chloride_water6", "hf", "sto-3g", 2, "cp")
     ),
-    "few, large: benzene3 MP2/6-31G 2-body": Load("benzene3", _pyscf("mp2", "6-31g", 2)),
-    "one dominates: water8 HF/6-31G* 1-body and whole": Load("water8", _pyscf("hf", "6-31g*", 8), whole=True),
-    "memory-bound (1 GiB): benzene3 HF/6-31G 2-body": Load("benzene3", _pyscf("hf", "6-31g", 2), memory_gib=1.0),
-    "memory-bound (0.7 GiB): benzene3 HF/6-31G 2-body": Load("benzene3", _pyscf("hf", "6-31g", 2), memory_gib=0.7),
-    "wrong costs: methanol_water6 HF/6-31G* 2-body": Load(
-        "methanol_water6", _pyscf("hf", "6-31g*", 2), wrong_costs=True
-    ),
-    "a core taken away: methanol_water6 HF/6-31G* 2-body": Load(
-        "methanol_water6", _pyscf("hf", "6-31g*", 2), competitor=True
-    ),
-    "even: water6 HF/6-31G* 3-body": Load("water6", _pyscf("hf", "6-31g*", 3)),
-    "tiny: water16 HF/STO-3G 2-body": Load("water16", _pyscf("hf", "sto-3g", 2)),
-    "tasks wait: water6 3-body, 0.5 s asleep": Load(
-        "water6", Expansion(program="faulty", method="sleep", keywords={"seconds": 0.5}, max_nbody=3)
-    ),
+    "few, large: benzene3 MP2/6-31G 2-body": Load(BENZENES._replace(method="mp2")),
+    "one dominates: water8 HF/6-31G* 1-body and whole": Load(Computation("water8", "hf", "6-31g*", 8), whole=True),
+    "memory-bound (1 GiB): benzene3 HF/6-31G 2-body": Load(BENZENES, memory_gib=1.0),
+    "memory-bound (0.7 GiB): benzene3 HF/6-31G 2-body": Load(BENZENES, memory_gib=0.7),
+    "wrong costs: methanol_water6 HF/6-31G* 2-body": Load(METHANOL, wrong_costs=True),
+    "a core taken away: methanol_water6 HF/6-31G* 2-body": Load(METHANOL, competitor=True),
+    "even: water6 HF/6-31G* 3-body": Load(Computation("water6", "hf", "6-31g*", 3)),
+    "tiny: water16 HF/STO-3G 2-body": Load(Computation("water16", "hf", "sto-3g", 2)),
+    "tasks wait: water6 3-body, 0.5 s asleep": Load(ASLEEP),
 }
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--load", action="append", metavar="TEXT", help="only loads whose name contains this")
-    parser.add_argument("--output", type=Path, help="write the record here, beside the loads that are there already")
-    arguments = parser.parse_args()
-    chosen = {n: load for n, load in LOADS.items() if any(part in n for part in arguments.load or [""])}
-    before = arguments.output and arguments.output.exists() and json.loads(arguments.output.read_text())["loads"]
-    measured = {row["name"]: row for row in before or []}
-    for name, load in chosen.items():
-        measured[name] = ablated(name, load, arguments.repeats)
-        if arguments.output:
-            write(arguments.output, [measured[each] for each in LOADS if each in measured])
+def measure(arguments) -> Iterator[dict]:
+    offer_faulty_program()
+    for name in arguments.cases:
+        yield {"name": name, **ablate(LOADS[name], arguments.repeats)}
 
 
-def ablated(name: str, load: Load, repeats: int) -> dict[str, object]:
-    fields = fields_of(load)
-    times: dict[str, list[float]] = {side: [] for side in SIDES}
+def ablate(load: Load, repeats: int) -> dict[str, object]:
+    fields = load.fields
     records: dict[str, RunRecord] = {}
-    order = random.Random(0)
-    for repeat in range(repeats):
-        for side in order.sample(list(SIDES), len(SIDES)):
-            if repeat > 1 and min(times[side]) > SLOW * min(times[ALL]):
-                continue
-            with circumstances(load) as options:
-                seconds, records[side] = timed(fields, options, SIDES[side])
-            times[side].append(seconds)
-            print(f"  {repeat + 1}/{repeats} {side}: {seconds:.2f} s", flush=True)
+
+    def run(side: str) -> float:
+        with circumstances(load) as options:
+            seconds, records[side] = run_warm(fields, options, SIDES[side])
+        return seconds
+
+    def is_slow(side: str, times: Mapping[str, list[float]]) -> bool:
+        return len(times[side]) > 1 and min(times[side]) > SLOW * min(times[ALL])
+
+    times = take_turns({side: lambda side=side: run(side) for side in SIDES}, repeats=repeats, skip=is_slow)
+    simulated = simulate(fields, load, records[ALL])
     rows = {}
-    print(f"{name}: {len(records[ALL].task_records)} tasks, all on {min(times[ALL]):.2f} s")
-    simulated = simulation(fields, load, records[ALL])
     for side in SIDES:
-        rows[side] = {
-            "times_s": times[side],
-            "peak_memory_gib": records[side].peak_memory_gib,
-            "simulated_s": simulated[side],
-        }
-        if side == ALL:
-            continue
-        verdict = judgement.unpaired(times[side], times[ALL])
-        rows[side] |= {"gain_of_all_on": verdict.speedup, "interval": [verdict.low, verdict.high]}
-        print(
-            f"  {side:32s} {verdict.speedup:5.2f} ({verdict.low:.2f} to {verdict.high:.2f})"
-            + "".join(
-                f"   {cores} cores {simulated[side][str(cores)] / simulated[ALL][str(cores)]:5.2f}"
-                for cores in SIMULATED_CORES
-            )
-            + f"   {records[side].peak_memory_gib:.2f} GiB",
-            flush=True,
-        )
+        peak_gib = records[side].peak_memory_gib
+        rows[side] = {"times_s": times[side], "peak_memory_gib": peak_gib, "simulated_s": simulated[side]}
+        if side != ALL:
+            gain = judgement.unpaired(times[side], times[ALL])
+            rows[side] |= {"gain_of_all_on": gain.speedup, "interval": interval(gain)}
+            larger = [simulated[side][str(cores)] / simulated[ALL][str(cores)] for cores in SIMULATED_CORES]
+            print(f"  {side:32s} {gain.speedup:5.2f} {interval(gain)}, on more cores {larger}, {peak_gib:.2f} GiB")
     return {
-        "name": name,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "tasks": len(records[ALL].task_records),
         "memory_gib": load.memory_gib,
@@ -151,22 +118,20 @@ def ablated(name: str, load: Load, repeats: int) -> dict[str, object]:
 def circumstances(load: Load) -> Iterator[dict[str, object]]:
     """Set up what a load is run under: a tuning with wrong costs, a process that takes a core."""
     options: dict[str, object] = {"tuning": "none", "memory_gib": load.memory_gib}
-    competitor = None
-    if load.wrong_costs:
-        path = json_files.home() / "wrong.json"
-        library.save(wrong_tuning(load), path)
-        options["tuning"] = str(path)
-    if load.competitor:
-        competitor = subprocess.Popen([sys.executable, "-c", "while True: pass"])
-    try:
+    with contextlib.ExitStack() as stack:
+        if load.wrong_costs:
+            path = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "wrong.json"
+            law = Law(seconds={"start": 1.0, "matrices": 0.0, "integrals": 0.0}, spread=0.1, parallel=0.0, half_s=1.0)
+            like = {"method": load.computed.method, "basis": load.computed.basis, "largest_functions": 1000}
+            library.save(make_tuning(**like, verdict="cannot tell", smallest_functions=0, law=law), path)
+            options["tuning"] = str(path)
+        if load.competitor:
+            competitor = stack.enter_context(subprocess.Popen([sys.executable, "-c", "while True: pass"]))
+            stack.callback(competitor.kill)
         yield options
-    finally:
-        if competitor:
-            competitor.kill()
-            competitor.wait()
 
 
-def timed(
+def run_warm(
     fields: dict[str, object], options: Mapping[str, object], without: tuple[str, ...]
 ) -> tuple[float, RunRecord]:
     """Return the seconds of one run in a session that has served a small one, and its record."""
@@ -183,7 +148,7 @@ def timed(
         return seconds, session.record
 
 
-def simulation(fields: dict[str, object], load: Load, record: RunRecord) -> dict[str, dict[str, float]]:
+def simulate(fields: dict[str, object], load: Load, record: RunRecord) -> dict[str, dict[str, float]]:
     """Return simulated seconds of every side on larger machines, from measured times, without start-up."""
     work, manager, here = workload.load(fields), Manager(), detection.detect()
     learned = cost_law.Costs()
@@ -207,60 +172,11 @@ def simulation(fields: dict[str, object], load: Load, record: RunRecord) -> dict
     return found
 
 
-def wrong_tuning(load: Load) -> Tuning:
-    """Return a tuning that takes all tasks for equally long."""
-    work = workload.load(fields_of(load))
-    return Tuning(
-        machine=detection.detect(),
-        method=work.methods[0],
-        program_version="0",
-        strategies=STANDARD,
-        parameters={},
-        law=Law(seconds={"start": 1.0, "matrices": 0.0, "integrals": 0.0}, spread=0.1, parallel=0.0, half_s=1.0),
-        evidence=Evidence(
-            study="none",
-            search_workloads=(),
-            pairs=(),
-            speed_up=1.0,
-            interval=None,
-            verdict="cannot tell",
-            noise=0.0,
-            noise_s=(),
-            search_tasks=(),
-            candidate={},
-            trials=(),
-            importances={},
-            stopped="nothing was measured",
-            budget_s=0.0,
-            spent_s=0.0,
-            smallest_functions=0,
-            largest_functions=1000,
-        ),
-        versions={},
-        created=datetime.now(UTC).isoformat(timespec="seconds"),
-    )
-
-
-def fields_of(load: Load) -> dict[str, object]:
-    text = (files("autotune.studies") / "workloads" / f"{load.geometry}.xyz").read_text()
-    fields: dict[str, object] = from_xyz(text, name=load.geometry, expansion=load.expansion)
-    if load.whole:
-        fields["specification"]["keywords"]["supersystem_ie_only"] = True
-    return fields
-
-
-def write(output: Path, measured: list[dict[str, object]]) -> None:
-    record = {
-        "schema": "autotune.benchmark/1",
-        "what": "wall time with each strategy switched off over all on; measured here, simulated for more cores",
-        "command": "python tests/bench/ablation.py " + " ".join(sys.argv[1:]),
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": dataclasses.asdict(detection.detect()),
-        "versions": library_versions(),
-        "loads": measured,
-    }
-    output.write_text(json.dumps(record, indent=1) + "\n")
-
-
-if __name__ == "__main__":
-    main()
+BENCHMARK = Benchmark(
+    what="wall time with each strategy switched off over all on; measured here, simulated for more cores",
+    measure=measure,
+    rows="loads",
+    key=("name",),
+    cases=LOADS,
+    repeats=5,
+)

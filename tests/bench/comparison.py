@@ -8,45 +8,35 @@ pass over the input in it, for autotune the second run of a Session. The older s
 
 Simulated for more cores than there are: the real scheduler on a virtual clock, with the times measured here and without
 start-up of any side; an engine is as many workers of one core as there are cores, in the order of the expansion.
-
-    python tests/bench/comparison.py --rounds 4 --budget 1m --output results/comparison.json
 """
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import json
 import os
-import random
-import statistics
-import subprocess
 import sys
 import tempfile
-import time
-from datetime import UTC, datetime
-from importlib.resources import files
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from statistics import fmean, geometric_mean
+from typing import Any
 
 import programs
-from comparison_tables import LARGER, mean, speedups
+from comparison_tables import LARGER, speedups, tables
+from harness import Benchmark, Computation, autotune_command, finish, interval, take_turns
 
 from autotune.base import json_files
 from autotune.base.options import Options
 from autotune.base.types import Policy
-from autotune.base.versions import library_versions
 from autotune.compare import judgement
 from autotune.expansion import workload
-from autotune.expansion.readers import Expansion, from_xyz
 from autotune.machine import detection
 from autotune.plugin.manager import Manager
-from autotune.programs import blas
 from autotune.runtime import planning
 from autotune.schedule import simulator
 from autotune.session.forecast import replayed_s
 
-HERE = Path(__file__).parent
 WARM = """
 import json, sys, time
 import autotune
@@ -62,86 +52,54 @@ GIB_A_CORE = 4.0
 ENGINES = ("concurrent.futures", "loky", "dask", "parsl")
 WORKERS = (2, 3, 4)
 
-
-class Case(NamedTuple):
-    """A workload: a packaged cluster, or its first molecules."""
-
-    program: str
-    method: str
-    basis: str
-    geometry: str
-    max_nbody: int
-    bsse: str = "nocp"
-    keywords: dict[str, Any] = {}  # noqa: RUF012 - never changed
-    atoms: int = 0
-
-
 CASES = {
-    "water8 HF/6-31G* (PySCF)": Case("pyscf", "hf", "6-31g*", "water8", 3),
-    "water6 DF-MP2/cc-pVDZ (PySCF)": Case("pyscf", "mp2", "cc-pvdz", "water6", 3, keywords={"density_fit": True}),
-    "water10 MP2/6-31G (PySCF)": Case("pyscf", "mp2", "6-31g", "water10", 2),
-    "water4 CCSD(T)/6-31G (PySCF)": Case("pyscf", "ccsd(t)", "6-31g", "water4", 3),
-    "water4 B3LYP/6-31G* (PySCF)": Case("pyscf", "b3lyp", "6-31g*", "water4", 2),
-    "methanol_water6 HF/6-31G* (PySCF)": Case("pyscf", "hf", "6-31g*", "methanol_water6", 2),
-    "sodium_chloride_water6 cp HF/STO-3G (PySCF)": Case("pyscf", "hf", "sto-3g", "sodium_chloride_water6", 2, "cp"),
-    "benzene3 HF/6-31G (PySCF)": Case("pyscf", "hf", "6-31g", "benzene3", 2),
-    "ammonia5 vmfc HF/STO-3G (PySCF)": Case("pyscf", "hf", "sto-3g", "ammonia5", 2, "vmfc"),
-    "water5 HF/6-31G* (Psi4)": Case("psi4", "hf", "6-31g*", "water10", 3, keywords={"scf_type": "df"}, atoms=15),
-    "methanol_water6 MP2/6-31G (Psi4)": Case("psi4", "mp2", "6-31g", "methanol_water6", 2),
-    "water5 HF/6-31G* (NWChem)": Case("nwchem", "hf", "6-31g*", "water10", 3, atoms=15),
-    "water10 PM6 (MOPAC)": Case("mopac", "pm6", "", "water10", 3),
-    "water16 GFN2-xTB (tblite)": Case("tblite", "gfn2-xtb", "", "water16", 3),
+    "water8 HF/6-31G* (PySCF)": Computation("water8", "hf", "6-31g*", 3),
+    "water6 DF-MP2/cc-pVDZ (PySCF)": Computation("water6", "mp2", "cc-pvdz", 3, keywords={"density_fit": True}),
+    "water10 MP2/6-31G (PySCF)": Computation("water10", "mp2", "6-31g", 2),
+    "water4 CCSD(T)/6-31G (PySCF)": Computation("water4", "ccsd(t)", "6-31g", 3),
+    "water4 B3LYP/6-31G* (PySCF)": Computation("water4", "b3lyp", "6-31g*", 2),
+    "methanol_water6 HF/6-31G* (PySCF)": Computation("methanol_water6", "hf", "6-31g*", 2),
+    "sodium_chloride_water6 cp HF/STO-3G (PySCF)": Computation("sodium_chloride_water6", "hf", "sto-3g", 2, "cp"),
+    "benzene3 HF/6-31G (PySCF)": Computation("benzene3", "hf", "6-31g", 2),
+    "ammonia5 vmfc HF/STO-3G (PySCF)": Computation("ammonia5", "hf", "sto-3g", 2, "vmfc"),
+    "water5 HF/6-31G* (Psi4)": Computation(
+        "water10", "hf", "6-31g*", 3, program="psi4", keywords={"scf_type": "df"}, atoms=15
+    ),
+    "methanol_water6 MP2/6-31G (Psi4)": Computation("methanol_water6", "mp2", "6-31g", 2, program="psi4"),
+    "water5 HF/6-31G* (NWChem)": Computation("water10", "hf", "6-31g*", 3, program="nwchem", atoms=15),
+    "water10 PM6 (MOPAC)": Computation("water10", "pm6", "", 3, program="mopac"),
+    "water16 GFN2-xTB (tblite)": Computation("water16", "gfn2-xtb", "", 3, program="tblite"),
 }
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--case", action="append", choices=CASES, help="only this one; may be repeated")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--budget", default="2m", help="of each calibration; 0 for none")
-    parser.add_argument("--output", type=Path, help="write the record here, beside the cases that are there already")
-    arguments = parser.parse_args()
-    output = arguments.output
-    rows = json.loads(output.read_text())["cases"] if output and output.exists() else []
-    for name in arguments.case or CASES:
-        row = {"case": name, **measured(CASES[name], rounds=arguments.rounds, budget=arguments.budget)}
-        rows = sorted(
-            [each for each in rows if each["case"] != name] + [row], key=lambda each: list(CASES).index(each["case"])
-        )
-        print(json.dumps({key: row[key] for key in row if key != "samples_s"}), flush=True)
-        if output:
-            write(output, rows)
-    print(json.dumps(means(rows), indent=1))
+def measure(arguments) -> Iterator[dict]:
+    for name in arguments.cases:
+        yield {"case": name, **compare(CASES[name], rounds=arguments.repeats, budget=arguments.budget)}
 
 
-def measured(case: Case, *, rounds: int, budget: str) -> dict[str, Any]:
+def compare(case: Computation, *, rounds: int, budget: str) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         environment = {**os.environ, "AUTOTUNE_HOME": str(Path(folder) / "home")}
         source = Path(folder) / "input.json"
-        source.write_text(json.dumps(fields_of(case)))
-        calibration = calibrated(case, budget, environment)
-        kernels = {} if blas.knows_avx(blas.core()) else {"OPENBLAS_CORETYPE": "Haswell"}
+        source.write_text(json.dumps(case.fields))
+        calibration = calibrate(case, budget, environment)
+        kernels = programs.kernels()
         if case.program == "pyscf" and detection.vector() in ("avx2", "avx512"):
             kernels = {"OPENBLAS_CORETYPE": "Haswell"}
         pools = Pools(source, Path(folder) / "pool.json", environment | kernels)
         workers = {engine: pools.best(engine) for engine in ("older", *ENGINES)}
-        sides: dict[str, Any] = {"upstream": lambda: upstream(source, folder, environment)}
-        sides["autotune"] = lambda: ours(source, folder, environment, "auto")
+        sides: dict[str, Any] = {"upstream": lambda: run_upstream(source, folder, environment)}
+        sides["autotune"] = lambda: run_ours(source, folder, environment, "auto")
         if calibration["verdict"] == "faster":
-            sides["autotune, default"] = lambda: ours(source, folder, environment, "none")
+            sides["autotune, default"] = lambda: run_ours(source, folder, environment, "none")
         sides["older, 4 workers"] = lambda: pools.run("older", 4)
         if workers["older"] != 4:
             sides["older, best"] = lambda: pools.run("older", workers["older"])
         for engine in ENGINES:
             sides[engine] = lambda engine=engine: pools.run(engine, workers[engine], passes=2)
-        samples: dict[str, list[dict[str, float]]] = {side: [] for side in sides}
-        order = random.Random(0)
-        for _ in range(rounds):
-            for side in order.sample(list(sides), len(sides)):
-                samples[side].append(sides[side]())
-            print("  " + ", ".join(f"{side} {found[-1]['cold']:.1f}" for side, found in samples.items()), flush=True)
-        larger = {cores: simulated(source, Path(folder) / "record.json", cores) for cores in LARGER}
-    return judged(case, samples, workers) | {"calibration": calibration, "simulated_s": larger}
+        samples = take_turns(sides, repeats=rounds)
+        larger = {str(cores): simulate_larger(source, Path(folder) / "record.json", cores) for cores in LARGER}
+    return judge(case, samples, workers) | {"calibration": calibration, "simulated_s": larger}
 
 
 class Pools:
@@ -151,8 +109,8 @@ class Pools:
         self._source, self._answer, self._environment = source, answer, environment
 
     def run(self, engine: str, workers: int, *, passes: int = 1) -> dict[str, float]:
-        command = [sys.executable, str(HERE / "fixed_pool.py"), str(self._source), str(self._answer), str(workers)]
-        wall_s, output = timed([*command, "--engine", engine, "--passes", str(passes)], self._environment)
+        command = programs.pool_command(self._source, self._answer, workers)
+        wall_s, output = finish([*command, "--engine", engine, "--passes", str(passes)], environment=self._environment)
         _, *further = json.loads(output.splitlines()[-1])
         # What the second pass took was no part of the cold run.
         sample = {"cold": wall_s - sum(further), "energy": energy_of(self._answer)}
@@ -162,12 +120,12 @@ class Pools:
         return min(WORKERS, key=lambda workers: self.run(engine, workers)["cold"])
 
 
-def ours(source: Path, folder: str, environment: dict[str, str], tuning: str) -> dict[str, float]:
+def run_ours(source: Path, folder: str, environment: dict[str, str], tuning: str) -> dict[str, float]:
     answer, record = Path(folder) / "ours.json", Path(folder) / "record.json"
-    command = [sys.executable, "-P", "-m", "autotune", "run", str(source), "-o", str(answer), "--record", str(record)]
-    wall_s, _ = timed([*command, "--quiet", "--journal", "none", "--tuning", tuning], environment)
+    command = autotune_command("run", source, "-o", answer, "--record", record, "--quiet", "--journal", "none")
+    wall_s, _ = finish([*command, "--tuning", tuning], environment=environment)
     run = json.loads(record.read_text())
-    _, output = timed([sys.executable, "-P", "-c", WARM, str(source), tuning], environment)
+    _, output = finish([sys.executable, "-P", "-c", WARM, str(source), tuning], environment=environment)
     warm_s, _ = json.loads(output.splitlines()[-1])
     return {
         "cold": wall_s,
@@ -179,7 +137,13 @@ def ours(source: Path, folder: str, environment: dict[str, str], tuning: str) ->
     }
 
 
-def simulated(source: Path, record: Path, cores: int) -> dict[str, float]:
+def run_upstream(source: Path, folder: str, environment: dict[str, str]) -> dict[str, float]:
+    answer = Path(folder) / "upstream.json"
+    wall_s, _ = finish(programs.upstream_command(source, answer), environment=environment)
+    return {"cold": wall_s, "energy": energy_of(answer)}
+
+
+def simulate_larger(source: Path, record: Path, cores: int) -> dict[str, float]:
     """Return the makespans of all schedules on more cores, from the task times of a run here."""
     work, manager, here = workload.load(json.loads(source.read_text())), Manager(), detection.detect()
     larger = dataclasses.replace(here, cores=cores, memory_gib=GIB_A_CORE * cores)
@@ -208,68 +172,39 @@ def simulated(source: Path, record: Path, cores: int) -> dict[str, float]:
     }
 
 
-def upstream(source: Path, folder: str, environment: dict[str, str]) -> dict[str, float]:
-    answer = Path(folder) / "upstream.json"
-    wall_s, _ = timed([sys.executable, "-c", programs.UPSTREAM, str(source), str(answer)], environment)
-    return {"cold": wall_s, "energy": energy_of(answer)}
-
-
-def timed(command: list[str], environment: dict[str, str]) -> tuple[float, str]:
-    started = time.perf_counter()
-    done = subprocess.run(command, env=environment, check=False, capture_output=True, text=True)
-    wall_s = time.perf_counter() - started
-    if done.returncode:
-        sys.exit(f"{' '.join(command[:6])} failed:\n{done.stderr[-3000:]}")
-    return wall_s, done.stdout
-
-
 def energy_of(path: Path) -> float:
     return float(json.loads(path.read_text())["properties"]["return_energy"])
 
 
-def calibrated(case: Case, budget: str, environment: dict[str, str]) -> dict[str, Any]:
+def calibrate(case: Computation, budget: str, environment: dict[str, str]) -> dict[str, Any]:
     if budget == "0":
         return {"verdict": "none", "gain": 1.0}
-    chosen = programs.Case(case.program, case.method, case.basis, case.keywords, case.geometry, 0, 0.0)
-    found = programs.calibrated(chosen, "standard", environment, budget=budget)
+    found = programs.calibrate(case, "standard", environment, budget=budget)
     return {key: found[key] for key in ("verdict", "parameters", "gain_when_confirmed", "calibration_s")}
 
 
-def fields_of(case: Case) -> dict[str, Any]:
-    text = (files("autotune.studies") / "workloads" / f"{case.geometry}.xyz").read_text()
-    if case.atoms:
-        text = "\n".join([str(case.atoms), "", *text.splitlines()[2 : 2 + case.atoms]]) + "\n"
-    expansion = Expansion(
-        program=case.program,
-        method=case.method,
-        basis=case.basis,
-        keywords=case.keywords,
-        bsse=(case.bsse,),
-        max_nbody=case.max_nbody,
-    )
-    return from_xyz(text, name=case.geometry, expansion=expansion)
-
-
-def judged(case: Case, samples: dict[str, list[dict[str, float]]], workers: dict[str, int]) -> dict[str, Any]:
+def judge(case: Computation, samples: dict[str, list[dict[str, float]]], workers: dict[str, int]) -> dict[str, Any]:
     def walls(side: str, kind: str) -> list[float]:
         return [sample[kind] for sample in samples[side]]
 
     def against(side: str, kind: str) -> dict[str, Any]:
         found = judgement.paired(walls(side, kind), walls("autotune", kind))
-        return {"speedup": round(found.speedup, 3), "interval": [round(found.low, 3), round(found.high, 3)]}
+        return {"speedup": round(found.speedup, 3), "interval": interval(found)}
 
     others = [side for side in samples if side != "autotune"]
-    engine = min(ENGINES, key=lambda name: mean(walls(name, "cold")))
-    warm = min(ENGINES, key=lambda name: mean(walls(name, "warm")))
+    engine = min(ENGINES, key=lambda name: geometric_mean(walls(name, "cold")))
+    warm = min(ENGINES, key=lambda name: geometric_mean(walls(name, "warm")))
     energies = [sample["energy"] for found in samples.values() for sample in found]
     return {
         "program": case.program,
         "tasks": samples["autotune"][0]["tasks"],
         "best_workers": workers,
-        "mean_s": {side: round(mean(walls(side, "cold")), 3) for side in samples},
-        "warm_s": {side: round(mean(walls(side, "warm")), 3) for side in samples if "warm" in samples[side][0]},
-        "bound_s": round(mean(walls("autotune", "bound")), 3),
-        "efficiency": round(statistics.fmean(walls("autotune", "efficiency")), 3),
+        "mean_s": {side: round(geometric_mean(walls(side, "cold")), 3) for side in samples},
+        "warm_s": {
+            side: round(geometric_mean(walls(side, "warm")), 3) for side in samples if "warm" in samples[side][0]
+        },
+        "bound_s": round(geometric_mean(walls("autotune", "bound")), 3),
+        "efficiency": round(fmean(walls("autotune", "efficiency")), 3),
         "against": {side: against(side, "cold") for side in others},
         "best_engine": engine,
         "best_engine_warm": warm,
@@ -279,27 +214,23 @@ def judged(case: Case, samples: dict[str, list[dict[str, float]]], workers: dict
     }
 
 
-def means(rows: list[dict[str, Any]]) -> dict[str, Any]:
+def means(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Return the geometric means over the whole table."""
     names = ("against_upstream", "against_older_best", "against_best_engine_cold", "against_best_engine_warm")
     columns = zip(*map(speedups, rows), strict=True)
-    return {name: round(mean(column), 3) for name, column in zip(names, columns, strict=True)}
-
-
-def write(path: Path, rows: list[dict[str, Any]]) -> None:
-    record = {
-        "schema": "autotune.benchmark/1",
-        "what": "autotune against upstream, the older executor's schedule and four engines; in turn, cold and warm",
-        "command": "python tests/bench/comparison.py " + " ".join(sys.argv[1:]),
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": dataclasses.asdict(detection.detect()),
-        "load_before": os.getloadavg(),
-        "versions": library_versions(),
-        "geometric_means": means(rows),
-        "cases": rows,
+    return {
+        "geometric_means": {name: round(geometric_mean(column), 3) for name, column in zip(names, columns, strict=True)}
     }
-    path.write_text(json.dumps(record, indent=1) + "\n")
 
 
-if __name__ == "__main__":
-    main()
+BENCHMARK = Benchmark(
+    what="autotune against upstream, the older executor's schedule and four engines; in turn, cold and warm",
+    measure=measure,
+    rows="cases",
+    key=("case",),
+    cases=CASES,
+    repeats=4,
+    options={"--budget": {"default": "1m", "help": "of each calibration; 0 for none"}},
+    summary=means,
+    table=tables,
+)

@@ -3,80 +3,51 @@
 Each case runs four times: by autotune and by upstream's `qcengine.compute(input, "qcmanybody")` at its defaults, in
 schema 1 and 2. What autotune returns must equal, in every number, what upstream's own loop makes of the same component
 results; what upstream computes by itself must agree within 1e-9 in every number of the result's properties. Takes
-about two hours on two cores. Prints a line for each case, writes a record, exits 1 where a case fails.
+about two hours on two cores. The exit status is 1 where a case fails.
 
 With `--components-once` each component is computed once by autotune and once by upstream's serial loop (in schema 2);
 both schema 1 results are assembled from the same components, by autotune from its journal, by upstream's own schema 1
 computer. That halves the time.
-
-    python tests/bench/equality.py --output results/equality.json
 """
 
 from __future__ import annotations
 
-import argparse
-import dataclasses
 import itertools
 import json
-import sys
 from collections.abc import Iterator
-from datetime import UTC, datetime
-from importlib.resources import files
-from pathlib import Path
 
 import numpy as np
 import qcengine
+from harness import Benchmark, cluster
 from qcmanybody.models import v2
+from replay import assert_bit_equal, replayed
 
 import autotune
-from autotune.base.versions import library_versions
-from autotune.expansion.readers import Expansion, from_xyz
-from autotune.machine import detection
 from autotune.plugin.manager import Manager
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
-from replay import assert_bit_equal, replayed
 
 METHODS = (("hf", "6-31g*"), ("mp2", "cc-pvdz"))
 TOLERANCE = 1e-9  # hartree, hartree/bohr
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--geometry", default="water6")
-    parser.add_argument(
-        "--case", default="", metavar="TEXT", help="only cases whose name has this: 'mp2 cp gradient 2'"
+CASES = {
+    f"{method} {bsse} {driver} {version}": (method, basis, bsse, driver, version)
+    for driver, (method, basis), bsse, version in itertools.product(
+        ("energy", "gradient"), METHODS, ("nocp", "cp"), (2, 1)
     )
-    parser.add_argument("--components-once", action="store_true", help="compute once for both schema versions")
-    parser.add_argument("--output", type=Path, help="write the record here, beside the cases that are there already")
-    arguments = parser.parse_args()
+}
+
+
+def measure(arguments) -> Iterator[dict]:
     Manager().register_programs()
-    rows = json.loads(arguments.output.read_text())["cases"] if arguments.output and arguments.output.exists() else []
-    for driver, (method, basis), bsse in itertools.product(("energy", "gradient"), METHODS, ("nocp", "cp")):
-        fields = made(arguments.geometry, method, basis, bsse, driver)
-        once: v2.ManyBodyResult | None = None
-        for version in (2, 1):
-            if arguments.case not in f"{method} {bsse} {driver} {version}":
-                continue
-            row, once = compared(fields, version, once if arguments.components_once else None)
-            same = ("case", "driver", "schema_version")
-            rows = [each for each in rows if any(each[name] != row[name] for name in same)] + [row]
-            print(json.dumps(rows[-1]), flush=True)
-            if arguments.output:
-                write(arguments.output, rows)
-    if not all(row["bit_equal_to_the_replay"] and row["largest_difference"] < TOLERANCE for row in rows):
-        sys.exit(1)
+    once: v2.ManyBodyResult | None = None
+    for name in arguments.cases:
+        method, basis, bsse, driver, version = CASES[name]
+        fields = cluster(arguments.geometry, method=method, basis=basis, bsse=bsse, driver=driver, max_nbody=3)
+        fields["specification"]["protocols"] = {"cluster_results": "all"}
+        row, upstreams = compare(fields, version, once if version == 1 else None)
+        once = upstreams if arguments.components_once and version == 2 else None
+        yield row
 
 
-def made(geometry: str, method: str, basis: str, bsse: str, driver: str) -> dict[str, object]:
-    text = (files("autotune.studies") / "workloads" / f"{geometry}.xyz").read_text()
-    expansion = Expansion(program="pyscf", method=method, basis=basis, bsse=(bsse,), max_nbody=3, driver=driver)
-    fields = from_xyz(text, name=geometry, expansion=expansion)
-    fields["specification"]["protocols"] = {"cluster_results": "all"}
-    return fields
-
-
-def compared(
+def compare(
     fields: dict[str, object], version: int, once: v2.ManyBodyResult | None
 ) -> tuple[dict[str, object], v2.ManyBodyResult | None]:
     """Return what a case shows, and upstream's schema 2 result; `once` is that of an earlier call."""
@@ -134,19 +105,18 @@ def numbers(value: object, path: str = "") -> Iterator[tuple[str, float]]:
         yield path, float(value)
 
 
-def write(output: Path, rows: list[dict[str, object]]) -> None:
-    record = {
-        "schema": "autotune.benchmark/1",
-        "what": "autotune's ManyBodyResult against upstream's: its replay of our components, and its own serial run",
-        "command": "python tests/bench/equality.py " + " ".join(sys.argv[1:]),
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": dataclasses.asdict(detection.detect()),
-        "versions": library_versions(),
-        "tolerance": TOLERANCE,
-        "cases": rows,
-    }
-    output.write_text(json.dumps(record, indent=1) + "\n")
-
-
-if __name__ == "__main__":
-    main()
+BENCHMARK = Benchmark(
+    what="autotune's ManyBodyResult against upstream's: its replay of our components, and its own serial run",
+    measure=measure,
+    rows="cases",
+    key=("case", "driver", "schema_version"),
+    cases=CASES,
+    options={
+        "--geometry": {"default": "water6"},
+        "--components-once": {"action": "store_true", "help": "compute once for both schema versions"},
+    },
+    summary=lambda _: {"tolerance": TOLERANCE},
+    fails=lambda record: (
+        not all(row["bit_equal_to_the_replay"] and row["largest_difference"] < TOLERANCE for row in record["cases"])
+    ),
+)

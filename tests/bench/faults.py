@@ -4,51 +4,36 @@ Each run is a process of its own: a many-body expansion of which, by the run's s
 Checked are: every component that can be computed is there, with its exact value; no process lives on; the scratch
 folder is empty. Recovery is what the run took longer than runs without a fault. Faults of real PySCF are: its worker
 killed at a random moment, too little memory granted, an SCF that does not converge in the cycles allowed.
-
-    python tests/bench/faults.py --seeds 20 --output results/faults.json
 """
 
 from __future__ import annotations
 
-import argparse
-import dataclasses
-import json
 import os
 import random
 import signal
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
-from datetime import UTC, datetime
-from importlib.resources import files
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import psutil
+import qcengine
+from harness import Benchmark, call_in_process, cluster, offer_faulty_program
 
-DISTRIBUTIONS = Path(__file__).parents[1] / "distributions"
-sys.path.insert(0, str(DISTRIBUTIONS))
-os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(DISTRIBUTIONS), os.environ.get("PYTHONPATH", "")]))
-
-import faulty_program  # noqa: E402
-import qcengine  # noqa: E402
-
-from autotune.base.errors import TaskError  # noqa: E402
-from autotune.base.types import Task  # noqa: E402
-from autotune.base.versions import library_versions  # noqa: E402
-from autotune.expansion import component, workload  # noqa: E402
-from autotune.expansion.readers import Expansion, from_xyz  # noqa: E402
-from autotune.journal import journal_file  # noqa: E402
-from autotune.journal.journal import Journal  # noqa: E402
-from autotune.machine import detection  # noqa: E402
-from autotune.plugin.manager import Manager  # noqa: E402
-from autotune.runtime.execution import Care  # noqa: E402
-from autotune.runtime.planning import Options  # noqa: E402
-from autotune.session.session import Session  # noqa: E402
+from autotune.base.errors import TaskError
+from autotune.base.options import Options
+from autotune.base.types import Task
+from autotune.expansion import component, workload
+from autotune.journal import journal_file
+from autotune.journal.journal import Journal
+from autotune.plugin.manager import Manager
+from autotune.runtime.execution import Care
+from autotune.session.session import Session
 
 ELECTRONS = 10  # of one water
+LIMIT_S = 300.0
 COUNTS = ("tasks_lost", "wrong_results", "processes_left", "scratch_left")
 
 
@@ -98,38 +83,22 @@ FAULTS = {
 }
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, default=20)
-    parser.add_argument("--fault", default="", metavar="TEXT", help="only faults whose name contains this")
-    parser.add_argument("--output", type=Path, help="write the record here")
-    parser.add_argument("--one", nargs=3, metavar=("FAULT", "SEED", "FOLDER"), help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
-    if arguments.one:
-        name, seed, folder = arguments.one
-        print(json.dumps(struck(name, int(seed), Path(folder))))
-        return
-    names = [name for name in FAULTS if arguments.fault in name or "none" in name]
+def measure(arguments) -> Iterator[dict]:
+    names = [name for name in FAULTS if name in arguments.cases or "none" in name]
     runs: dict[str, list[dict[str, float]]] = {name: [] for name in names}
-    for seed in range(arguments.seeds):
+    for seed in range(arguments.repeats):
         # Interleaved, so that what else the machine does reaches all of them.
         for name in random.Random(seed).sample(names, len(names)):
-            runs[name].append(one(name, seed))
-        rows = [row(name, runs) for name in names]
-        print(f"{seed + 1} of {arguments.seeds} runs of each fault", flush=True)
-        if arguments.output:
-            write(arguments.output, rows)
-    for each in rows:
-        print(json.dumps(each))
-    if any(each[count] for each in rows for count in COUNTS):
-        sys.exit(1)
+            runs[name].append(look(name, seed))
+        print(f"{seed + 1} of {arguments.repeats} runs of each fault", flush=True)
+        yield from (sums(name, runs) for name in names)
 
 
-def row(name: str, runs: dict[str, list[dict[str, float]]]) -> dict[str, object]:
+def sums(name: str, runs: dict[str, list[dict[str, float]]]) -> dict[str, object]:
     """Return the sums over a fault's runs; recovery is against the run without a fault of the same round."""
     own = runs[name]
     without = runs["PySCF: none" if FAULTS[name].program == "pyscf" else "none"]
-    longer_s = [struck["wall_s"] - whole["wall_s"] for struck, whole in zip(own, without, strict=True)]
+    longer_s = [run["wall_s"] - whole["wall_s"] for run, whole in zip(own, without, strict=True)]
     return {
         "fault": name,
         "runs": len(own),
@@ -142,23 +111,13 @@ def row(name: str, runs: dict[str, list[dict[str, float]]]) -> dict[str, object]
     }
 
 
-def one(name: str, seed: int) -> dict[str, float]:
+def look(name: str, seed: int) -> dict[str, float]:
     """Run once in a process of its own, and look at what it left."""
     with tempfile.TemporaryDirectory(prefix="fault-") as folder:
         scratch = Path(folder) / "scratch"
         scratch.mkdir()
         environment = {**os.environ, "AUTOTUNE_HOME": f"{folder}/home", "TMPDIR": str(scratch), "FAULT_RUN": folder}
-        done = subprocess.run(
-            [sys.executable, __file__, "--one", name, str(seed), folder],
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=300,
-            check=False,
-        )
-        if done.returncode:
-            raise SystemExit(f"{name}, seed {seed}: {done.stderr}")
-        found = json.loads(done.stdout)
+        found = call_in_process(strike, name, seed, folder, environment=environment, limit_s=LIMIT_S)
         found["processes_left"] = len(left_behind(folder))
         found["scratch_left"] = len(list(scratch.iterdir()))
         return found
@@ -180,10 +139,11 @@ def left_behind(folder: str) -> list[int]:
         time.sleep(0.05)
 
 
-def struck(name: str, seed: int, folder: Path) -> dict[str, float]:
+def strike(name: str, seed: int, folder: str) -> dict[str, float]:
     """Run an expansion whose components meet the fault; return what came out of it."""
+    offer_faulty_program()
     fault = FAULTS[name]
-    fields = fields_of(fault, seed, folder)
+    fields = fields_of(fault, seed, Path(folder))
     work = workload.load(fields)
     must_fail = set() if fault.passes else {task.key for task in work.tasks if meets(work, task)}
     killer = Killer(seed) if "killed" in name else None
@@ -221,13 +181,14 @@ def fields_of(fault: Fault, seed: int, folder: Path) -> dict[str, object]:
             first = folder / "first"
             first.mkdir()
             keywords["first"] = str(first)
-    text = (files("autotune.studies") / "workloads" / "water4.xyz").read_text()
-    expansion = Expansion(program=fault.program, method=fault.method, basis=fault.basis, max_nbody=2, keywords=keywords)
-    return from_xyz(text, name="water4", expansion=expansion)
+    like = {"program": fault.program, "method": fault.method, "basis": fault.basis}
+    return cluster("water4", **like, max_nbody=2, keywords=keywords)
 
 
 def meets(work: workload.Workload, task: Task) -> bool:
     """Return whether a component is one that the fault strikes, by its name and the seed."""
+    import faulty_program
+
     given = component.atomic_input(work.recipe, task.level, task.real, task.basis)
     keywords = {k: v for k, v in given.specification.keywords.items() if k in ("share", "seed")}
     return bool(faulty_program._strikes(keywords, given.molecule.name))
@@ -268,18 +229,12 @@ class Killer:
             self.killed = 1
 
 
-def write(output: Path, rows: list[dict[str, object]]) -> None:
-    record = {
-        "schema": "autotune.benchmark/1",
-        "what": "faults that strike components at random: what is lost, wrong or left behind, and the time to recover",
-        "command": "python tests/bench/faults.py " + " ".join(sys.argv[1:]),
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": dataclasses.asdict(detection.detect()),
-        "versions": library_versions(),
-        "faults": rows,
-    }
-    output.write_text(json.dumps(record, indent=1) + "\n")
-
-
-if __name__ == "__main__":
-    main()
+BENCHMARK = Benchmark(
+    what="faults that strike components at random: what is lost, wrong or left behind, and the time to recover",
+    measure=measure,
+    rows="faults",
+    key=("fault",),
+    cases=FAULTS,
+    repeats=18,
+    fails=lambda record: any(row[count] for row in record["faults"] for count in COUNTS),
+)

@@ -3,29 +3,22 @@
 Contained: each method by itself, and the same energy out of each higher method's calculation with the same keywords,
 for closed and open shells, ions, ghosts, density fitting and frozen cores. Turned: monomers in random orientations,
 against the first. Displaced: one atom moved by the tolerance along the energy's gradient. One core, PySCF; a minute.
-
-    python tests/bench/fewer_tasks.py --output results/fewer_tasks.json
 """
 
 from __future__ import annotations
 
-import argparse
-import dataclasses
 import itertools
-import json
 import os
-from datetime import UTC, datetime
-from pathlib import Path
 
 import numpy as np
 import qcengine
+from harness import Benchmark
 from qcelemental.models.v2 import AtomicInput, AtomicResult, Molecule
 
-from autotune.base.versions import library_versions
 from autotune.expansion.congruence import TOLERANCE_BOHR
-from autotune.expansion.lower_methods import CORRELATION_ONLY, COUPLED_CLUSTER_ONLY, ENERGY_OF
-from autotune.machine import detection
+from autotune.expansion.lower_methods import ENERGY_OF
 from autotune.plugin.manager import Manager
+from autotune.programs.facts import facts_of
 
 WATER = "O 0.0 0.0 0.1173\nH 0.0 0.7572 -0.4692\nH 0.0 -0.7572 -0.4692"
 BEHIND = "O 0.3 0.1 2.9173\nH 0.2 0.7572 3.4692\nH 0.1 -0.7572 3.4692"
@@ -49,29 +42,17 @@ TURNS = 5
 TURNED = ("hf", "mp2", "ccsd(t)", "b3lyp")
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--output", type=Path, help="write the record here")
-    output = parser.parse_args().output
+def measure(_: object) -> dict:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
     Manager().register_programs()
-    contained = [row for row in itertools.starmap(of_keywords, itertools.product(SYSTEMS, KEYWORDS)) for row in row]
-    turned = [turns(name, method) for name, method in itertools.product(("water", "peroxide"), TURNED)]
-    record = {
-        "schema": "autotune.benchmark/1",
-        "what": "energies that are reused instead of computed, against the computed ones; differences in Eh",
-        "command": "python tests/bench/fewer_tasks.py --output results/fewer_tasks.json",
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": dataclasses.asdict(detection.detect()),
-        "versions": library_versions(),
+    contained = [row for row in itertools.starmap(within, itertools.product(SYSTEMS, KEYWORDS)) for row in row]
+    return {
         "basis": BASIS,
         "largest_contained": {name: largest(contained, name) for name in ROW[:-1]},
         "contained": contained,
-        "turned": turned,
-        "displaced": [displaced(name) for name in ("water", "peroxide")],
+        "turned": [turns(name, method) for name, method in itertools.product(("water", "peroxide"), TURNED)],
+        "displaced": [displacement(name) for name in ("water", "peroxide")],
     }
-    print(json.dumps({name: record[name] for name in ("largest_contained", "turned", "displaced")}, indent=1))
-    if output:
-        output.write_text(json.dumps(record, indent=1) + "\n")
 
 
 def largest(rows: list[dict[str, object]], method: str) -> float:
@@ -83,7 +64,7 @@ def molecule(name: str) -> Molecule:
     return Molecule.from_data(f"{text}\nunits angstrom\nno_com\nno_reorient", dtype="psi4")
 
 
-def computed(of: Molecule, method: str, keywords: dict[str, object], driver: str = "energy") -> AtomicResult:
+def compute(of: Molecule, method: str, keywords: dict[str, object], driver: str = "energy") -> AtomicResult:
     specification = {"driver": driver, "model": {"method": method, "basis": BASIS}, "keywords": keywords}
     task = AtomicInput(molecule=of, specification=specification)
     return qcengine.compute(
@@ -91,13 +72,13 @@ def computed(of: Molecule, method: str, keywords: dict[str, object], driver: str
     )
 
 
-def of_keywords(system: str, kind: str) -> list[dict[str, object]]:
+def within(system: str, kind: str) -> list[dict[str, object]]:
     """Return the differences of one system and one set of keywords, for each method and each that contains it."""
-    results, of = {}, molecule(system)
+    results, of, stated = {}, molecule(system), facts_of("pyscf").contained
+    idle = {"hf": stated.correlation_keywords, "mp2": stated.coupled_cluster_keywords}
     for method in ROW:
-        idle = {"hf": CORRELATION_ONLY, "mp2": COUPLED_CLUSTER_ONLY}.get(method, frozenset())
-        keywords = {name: value for name, value in KEYWORDS[kind].items() if name not in idle}
-        results[method] = computed(of, method, keywords)
+        keywords = {name: value for name, value in KEYWORDS[kind].items() if name not in idle.get(method, ())}
+        results[method] = compute(of, method, keywords)
     return [
         {
             "system": system,
@@ -117,27 +98,27 @@ def turns(name: str, method: str) -> dict[str, object]:
     for _ in range(TURNS):
         axes, _ = np.linalg.qr(draw.normal(size=(3, 3)))
         axes *= np.sign(np.linalg.det(axes))
-        energies.append(computed(moved(first, first.geometry @ axes), method, {}).return_result)
+        energies.append(compute(move(first, first.geometry @ axes), method, {}).return_result)
     return {"system": name, "method": method, "apart": max(energies) - min(energies)}
 
 
-def displaced(name: str) -> dict[str, object]:
+def displacement(name: str) -> dict[str, object]:
     """Return what an energy changes where the atom with the largest force is moved by the tolerance along it."""
     first = molecule(name)
-    gradient = computed(first, "hf", {}, "gradient").return_result.reshape(-1, 3)
+    gradient = compute(first, "hf", {}, "gradient").return_result.reshape(-1, 3)
     atom = int(np.linalg.norm(gradient, axis=1).argmax())
     geometry = first.geometry.copy()
     geometry[atom] += TOLERANCE_BOHR * gradient[atom] / np.linalg.norm(gradient[atom])
-    change = computed(moved(first, geometry), "hf", {}).return_result - computed(first, "hf", {}).return_result
+    change = compute(move(first, geometry), "hf", {}).return_result - compute(first, "hf", {}).return_result
     return {"system": name, "force": float(np.linalg.norm(gradient[atom])), "difference": abs(change)}
 
 
-def moved(one: Molecule, geometry: np.ndarray) -> Molecule:
+def move(one: Molecule, geometry: np.ndarray) -> Molecule:
     return Molecule(
         symbols=one.symbols, geometry=geometry, fix_com=True, fix_orientation=True, geometry_noise=13, validate=True
     )
 
 
-if __name__ == "__main__":
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
-    main()
+BENCHMARK = Benchmark(
+    what="energies that are reused instead of computed, against the computed ones; differences in Eh", measure=measure
+)

@@ -30,7 +30,6 @@ def register():
     program_pyscf.autotune_register_programs()
     program_tblite.autotune_register_programs()
     if which("psi4", return_bool=True):
-        sys.path.insert(0, str(Path(os.environ["FIXED_POOL_FOLDER"])))
         import process_psi4
 
         process_psi4.register()
@@ -107,7 +106,6 @@ def dask(workers):
 def parsl(workers):
     # Parsl looks for its own commands in PATH, and brings functions of a script without what they refer to.
     os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    os.environ["PYTHONPATH"] = str(Path(__file__).parent)
     import fixed_pool
     import parsl as engine
     from parsl.config import Config
@@ -138,7 +136,7 @@ def main():
     arguments = parser.parse_args()
     # Before anything loads a library that reads them; workers inherit them.
     os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1"))
-    os.environ["FIXED_POOL_FOLDER"] = str(Path(__file__).parent)
+    os.environ["PYTHONPATH"] = str(Path(__file__).parent)
     import psutil
     from qcelemental.models.v2 import AtomicInput
     from qcmanybody.models.v2 import ManyBodyInput

@@ -9,8 +9,6 @@ counted, too. Exits 1 where there is any. Needs `pip install atheris` (Linux, CP
 
 from __future__ import annotations
 
-import argparse
-import dataclasses
 import json
 import os
 import re
@@ -23,15 +21,15 @@ import tempfile
 import time
 import traceback
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from random import Random
 
-TESTS = Path(__file__).parents[1]
+from harness import HERE, SUPPORT, Benchmark, search_path
+
 READERS = ("workload", "journal", "study", "run", "tuning", "xyz", "many-body JSON", "keywords", "fragments", "charges")
 MOST_SECONDS = 5.0
 MOST_MEMORY_BYTES = 4 * 2**30
@@ -39,43 +37,28 @@ MOST_CONTENT_BYTES = 2**16
 MEMORY = Path("/dev/shm")  # files of the readers lie here where it is: a commit to a disk takes a hundred times as long
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--inputs", type=int, default=100_000, help="for each reader")
-    parser.add_argument("--reader", choices=READERS, action="append", help="only these")
-    parser.add_argument("--limit", type=float, default=3600.0, help="seconds after which a reader is given up")
-    parser.add_argument("--keep", type=Path, help="put an input of every kind of exception into this folder")
-    parser.add_argument("--output", type=Path)
-    parser.add_argument("--in", dest="work", type=Path, help=argparse.SUPPRESS)  # this is the process of one reader
-    arguments = parser.parse_args()
+def measure(arguments) -> Iterator[dict]:
     if find_spec("atheris") is None:
         sys.exit("this needs the fuzzer atheris: pip install atheris")
-    if arguments.work:
-        fuzz(arguments.reader[0], arguments.inputs, arguments.work)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        rows = list(pool.map(lambda name: measured(name, arguments), arguments.reader or READERS))
-    if arguments.output:
-        write(arguments.output, rows)
-    if not all(fine(row, arguments.inputs) for row in rows):
-        sys.exit(1)
+        yield from pool.map(lambda name: look(name, arguments), arguments.cases)
 
 
-def fine(row: dict[str, object], inputs: int) -> bool:
-    return row["inputs"] == inputs and not row["exceptions"] and not row["written_outside"]
-
-
-def measured(name: str, arguments: argparse.Namespace) -> dict[str, object]:
+def look(name: str, arguments) -> dict[str, object]:
     """Fuzz a reader in a process of its own and return its row of the record."""
     with tempfile.TemporaryDirectory(dir=MEMORY if os.access(MEMORY, os.W_OK) else None, prefix="autotune-fuzz-") as at:
         work = Path(at)
         for folder in ("given", "cwd", "home", "tmp", "seeds", "corpus", "kept"):
             (work / folder).mkdir()
-        command = [sys.executable, __file__, "--reader", name, "--inputs", str(arguments.inputs), "--in", at]
+        code = f"import fuzz; fuzz.fuzz({name!r}, {arguments.inputs}, {at!r})"
         environment = {key: value for key, value in os.environ.items() if not key.startswith("XDG_")}
         environment |= {"HOME": f"{at}/home", "TMPDIR": f"{at}/tmp", "OPENBLAS_NUM_THREADS": "1"}
+        environment |= {"PYTHONPATH": search_path(HERE, SUPPORT)}
         environment |= {"PYTHONDONTWRITEBYTECODE": "1", "AUTOTUNE_HOME": f"{at}/given"}
         with (work / "log").open("w") as log:
-            process = subprocess.Popen(command, cwd=work / "cwd", env=environment, stdout=log, stderr=log)
+            process = subprocess.Popen(
+                [sys.executable, "-c", code], cwd=work / "cwd", env=environment, stdout=log, stderr=log
+            )
             try:
                 process.wait(arguments.limit)
             except subprocess.TimeoutExpired:
@@ -95,7 +78,6 @@ def measured(name: str, arguments: argparse.Namespace) -> dict[str, object]:
         row["written_outside"] = [*row["written_outside"], *(str(path.relative_to(work)) for path in elsewhere)]
         if arguments.keep:
             shutil.copytree(work / "kept", arguments.keep / name.replace(" ", "-"), dirs_exist_ok=True)
-    print(json.dumps(row), flush=True)
     return row
 
 
@@ -182,11 +164,11 @@ def stop(*_: object) -> None:
     raise TooSlow(f"over {MOST_SECONDS} s of processor time")
 
 
-def fuzz(name: str, inputs: int, work: Path) -> None:
+def fuzz(name: str, inputs: int, folder: str) -> None:
     """Put so many inputs through a reader, write the row of the record into the folder, and end the process."""
     import atheris
 
-    sys.path.insert(0, str(TESTS / "support"))
+    work = Path(folder)
     with atheris.instrument_imports(include=["autotune"]):
         import damage
     reader = damage.reader(name)
@@ -194,7 +176,7 @@ def fuzz(name: str, inputs: int, work: Path) -> None:
         (work / "seeds" / str(number)).write_bytes(seed)
         damage.outcome(reader, seed, work / "given")  # what is loaded on first use is loaded
 
-    def mutated(content: bytes, most: int, seed: int) -> bytes:
+    def mutate(content: bytes, most: int, seed: int) -> bytes:
         random = Random(seed)
         if not content or random.random() < 0.5:  # damage adds up: a file that nothing is left of finds nothing
             content = random.choice(reader.seeds)
@@ -211,7 +193,7 @@ def fuzz(name: str, inputs: int, work: Path) -> None:
     target = Target(lambda content: damage.outcome(reader, content, work / "given"), inputs, work, watch)
     options = [f"-max_len={MOST_CONTENT_BYTES}", "-len_control=0", "-rss_limit_mb=0", "-seed=1", "-reload=0"]
     options += [f"-artifact_prefix={work}/kept/", f"-timeout={10 * MOST_SECONDS:.0f}"]
-    atheris.Setup([sys.argv[0], *options, f"{work}/corpus", f"{work}/seeds"], target, custom_mutator=mutated)
+    atheris.Setup([sys.argv[0], *options, f"{work}/corpus", f"{work}/seeds"], target, custom_mutator=mutate)
     atheris.Fuzz()
 
 
@@ -230,22 +212,18 @@ def note(error: BaseException, content: bytes, kinds: Counter[str], kept: Path) 
     kinds[kind] += 1
 
 
-def write(output: Path, rows: list[dict[str, object]]) -> None:
-    sys.path.insert(0, str(TESTS.parent))
-    from autotune.base.versions import library_versions
-    from autotune.machine import detection
-
-    record = {
-        "schema": "autotune.benchmark/1",
-        "what": "damaged files through every reader: what came out but a value or an error of one line, and how long",
-        "command": "python tests/bench/fuzz.py " + " ".join(sys.argv[1:]),
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": dataclasses.asdict(detection.detect()),
-        "versions": {**library_versions(), "atheris": version("atheris")},
-        "readers": rows,
-    }
-    output.write_text(json.dumps(record, indent=1) + "\n")
-
-
-if __name__ == "__main__":
-    main()
+BENCHMARK = Benchmark(
+    what="damaged files through every reader: what came out but a value or an error of one line, and how long",
+    measure=measure,
+    rows="readers",
+    key=("reader",),
+    cases=READERS,
+    options={
+        "--inputs": {"type": int, "default": 100_000, "help": "for each reader"},
+        "--limit": {"type": float, "default": 3600.0, "help": "seconds after which a reader is given up"},
+        "--keep": {"type": Path, "metavar": "FOLDER", "help": "put an input of every kind of exception here"},
+    },
+    summary=lambda _: {"versions": {"atheris": version("atheris")}},
+    # A process that ended before its last input counts as an exception.
+    fails=lambda record: any(row["exceptions"] or row["written_outside"] for row in record["readers"]),
+)

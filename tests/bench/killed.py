@@ -4,102 +4,68 @@ Each run is `autotune run --resume` on its own journal, ended by SIGKILL at a ra
 on, one in ten before that, then started again. Compared are every number of the ManyBodyResult's properties with those
 of a run that was not interrupted, and the component results that the second run computed with those that the journal
 held before.
-
-    python tests/bench/killed.py --kills 50 --output results/killed.json
 """
 
 from __future__ import annotations
 
-import argparse
 import contextlib
-import dataclasses
-import json
-import os
 import random
 import sqlite3
 import subprocess
-import sys
 import tempfile
 import time
-from datetime import UTC, datetime
-from importlib.resources import files
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import psutil
+from harness import Benchmark, Folder, finish, geometry
 
-from autotune.base.versions import library_versions
-from autotune.machine import detection
-
+CLUSTER = "water6"
 EXPANSION = ("--program", "pyscf", "--method", "hf", "--basis", "6-31g*", "--max-nbody", "3", "--threads", "1")
+FAULTS = ("results_not_bit_equal", "tasks_run_twice_though_recorded", "processes_left", "scratch_left")
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--kills", type=int, default=50)
-    parser.add_argument("--geometry", default="water6")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--output", type=Path, help="write the record here")
-    arguments = parser.parse_args()
+def measure(arguments) -> Iterator[dict]:
     chance = random.Random(arguments.seed)
-    rows = []
     with tempfile.TemporaryDirectory(prefix="killed-") as name:
-        folder = Path(name)
-        whole = finished(folder / "whole", arguments.geometry)
-        record = json.loads((folder / "whole" / "record.json").read_text())
-        computing_s = record["wall_s"] - record["gap"]["startup"]
-        for kill in range(arguments.kills):
-            early = kill % 10 == 0
-            after_s = chance.uniform(0.0, record["gap"]["startup"] if early else computing_s)
-            rows.append(killed(folder / str(kill), arguments.geometry, whole, early=early, after_s=after_s))
-            print(json.dumps(rows[-1]), flush=True)
-    record = {
-        "schema": "autotune.benchmark/1",
-        "what": f"runs of {arguments.geometry} {' '.join(EXPANSION)} killed by SIGKILL at random moments, then resumed",
-        "command": "python tests/bench/killed.py " + " ".join(sys.argv[1:]),
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": dataclasses.asdict(detection.detect()),
-        "versions": library_versions(),
+        undisturbed = Folder(Path(name) / "whole")
+        whole, record = resume(undisturbed), undisturbed.read("record")
+        startup_s = record["gap"]["startup"]
+        for number in range(arguments.repeats):
+            early = number % 10 == 0
+            after_s = chance.uniform(0.0, startup_s if early else record["wall_s"] - startup_s)
+            yield kill(Folder(Path(name) / str(number)), whole, early=early, after_s=after_s)
+
+
+def sums(rows: Sequence[dict]) -> dict:
+    return {
         "kills": len(rows),
         "kills_in_the_middle_of_computing": sum(0 < row["in_journal"] < row["tasks"] for row in rows),
         "results_not_bit_equal": sum(not row["bit_equal"] for row in rows),
         "tasks_run_twice_though_recorded": sum(row["run_twice"] for row in rows),
         "processes_left": sum(row["processes_left"] for row in rows),
         "scratch_left": sum(row["scratch_left"] for row in rows),
-        "runs": rows,
     }
-    faults = ("results_not_bit_equal", "tasks_run_twice_though_recorded", "processes_left", "scratch_left")
-    print({name: record[name] for name in ("kills", "kills_in_the_middle_of_computing", *faults)})
-    if arguments.output:
-        arguments.output.write_text(json.dumps(record, indent=1) + "\n")
-    if any(record[name] for name in faults):
-        sys.exit(1)
 
 
-def command(folder: Path, geometry: str) -> tuple[list[str], dict[str, str]]:
-    folder.mkdir(exist_ok=True)
-    (folder / "scratch").mkdir(exist_ok=True)
-    path = folder / "input.xyz"
-    path.write_text((files("autotune.studies") / "workloads" / f"{geometry}.xyz").read_text())
-    line = [sys.executable, "-m", "autotune", "run", str(path), *EXPANSION, "--resume", "--quiet"]
-    line += ["-o", str(folder / "result.json"), "--record", str(folder / "record.json")]
-    environment = {**os.environ, "AUTOTUNE_HOME": str(folder / "home"), "TMPDIR": str(folder / "scratch")}
-    return line, environment
+def command(folder: Folder) -> tuple[list[str], dict[str, str]]:
+    scratch, source = folder.path / "scratch", folder.path / "input.xyz"
+    scratch.mkdir(parents=True, exist_ok=True)
+    source.write_text(geometry(CLUSTER))
+    environment = {**folder.environment, "TMPDIR": str(scratch)}
+    return folder.command(source, *EXPANSION, "--resume", "--quiet"), environment
 
 
-def finished(folder: Path, geometry: str) -> dict[str, object]:
-    line, environment = command(folder, geometry)
-    subprocess.run(line, env=environment, check=True)
-    return properties(folder)
+def resume(folder: Folder) -> dict[str, object]:
+    line, environment = command(folder)
+    finish(line, environment=environment)
+    return folder.read("result")["properties"]
 
 
-def properties(folder: Path) -> dict[str, object]:
-    return dict(json.loads((folder / "result.json").read_text())["properties"])
-
-
-def killed(folder: Path, geometry: str, whole: dict[str, object], *, early: bool, after_s: float) -> dict[str, object]:
-    line, environment = command(folder, geometry)
+def kill(folder: Folder, whole: dict[str, object], *, early: bool, after_s: float) -> dict[str, object]:
+    line, environment = command(folder)
     run = subprocess.Popen(line, env=environment)
-    while not early and not journalled(folder) and run.poll() is None:
+    while not early and not rows_in_journal(folder.path) and run.poll() is None:
         time.sleep(0.01)
     time.sleep(after_s)
     below = []
@@ -108,14 +74,14 @@ def killed(folder: Path, geometry: str, whole: dict[str, object], *, early: bool
     run.kill()
     run.wait()
     _, alive = psutil.wait_procs(below, timeout=10)
+    scratch = folder.path / "scratch"
     deadline = time.monotonic() + 5.0
-    while list((folder / "scratch").iterdir()) and time.monotonic() < deadline:
+    while list(scratch.iterdir()) and time.monotonic() < deadline:
         time.sleep(0.05)
-    scratch_left = len(list((folder / "scratch").iterdir()))
-    before = journalled(folder)
-    finished(folder, geometry)
-    after = journalled(folder)
-    record = json.loads((folder / "record.json").read_text())
+    scratch_left = len(list(scratch.iterdir()))
+    before = rows_in_journal(folder.path)
+    bit_equal = resume(folder) == whole
+    after, record = rows_in_journal(folder.path), folder.read("record")
     return {
         "killed_before_the_first_task": early,
         "killed_after_s": round(after_s, 2),
@@ -124,13 +90,13 @@ def killed(folder: Path, geometry: str, whole: dict[str, object], *, early: bool
         "recalled": record["recalled"],
         # A row that was written again has another place in the table.
         "run_twice": sum(after[key] != place for key, place in before.items()) + len(before) - record["recalled"],
-        "bit_equal": properties(folder) == whole,
+        "bit_equal": bit_equal,
         "processes_left": len(alive),
         "scratch_left": scratch_left,
     }
 
 
-def journalled(folder: Path) -> dict[str, int]:
+def rows_in_journal(folder: Path) -> dict[str, int]:
     """Return the key of each task in the journal with its row number."""
     path = folder / "home" / "journal.sqlite3"
     if not path.exists():
@@ -140,5 +106,12 @@ def journalled(folder: Path) -> dict[str, int]:
     return {}
 
 
-if __name__ == "__main__":
-    main()
+BENCHMARK = Benchmark(
+    what=f"runs of {CLUSTER} {' '.join(EXPANSION)} killed by SIGKILL at random moments, then resumed",
+    measure=measure,
+    rows="runs",
+    repeats=50,
+    options={"--seed": {"type": int, "default": 0}},
+    summary=sums,
+    fails=lambda record: any(record[fault] for fault in FAULTS),
+)

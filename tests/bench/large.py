@@ -3,32 +3,28 @@
 Tasks have the sizes of a 3-body expansion of waters and methanols with HF/6-31G*, no two with quite the same estimate;
 the policy is what the strategies make of the cores. They take up to a tenth more or less than predicted. Where the
 run learns, the real `Expectations` predict anew each time the number of finished tasks has doubled, and the scheduler
-ranks what waits anew; predicting is timed apart. Each case runs in a process of its own. Prints a table, writes a
-record. Times are CPU times of the process, which does nothing else.
+ranks what waits anew; predicting is timed apart. Each case runs in a process of its own. Times are CPU
+times of the process, which does nothing else.
 
     python tests/bench/large.py --output results/large.json
 """
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import gc
 import heapq
 import itertools
-import json
 import os
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
+from harness import Benchmark, call_in_process
+
 from autotune.base.types import Context, Machine, Method, Resources, Task, TaskSize
-from autotune.base.versions import library_versions
 from autotune.costs.cost_law import Costs
 from autotune.machine import detection
 from autotune.plugin import composition
@@ -64,53 +60,17 @@ CASES = (
 )
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--case", action="append", metavar="TEXT", help="only cases whose name contains this")
-    parser.add_argument("--most", type=int, default=SIZES[-1], metavar="TASKS", help="only so many tasks")
-    parser.add_argument("--output", type=Path, help="write the record here, beside the cases that are there already")
-    parser.add_argument("--table", type=Path, metavar="RECORD", help="only print the table of a record")
-    parser.add_argument("--one", help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
-    if arguments.table:
-        print("\n".join(table(json.loads(arguments.table.read_text())["cases"])))
-        return
-    if arguments.one:
-        number, tasks = map(int, arguments.one.split(","))
-        print(json.dumps(measured(CASES[number], tasks)))
-        return
-    before = arguments.output and arguments.output.exists() and json.loads(arguments.output.read_text())["cases"]
-    rows = {row["case"]: row for row in before or []}
-    load = os.getloadavg()
-    wanted = [case for case in CASES if any(part in case.name for part in arguments.case or [""])]
-    if not wanted:
-        parser.error("no case has this in its name")
-    for case in wanted:
-        sizes = [in_a_process(case, size) for size in SIZES if size <= arguments.most]
-        growth = sizes[-1]["scheduler_us_per_task"] / sizes[0]["scheduler_us_per_task"]
-        rows[case.name] = {"case": case.name, **case._asdict(), "growth": growth, "sizes": sizes}
-        found = [rows[each.name] for each in CASES if each.name in rows]
-        if arguments.output:
-            write(arguments.output, found, load)
-    print("\n".join(table(found)))
+def measure(arguments) -> Iterator[dict]:
+    for number, case in enumerate(CASES):
+        if case.name in arguments.cases:
+            sizes = [call_in_process(plan_and_drive, number, size) for size in SIZES if size <= arguments.most]
+            growth = sizes[-1]["scheduler_us_per_task"] / sizes[0]["scheduler_us_per_task"]
+            yield {"case": case.name, **case._asdict(), "growth": growth, "sizes": sizes}
 
 
-def write(output: Path, rows: list[dict], load: tuple[float, float, float]) -> None:
-    record = {
-        "schema": "autotune.benchmark/1",
-        "what": "what the scheduler takes for each task on a virtual clock, from a thousand tasks to a million",
-        "command": " ".join(["python tests/bench/large.py", *sys.argv[1:]]),
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": dataclasses.asdict(detection.detect()),
-        "load_before": load,
-        "versions": library_versions(),
-        "cases": rows,
-    }
-    output.write_text(json.dumps(record, indent=1) + "\n")
-
-
-def table(rows: list[dict]) -> Iterator[str]:
-    """Yield the lines of a table of the record."""
+def table(record: dict) -> Iterator[str]:
+    """Yield the lines of the table in docs/scheduling.md."""
+    rows = record["cases"]
     sizes = [f"{row['tasks']:,} tasks" for row in rows[0]["sizes"]]
     yield f"| case | {' | '.join(sizes)} | growth | memory |"
     yield "|" + "---|" * (len(sizes) + 3)
@@ -119,16 +79,9 @@ def table(rows: list[dict]) -> Iterator[str]:
         yield f"| {row['case']} | {costs} | {row['growth']:.2f} | {row['sizes'][-1]['bytes_per_task']:.0f} bytes |"
 
 
-def in_a_process(case: Case, tasks: int) -> dict:
-    """Return what a fresh process measures of one case with so many tasks."""
-    command = [sys.executable, __file__, "--one", f"{CASES.index(case)},{tasks}"]
-    found = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
-    print(case.name, json.dumps(found), flush=True)
-    return found
-
-
-def measured(case: Case, count: int) -> dict:
+def plan_and_drive(number: int, count: int) -> dict:
     """Return what planning and driving the scheduler took; memory is that of the scheduler alone."""
+    case = CASES[number]
     tasks = list(itertools.islice(expansion(), count))
     pretended = machine_of(case)
     manager = Manager()
@@ -251,5 +204,12 @@ def resident_bytes() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * PAGE_BYTES
 
 
-if __name__ == "__main__":
-    main()
+BENCHMARK = Benchmark(
+    what="what the scheduler takes for each task on a virtual clock, from a thousand tasks to a million",
+    measure=measure,
+    rows="cases",
+    key=("case",),
+    cases=tuple(case.name for case in CASES),
+    options={"--most": {"type": int, "default": SIZES[-1], "metavar": "TASKS", "help": "only so many tasks"}},
+    table=table,
+)

@@ -4,35 +4,27 @@ Workloads are the first waters of the packaged clusters, 3-body, HF/6-31G*; more
 cluster side by side. Each layer works on all tasks at once, as in a run on this machine, and is timed by the clock on
 the wall. Through the pipe go the same tasks for a program that does nothing, to one worker in batches as the scheduler
 makes them of short tasks; what the worker spends in QCEngine is taken off. The pipe has a process of its own, the other
-layers share one, whose peak of memory is noted. Prints a table, writes a record.
+layers share one, whose peak of memory is noted.
 
     python tests/bench/layers.py --output results/layers.json
 """
 
 from __future__ import annotations
 
-import argparse
-import dataclasses
 import json
 import math
-import os
 import resource
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime
-from importlib.resources import files
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent))
 import large
+from harness import Benchmark, call_in_process, geometry, offer_faulty_program
 
 from autotune.base.options import Options
 from autotune.base.types import Policy, Resources
-from autotune.base.versions import library_versions
 from autotune.expansion import workload
 from autotune.expansion.readers import Expansion, from_xyz
 from autotune.expansion.xyz import read_xyz
@@ -46,10 +38,6 @@ from autotune.schedule.scheduler import MOST_IN_A_BATCH, Scheduler
 from autotune.workers.messages import Check, Order, Reply
 from autotune.workers.pool import Pool
 
-DISTRIBUTIONS = Path(__file__).parents[1] / "distributions"
-sys.path.insert(0, str(DISTRIBUTIONS))
-os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(DISTRIBUTIONS), os.environ.get("PYTHONPATH", "")]))
-
 WATERS = (18, 39, 84)  # 987, 9,919 and 98,854 tasks
 LAYERS = {
     "plan": "from the input to tasks, keys and sizes",
@@ -62,62 +50,31 @@ LAYERS = {
 APART_ANGSTROM = 2.5  # between the two copies of a cluster; hydrogen bonds are shorter
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--waters", type=int, action="append", metavar="N", help="only clusters of N; may be repeated")
-    parser.add_argument("--table", type=Path, metavar="RECORD", help="only print the table of a record")
-    parser.add_argument("--output", type=Path, help="write the record here")
-    parser.add_argument("--one", help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
-    if arguments.table:
-        print("\n".join(table(json.loads(arguments.table.read_text())["sizes"])))
-        return
-    if arguments.one:
-        part, waters = arguments.one.split(",")
-        print(json.dumps({"parent": in_the_parent, "pipe": through_the_pipe}[part](int(waters))))
-        return
-    load = os.getloadavg()
-    sizes = [measured(waters, arguments.repeats) for waters in arguments.waters or WATERS]
-    print("\n".join(table(sizes)))
-    if arguments.output:
-        record = {
-            "schema": "autotune.benchmark/1",
-            "what": "wall time of each layer per task, of expansions of a thousand to a hundred thousand tasks",
-            "command": " ".join(["python tests/bench/layers.py", *sys.argv[1:]]),
-            "created": datetime.now(UTC).isoformat(timespec="seconds"),
-            "machine": dataclasses.asdict(detection.detect()),
-            "load_before": load,
-            "versions": library_versions(),
-            "layers": LAYERS,
-            "sizes": sizes,
+def measure(arguments) -> Iterator[dict]:
+    """Yield seconds of each layer, and medians and ranges per task."""
+    for waters in arguments.waters or WATERS:
+        runs = [
+            {**call_in_process(in_the_parent, waters), **call_in_process(through_the_pipe, waters)}
+            for _ in range(arguments.repeats)
+        ]
+        tasks = runs[0]["tasks"]
+        per_task = {layer: [1e6 * run[layer] / tasks for run in runs] for layer in LAYERS}
+        per_task["together"] = [sum(each) for each in zip(*per_task.values(), strict=True)]
+        yield {
+            "waters": waters,
+            "tasks": tasks,
+            "us_per_task": {
+                layer: {"median": statistics.median(each), "low": min(each), "high": max(each)}
+                for layer, each in per_task.items()
+            },
+            "peak_gib": max(run["peak_gib"] for run in runs),
+            "runs_s": runs,
         }
-        arguments.output.write_text(json.dumps(record, indent=1) + "\n")
 
 
-def measured(waters: int, repeats: int) -> dict:
-    """Return seconds of each layer, and medians and ranges per task."""
-    runs = []
-    for _ in range(repeats):
-        runs.append({**in_a_process("parent", waters), **in_a_process("pipe", waters)})
-        print(waters, json.dumps(runs[-1]), flush=True)
-    tasks = runs[0]["tasks"]
-    per_task = {layer: [1e6 * run[layer] / tasks for run in runs] for layer in LAYERS}
-    per_task["together"] = [sum(each[run] for each in per_task.values()) for run in range(repeats)]
-    return {
-        "waters": waters,
-        "tasks": tasks,
-        "us_per_task": {
-            layer: {"median": statistics.median(each), "low": min(each), "high": max(each)}
-            for layer, each in per_task.items()
-        },
-        "peak_gib": max(run["peak_gib"] for run in runs),
-        "runs_s": runs,
-    }
-
-
-def table(sizes: list[dict]) -> Iterator[str]:
-    """Yield the lines of a table of the record: medians, and in brackets the range, in µs a task."""
+def table(record: dict) -> Iterator[str]:
+    """Yield the lines of the table in docs/scheduling.md: medians, and in brackets the range, in µs a task."""
+    sizes = record["sizes"]
     yield "| layer | what | " + " | ".join(f"{size['tasks']:,} tasks" for size in sizes) + " |"
     yield "|---|---|" + "---|" * len(sizes)
     for layer, what in {**LAYERS, "together": ""}.items():
@@ -127,11 +84,6 @@ def table(sizes: list[dict]) -> Iterator[str]:
     yield (
         "| peak of memory | of all but the pipe | " + " | ".join(f"{size['peak_gib']:.2f} GiB" for size in sizes) + " |"
     )
-
-
-def in_a_process(part: str, waters: int) -> dict:
-    command = [sys.executable, __file__, "--one", f"{part},{waters}"]
-    return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
 
 
 def in_the_parent(waters: int) -> dict:
@@ -172,6 +124,7 @@ def in_the_parent(waters: int) -> dict:
 
 def through_the_pipe(waters: int) -> dict:
     """Return the seconds of all orders and replies, less what the worker spent in QCEngine."""
+    offer_faulty_program()
     work = workload.load(fields_of(waters, "faulty", "nothing", ""))
     orders = [
         Order(task.number, task.level, task.real, task.basis, Resources(cores=1, memory_gib=1.0)) for task in work.tasks
@@ -200,8 +153,7 @@ def through_the_pipe(waters: int) -> dict:
 
 def fields_of(waters: int, program: str, method: str, basis: str) -> dict:
     """Return an input of the first waters of the packaged cluster of 64, and of a copy of it beside it."""
-    text = (files("autotune.studies") / "workloads" / "water64.xyz").read_text()
-    found = read_xyz(text, name="water64")
+    found = read_xyz(geometry("water64"), name="water64")
     stated = found.stated.fragments
     assert stated is not None
     xs = [x for x, _, _ in found.coordinates_angstrom]
@@ -213,10 +165,20 @@ def fields_of(waters: int, program: str, method: str, basis: str) -> dict:
                 x, y, z = found.coordinates_angstrom[atom]
                 lines.append(f"{found.symbols[atom]} {x + copy * aside:.8f} {y:.8f} {z:.8f}")
     comment = json.dumps({"fragments": [3] * waters, "charges": [0] * waters, "species": ["H2O"] * waters})
-    made = "\n".join([str(len(lines)), comment, *lines, ""])
+    text = "\n".join([str(len(lines)), comment, *lines, ""])
     expansion = Expansion(program=program, method=method, basis=basis, max_nbody=min(3, waters))
-    return from_xyz(made, name=f"water{waters}", expansion=expansion)
+    return from_xyz(text, name=f"water{waters}", expansion=expansion)
 
 
-if __name__ == "__main__":
-    main()
+BENCHMARK = Benchmark(
+    what="wall time of each layer per task, of expansions of a thousand to a hundred thousand tasks",
+    measure=measure,
+    rows="sizes",
+    key=("waters",),
+    repeats=3,
+    options={
+        "--waters": {"type": int, "action": "append", "metavar": "N", "help": "only clusters of N; may be repeated"}
+    },
+    summary=lambda _: {"layers": LAYERS},
+    table=table,
+)

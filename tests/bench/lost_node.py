@@ -3,66 +3,45 @@
 Each run is the command on two real blocks of this machine, one core each, with a journal. Half of the runs are PySCF's,
 whose result must be that of an undisturbed run on one machine to the last bit. The others are of a program that only
 sleeps and writes a line for each task, which shows what ran twice; that may only be what was in flight.
-
-    python tests/bench/lost_node.py --runs 20 --output results/lost_node.json
 """
 
 from __future__ import annotations
 
-import argparse
-import dataclasses
 import json
-import os
 import random
 import re
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter
-from datetime import UTC, datetime
-from importlib.resources import files
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import psutil
+from harness import Benchmark, Folder, cluster, finish, offer_faulty_program
+from test_parsl import TWO_BLOCKS, blocks
 
-from autotune.base.versions import library_versions
-from autotune.expansion.readers import Expansion, from_xyz
-from autotune.machine import detection, process
-
-TESTS = Path(__file__).parents[1]
-sys.path.insert(0, str(TESTS / "support"))
-from test_parsl import TWO_BLOCKS, blocks  # noqa: E402 - behind the path
+from autotune.machine import process
 
 # Bundles of a tenth of a second, so that a short run has many.
 SMALL = "from autotune.schedule import bundles; bundles.LEAST_S = bundles.FIRST_S = bundles.MOST_S = 0.1"
+ALONE = ("--cores", "1", "--tuning", "none")
 COMMAND = f"{SMALL}; from autotune.cli.main import main; main()"
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--runs", type=int, default=20)
-    parser.add_argument("--output", type=Path)
-    arguments = parser.parse_args()
-    rows = []
+def measure(arguments) -> Iterator[dict]:
+    offer_faulty_program()
     order = random.Random(0)
     with tempfile.TemporaryDirectory() as name:
         expected = undisturbed(Path(name))
-    for number in range(arguments.runs):
+    for number in range(arguments.repeats):
         with tempfile.TemporaryDirectory() as name:
-            rows.append(
-                disturbed(Path(name), pyscf=number % 2 == 0, after_s=order.uniform(0.2, 3.0), expected=expected)
-            )
-        print(json.dumps(rows[-1]), flush=True)
-    record = {
-        "schema": "autotune.benchmark/1",
-        "what": "one of two Parsl blocks killed at a random moment: results, what was computed twice, what is left",
-        "command": "python tests/bench/lost_node.py " + " ".join(sys.argv[1:]),
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": dataclasses.asdict(detection.detect()),
-        "load_before": os.getloadavg(),
-        "versions": library_versions(),
+            yield disturb(Path(name), pyscf=number % 2 == 0, after_s=order.uniform(0.2, 3.0), expected=expected)
+
+
+def sums(rows: Sequence[dict]) -> dict:
+    return {
         "runs": len(rows),
         "killed_at_work": sum(row["lost_bundles"] > 0 for row in rows),
         "wrong": sum(not row["right"] for row in rows),
@@ -71,73 +50,47 @@ def main() -> None:
         "twice_beyond_in_flight": sum(max(0, row.get("computed_twice", 0) - row["in_flight"]) for row in rows),
         "processes_left": sum(row["processes_left"] for row in rows),
         "median_s": statistics.median(row["wall_s"] for row in rows),
-        "rows": rows,
     }
-    print(json.dumps({key: record[key] for key in record if key not in ("rows", "machine")}, indent=1))
-    if arguments.output:
-        arguments.output.write_text(json.dumps(record, indent=1) + "\n")
 
 
 def source_of(folder: Path, *, pyscf: bool) -> Path:
-    text = (files("autotune.studies") / "workloads" / "water6.xyz").read_text()
-    expansion = (
-        Expansion(program="pyscf", method="hf", basis="6-31g", max_nbody=3)
-        if pyscf
-        else Expansion(
-            program="faulty",
-            method="sleep",
-            basis="",
-            max_nbody=3,
-            keywords={"seconds": 0.1, "at": [3, 6, 9], "log": str(folder / "log")},
-        )
-    )
+    asleep = {"seconds": 0.1, "at": [3, 6, 9], "log": str(folder / "log")}
+    real, pretended = {"method": "hf", "basis": "6-31g"}, {"program": "faulty", "method": "sleep", "keywords": asleep}
+    fields = cluster("water6", max_nbody=3, **(real if pyscf else pretended))
     path = folder / "input.json"
-    path.write_text(json.dumps(from_xyz(text, name="water6", expansion=expansion)))
+    path.write_text(json.dumps(fields))
     return path
 
 
-def environment(folder: Path) -> dict[str, str]:
-    found = os.pathsep.join(filter(None, [str(TESTS / "distributions"), os.environ.get("PYTHONPATH", "")]))
-    return {**os.environ, "AUTOTUNE_HOME": str(folder / "home"), "PYTHONPATH": found}
+def undisturbed(path: Path) -> str:
+    folder, source = Folder(path, COMMAND), source_of(path, pyscf=True)
+    finish(folder.command(source, *ALONE, "--quiet", "--journal", "none"), environment=folder.environment)
+    return (path / "result.json").read_text()
 
 
-def command(source: Path, folder: Path, *more: str) -> list[str]:
-    told = ["-o", str(folder / "result.json"), "--record", str(folder / "record.json"), "--tuning", "none"]
-    return [sys.executable, "-P", "-c", COMMAND, "run", str(source), *told, "--cores", "1", *more]
-
-
-def undisturbed(folder: Path) -> str:
-    source = source_of(folder, pyscf=True)
-    subprocess.run(command(source, folder, "--quiet", "--journal", "none"), check=True, env=environment(folder))
-    return (folder / "result.json").read_text()
-
-
-def disturbed(folder: Path, *, pyscf: bool, after_s: float, expected: str) -> dict[str, object]:
-    source = source_of(folder, pyscf=pyscf)
-    config = folder / "two_blocks.py"
-    config.write_text(TWO_BLOCKS.format(folder=str(folder / "parsl"), workers=1))
-    journal = folder / "journal"
+def disturb(path: Path, *, pyscf: bool, after_s: float, expected: str) -> dict[str, object]:
+    folder, source = Folder(path, COMMAND), source_of(path, pyscf=pyscf)
+    config = path / "two_blocks.py"
+    config.write_text(TWO_BLOCKS.format(folder=str(path / "parsl"), workers=1))
+    nodes = ("--backend", "parsl", "--parsl-config", config, "--journal", path / "journal")
     started = time.perf_counter()
-    more = ("--backend", "parsl", "--parsl-config", str(config), "--journal", str(journal))
-    with (folder / "said").open("w") as said:
-        run = subprocess.Popen(command(source, folder, *more), stderr=said, env=environment(folder))
-        while run.poll() is None and sum("zygote" in line for line in lines(folder)) < 2:
-            time.sleep(0.05)
-        time.sleep(after_s)
-        killed = blocks(folder)
-        if killed:
-            process.kill_tree(killed[0][0].pid)
-        run.wait()
+    run = folder.start(source, *ALONE, *nodes)
+    while run.poll() is None and sum("zygote" in line for line in lines(path)) < 2:
+        time.sleep(0.05)
+    time.sleep(after_s)
+    killed = blocks(path)
+    if killed:
+        process.kill_tree(killed[0][0].pid)
+    _, words = run.communicate()
     wall_s = time.perf_counter() - started
     time.sleep(2.0)
-    words = (folder / "said").read_text()
     if run.returncode:
         sys.exit(words)
-    record = json.loads((folder / "record.json").read_text())
+    record = folder.read("record")
     lost = [
         int(count.replace(",", "")) for count in re.findall(r"a bundle of ([\d,]+) tasks? did not come back", words)
     ]
-    result = (folder / "result.json").read_text()
+    result = (path / "result.json").read_text()
     row: dict[str, object] = {
         "program": "pyscf" if pyscf else "sleep",
         "killed_after_s": round(after_s, 2),
@@ -145,11 +98,11 @@ def disturbed(folder: Path, *, pyscf: bool, after_s: float, expected: str) -> di
         "in_flight": sum(lost),
         "tasks": record["tasks"],
         "wall_s": round(wall_s, 2),
-        "processes_left": len(lines(folder)),
+        "processes_left": len(lines(path)),
         "right": result == expected if pyscf else json.loads(result)["return_result"] == 0.0,
     }
     if not pyscf:
-        done = Counter((folder / "log").read_text().split("\n")[:-1])
+        done = Counter((path / "log").read_text().split("\n")[:-1])
         row["computed_twice"] = sum(done.values()) - record["tasks"]
     return row
 
@@ -166,5 +119,10 @@ def lines(folder: Path) -> list[str]:
     return found
 
 
-if __name__ == "__main__":
-    main()
+BENCHMARK = Benchmark(
+    what="one of two Parsl blocks killed at a random moment: results, what was computed twice, what is left",
+    measure=measure,
+    rows="rows",
+    repeats=20,
+    summary=sums,
+)

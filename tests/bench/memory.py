@@ -3,53 +3,35 @@
 Two programs: the one that only allocates, and PySCF with integrals in memory. The limit is given to autotune, and where
 the machine lets us make a control group, the kernel enforces it as well. A thread of this process samples the resident
 memory of all workers, with everything they start, every 20 ms, apart from autotune's own samples.
-
-    python tests/bench/memory.py --output results/memory.json
 """
 
 from __future__ import annotations
 
-import argparse
-import dataclasses
-import json
-import os
-import sys
+import itertools
 import threading
 import time
-from datetime import UTC, datetime
-from importlib.resources import files
-from pathlib import Path
+from collections.abc import Iterator
 
-DISTRIBUTIONS = Path(__file__).parents[1] / "distributions"
-sys.path.insert(0, str(DISTRIBUTIONS))
-os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(DISTRIBUTIONS), os.environ.get("PYTHONPATH", "")]))
+from harness import Benchmark, cluster, offer_faulty_program
 
-from autotune.base.errors import ResourceError  # noqa: E402
-from autotune.base.types import Estimate, Machine, Task  # noqa: E402
-from autotune.base.versions import library_versions  # noqa: E402
-from autotune.costs import memory  # noqa: E402
-from autotune.expansion.readers import Expansion, from_xyz  # noqa: E402
-from autotune.machine import detection, process  # noqa: E402
-from autotune.plugin.hookspecs import hookimpl  # noqa: E402
-from autotune.runtime.planning import Options  # noqa: E402
-from autotune.session.session import Session  # noqa: E402
+from autotune.base.errors import ResourceError
+from autotune.base.options import Options
+from autotune.base.types import Estimate, Machine, Task
+from autotune.costs import memory
+from autotune.machine import process
+from autotune.plugin.hookspecs import hookimpl
+from autotune.session.session import Session
 
+ALLOCATES = {
+    "program": "faulty",
+    "method": "allocate-anyway",
+    "keywords": {"gib": 0.6, "seconds": 0.3, "at": [6]},
+    "max_nbody": 2,
+}
+# Cluster, expansion and limit in GiB.
 CASES = {
-    "faulty: allocates 0.6 GiB": (
-        Expansion(
-            program="faulty",
-            method="allocate-anyway",
-            keywords={"gib": 0.6, "seconds": 0.3, "at": [6]},
-            max_nbody=2,
-        ),
-        "water6",
-        1.7,
-    ),
-    "PySCF: HF/cc-pVTZ dimers and trimers": (
-        Expansion(program="pyscf", method="hf", basis="cc-pvtz", max_nbody=3),
-        "water4",
-        2.2,
-    ),
+    "faulty: allocates 0.6 GiB": ("water6", ALLOCATES, 1.7),
+    "PySCF: HF/cc-pVTZ dimers and trimers": ("water4", {"method": "hf", "basis": "cc-pvtz", "max_nbody": 3}, 2.2),
 }
 
 
@@ -94,50 +76,30 @@ class Sampler(threading.Thread):
             self.samples += 1
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--output", type=Path, help="write the record here")
-    arguments = parser.parse_args()
-    rows = []
-    for name in CASES:
-        for factor in (0.25, 4.0):
-            for enforced in (False, True):
-                rows.append(measured(name, factor, enforced=enforced))
-                print(json.dumps(rows[-1]), flush=True)
-    if arguments.output:
-        record = {
-            "schema": "autotune.benchmark/1",
-            "what": "runs under a memory limit with predictions of memory wrong by a factor",
-            "command": "python tests/bench/memory.py " + " ".join(sys.argv[1:]),
-            "created": datetime.now(UTC).isoformat(timespec="seconds"),
-            "machine": dataclasses.asdict(detection.detect()),
-            "versions": library_versions(),
-            "runs": rows,
-        }
-        arguments.output.write_text(json.dumps(record, indent=1) + "\n")
-    if any(row["peak_gib"] > row["budget_gib"] for row in rows):
-        sys.exit(1)
+def measure(arguments) -> Iterator[dict]:
+    offer_faulty_program()
+    for name, factor, enforced in itertools.product(arguments.cases, (0.25, 4.0), (False, True)):
+        row = {"case": name, "predicted_over_true": factor, "kernel_enforces": enforced}
+        yield row | run(name, factor, enforced=enforced)
 
 
-def measured(name: str, factor: float, *, enforced: bool) -> dict[str, object]:
-    expansion, geometry, budget_gib = CASES[name]
-    text = (files("autotune.studies") / "workloads" / f"{geometry}.xyz").read_text()
+def run(name: str, factor: float, *, enforced: bool) -> dict[str, object]:
+    geometry, expansion, budget_gib = CASES[name]
     options = Options(memory_gib=budget_gib, workers=4, threads=1, journal="none", enforce_memory=enforced)
-    row: dict[str, object] = {"case": name, "predicted_over_true": factor, "kernel_enforces": enforced}
     with Session(options) as session:
         session._manager._pluggy.register(Wrong(factor))
         sampler = Sampler(session)
         sampler.start()
         started = time.perf_counter()
         try:
-            result = session.run(from_xyz(text, name=geometry, expansion=expansion))
+            result = session.run(cluster(geometry, **expansion))
         except ResourceError as error:
-            return row | {"not_run": str(error), "peak_gib": 0.0, "budget_gib": budget_gib}
+            return {"not_run": str(error), "peak_gib": 0.0, "budget_gib": budget_gib}
         finally:
             sampler.ended.set()
         record = session.record
         assert record is not None
-        return row | {
+        return {
             "wall_s": round(time.perf_counter() - started, 2),
             "tasks": record.tasks,
             "attempts": record.attempts,
@@ -148,5 +110,11 @@ def measured(name: str, factor: float, *, enforced: bool) -> dict[str, object]:
         }
 
 
-if __name__ == "__main__":
-    main()
+BENCHMARK = Benchmark(
+    what="runs under a memory limit with predictions of memory wrong by a factor",
+    measure=measure,
+    rows="runs",
+    key=("case", "predicted_over_true", "kernel_enforces"),
+    cases=CASES,
+    fails=lambda record: any(row["peak_gib"] > row["budget_gib"] for row in record["runs"]),
+)

@@ -2,43 +2,36 @@
 
 Nothing is computed. Times of tasks are those of a law fitted to tasks that ran alone on one core (the record of
 `prediction.py`), with its scatter. (H2O)64 goes the ordinary way. The million tasks are made up: as many monomers,
-dimers and trimers as (H2O)182 has, each with the size, and so the time, of one of (H2O)64 drawn at random. Prints
-tables, writes a record, draws the pictures.
-
-    python tests/bench/nodes.py --output results/nodes.json --pictures docs/images
+dimers and trimers as (H2O)182 has, each with the size, and so the time, of one of (H2O)64 drawn at random.
 """
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import json
 import math
 import random
-import sys
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
-from importlib.resources import files
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
+
+from harness import TESTS, Benchmark, cluster
 
 from autotune.base.options import Options
 from autotune.base.records import Law
 from autotune.base.types import Estimate, Method, TaskSize
-from autotune.base.versions import library_versions
 from autotune.costs import cost_law
 from autotune.expansion import workload
-from autotune.expansion.readers import Expansion, from_xyz
 from autotune.machine import detection
 from autotune.plugin.manager import Manager
 from autotune.reports import scaling, scaling_picture
 from autotune.runtime import planning
 from autotune.schedule.node_simulator import PretendedNodes, simulate_nodes
+from autotune.session.forecast import Scaling
 
-ROOT = Path(__file__).parents[2]
-MEASURED = ROOT / "results" / "prediction.json"
+MEASURED = TESTS.parent / "results" / "prediction.json"
 FRAGMENTS = 182  # (H2O)182 has 1,004,913 components up to 3-body
 FITTED = ("water6", "ammonia5", "benzene3", "water4")
 FEW, MANY = (1, 2, 3, 5, 10, 20, 30, 50, 100, 200, 300, 500, 1000), (1, 3, 10, 30, 100, 300, 1000)
@@ -72,27 +65,17 @@ CASES = (
 )
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--case", action="append", metavar="TEXT", help="only cases whose name contains this")
-    parser.add_argument("--output", type=Path, help="write the record here, beside the cases that are there already")
-    parser.add_argument("--pictures", type=Path, metavar="FOLDER", help="draw the pictures here")
-    arguments = parser.parse_args()
-    before = arguments.output and arguments.output.exists() and json.loads(arguments.output.read_text())["cases"]
-    rows = {row["case"]: row for row in before or []}
+def measure(arguments) -> Iterator[dict]:
     for case in CASES:
-        if any(part in case.name for part in arguments.case or [""]):
-            rows[case.name] = simulated(case, arguments.pictures)
-            if arguments.output:
-                write(arguments.output, [rows[each.name] for each in CASES if each.name in rows])
+        if case.name in arguments.cases:
+            yield simulate(case, arguments.pictures)
 
 
-def simulated(case: Case, pictures: Path | None) -> dict[str, object]:
+def simulate(case: Case, pictures: Path | None) -> dict[str, object]:
     started = time.process_time()
-    expansion = Expansion(program="pyscf", method=case.method, basis=case.basis, max_nbody=3)
-    text = (files("autotune.studies") / "workloads" / "water64.xyz").read_text()
-    work = workload.load(from_xyz(text, name="water64", expansion=expansion))
-    law = fitted(f"{case.method.upper()}/{'6-31G*' if case.basis == '6-31g*' else 'cc-pVDZ'}", work.methods[0])
+    fields = cluster("water64", method=case.method, basis=case.basis, max_nbody=3)
+    work = workload.load(fields)
+    law = fit(f"{case.method.upper()}/{'6-31G*' if case.basis == '6-31g*' else 'cc-pVDZ'}", work.methods[0])
     here = dataclasses.replace(detection.detect(), cores=CORES, memory_gib=MEMORY_GIB)
     options = Options(tuning="none", memory_gib=MEMORY_GIB)
     policy = planning.make(work, machine=here, manager=Manager(), options=options).policy
@@ -100,10 +83,10 @@ def simulated(case: Case, pictures: Path | None) -> dict[str, object]:
     estimates = {task.number: predicted.estimate(task) for task in work.tasks}
     levels = {task.number: task.nbody for task in work.tasks}
     if case.million:
-        estimates, levels = made_up(estimates, levels)
+        estimates, levels = multiply(estimates, levels)
     tasks = len(estimates)
     runs = [simulate_nodes(estimates, levels, policy=policy, nodes=case.nodes(n), measured=True) for n in case.counts]
-    found = scaling.Scaling(runs=tuple(runs))
+    found = Scaling(runs=tuple(runs))
     assumptions = scaling.assumed(case.nodes(max(case.counts)), spread=law.spread)
     core_s = sum(estimate.alone_s for estimate in estimates.values())
     print(f"{case.name}: {tasks:,} tasks, {core_s / tasks:.3f} s each on one core (all simulated)")
@@ -125,9 +108,9 @@ def simulated(case: Case, pictures: Path | None) -> dict[str, object]:
     }
 
 
-def fitted(name: str, method: Method) -> Law:
+def fit(name: str, method: Method) -> Law:
     """Return the law that fits the measured tasks which `prediction.py` fits, too."""
-    names = [field.name for field in dataclasses.fields(TaskSize)]
+    names = [field.name for field in dataclasses.fields(TaskSize) if field.name != "unpaired"]  # all closed shells
     rows = [
         (TaskSize(**{field: row[field] for field in names}), row["seconds"])
         for row in json.loads(MEASURED.read_text())["cases"][name]["tasks"]
@@ -137,7 +120,7 @@ def fitted(name: str, method: Method) -> Law:
     return cost_law.fit_law(method, [(size, seconds, 1.0 / equal[size]) for size, seconds in rows])
 
 
-def made_up(
+def multiply(
     known: Mapping[int, Estimate], known_levels: Mapping[int, int]
 ) -> tuple[dict[int, Estimate], dict[int, int]]:
     """Return estimates and levels of as many tasks as a larger cluster has, each like a random one of its level."""
@@ -150,19 +133,12 @@ def made_up(
     return dict(enumerate(estimates)), dict(enumerate(levels))
 
 
-def write(output: Path, rows: Sequence[dict[str, object]]) -> None:
-    record = {
-        "schema": "autotune.benchmark/1",
-        "what": "simulated: one workload on 1 to 1,000 nodes of 64 cores, with times by a law fitted to measured tasks",
-        "simulated": True,
-        "command": "python tests/bench/nodes.py " + " ".join(sys.argv[1:]),
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": dataclasses.asdict(detection.detect()),
-        "versions": library_versions(),
-        "cases": rows,
-    }
-    output.write_text(json.dumps(record, indent=1) + "\n")
-
-
-if __name__ == "__main__":
-    main()
+BENCHMARK = Benchmark(
+    what="simulated: one workload on 1 to 1,000 nodes of 64 cores, with times by a law fitted to measured tasks",
+    measure=measure,
+    rows="cases",
+    key=("case",),
+    cases=tuple(case.name for case in CASES),
+    options={"--pictures": {"type": Path, "metavar": "FOLDER", "help": "draw the pictures here"}},
+    summary=lambda _: {"simulated": True},
+)

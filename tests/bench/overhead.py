@@ -4,80 +4,24 @@ QCEngine's own part is measured in the same run: `qcengine.compute` of the same 
 the other in one process. autotune's workers, which remember what QCEngine looks up anew for each task, are faster.
 Tasks that use the processor for 20 and 100 ms are run against plain processes, one for each core, that were given equal
 parts of the same inputs beforehand: what is more is infrastructure.
-
-    python tests/bench/overhead.py --output results/overhead.json
 """
 
 from __future__ import annotations
 
-import argparse
-import dataclasses
 import json
-import os
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from datetime import UTC, datetime
-from importlib.resources import files
-from pathlib import Path
 
-DISTRIBUTIONS = Path(__file__).parents[1] / "distributions"
-sys.path.insert(0, str(DISTRIBUTIONS))
-os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(DISTRIBUTIONS), os.environ.get("PYTHONPATH", "")]))
+import qcengine
+from harness import Benchmark, cluster, finish, offer_faulty_program
 
-REPEATS = 5
-
-
-def main() -> None:
-    from autotune.base.versions import library_versions
-    from autotune.expansion.readers import Expansion, from_xyz
-    from autotune.machine import detection
-    from autotune.session.session import Session
-
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--output", type=Path)
-    arguments = parser.parse_args()
-    text = (files("autotune.studies") / "workloads" / "water32.xyz").read_text()
-    tasks_2 = from_xyz(text, name="water32", expansion=Expansion(program="faulty", method="nothing", max_nbody=2))
-    text = (files("autotune.studies") / "workloads" / "water16.xyz").read_text()
-    tasks_3 = from_xyz(text, name="water16", expansion=Expansion(program="faulty", method="nothing", max_nbody=3))
-    runs = []
-    with Session() as session:
-        session.run(tasks_2)
-        for _ in range(REPEATS):
-            # 528 + 696 tasks: above a thousand.
-            started = time.perf_counter()
-            for fields in (tasks_2, tasks_3):
-                session.run(fields)
-            runs.append(time.perf_counter() - started)
-    tasks = 528 + 696
-    qcengine_s = qcengine_alone_s(tasks_3)
-    wall_ms = 1e3 * statistics.median(runs) / tasks
-    shares = {f"{1e3 * seconds:.0f} ms": overhead_share(seconds) for seconds in (0.02, 0.1)}
-    imports = {command: best_of(command) for command in ("import autotune", "autotune --help")}
-    measured = {
-        "tasks": tasks,
-        "wall_ms_per_task": wall_ms,
-        "qcengine_ms_per_task": 1e3 * qcengine_s,
-        "runs_s": runs,
-        "over_plain_processes_at_tasks_of": shares,
-        "startup_s": imports,
-    }
-    print(json.dumps(measured, indent=1))
-    if arguments.output:
-        record = {
-            "schema": "autotune.benchmark/1",
-            "what": "cost of the runtime per task that does nothing or spins; start of library and command",
-            "command": "python tests/bench/overhead.py",
-            "created": datetime.now(UTC).isoformat(timespec="seconds"),
-            "machine": dataclasses.asdict(detection.detect()),
-            "versions": library_versions(),
-            "measured": measured,
-        }
-        arguments.output.write_text(json.dumps(record, indent=1) + "\n")
-
+from autotune.expansion import workload
+from autotune.expansion.component import atomic_input
+from autotune.plugin.manager import Manager
+from autotune.session.session import Session
 
 PLAIN = """
 import json, sys
@@ -99,18 +43,40 @@ print("done", flush=True)
 """
 
 
-def overhead_share(seconds: float) -> dict[str, object]:
-    """Return what autotune takes more than plain processes for tasks of so many CPU seconds, and the times."""
-    from autotune.expansion.readers import Expansion, from_xyz
-    from autotune.session.session import Session
+def measure(arguments) -> dict:
+    offer_faulty_program()
+    pairs = cluster("water32", program="faulty", method="nothing", max_nbody=2)
+    triples = cluster("water16", program="faulty", method="nothing", max_nbody=3)
+    runs = []
+    with Session() as session:
+        session.run(pairs)
+        for _ in range(arguments.repeats):
+            # 528 + 696 tasks: above a thousand.
+            started = time.perf_counter()
+            for fields in (pairs, triples):
+                session.run(fields)
+            runs.append(time.perf_counter() - started)
+    tasks = 528 + 696
+    shares = {f"{1e3 * seconds:.0f} ms": overhead_share(seconds, arguments.repeats) for seconds in (0.02, 0.1)}
+    return {
+        "measured": {
+            "tasks": tasks,
+            "wall_ms_per_task": 1e3 * statistics.median(runs) / tasks,
+            "qcengine_ms_per_task": 1e3 * qcengine_alone_s(triples),
+            "runs_s": runs,
+            "over_plain_processes_at_tasks_of": shares,
+            "startup_s": {command: start_s(command) for command in ("import autotune", "autotune --help")},
+        }
+    }
 
-    text = (files("autotune.studies") / "workloads" / "water16.xyz").read_text()
-    made = Expansion(program="faulty", method="spin", keywords={"seconds": seconds}, max_nbody=2)
-    fields = from_xyz(text, name="water16", expansion=made)
+
+def overhead_share(seconds: float, repeats: int) -> dict[str, object]:
+    """Return what autotune takes more than plain processes for tasks of so many CPU seconds, and the times."""
+    fields = cluster("water16", program="faulty", method="spin", keywords={"seconds": seconds}, max_nbody=2)
     ours, plain = [], []
     with Session() as session:
         session.run(fields)
-        for _ in range(REPEATS):
+        for _ in range(repeats):
             plain.append(plain_s(fields, session.machine.cores))
             session.run(fields)
             record = session.record
@@ -149,12 +115,6 @@ def plain_s(fields: dict[str, object], cores: int) -> float:
 
 def qcengine_alone_s(fields: dict[str, object]) -> float:
     """Return seconds a task of plain `qcengine.compute`, inputs built beforehand."""
-    import qcengine
-
-    from autotune.expansion import workload
-    from autotune.expansion.component import atomic_input
-    from autotune.plugin.manager import Manager
-
     Manager().register_programs()
     work = workload.load(fields)
     inputs = [atomic_input(work.recipe, task.level, task.real, task.basis) for task in work.tasks]
@@ -166,18 +126,17 @@ def qcengine_alone_s(fields: dict[str, object]) -> float:
     return (time.perf_counter() - started) / len(inputs)
 
 
-def best_of(command: str, times: int = 7) -> float:
+def start_s(command: str, times: int = 7) -> float:
     """Return the median seconds of a fresh interpreter, its own start taken off for an import."""
-    run = ["-c", command] if command.startswith("import") else ["-m", *command.split()]
-    walls, bare = [], []
-    for _ in range(times):
-        for arguments, into in ((run, walls), (["-c", "pass"], bare)):
-            started = time.perf_counter()
-            subprocess.run([sys.executable, *arguments], check=True, stdout=subprocess.DEVNULL)
-            into.append(time.perf_counter() - started)
-    start = statistics.median(bare) if command.startswith("import") else 0.0
-    return statistics.median(walls) - start
+    library = command.startswith("import")
+    ours = [sys.executable, *(["-c", command] if library else ["-m", *command.split()])]
+    pairs = [(finish(ours)[0], finish([sys.executable, "-c", "pass"])[0]) for _ in range(times)]
+    whole, bare = map(statistics.median, zip(*pairs, strict=True))
+    return whole - bare if library else whole
 
 
-if __name__ == "__main__":
-    main()
+BENCHMARK = Benchmark(
+    what="cost of the runtime per task that does nothing or spins; start of library and command",
+    measure=measure,
+    repeats=5,
+)

@@ -1,35 +1,27 @@
 """Measure how well costs are predicted: fit on some clusters, predict the tasks of others.
 
 Every task runs alone on one core of an otherwise idle machine, in a resident worker; runs of one cluster are repeated
-and interleaved with the others, and the median of a task's times counts. Prints a table, writes a record with every
-task's size, time and memory, from which the figures can be made again (`--from`).
-
-    python tests/bench/prediction.py --output results/prediction.json
+and interleaved with the others, and the median of a task's times counts. The record has every task's size, time and
+memory, from which the figures can be made again (`--from`).
 """
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import json
 import statistics
-import sys
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime
-from importlib.resources import files
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from harness import Benchmark, cluster
 from scipy.stats import spearmanr
 
+from autotune.base.options import Options
 from autotune.base.types import Task, TaskSize
-from autotune.base.versions import library_versions
 from autotune.costs import cost_law, memory
 from autotune.expansion import workload
-from autotune.expansion.readers import Expansion, from_xyz
-from autotune.machine import detection
-from autotune.runtime.planning import Options
 from autotune.session.session import Session
 
 
@@ -42,43 +34,22 @@ class Cluster(NamedTuple):
 class Case(NamedTuple):
     method: str
     basis: str
-    keywords: Mapping[str, object]
     repeats: int
     fitted: Sequence[Cluster]
     predicted: Sequence[Cluster]
+    keywords: Mapping[str, object] = {}
 
 
 WATERS, AMMONIA, BENZENES = Cluster("water6", "nocp", 3), Cluster("ammonia5", "nocp", 2), Cluster("benzene3", "nocp", 1)
-MIXED, COUNTERPOISE = Cluster("methanol_water6", "nocp", 2), Cluster("water4", "cp", 3)
+MIXED, SALT = Cluster("methanol_water6", "nocp", 2), Cluster("sodium_chloride_water6", "nocp", 2)
+FEWER, PAIRS, TRIPLES = Cluster("water4", "nocp", 3), Cluster("water4", "cp", 2), Cluster("water4", "cp", 3)
+THREE, FIT = [WATERS, AMMONIA, BENZENES], {"density_fit": True}
 CASES = {
-    "HF/6-31G*": Case(
-        "hf",
-        "6-31g*",
-        {},
-        3,
-        [WATERS, AMMONIA, BENZENES],
-        [MIXED, COUNTERPOISE, Cluster("sodium_chloride_water6", "nocp", 2)],
-    ),
-    "DF-MP2/cc-pVDZ": Case(
-        "mp2", "cc-pvdz", {"density_fit": True}, 3, [WATERS, AMMONIA, BENZENES], [MIXED, COUNTERPOISE]
-    ),
-    "MP2/cc-pVDZ": Case("mp2", "cc-pvdz", {}, 2, [WATERS, AMMONIA, BENZENES], [MIXED, Cluster("water4", "cp", 2)]),
-    "B3LYP/def2-SVP": Case(
-        "b3lyp",
-        "def2-svp",
-        {},
-        1,
-        [Cluster("water4", "nocp", 3), AMMONIA, BENZENES],
-        [MIXED, Cluster("water4", "cp", 2)],
-    ),
-    "CCSD(T)/cc-pVDZ": Case(
-        "ccsd(t)",
-        "cc-pvdz",
-        {},
-        1,
-        [Cluster("water4", "nocp", 3), AMMONIA],
-        [MIXED, Cluster("water4", "cp", 2)],
-    ),
+    "HF/6-31G*": Case("hf", "6-31g*", 3, THREE, [MIXED, TRIPLES, SALT]),
+    "DF-MP2/cc-pVDZ": Case("mp2", "cc-pvdz", 3, THREE, [MIXED, TRIPLES], FIT),
+    "MP2/cc-pVDZ": Case("mp2", "cc-pvdz", 2, THREE, [MIXED, PAIRS]),
+    "B3LYP/def2-SVP": Case("b3lyp", "def2-svp", 1, [FEWER, AMMONIA, BENZENES], [MIXED, PAIRS]),
+    "CCSD(T)/cc-pVDZ": Case("ccsd(t)", "cc-pvdz", 1, [FEWER, AMMONIA], [MIXED, PAIRS]),
 }
 
 
@@ -89,37 +60,20 @@ class Sample(NamedTuple):
     peak_gib: float
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--case", action="append", choices=CASES, help="may be repeated; all by default")
-    parser.add_argument("--from", dest="source", type=Path, help="take the measurements from this record")
-    parser.add_argument("--output", type=Path, help="write the record here, beside other cases")
-    arguments = parser.parse_args()
-    before = json.loads(arguments.source.read_text()) if arguments.source else None
-    results = []
-    for name in arguments.case or CASES:
+def measure(arguments) -> dict:
+    before = json.loads(arguments.source.read_text()) if arguments.source else {}
+    rows = arguments.earlier.get("cases", {})
+    for name in arguments.cases:
         case = CASES[name]
-        samples = _read(case, before["cases"][name]["tasks"]) if before else list(_measured(case))
-        results.append((name, judged(case, samples), samples))
-        print(name, json.dumps(results[-1][1]), flush=True)
-    if arguments.output:
-        kept = json.loads(arguments.output.read_text())["cases"] if arguments.output.exists() else {}
-        fresh = {n: {**judgement, "tasks": [_row(s) for s in samples]} for n, judgement, samples in results}
-        record = {
-            "schema": "autotune.benchmark/1",
-            "what": "time and memory of tasks of clusters that the fit did not see, predicted against measured alone",
-            "command": "python tests/bench/prediction.py " + " ".join(sys.argv[1:]),
-            "created": datetime.now(UTC).isoformat(timespec="seconds"),
-            "machine": before["machine"] if before else dataclasses.asdict(detection.detect()),
-            "versions": before["versions"] if before else library_versions(),
-            "cases": {name: {**kept, **fresh}[name] for name in CASES if name in kept or name in fresh},
-        }
-        arguments.output.write_text(
-            json.dumps(record, indent=None, separators=(",", ":")).replace('{"c', '\n{"c') + "\n"
-        )
+        samples = read(case, before["cases"][name]["tasks"]) if before else list(run(case))
+        rows[name] = judge(case, samples)
+        print(name, json.dumps(rows[name]), flush=True)
+        rows[name]["tasks"] = [row_of(sample) for sample in samples]
+    measured_by = {name: before[name] for name in ("machine", "versions") if name in before}
+    return {**measured_by, "cases": {name: rows[name] for name in CASES if name in rows}}
 
 
-def judged(case: Case, samples: Sequence[Sample]) -> dict[str, object]:
+def judge(case: Case, samples: Sequence[Sample]) -> dict[str, object]:
     """Return how far predictions of the unseen clusters are off."""
     law = next(iter(cost_law.fit((s.task, s.seconds, 1) for s in samples if s.cluster in case.fitted).values()))
     unseen = [sample for sample in samples if sample.cluster in case.predicted]
@@ -134,7 +88,7 @@ def judged(case: Case, samples: Sequence[Sample]) -> dict[str, object]:
         "median_relative_error": round(float(np.median(off)), 4),
         "quantile_90_relative_error": round(float(np.quantile(off, 0.9)), 4),
         "rank_correlation": round(float(spearmanr(expected, measured)[0]), 4),
-        "rank_correlation_of_sizes": round(_by_size(unseen, expected), 4),
+        "rank_correlation_of_sizes": round(rank_by_size(unseen, expected), 4),
         "inside_90_percent_interval": round(float(np.mean(inside)), 4),
         "total_predicted_over_measured": round(float(expected.sum() / measured.sum()), 4),
         "tasks_above_predicted_memory": round(float(np.mean(over)), 4),
@@ -143,7 +97,7 @@ def judged(case: Case, samples: Sequence[Sample]) -> dict[str, object]:
     }
 
 
-def _by_size(samples: Sequence[Sample], expected: Sequence[float]) -> float:
+def rank_by_size(samples: Sequence[Sample], expected: Sequence[float]) -> float:
     """Return the rank correlation with equal tasks averaged, whose order no prediction by size can know."""
     groups: dict[TaskSize, list[tuple[float, float]]] = {}
     for sample, seconds in zip(samples, expected, strict=True):
@@ -152,15 +106,15 @@ def _by_size(samples: Sequence[Sample], expected: Sequence[float]) -> float:
     return float(spearmanr(*zip(*means, strict=True))[0])
 
 
-def _measured(case: Case) -> Iterator[Sample]:
+def run(case: Case) -> Iterator[Sample]:
     clusters = [*case.fitted, *case.predicted]
     times: dict[tuple[Cluster, int], list[float]] = {}
     peaks: dict[tuple[Cluster, int], float] = {}
-    works = {cluster: workload.load(_fields(case, cluster)) for cluster in clusters}
+    works = {cluster: workload.load(fields_of(case, cluster)) for cluster in clusters}
     with Session(Options(workers=1, threads=1, tuning="none")) as session:
         for _ in range(case.repeats):
             for cluster in clusters:
-                session.run(_fields(case, cluster))
+                session.run(fields_of(case, cluster))
                 assert session.record is not None
                 for record in session.record.task_records:
                     times.setdefault((cluster, record.number), []).append(record.wall_s)
@@ -169,20 +123,12 @@ def _measured(case: Case) -> Iterator[Sample]:
         yield Sample(cluster, works[cluster].tasks[number], statistics.median(walls), peaks[cluster, number])
 
 
-def _fields(case: Case, cluster: Cluster) -> dict[str, object]:
-    text = (files("autotune.studies") / "workloads" / f"{cluster.geometry}.xyz").read_text()
-    expansion = Expansion(
-        program="pyscf",
-        method=case.method,
-        basis=case.basis,
-        keywords=dict(case.keywords),
-        bsse=(cluster.bsse,),
-        max_nbody=cluster.max_nbody,
-    )
-    return from_xyz(text, name=cluster.geometry, expansion=expansion)
+def fields_of(case: Case, on: Cluster) -> dict[str, object]:
+    like = {"method": case.method, "basis": case.basis, "keywords": dict(case.keywords)}
+    return cluster(on.geometry, **like, bsse=on.bsse, max_nbody=on.max_nbody)
 
 
-def _row(sample: Sample) -> dict[str, object]:
+def row_of(sample: Sample) -> dict[str, object]:
     return {
         "cluster": list(sample.cluster),
         "number": sample.task.number,
@@ -192,8 +138,8 @@ def _row(sample: Sample) -> dict[str, object]:
     }
 
 
-def _read(case: Case, rows: Sequence[Mapping[str, object]]) -> list[Sample]:
-    works = {cluster: workload.load(_fields(case, cluster)) for cluster in (*case.fitted, *case.predicted)}
+def read(case: Case, rows: Sequence[Mapping[str, object]]) -> list[Sample]:
+    works = {cluster: workload.load(fields_of(case, cluster)) for cluster in (*case.fitted, *case.predicted)}
     samples = []
     for row in rows:
         cluster = Cluster(*row["cluster"])
@@ -201,5 +147,9 @@ def _read(case: Case, rows: Sequence[Mapping[str, object]]) -> list[Sample]:
     return samples
 
 
-if __name__ == "__main__":
-    main()
+BENCHMARK = Benchmark(
+    what="time and memory of tasks of clusters that the fit did not see, predicted against measured alone",
+    measure=measure,
+    cases=CASES,
+    options={"--from": {"dest": "source", "type": Path, "metavar": "RECORD", "help": "take the measurements of this"}},
+)

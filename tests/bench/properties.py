@@ -3,37 +3,29 @@
 Each case is a whole run of `autotune.Session` - components and many-body sum - held against the same components
 computed without autotune and without any harness (`references.py`): another program, the same program by an input of
 its own, or finite differences. A case agrees (within its tolerance), is refused before any task ran, or differs and the
-user was told to doubt it. Anything else is wrong, or failed, and ends this script with status 1.
-
-    python tests/bench/properties.py --output results/properties.json
+user was told to doubt it. Anything else is wrong, or failed, and makes the exit status 1.
 """
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
+import itertools
 import json
 import os
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
 from functools import cache, partial
-from pathlib import Path
 
-os.environ["OMP_NUM_THREADS"] = "1"  # of the references, which are small
-sys.path.insert(0, str(Path(__file__).parent))
 import numpy as np
 import references
+from harness import Benchmark
 from references import Species
 
 import autotune
 from autotune.base.errors import InputError, TaskError, one_line
 from autotune.base.options import Options
-from autotune.base.versions import library_versions
 from autotune.expansion.readers import Expansion, from_xyz
-from autotune.machine import detection
 
 PROGRAMS = ("pyscf", "psi4", "nwchem", "mopac", "tblite", "dftd4")
 WITH_BASIS = ("pyscf", "psi4", "nwchem")
@@ -206,6 +198,8 @@ ROWS = {
     "gradients in any orientation": gradients,
     "Hessians": hessians,
 }
+CASES = {f"{row}, {program}": (row, program) for row, program in itertools.product(ROWS, PROGRAMS)}
+FAULTS = ("wrong", "failed")
 
 
 # --- inputs ----------------------------------------------------------------------------------------------------------
@@ -374,7 +368,7 @@ def differences_of_psi4(wanted: list[Species]) -> list:
 # --- runs ------------------------------------------------------------------------------------------------------------
 
 
-def judged(session: autotune.Session, one: Case) -> dict:
+def judge(session: autotune.Session, one: Case) -> dict:
     """Return the record of a case."""
     session.record = None
     row: dict = {"what": one.what, "reference_from": one.source, "tolerance": one.tolerance}
@@ -446,55 +440,27 @@ def off(one: dict) -> float:
     return max(one.get("deviation", 0.0), one.get("deviation_of_components", 0.0))
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--program", action="append", choices=PROGRAMS, help="only this one; may be repeated")
-    parser.add_argument("--property", action="append", choices=ROWS, help="only this one; may be repeated")
-    parser.add_argument("--table", type=Path, metavar="RECORD", help="only print the table of a record")
-    parser.add_argument("--output", type=Path, help="write the record here, beside the cells that are there already")
-    arguments = parser.parse_args()
-    if arguments.table:
-        print("\n".join(table(json.loads(arguments.table.read_text()))))
-        return
-    record: dict = {"cells": []}
-    if arguments.output and arguments.output.exists():
-        record["cells"] = json.loads(arguments.output.read_text())["cells"]
-    options = Options(tuning="none", journal="none", threads=1)
-    with autotune.Session(options) as session:
-        for name in arguments.property or ROWS:
-            for program in arguments.program or PROGRAMS:
-                began = time.perf_counter()
-                cases = [judged(session, one) for one in ROWS[name](program)]
-                wall_s = round(time.perf_counter() - began, 1)
-                cell = {"property": name, "program": program, "wall_s": wall_s, "cases": cases}
-                print(f"{name}, {program}: {shown(cell)} ({wall_s} s)", flush=True)
-                for one in cases:
-                    if one["status"] in ("wrong", "failed"):
-                        print(f"  {json.dumps(one)}", flush=True)
-                record["cells"] = [
-                    old for old in record["cells"] if (old["property"], old["program"]) != (name, program)
-                ] + [cell]
-                if arguments.output:
-                    write(arguments.output, record["cells"])
-    print("\n".join(table(record)))
-    if any(one["status"] in ("wrong", "failed") for cell in record["cells"] for one in cell["cases"]):
-        sys.exit(1)
+def measure(arguments) -> Iterator[dict]:
+    os.environ["OMP_NUM_THREADS"] = "1"  # of the references, which are small
+    with autotune.Session(Options(tuning="none", journal="none", threads=1)) as session:
+        for name in arguments.cases:
+            row, program = CASES[name]
+            began = time.perf_counter()
+            cases = [judge(session, one) for one in ROWS[row](program)]
+            cell = {"property": row, "program": program, "wall_s": round(time.perf_counter() - began, 1)}
+            for one in cases:
+                if one["status"] in FAULTS:
+                    print(f"  {json.dumps(one)}", flush=True)
+            yield {**cell, "cases": cases}
 
 
-def write(output: Path, cells: list[dict]) -> None:
-    order = [(row, program) for row in ROWS for program in PROGRAMS]
-    record = {
-        "schema": "autotune.benchmark/1",
-        "what": "whole runs of autotune against the same components computed without it and without any harness",
-        "command": " ".join(["python tests/bench/properties.py", *sys.argv[1:]]),
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": dataclasses.asdict(detection.detect()),
-        "versions": {**library_versions(), **references.program_versions()},
-        "tolerances": TOLERANCES,
-        "cells": sorted(cells, key=lambda cell: order.index((cell["property"], cell["program"]))),
-    }
-    output.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n")
-
-
-if __name__ == "__main__":
-    main()
+BENCHMARK = Benchmark(
+    what="whole runs of autotune against the same components computed without it and without any harness",
+    measure=measure,
+    rows="cells",
+    key=("property", "program"),
+    cases=CASES,
+    summary=lambda _: {"versions": references.program_versions(), "tolerances": TOLERANCES},
+    fails=lambda record: any(one["status"] in FAULTS for cell in record["cells"] for one in cell["cases"]),
+    table=table,
+)

@@ -3,31 +3,25 @@
 Each is written three times: with the comment `charge multiplicity`, with charge, multiplicity and atoms of each
 fragment as the NCI Atlas has them, and without a comment. What is accepted with another total than the set states is a
 wrong number in the making. The sets are those that Psi4 ships (Debian: /usr/share/psi4/databases) and those in ASE.
-
-    python tests/bench/real_files.py --output results/real_files.json
 """
 
 from __future__ import annotations
 
-import argparse
-import dataclasses
-import json
 import re
 import subprocess
 import sys
 import types
 from collections import Counter
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
 
+from harness import Benchmark
+
 from autotune.base.errors import InputError
-from autotune.base.versions import library_versions
 from autotune.expansion.readers import Expansion, from_xyz
 from autotune.expansion.summary import formula
-from autotune.machine import detection
 
 PSI4_SETS = Path("/usr/share/psi4/databases")
 BOHR = "units bohr"
@@ -90,32 +84,22 @@ class System(NamedTuple):
         return " ".join(words)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--output", type=Path, help="write the record here")
-    arguments = parser.parse_args()
+def measure(_: object) -> dict:
     systems = {**psi4_sets(), **ase_sets()}
-    record = {
-        "schema": "autotune.benchmark/1",
-        "what": "geometries of public benchmark sets through the XYZ reader, against the charges and spins they state",
-        "command": " ".join(["python tests/bench/real_files.py", *sys.argv[1:]]),
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": dataclasses.asdict(detection.detect()),
-        "versions": {**library_versions(), "ase": version("ase"), "psi4": psi4_version()},
+    every = [system for found in systems.values() for system in found]
+    return {
+        "versions": {"ase": version("ase"), "psi4": psi4_version()},
         "sets": {name: len(found) for name, found in systems.items()},
-        "geometries": sum(map(len, systems.values())),
-        "charged": sum(any(f.charge for f in system.fragments) for found in systems.values() for system in found),
-        "open_shell": sum(system.multiplicity > 1 for found in systems.values() for system in found),
-        "neutral_singlets": sum(system.ordinary for found in systems.values() for system in found),
+        "geometries": len(every),
+        "charged": sum(any(fragment.charge for fragment in system.fragments) for system in every),
+        "open_shell": sum(system.multiplicity > 1 for system in every),
+        "neutral_singlets": sum(system.ordinary for system in every),
         "comments": {
-            "charge and multiplicity": read_all(systems, lambda s: f"{s.charge} {s.multiplicity}"),
-            "by fragment": read_all(systems, lambda s: s.by_fragment() if len(s.fragments) > 1 else None),
-            "none": read_all(systems, lambda _: ""),
+            "charge and multiplicity": read_all(every, lambda s: f"{s.charge} {s.multiplicity}"),
+            "by fragment": read_all(every, lambda s: s.by_fragment() if len(s.fragments) > 1 else None),
+            "none": read_all(every, lambda _: ""),
         },
     }
-    print(json.dumps(record["comments"], indent=1))
-    if arguments.output:
-        arguments.output.write_text(json.dumps(record, indent=1) + "\n")
 
 
 def psi4_version() -> str:
@@ -201,13 +185,13 @@ def ase_sets() -> dict[str, list[System]]:
     return found
 
 
-def read_all(systems: dict[str, list[System]], comment_of) -> dict:
+def read_all(systems: list[System], comment_of) -> dict:
     """Return how many geometries were accepted as stated, refused, and accepted as something else."""
     counts: Counter[str] = Counter()
     refused: Counter[str] = Counter()
     wrong: Counter[str] = Counter()
     examples: dict[str, str] = {}
-    for system in (system for found in systems.values() for system in found):
+    for system in systems:
         comment = comment_of(system)
         if comment is None:
             continue
@@ -259,5 +243,7 @@ def faults(system: System, molecule: dict) -> Iterator[str]:
         yield f"spread of charges for {kinds}"
 
 
-if __name__ == "__main__":
-    main()
+BENCHMARK = Benchmark(
+    what="geometries of public benchmark sets through the XYZ reader, against the charges and spins they state",
+    measure=measure,
+)

@@ -331,6 +331,7 @@ def dftd4(species: Species, functional: str, driver: str = "energy"):
     return gradient
 
 
+@cache
 def program_versions() -> dict[str, str]:
     """Return what each program says of its version."""
     from importlib.metadata import version

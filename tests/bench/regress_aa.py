@@ -4,63 +4,40 @@ Real runs first, whole processes as `autotune regress --exec` measures them, in 
 twice as it is (A and A'), once with a sleep of 10 % of its time, once with 5 %, and once with one worker less. Then
 comparisons are drawn from them, all workloads together: stretches of pairs as they were measured one after the other,
 from random places: a pilot, and as many after it as the real rule asks for. The verdicts are the real code's.
-
-    python tests/bench/regress_aa.py --output results/regress_aa.json
 """
 
 from __future__ import annotations
 
-import argparse
-import dataclasses
 import json
 import math
-import os
 import random
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 from collections import Counter
-from datetime import UTC, datetime
-from importlib.resources import files
 from pathlib import Path
 
-from autotune.base.versions import library_versions
+from harness import Benchmark, Computation, autotune_command, finish, take_turns
+
 from autotune.compare import regression, side_by_side
 from autotune.compare.samples import Sample
-from autotune.expansion.readers import Expansion, from_xyz
 from autotune.machine import detection
 
 WORKLOADS = {
-    "water6 GFN2-xTB 3-body": ("water6", "tblite", "gfn2-xtb", "", "nocp", 3),
-    "water4 HF/6-31G* 2-body": ("water4", "pyscf", "hf", "6-31g*", "nocp", 2),
-    "methanol_water6 HF/STO-3G 2-body": ("methanol_water6", "pyscf", "hf", "sto-3g", "nocp", 2),
-    "water4 cp HF/STO-3G 2-body": ("water4", "pyscf", "hf", "sto-3g", "cp", 2),
+    "water6 GFN2-xTB 3-body": Computation("water6", "gfn2-xtb", max_nbody=3, program="tblite"),
+    "water4 HF/6-31G* 2-body": Computation("water4", "hf", "6-31g*", 2),
+    "methanol_water6 HF/STO-3G 2-body": Computation("methanol_water6", "hf", "sto-3g", 2),
+    "water4 cp HF/STO-3G 2-body": Computation("water4", "hf", "sto-3g", 2, "cp"),
 }
 PLANTED = {"A": 0.0, "A'": 0.0, "+10%": 0.10, "+5%": 0.05}
 LOST = "one worker less"
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--repeats", type=int, default=40)
-    parser.add_argument("--comparisons", type=int, default=500)
-    parser.add_argument("--walls", type=Path, metavar="RECORD", help="take the runs of an earlier record")
-    parser.add_argument("--output", type=Path)
-    arguments = parser.parse_args()
-    walls = json.loads(arguments.walls.read_text())["walls_s"] if arguments.walls else measured(arguments.repeats)
-    found = {
-        side: judged(walls, side, comparisons=arguments.comparisons) for side in walls[next(iter(walls))] if side != "A"
-    }
-    record = {
-        "schema": "autotune.benchmark/1",
-        "what": "verdicts of autotune regress on real runs: equal sides, planted sleeps, a lost worker",
-        "command": "python tests/bench/regress_aa.py " + " ".join(sys.argv[1:]),
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": dataclasses.asdict(detection.detect()),
-        "load_before": os.getloadavg(),
-        "versions": library_versions(),
+def measure(arguments) -> dict:
+    earlier = arguments.walls and json.loads(arguments.walls.read_text())["walls_s"]
+    walls = earlier or run_all(arguments.repeats)
+    compared = [side for side in next(iter(walls.values())) if side != "A"]
+    return {
         "noise": {
             name: {
                 "of_runs": statistics.stdev(map(math.log, sides["A"])),
@@ -70,50 +47,38 @@ def main() -> None:
             }
             for name, sides in walls.items()
         },
-        "against_A": found,
+        "against_A": {side: judge(walls, side, comparisons=arguments.comparisons) for side in compared},
         "walls_s": walls,
     }
-    print(json.dumps({key: record[key] for key in ("noise", "against_A")}, indent=1))
-    if arguments.output:
-        arguments.output.write_text(json.dumps(record, indent=1) + "\n")
 
 
-def measured(repeats: int) -> dict[str, dict[str, list[float]]]:
+def run_all(repeats: int) -> dict[str, dict[str, list[float]]]:
     """Return the wall times of all sides of each workload, by position of their round."""
-    walls: dict[str, dict[str, list[float]]] = {name: {side: [] for side in (*PLANTED, LOST)} for name in WORKLOADS}
+    sides = [(name, side) for name in WORKLOADS for side in (*PLANTED, LOST)]
     with tempfile.TemporaryDirectory() as folder:
-        inputs = {name: written(name, Path(folder) / f"{number}.json") for number, name in enumerate(WORKLOADS)}
+        inputs = {name: Path(folder) / f"{number}.json" for number, name in enumerate(WORKLOADS)}
+        for name, path in inputs.items():
+            path.write_text(json.dumps(WORKLOADS[name].fields))
         usual = {name: statistics.median(run(inputs[name], sleep_s=0.0) for _ in range(4)) for name in WORKLOADS}
-        order = random.Random(0)
-        for number in range(repeats):
-            for name in order.sample(list(WORKLOADS), len(WORKLOADS)):
-                for side in order.sample([*PLANTED, LOST], len(PLANTED) + 1):
-                    fewer = side == LOST
-                    sleep_s = 0.0 if fewer else PLANTED[side] * usual[name]
-                    walls[name][side].append(round(run(inputs[name], sleep_s=sleep_s, fewer=fewer), 4))
-            print(number + 1, {name: sides["A"][-1] for name, sides in walls.items()}, flush=True)
-    return walls
 
+        def run_side(name: str, side: str) -> float:
+            sleep_s = PLANTED.get(side, 0.0) * usual[name]
+            return round(run(inputs[name], sleep_s=sleep_s, fewer=side == LOST), 4)
 
-def written(name: str, path: Path) -> Path:
-    geometry, program, method, basis, bsse, max_nbody = WORKLOADS[name]
-    text = (files("autotune.studies") / "workloads" / f"{geometry}.xyz").read_text()
-    expansion = Expansion(program=program, method=method, basis=basis, bsse=(bsse,), max_nbody=max_nbody)
-    path.write_text(json.dumps(from_xyz(text, name=geometry, expansion=expansion)))
-    return path
+        walls = take_turns({each: lambda each=each: run_side(*each) for each in sides}, repeats=repeats)
+    return {name: {side: walls[name, side] for side in (*PLANTED, LOST)} for name in WORKLOADS}
 
 
 def run(path: Path, *, sleep_s: float, fewer: bool = False) -> float:
     """Return the wall time of a process that runs an input and sleeps."""
-    workers = ["--cores", str(max(1, detection.detect().cores - 1))] if fewer else []
-    command = [sys.executable, "-P", "-m", "autotune", "run", str(path), "-o", str(path) + ".out", "--quiet"]
-    started = time.perf_counter()
-    subprocess.run([*command, "--journal", "none", "--tuning", "none", *workers], check=True)
+    workers = ["--cores", max(1, detection.detect().cores - 1)] if fewer else []
+    command = autotune_command("run", path, "-o", f"{path}.out", "--quiet", "--journal", "none", "--tuning", "none")
+    wall_s, _ = finish([*command, *map(str, workers)])
     time.sleep(sleep_s)
-    return time.perf_counter() - started
+    return wall_s + sleep_s
 
 
-def judged(walls: dict[str, dict[str, list[float]]], side: str, *, comparisons: int) -> dict[str, object]:
+def judge(walls: dict[str, dict[str, list[float]]], side: str, *, comparisons: int) -> dict[str, object]:
     """Return what comparisons of a side with A say, over all workloads of each."""
     order = random.Random(1)
     verdicts: Counter[str] = Counter()
@@ -158,5 +123,12 @@ def samples(name: str, pairs: list[tuple[float, float]]) -> tuple[list[Sample], 
     return of([one for one, _ in pairs]), of([other for _, other in pairs])
 
 
-if __name__ == "__main__":
-    main()
+BENCHMARK = Benchmark(
+    what="verdicts of autotune regress on real runs: equal sides, planted sleeps, a lost worker",
+    measure=measure,
+    repeats=40,
+    options={
+        "--comparisons": {"type": int, "default": 500},
+        "--walls": {"type": Path, "metavar": "RECORD", "help": "take the runs of an earlier record"},
+    },
+)

@@ -2,15 +2,11 @@
 
 The suite is the one installed with QCManyBody; `tests/support/routed.py` lets its `ManyBodyComputer` and QCEngine's
 procedure `qcmanybody` compute with autotune. Its own marks skip what needs a program that is not installed. With NWChem
-and Psi4 it takes some hours on two cores. Writes a record, exits 1 where a test fails.
-
-    python tests/bench/upstream_suite.py --output results/upstream_suite.json
+and Psi4 it takes some hours on two cores. The exit status is 1 where a test fails.
 """
 
 from __future__ import annotations
 
-import argparse
-import dataclasses
 import json
 import os
 import subprocess
@@ -18,40 +14,19 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
-from autotune.base.versions import library_versions
-from autotune.machine import detection
+from harness import SUPPORT, Benchmark, search_path
 
-PLUGIN = Path(__file__).parents[1] / "support"
 SUITE_RAN = (0, 1, 5)  # exits of pytest: all passed, some failed, none selected
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--select", default="", metavar="EXPRESSION", help="only these tests, as pytest's -k")
-    parser.add_argument("--output", type=Path, help="write the record here")
-    arguments = parser.parse_args()
+def measure(arguments) -> dict:
     started = time.monotonic()
     seen = run(arguments.select)
-    record = {
-        "schema": "autotune.benchmark/1",
-        "what": "QCManyBody's own test suite, each many-body computation routed through a warm autotune session",
-        "command": " ".join(["python tests/bench/upstream_suite.py", *sys.argv[1:]]),
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": dataclasses.asdict(detection.detect()),
-        "versions": {**library_versions(), **seen["versions"], "pytest": version("pytest")},
-        "wall_s": time.monotonic() - started,
-        **summary(seen),
-    }
-    shown = {name: record[name] for name in ("passed", "failed", "skipped", "routed", "tasks")}
-    print(json.dumps(shown))
-    if arguments.output:
-        arguments.output.write_text(json.dumps(record, indent=1) + "\n")
-    if record["failed"]:
-        sys.exit(1)
+    wall_s = time.monotonic() - started
+    return {"versions": {**seen["versions"], "pytest": version("pytest")}, "wall_s": wall_s, **summary(seen)}
 
 
 def run(selection: str) -> dict:
@@ -61,12 +36,8 @@ def run(selection: str) -> dict:
         command = [sys.executable, "-m", "pytest", "-q", "-p", "routed", "-p", "no:cacheprovider", "-W", "ignore"]
         command += ["-c", os.devnull, f"--rootdir={folder}", "--pyargs", "qcmanybody"]
         command += ["-k", selection] if selection else []
-        environment = {
-            **os.environ,
-            "PYTHONPATH": os.pathsep.join(filter(None, [str(PLUGIN), os.environ.get("PYTHONPATH", "")])),
-            "AUTOTUNE_HOME": str(Path(folder) / "home"),
-            "ROUTED_RECORD": str(seen),
-        }
+        environment = {**os.environ, "AUTOTUNE_HOME": str(Path(folder) / "home"), "ROUTED_RECORD": str(seen)}
+        environment["PYTHONPATH"] = search_path(SUPPORT)
         done = subprocess.run(command, cwd=folder, env=environment, check=False)
         if done.returncode not in SUITE_RAN or not seen.exists():
             sys.exit(f"the suite did not run: pytest ended with {done.returncode}")
@@ -91,5 +62,9 @@ def summary(seen: dict) -> dict:
     }
 
 
-if __name__ == "__main__":
-    main()
+BENCHMARK = Benchmark(
+    what="QCManyBody's own test suite, each many-body computation routed through a warm autotune session",
+    measure=measure,
+    options={"--select": {"default": "", "metavar": "EXPRESSION", "help": "only these tests, as pytest's -k"}},
+    fails=lambda record: record["failed"] > 0,
+)

@@ -4,73 +4,56 @@ The command is run twice. Once to its end: when its first task starts, how much 
 the wall time is from the bound. Once with Ctrl-C in the middle, then with `--resume`: nothing may be computed twice and
 the result must be the same to the last bit. Then every component is computed by tblite's own Python interface, without
 QCEngine, QCManyBody or autotune, and summed by the formula of the expansion.
-
-    python tests/bench/water64.py --output results/water64.json
 """
 
 from __future__ import annotations
 
-import argparse
-import dataclasses
+import contextlib
 import json
 import math
 import multiprocessing
 import os
 import signal
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
-from datetime import UTC, datetime
-from importlib.resources import files
 from itertools import chain, combinations
 from pathlib import Path
 
 import psutil
+from harness import Benchmark, Folder, finish, geometry
 
-from autotune.base.versions import library_versions
 from autotune.machine import detection
 
 A0_ANGSTROM = 0.529177210903  # CODATA 2018
+EXPANSION = ("--program", "tblite", "--method", "gfn2-xtb", "--max-nbody", "3", "--tuning", "none")
 # The command, and when its first task started, on standard error.
 COMMAND = """
 import sys, time
 began = time.monotonic()
-from autotune.cli.main import main as cli; from autotune.runtime import executor as execute
-succeed = execute.Executor._succeed
+from autotune.cli.main import main; from autotune.runtime import executor as execute
+credit = execute.Executor._credit
 def first(self, reply):
     print(f"first task after {reply.started - began:.3f} s", file=sys.stderr, flush=True)
-    execute.Executor._succeed = succeed
-    succeed(self, reply)
-execute.Executor._succeed = first
-cli.main()
+    execute.Executor._credit = credit
+    credit(self, reply)
+execute.Executor._credit = first
+main()
 """
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--waters", type=int, default=64)
-    parser.add_argument("--runs", type=int, default=3)
-    parser.add_argument("--output", type=Path)
-    arguments = parser.parse_args()
+def measure(arguments) -> dict:
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        source = written(folder, arguments.waters)
-        runs = [to_the_end(source, folder) for _ in range(arguments.runs)]
+        folder = Folder(Path(name), COMMAND)
+        source = folder.path / "waters.xyz"
+        source.write_text(geometry("water64", 3 * arguments.waters))
+        runs = [run_to_the_end(folder, source) for _ in range(arguments.repeats)]
         print(json.dumps(runs, indent=1), flush=True)
-        resumed = in_the_middle(source, folder, runs[0]["wall_s"] / 2)
-        print(json.dumps(resumed), flush=True)
-        total = independent(source)
+        resumed = interrupt_and_resume(folder, source, runs[0]["wall_s"] / 2)
+        total = sum_independently(source)
     (energy,) = {run["total_energy"] for run in runs}
-    record = {
-        "schema": "autotune.benchmark/1",
-        "what": "(H2O)64 up to 3-body with GFN2-xTB: whole command, Ctrl-C and --resume, and an independent sum",
-        "command": "python tests/bench/water64.py " + " ".join(sys.argv[1:]),
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": dataclasses.asdict(detection.detect()),
-        "load_before": os.getloadavg(),
-        "versions": library_versions(),
+    return {
         "tasks": runs[0]["tasks"],
         "first_task_s": statistics.median(run["first_task_s"] for run in runs),
         "parent_peak_mib": max(run["parent_peak_mib"] for run in runs),
@@ -81,50 +64,24 @@ def main() -> None:
         "independent_total_energy": total,
         "differs_hartree": abs(total - energy),
     }
-    print(json.dumps({key: record[key] for key in record if key not in ("runs", "machine")}, indent=1))
-    if arguments.output:
-        arguments.output.write_text(json.dumps(record, indent=1) + "\n")
 
 
-def written(folder: Path, waters: int) -> Path:
-    text = (files("autotune.studies") / "workloads" / "water64.xyz").read_text()
-    path = folder / "waters.xyz"
-    path.write_text("\n".join([str(3 * waters), "", *text.splitlines()[2 : 2 + 3 * waters]]) + "\n")
-    return path
-
-
-def command(source: Path, folder: Path, *more: str) -> list[str]:
-    return [
-        *(sys.executable, "-P", "-c", COMMAND, "run", str(source)),
-        *("--program", "tblite", "--method", "gfn2-xtb", "--max-nbody", "3", "--tuning", "none"),
-        *("-o", str(folder / "result.json"), "--record", str(folder / "record.json"), *more),
-    ]
-
-
-def environment(folder: Path) -> dict[str, str]:
-    return {**os.environ, "AUTOTUNE_HOME": str(folder / "home")}
-
-
-def to_the_end(source: Path, folder: Path) -> dict[str, float]:
+def run_to_the_end(folder: Folder, source: Path) -> dict[str, float]:
     """Run the command, watching its own process, not its workers."""
-    journal = folder / f"journal-{time.monotonic()}"
+    journal = folder.path / f"journal-{time.monotonic()}"
     started = time.perf_counter()
-    run = subprocess.Popen(
-        command(source, folder, "--journal", str(journal)), stderr=subprocess.PIPE, text=True, env=environment(folder)
-    )
+    run = folder.start(source, *EXPANSION, "--journal", journal)
     peak = 0
     watched = psutil.Process(run.pid)
     while run.poll() is None:
-        try:
+        with contextlib.suppress(psutil.Error):
             peak = max(peak, watched.memory_info().rss)
-        except psutil.Error:
-            break
         time.sleep(0.05)
     _, said = run.communicate()
     wall_s = time.perf_counter() - started
     if run.returncode:
         sys.exit(said)
-    record = json.loads((folder / "record.json").read_text())
+    record = folder.read("record")
     journal.unlink()
     return {
         "wall_s": round(wall_s, 3),
@@ -141,48 +98,36 @@ def to_the_end(source: Path, folder: Path) -> dict[str, float]:
     }
 
 
-def in_the_middle(source: Path, folder: Path, after_s: float) -> dict[str, float]:
+def interrupt_and_resume(folder: Folder, source: Path, after_s: float) -> dict[str, float]:
     """Interrupt the command, then go on."""
-    journal = ("--journal", str(folder / "journal"))
-    run = subprocess.Popen(
-        command(source, folder, *journal), stderr=subprocess.PIPE, text=True, env=environment(folder)
-    )
+    words = (*EXPANSION, "--journal", folder.path / "journal")
+    run = folder.start(source, *words)
     time.sleep(after_s)
     run.send_signal(signal.SIGINT)
     _, said = run.communicate()
     if run.returncode != 130:
         sys.exit(f"Ctrl-C gave {run.returncode}: {said}")
-    started = time.perf_counter()
-    done = subprocess.run(
-        command(source, folder, *journal, "--resume"),
-        check=False,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=environment(folder),
-    )
-    if done.returncode:
-        sys.exit(done.stderr)
-    record = json.loads((folder / "record.json").read_text())
+    wall_s, _ = finish(folder.command(source, *words, "--resume"), environment=folder.environment)
+    record = folder.read("record")
     return {
         "interrupted_after_s": round(after_s, 1),
         "said": said.strip().splitlines()[-1],
         "recalled": record["recalled"],
         "computed": record["attempts"],
-        "wall_s": round(time.perf_counter() - started, 3),
+        "wall_s": round(wall_s, 3),
         "total_energy": total_of(folder),
     }
 
 
-def total_of(folder: Path) -> float:
+def total_of(folder: Folder) -> float:
     """Return the total energy up to 3-body of the result."""
-    properties = json.loads((folder / "result.json").read_text())["properties"]
-    return float(properties["nocp_corrected_total_energy_through_3_body"])
+    return float(folder.read("result")["properties"]["nocp_corrected_total_energy_through_3_body"])
 
 
 # --- the same sum, without anything of ours ---------------------------------------------------------------------------
 
 
-def independent(source: Path) -> float:
+def sum_independently(source: Path) -> float:
     """Return the total energy up to 3-body from tblite's own interface and the formula of the expansion."""
     rows = [line.split() for line in source.read_text().splitlines()[2:]]
     atoms = [(row[0], [float(x) / A0_ANGSTROM for x in row[1:4]]) for row in rows]
@@ -209,5 +154,9 @@ def energy(atoms: list[tuple[str, list[float]]]) -> float:
     return float(calculator.singlepoint().get("energy"))
 
 
-if __name__ == "__main__":
-    main()
+BENCHMARK = Benchmark(
+    what="(H2O)64 up to 3-body with GFN2-xTB: whole command, Ctrl-C and --resume, and an independent sum",
+    measure=measure,
+    repeats=3,
+    options={"--waters": {"type": int, "default": 64}},
+)
