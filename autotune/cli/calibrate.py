@@ -54,7 +54,7 @@ def calibrate(study_name: str, **given: Any) -> None:
     from autotune.expansion import readers
     from autotune.machine import detection, readiness
     from autotune.plugin.manager import Manager
-    from autotune.report import calibration_picture, plots
+    from autotune.report import calibration_picture, figures
     from autotune.tunings import library, tuning_file
 
     names = ("program", "method", "basis", "driver")
@@ -72,7 +72,7 @@ def calibrate(study_name: str, **given: Any) -> None:
     if output and output.exists():
         library.load(output)
     if picture:
-        plots.check(picture)
+        figures.check(picture)
     here, manager = detection.detect(), Manager()
     methods = chosen.methods[:1] if own else chosen.methods
     for method in methods:

@@ -84,14 +84,14 @@ def asked(given: dict[str, Any]) -> Asked | None:
 
 def answer(pretence: Pretence, asked: Asked, plot: str | None, *, as_json: bool) -> str:
     """Return what several nodes would do, as words or JSON, and draw it where a file is given."""
-    from autotune.report import plots, scaling, scaling_picture
+    from autotune.report import figures, scaling
     from autotune.schedule.events import Planned
     from autotune.schedule.node_simulator import simulate_nodes
 
     if plot and len(asked.counts) == 1:
         raise InputError("a picture of a scaling needs several numbers of nodes, such as --nodes 1-1000")
     if plot:
-        plots.check(Path(plot))
+        figures.check(Path(plot))
     tasks = [Planned(number=t.number, level=t.nbody, estimate=pretence.estimates[t.number]) for t in pretence.tasks]
     found = scaling.Scaling(
         runs=tuple(
@@ -114,7 +114,7 @@ def answer(pretence: Pretence, asked: Asked, plot: str | None, *, as_json: bool)
     )
     if plot:
         title = f"{len(tasks):,} tasks on nodes of {pretence.machine.cores} cores"
-        scaling_picture.draw(found, title=title, assumptions=assumptions, path=Path(plot))
+        scaling.draw(found, title=title, assumptions=assumptions, path=Path(plot))
     return _fields(found, pretence, assumptions) if as_json else _words(found, pretence, assumptions)
 
 

@@ -38,7 +38,7 @@ def report(records: tuple[str, ...], output: str | None, markdown: str | None, p
     from autotune.base import json_files
     from autotune.plugin.manager import Manager
     from autotune.report import content as reports
-    from autotune.report import html, markdown_text, plots, timeline_picture
+    from autotune.report import figures, html_page, markdown_page, run_pictures
 
     if folders := [record for record in records if Path(record).is_dir()]:
         raise InputError(f"{folders[0]} is a folder; give the run records themselves, such as {folders[0]}/*.json")
@@ -46,18 +46,18 @@ def report(records: tuple[str, ...], output: str | None, markdown: str | None, p
     text, drawing = (Path(given) if given else None for given in (markdown, picture))
     options.check_targets((page, text, drawing), records)
     if drawing:
-        plots.check(drawing)
+        figures.check(drawing)
     runs = [json_files.load_run(Path(record)) for record in records]
     made = reports.report(
         list(zip(reports.names_of(records), runs, strict=True)),
         sections=Manager().report_sections(runs, _changes(runs, records)),
     )
     if drawing:
-        timeline_picture.draw(made, drawing)
+        run_pictures.draw(made, drawing)
     if text:
         beside = os.path.relpath(drawing, text.parent) if drawing else ""
-        json_files.write_text(text, markdown_text.markdown(made, picture=beside))
-    json_files.write_text(page, html.html(made))
+        json_files.write_text(text, markdown_page.markdown(made, picture=beside))
+    json_files.write_text(page, html_page.html(made))
     for path in filter(None, (page, text, drawing)):
         click.echo(path)
 

@@ -136,10 +136,10 @@ def _answer(pretence: Pretence, plot: str | None, *, as_json: bool) -> str:
         contention=pretence.slower,
     )
     if plot:
-        from autotune.report import plots
+        from autotune.report import run_pictures
 
         title = f"simulated: {len(pretence.tasks)} tasks on {cores} cores"
-        plots.schedule(run.records, cores=cores, title=title, path=Path(plot))
+        run_pictures.draw_schedule(run.records, cores=cores, title=title, path=Path(plot))
     answer = {
         "simulated": True,
         "cores": cores,

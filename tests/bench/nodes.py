@@ -33,7 +33,7 @@ from autotune.expansion import workload
 from autotune.expansion.readers import Expansion, from_xyz
 from autotune.machine import detection
 from autotune.plugin.manager import Manager
-from autotune.report import scaling, scaling_picture
+from autotune.report import scaling
 from autotune.runtime import planning
 from autotune.schedule.events import Planned
 from autotune.schedule.node_simulator import simulate_nodes
@@ -111,7 +111,7 @@ def simulated(case: Case, pictures: Path | None) -> dict[str, object]:
     print(f"{time.process_time() - started:.0f} s of this machine's core\n", flush=True)
     if pictures and case.picture:
         title = f"{case.name}: {len(tasks):,} tasks of {core_s / len(tasks):.2f} s on nodes of {CORES} cores"
-        scaling_picture.draw(found, title=title, assumptions=assumptions, path=pictures / case.picture)
+        scaling.draw(found, title=title, assumptions=assumptions, path=pictures / case.picture)
     return {
         "case": case.name,
         "tasks": len(tasks),
