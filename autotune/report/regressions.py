@@ -18,6 +18,7 @@ from autotune.base.wording import count
 from autotune.compare.history import Trace
 from autotune.compare.regression import Regression, Row
 from autotune.report import figures
+from autotune.report.tables import text_table
 from autotune.report.text import seconds
 
 MARKS = {"faster": "+", "same": "=", "slower": "!", "cannot tell": "?", "missing": "?", "new": " "}
@@ -48,12 +49,13 @@ def headline(found: Regression) -> str:
 
 def table(found: Regression) -> str:
     """Return the answer as a table for a terminal."""
-    names = [one_line(row.workload) for row in found.rows]
-    width = max(map(len, names), default=0)
+    rows = [
+        (f"{MARKS[row.verdict]} {one_line(row.workload)}", row.verdict, _times(row), _change(row)) for row in found.rows
+    ]
+    width = max((len(name) for name, *_ in rows), default=0)
     lines = [headline(found), ""]
-    for name, row in zip(names, found.rows, strict=True):
-        lines.append(f"{MARKS[row.verdict]} {name:<{width}}  {row.verdict:<11}  {_times(row):<22}  {_change(row)}")
-        lines += [f"  {'':<{width}}  {note}" for note in _remarks(row)]
+    for line, row in zip(text_table(("",) * 4, rows, words=range(4)), found.rows, strict=True):
+        lines += [line, *(f"{'':<{width}}  {note}" for note in _remarks(row))]
     return "\n".join([*lines, "", _terms(found)])
 
 

@@ -16,6 +16,7 @@ from typing import Any
 from autotune.base.wording import count
 from autotune.report import figures
 from autotune.report.progress import duration
+from autotune.report.tables import text_table
 from autotune.schedule.bundles import AT_A_NODE
 from autotune.schedule.node_simulator import NOTICED_S, PLANNING_S
 from autotune.schedule.virtual_nodes import NodesSimulation, PretendedNodes
@@ -52,13 +53,19 @@ class Scaling:
 
 def table(scaling: Scaling) -> str:
     """Return a table, a row for each number of nodes."""
-    lines = [f"{'nodes':>7} {'time':>10} {'speed-up':>9} {'efficiency':>11} {'node-hours':>11} {'computed twice':>15}"]
-    lines += [
-        f"{run.nodes.count:7,} {_time(run.makespan_s):>10} {scaling.speed_up(run):9.2f}"
-        f" {scaling.efficiency(run):11.2f} {run.node_hours:11.3g} {f'{run.lost_core_s:,.0f} core-s':>15}"
+    headings = ("nodes", "time", "speed-up", "efficiency", "node-hours", "computed twice")
+    rows = [
+        (
+            f"{run.nodes.count:,}",
+            _time(run.makespan_s),
+            f"{scaling.speed_up(run):.2f}",
+            f"{scaling.efficiency(run):.2f}",
+            f"{run.node_hours:.3g}",
+            f"{run.lost_core_s:,.0f} core-s",
+        )
         for run in scaling.runs
     ]
-    return "\n".join(lines)
+    return "\n".join(text_table(headings, rows))
 
 
 def fields(scaling: Scaling) -> list[dict[str, float]]:
