@@ -54,7 +54,7 @@ def calibrate(study_name: str, **given: Any) -> None:
     from autotune.expansion import readers
     from autotune.machine import detection, readiness
     from autotune.plugin.manager import Manager
-    from autotune.report import calibration_picture, figures
+    from autotune.reports import calibration_picture, figures
     from autotune.tunings import library, tuning_file
 
     names = ("program", "method", "basis", "driver")

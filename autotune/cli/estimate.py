@@ -114,7 +114,7 @@ def _rows(tasks: tuple[Task, ...], estimates: dict[int, Estimate], widths: dict[
 
 
 def _table(answer: dict[str, Any], rows: list[_Row]) -> str:
-    from autotune.report.progress import duration
+    from autotune.reports.progress import duration
 
     lines = [
         answer["understood"],

@@ -17,7 +17,7 @@ from autotune.cli import options
 
 if TYPE_CHECKING:
     from autotune.cli.simulate import Pretence
-    from autotune.report.scaling import Scaling
+    from autotune.reports.scaling import Scaling
     from autotune.schedule.virtual_nodes import PretendedNodes
 
 MOST_NODES = 100_000
@@ -84,7 +84,7 @@ def asked(given: dict[str, Any]) -> Asked | None:
 
 def answer(pretence: Pretence, asked: Asked, plot: str | None, *, as_json: bool) -> str:
     """Return what several nodes would do, as words or JSON, and draw it where a file is given."""
-    from autotune.report import figures, scaling
+    from autotune.reports import figures, scaling
     from autotune.schedule.events import Planned
     from autotune.schedule.node_simulator import simulate_nodes
 
@@ -136,7 +136,7 @@ def _pretended(count: int, pretence: Pretence, told: dict[str, Any]) -> Pretende
 
 
 def _fields(found: Scaling, pretence: Pretence, assumptions: tuple[str, ...]) -> str:
-    from autotune.report import scaling
+    from autotune.reports import scaling
 
     fields = {
         "simulated": True,
@@ -154,8 +154,8 @@ def _fields(found: Scaling, pretence: Pretence, assumptions: tuple[str, ...]) ->
 
 def _words(found: Scaling, pretence: Pretence, assumptions: tuple[str, ...]) -> str:
     from autotune.base.wording import count
-    from autotune.report import scaling
-    from autotune.report.progress import duration
+    from autotune.reports import scaling
+    from autotune.reports.progress import duration
 
     first, tasks = found.runs[0], count(len(pretence.tasks), "task")
     cores = f"{count(pretence.machine.cores, 'core')}"
@@ -178,7 +178,7 @@ def _words(found: Scaling, pretence: Pretence, assumptions: tuple[str, ...]) -> 
 
 
 def _counts(text: str) -> tuple[int, ...]:
-    from autotune.report.scaling import numbers_of_nodes
+    from autotune.reports.scaling import numbers_of_nodes
 
     counts: set[int] = set()
     for part in text.split(","):

@@ -73,7 +73,7 @@ def regress(sides: tuple[str, ...], **given: Any) -> None:
 
     Exit status: 0 nothing is slower, 1 something is slower or an energy changed, 2 bad input, 3 cannot tell.
     """
-    from autotune.report import figures, regressions
+    from autotune.reports import figures, regressions
 
     if not given["history"]:
         _two(sides)
@@ -107,7 +107,7 @@ def _refuse_idle_options(sides: Sequence[str], given: dict[str, Any]) -> None:
 def _write(found: Regression | None, traces: Sequence[Trace], given: dict[str, Any]) -> None:
     """Write the files that were asked for."""
     from autotune.base import json_files
-    from autotune.report import regressions
+    from autotune.reports import regressions
 
     if found and given["markdown"]:
         json_files.write_text(Path(given["markdown"]), regressions.markdown(found))

@@ -37,8 +37,8 @@ def report(records: tuple[str, ...], output: str | None, markdown: str | None, p
     """
     from autotune.base import json_files
     from autotune.plugin.manager import Manager
-    from autotune.report import content as reports
-    from autotune.report import figures, html_page, markdown_page, run_pictures
+    from autotune.reports import content as reports
+    from autotune.reports import figures, html_page, markdown_page, run_pictures
 
     if folders := [record for record in records if Path(record).is_dir()]:
         raise InputError(f"{folders[0]} is a folder; give the run records themselves, such as {folders[0]}/*.json")

@@ -41,7 +41,7 @@ def run(source: str, output: str | None, record: str | None, explain: bool, quie
     """
     from autotune.base import json_files
     from autotune.expansion import readers
-    from autotune.report.progress import Progress
+    from autotune.reports.progress import Progress
     from autotune.session.session import Session
 
     options.check_targets((output, record), [] if source == "-" else [source])
@@ -110,7 +110,7 @@ def _explained(fields: dict[str, Any], chosen: Options, here: Machine) -> str:
     """Return what the run will do and why, planned as the run itself will plan it."""
     from autotune.expansion import workload
     from autotune.plugin.manager import Manager
-    from autotune.report.explanation import choice_words
+    from autotune.reports.explanation import choice_words
     from autotune.runtime import planning
     from autotune.schedule import simulator
     from autotune.session import reductions

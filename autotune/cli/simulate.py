@@ -136,7 +136,7 @@ def _answer(pretence: Pretence, plot: str | None, *, as_json: bool) -> str:
         contention=pretence.slower,
     )
     if plot:
-        from autotune.report import run_pictures
+        from autotune.reports import run_pictures
 
         title = f"simulated: {len(pretence.tasks)} tasks on {cores} cores"
         run_pictures.draw_schedule(run.records, cores=cores, title=title, path=Path(plot))
@@ -170,7 +170,7 @@ def _replayed(path: str, work: Any, estimates: dict[int, Any]) -> dict[int, floa
 
 
 def _words(answer: dict[str, Any], run: Simulation, cores: int) -> str:
-    from autotune.report.progress import duration
+    from autotune.reports.progress import duration
 
     return "\n".join(
         [

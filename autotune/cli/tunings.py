@@ -68,7 +68,7 @@ def tunings_show(name: str, as_json: bool, picture: str | None) -> None:
     autotune tunings show tuning.json --picture tuning.png
     """
     if picture:
-        from autotune.report import calibration_picture
+        from autotune.reports import calibration_picture
 
         calibration_picture.draw(selection.only(name).tuning, Path(picture))
     shown = [one.tuning for one in selection.selected(name)]
@@ -77,7 +77,7 @@ def tunings_show(name: str, as_json: bool, picture: str | None) -> None:
 
         click.echo(json.dumps(tuning_file.fields_of(shown), indent=1))
         return
-    from autotune.report.explanation import tuning_words
+    from autotune.reports.explanation import tuning_words
 
     click.echo("\n\n".join(tuning_words(tuning) for tuning in shown))
 

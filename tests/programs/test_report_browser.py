@@ -45,7 +45,7 @@ def pages(tmp_path_factory, record):
     import run_factory
 
     from autotune.base import json_files
-    from autotune.report import content, html_page
+    from autotune.reports import content, html_page
 
     folder = tmp_path_factory.mktemp("pages")
     subprocess.run([sys.executable, "-m", "autotune", "report", record, "-o", folder / "real.html"], check=True)

@@ -16,7 +16,7 @@ from autotune.cli.main import cli
 from autotune.expansion import workload
 from autotune.expansion.lower_methods import Source
 from autotune.journal.entries import Entry
-from autotune.report import content
+from autotune.reports import content
 from autotune.runtime.execution import Execution
 from autotune.session import reductions
 from autotune.session.session import Options, Session

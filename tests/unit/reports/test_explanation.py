@@ -20,7 +20,7 @@ from autotune.base.wording import at_once, count, listed
 from autotune.expansion import workload
 from autotune.plugin import composition
 from autotune.plugin.manager import Manager
-from autotune.report.explanation import changes_words, choice_words, policy_words, tuning_words
+from autotune.reports.explanation import changes_words, choice_words, policy_words, tuning_words
 from autotune.runtime import planning
 from autotune.schedule import simulator
 from autotune.schedule.events import Planned

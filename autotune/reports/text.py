@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 
 from autotune.base.records import TaskRecord
 from autotune.base.wording import listed
-from autotune.report.progress import duration
+from autotune.reports.progress import duration
 
 MOST_TOLD = 1000  # characters of a text from a file
 _CODE = re.compile(r"`([^`]+)`")

@@ -12,7 +12,7 @@ from found import odd_tunings
 from hypothesis import HealthCheck, given, settings
 
 from autotune.base.errors import InputError, ResourceError
-from autotune.report import calibration_picture, figures, run_pictures
+from autotune.reports import calibration_picture, figures, run_pictures
 
 
 def words_of(tuning, folder):

@@ -20,8 +20,8 @@ from autotune.calibration import confirmation
 from autotune.expansion.summary import understood
 from autotune.expansion.workload import Workload
 from autotune.plugin import composition as policies
-from autotune.report.progress import duration
-from autotune.report.tables import text_table
+from autotune.reports.progress import duration
+from autotune.reports.tables import text_table
 from autotune.runtime.planning import Plan
 
 if TYPE_CHECKING:

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from autotune.base.wording import count
-from autotune.report import figures
-from autotune.report.progress import duration
-from autotune.report.tables import text_table
+from autotune.reports import figures
+from autotune.reports.progress import duration
+from autotune.reports.tables import text_table
 from autotune.schedule.bundles import AT_A_NODE
 from autotune.schedule.node_simulator import NOTICED_S, PLANNING_S
 from autotune.schedule.virtual_nodes import NodesSimulation, PretendedNodes

@@ -13,7 +13,7 @@ from typing import Any
 
 from autotune.base.records import Evidence, Trial, Tuning
 from autotune.base.wording import count, defaults_of, finite
-from autotune.report import figures
+from autotune.reports import figures
 
 # Of a trial, by its source: marker, colour.
 _SOURCES = {

@@ -6,7 +6,7 @@ import matplotlib as mpl
 import pytest
 
 from autotune.base.errors import InputError
-from autotune.report import scaling
+from autotune.reports import scaling
 from autotune.schedule.virtual_nodes import NodesSimulation, PretendedNodes
 
 

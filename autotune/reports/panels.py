@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from autotune.base.wording import count
-from autotune.report import run_pictures
-from autotune.report.content import Report, RunReport
-from autotune.report.text import gib, percent, reached, seconds, task_name, told
+from autotune.reports import run_pictures
+from autotune.reports.content import Report, RunReport
+from autotune.reports.text import gib, percent, reached, seconds, task_name, told
 
 MOST_FAILED = 10
 MOST_MESSAGE = 300

@@ -14,11 +14,11 @@ from typing import Any
 from autotune.base.errors import InputError
 from autotune.base.records import TaskRecord
 from autotune.base.wording import count
-from autotune.report import figures
-from autotune.report.content import Report, RunReport
-from autotune.report.facts import NEAR, predicted
-from autotune.report.text import gib, percent, seconds, task_name
-from autotune.report.timeline import Bar, Timeline, timeline
+from autotune.reports import figures
+from autotune.reports.content import Report, RunReport
+from autotune.reports.facts import NEAR, predicted
+from autotune.reports.text import gib, percent, seconds, task_name
+from autotune.reports.timeline import Bar, Timeline, timeline
 
 MOST_RUNS = 12  # more would be a picture that nobody can look at
 _INCHES, _ROW = 10.0, 0.3

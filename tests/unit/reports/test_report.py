@@ -29,12 +29,12 @@ from autotune.cli.report import _changes as changes_of
 from autotune.expansion.readers import Expansion, from_xyz
 from autotune.plugin.hookspecs import hookimpl
 from autotune.plugin.manager import Manager
-from autotune.report import content, html_page, markdown_page, run_pictures, text
-from autotune.report.advice import GOOD_EFFICIENCY, advice
-from autotune.report.facts import levels, predictions
-from autotune.report.losses import losses
-from autotune.report.panels import PANELS
-from autotune.report.timeline import MOST_BARS, MOST_LANES, timeline
+from autotune.reports import content, html_page, markdown_page, run_pictures, text
+from autotune.reports.advice import GOOD_EFFICIENCY, advice
+from autotune.reports.facts import levels, predictions
+from autotune.reports.losses import losses
+from autotune.reports.panels import PANELS
+from autotune.reports.timeline import MOST_BARS, MOST_LANES, timeline
 
 COMMAND = [sys.executable, "-m", "autotune"]
 MOST_BYTES = 2 * 10**6
@@ -684,7 +684,7 @@ def test_what_a_page_is_laid_out_with_is_in_the_package():
     packaged = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]
     others = [path for path in (ROOT / "autotune" / "report").iterdir() if path.is_file() and path.suffix != ".py"]
     assert {path.suffix for path in others} == {".html", ".css"}
-    assert all(any(path.match(pattern) for pattern in packaged["autotune.report"]) for path in others)
+    assert all(any(path.match(pattern) for pattern in packaged["autotune.reports"]) for path in others)
 
 
 # --- plugins ----------------------------------------------------------------------------------------------------------

@@ -17,9 +17,9 @@ from autotune.base.errors import one_line
 from autotune.base.wording import count
 from autotune.compare.history import Trace
 from autotune.compare.regression import Regression, Row
-from autotune.report import figures
-from autotune.report.tables import text_table
-from autotune.report.text import seconds
+from autotune.reports import figures
+from autotune.reports.tables import text_table
+from autotune.reports.text import seconds
 
 MARKS = {"faster": "+", "same": "=", "slower": "!", "cannot tell": "?", "missing": "?", "new": " "}
 _TENFOLD = 10.0  # relative change beyond which digits say nothing

@@ -12,11 +12,11 @@ from itertools import starmap
 from autotune.base.errors import InputError
 from autotune.base.records import RunRecord, TaskRecord
 from autotune.base.wording import changes_words, count, listed, policy_words
-from autotune.report.advice import Advice, advice
-from autotune.report.facts import NEAR, Level, Predictions, failures, levels, predictions
-from autotune.report.losses import Loss, bound_words, losses
-from autotune.report.text import gib, percent, reached, seconds, task_name, told
-from autotune.report.timeline import MOST_BARS, Timeline, timeline
+from autotune.reports.advice import Advice, advice
+from autotune.reports.facts import NEAR, Level, Predictions, failures, levels, predictions
+from autotune.reports.losses import Loss, bound_words, losses
+from autotune.reports.text import gib, percent, reached, seconds, task_name, told
+from autotune.reports.timeline import MOST_BARS, Timeline, timeline
 
 MOST_RUNS = 50
 _ALL_BARS = 4 * MOST_BARS  # of all timelines of a report together

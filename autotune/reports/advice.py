@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 from autotune.base.records import RunRecord
 from autotune.base.wording import at_once, count, listed
-from autotune.report.facts import Predictions, failures
-from autotune.report.losses import Loss, is_bound_by_one_task, last_tasks
-from autotune.report.text import gib, percent, reached, told
+from autotune.reports.facts import Predictions, failures
+from autotune.reports.losses import Loss, is_bound_by_one_task, last_tasks
+from autotune.reports.text import gib, percent, reached, told
 from autotune.tunings.library import calibration_of
 
 WORTH_CHANGING = 0.05  # of the wall time

@@ -12,8 +12,8 @@ from dataclasses import dataclass, fields
 
 from autotune.base.records import Gap, RunRecord, TaskRecord
 from autotune.base.wording import count
-from autotune.report.text import mer, percent, seconds, task_name
-from autotune.report.timeline import MOST_S
+from autotune.reports.text import mer, percent, seconds, task_name
+from autotune.reports.timeline import MOST_S
 from autotune.schedule import bounds
 
 WORTH_SAYING = 0.005  # of the wall time

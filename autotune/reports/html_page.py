@@ -12,10 +12,10 @@ import itertools
 import re
 from typing import TYPE_CHECKING
 
-from autotune.report.content import Report
-from autotune.report.figures import COLOURS
-from autotune.report.panels import PANELS, side_by_side, tiles
-from autotune.report.text import spans
+from autotune.reports.content import Report
+from autotune.reports.figures import COLOURS
+from autotune.reports.panels import PANELS, side_by_side, tiles
+from autotune.reports.text import spans
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -66,7 +66,7 @@ def _environment() -> Environment:
     from markupsafe import Markup
 
     environment = Environment(
-        loader=PackageLoader("autotune.report", ""),
+        loader=PackageLoader("autotune.reports", ""),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

@@ -11,8 +11,8 @@ import re
 from collections.abc import Iterator, Sequence
 from urllib.parse import quote
 
-from autotune.report.content import Report, RunReport
-from autotune.report.panels import (
+from autotune.reports.content import Report, RunReport
+from autotune.reports.panels import (
     PANELS,
     Block,
     Facts,
@@ -25,7 +25,7 @@ from autotune.report.panels import (
     side_by_side,
     tiles,
 )
-from autotune.report.text import spans, told
+from autotune.reports.text import spans, told
 
 _SPECIAL = re.compile(r"[\\`*_\[\]|~$#]")
 _FIRST = re.compile(r"^(?:[-+=:]|\d+[.)])")

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from autotune.base.types import Policy
-from autotune.report.progress import Progress, duration, line
+from autotune.reports.progress import Progress, duration, line
 from autotune.runtime.monitor import Snapshot
 
 
