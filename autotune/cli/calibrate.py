@@ -46,11 +46,11 @@ def command(study_name: str, **given: Any) -> None:
     from autotune.calibration.calibration import CalibrationResult, calibrate
     from autotune.calibration.studies import parse_duration
     from autotune.expansion.readers import parse_keywords
-    from autotune.reports import calibration_picture, plots
+    from autotune.reports import calibration_picture, figures
 
     picture = Path(given["picture"]) if given["picture"] else None
     if picture:
-        plots.check(picture)
+        figures.check(picture)
     results: list[CalibrationResult] = []
 
     def show(result: CalibrationResult) -> None:

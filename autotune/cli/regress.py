@@ -73,7 +73,7 @@ def command(sides: tuple[str, ...], **given: Any) -> None:
 
     Exit status: 0 nothing is slower, 1 something is slower or an energy changed, 2 bad input, 3 cannot tell.
     """
-    from autotune.reports import plots, regression_text
+    from autotune.reports import figures, regressions
 
     if not given["history"]:
         _two(sides)
@@ -81,14 +81,14 @@ def command(sides: tuple[str, ...], **given: Any) -> None:
     read = [*sides, given["history"]] if given["history"] else sides
     options.check_targets((given["markdown"], given["junit"], given["picture"]), () if given["execute"] else read)
     if given["picture"]:
-        plots.check(Path(given["picture"]))
+        figures.check(Path(given["picture"]))
     traces = _traces(sides, given) if given["history"] else ()
     found = _judged(sides, traces, given) if sides else None
     if given["as_json"]:
         click.echo(json.dumps(_fields(found, traces), indent=1))
     else:
-        parts = [regression_text.history_table(traces)] if traces else []
-        click.echo("\n\n".join(parts + ([regression_text.table(found)] if found else [])))
+        parts = [regressions.history_table(traces)] if traces else []
+        click.echo("\n\n".join(parts + ([regressions.table(found)] if found else [])))
     _write(found, traces, given)
     raise SystemExit(found.status if found else 0)
 
@@ -107,16 +107,16 @@ def _refuse_idle_options(sides: Sequence[str], given: dict[str, Any]) -> None:
 def _write(found: Regression | None, traces: Sequence[Trace], given: dict[str, Any]) -> None:
     """Write the files that were asked for."""
     from autotune.base import json_files
-    from autotune.reports import regression_picture, regression_text
+    from autotune.reports import regressions
 
     if found and given["markdown"]:
-        json_files.write_text(Path(given["markdown"]), regression_text.markdown(found))
+        json_files.write_text(Path(given["markdown"]), regressions.markdown(found))
     if found and given["junit"]:
-        json_files.write_text(Path(given["junit"]), regression_text.junit(found))
+        json_files.write_text(Path(given["junit"]), regressions.junit(found))
     if given["picture"] and traces:
-        regression_picture.histories(traces, Path(given["picture"]))
+        regressions.draw_histories(traces, Path(given["picture"]))
     elif given["picture"] and found:
-        regression_picture.changes(found, Path(given["picture"]))
+        regressions.draw_changes(found, Path(given["picture"]))
 
 
 def _judged(sides: Sequence[str], traces: Sequence[Trace], given: dict[str, Any]) -> Regression:

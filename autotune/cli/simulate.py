@@ -161,11 +161,11 @@ def _picture_file(plot: str | None, counts: tuple[int, ...]) -> Path | None:
     """Return the file to draw, or refuse one that could not be drawn after the simulation."""
     if plot is None:
         return None
-    from autotune.reports import plots
+    from autotune.reports import figures
 
     if len(counts) == 1:
         raise InputError("a picture of a scaling needs several numbers of nodes, such as --nodes 1-1000")
-    plots.check(Path(plot))
+    figures.check(Path(plot))
     return Path(plot)
 
 
@@ -178,10 +178,10 @@ def _of_one(found: SimulatedRun, picture: Path | None, *, as_json: bool) -> str:
 
     run, cores = found.schedule, found.machine.cores
     if picture:
-        from autotune.reports import plots
+        from autotune.reports import run_pictures
 
         title = f"simulated: {found.tasks} tasks on {cores} cores"
-        plots.schedule(run.records, cores=cores, title=title, path=picture)
+        run_pictures.draw_schedule(run.records, cores=cores, title=title, path=picture)
     if as_json:
         fields = {
             "simulated": True,
@@ -227,10 +227,10 @@ def _of_several(found: SimulatedScaling, picture: Path | None, *, as_json: bool)
 
     assumptions = scaling.assumed(found.nodes, spread=found.spread, contention=found.contention)
     if picture:
-        from autotune.reports import scaling_picture
+        from autotune.reports import scaling
 
         title = f"{found.tasks:,} tasks on nodes of {found.machine.cores} cores"
-        scaling_picture.draw(found.scaling, title=title, assumptions=assumptions, path=picture)
+        scaling.draw(found.scaling, title=title, assumptions=assumptions, path=picture)
     if not as_json:
         return _words(found, assumptions)
     fields = {

@@ -1,6 +1,6 @@
 """The picture of what a calibration found: its trials, the best of each cell, what mattered, the confirmation.
 
-Rules: as in `plots.py`.
+Rules: as in `figures.py`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 
 from autotune.base.records import Evidence, Trial, Tuning
 from autotune.base.wording import count, defaults_of, finite
-from autotune.reports import plots
+from autotune.reports import figures
 
 # Of a trial, by its source: marker, colour.
 _SOURCES = {
@@ -35,10 +35,10 @@ _WHITE_TEXT = 0.3  # of the same way, from which it reads better than black
 def draw(tuning: Tuning, path: Path) -> None:
     """Draw what a calibration found: trials, speed-ups by workers and threads, importances, confirmation.
 
-    A PNG is 1200 x 900 pixels. Raises as `plots.schedule`.
+    A PNG is 1200 x 900 pixels. Raises as `figures.save`.
     """
     evidence, here = tuning.evidence, tuning.machine
-    with plots.figure(size=(12, 9)) as figure:
+    with figures.figure(size=(12, 9)) as figure:
         figure.suptitle(
             f"{tuning.method}\n{here.cpu_model}, {count(here.cores, 'core')} - {tuning.created[:10]}", fontsize=13
         )
@@ -48,7 +48,7 @@ def draw(tuning: Tuning, path: Path) -> None:
         _draw_cells(cells, tuning)
         _draw_importances(importances, evidence.importances)
         _draw_pairs(pairs, evidence)
-        plots.save(figure, path, 100)
+        figures.save(figure, path, 100)
 
 
 def _say(axes: Any, text: str) -> None:
@@ -79,7 +79,7 @@ def _draw_history(axes: Any, evidence: Evidence) -> None:
         if best:
             steps.append((number, best))
     if steps:
-        axes.step(*zip(*steps, strict=True), where="post", color=plots.COLOURS[2], lw=1.8, label="best so far")
+        axes.step(*zip(*steps, strict=True), where="post", color=figures.COLOURS[2], lw=1.8, label="best so far")
     _mark(axes, trials)
     handles, labels = axes.get_legend_handles_labels()
     axes.set_xlim(0.3, len(trials) + 0.7)
@@ -189,7 +189,7 @@ def _draw_importances(axes: Any, importances: Mapping[str, float]) -> None:
         _say(axes, "too few trials to tell")
         return
     shares = [100.0 * share for _, share in ranked]
-    axes.barh(range(len(ranked)), shares, color=plots.COLOURS[0], height=0.65)
+    axes.barh(range(len(ranked)), shares, color=figures.COLOURS[0], height=0.65)
     for y, share in enumerate(shares):
         axes.text(share, y, f" {share:.0f}", va="center", fontsize=9)
     axes.set_yticks(range(len(ranked)), [name.replace(".", "\n", 1) for name, _ in ranked], fontsize=8)
@@ -209,7 +209,7 @@ def _draw_pairs(axes: Any, evidence: Evidence) -> None:
         ratios = [pair.default_s / pair.tuned_s for pair in pairs if pair.workload == workload]
         # Side by side in the order of measurement: a drift shows as a slope.
         places = [x + 0.5 * ((i + 0.5) / n - 0.5) for i in range(n)]
-        axes.scatter(places, ratios, s=34, color=plots.COLOURS[x % len(plots.COLOURS)], alpha=0.85, zorder=3)
+        axes.scatter(places, ratios, s=34, color=figures.COLOURS[x % len(figures.COLOURS)], alpha=0.85, zorder=3)
     x, middle = len(counts), evidence.speed_up
     text = f"  {middle:.2f}"
     if evidence.interval:

@@ -1,4 +1,4 @@
-"""A report on runs: everything it says, as one frozen record that `report_html.py` and its siblings only lay out.
+"""A report on runs: everything it says, as one frozen record, which `panels.py` arranges and the pages lay out.
 
 Rules: pure. Words and numbers are made here and in the modules below; a renderer decides on nothing but looks.
 """

@@ -21,6 +21,7 @@ from autotune.expansion.summary import describe
 from autotune.expansion.workload import Workload
 from autotune.plugin import composition as policies
 from autotune.reports.progress import duration
+from autotune.reports.tables import text_table
 from autotune.runtime.planning import Plan
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["changes_words", "choice_words", "policy_words", "tuning_words"]
 
 LINE = 100  # characters
+_CHANGED = 66  # of these, for what a trial changed
 BEST = 5  # trials in the table
 _KEPT = "\N{NO-BREAK SPACE}"
 BAR = 30  # characters of an importance of 1
@@ -71,8 +73,8 @@ def _block(title: str, lines: Sequence[str]) -> list[str]:
     return [*([title] if title else []), *(f"  {line}" if title else line for line in lines)]
 
 
-def _wrapped(text: str) -> list[str]:
-    return textwrap.wrap(text, LINE, break_long_words=False, break_on_hyphens=False)
+def _wrapped(text: str, *, letters: int = LINE) -> list[str]:
+    return textwrap.wrap(text, letters, break_long_words=False, break_on_hyphens=False)
 
 
 def _origin(tuning: Tuning) -> list[str]:
@@ -143,21 +145,24 @@ def _table(trials: Sequence[Trial]) -> list[str]:
     best = sorted((t for t in trials if t.state == "done"), key=lambda trial: -trial.speed_up)[:BEST]
     if not best:
         return []
-    defaults, lines = defaults_of(trials), ["speed-up  tasks at once  threads  differs from the default in"]
+    defaults, rows = defaults_of(trials), []
     for trial in best:
         phrases = [phrase.replace(" ", _KEPT) for phrase in changes_words(trial.parameters, defaults)]
-        changed = "; ".join(phrases) or "nothing: the default"
-        start = f"{f'{trial.speed_up:.2f}×':>8}  {trial.workers:13d}  {trial.width:7d}  "
-        lines += textwrap.wrap(start + changed, LINE, subsequent_indent=" " * len(start), break_long_words=False)
-    return [line.replace(_KEPT, " ") for line in lines]
+        changed = _wrapped("; ".join(phrases) or "nothing: the default", letters=_CHANGED)
+        rows.append((f"{trial.speed_up:.2f}×", f"{trial.workers}", f"{trial.width}", "\n".join(changed)))
+    headings = ("speed-up", "tasks at once", "threads", "differs from the default in")
+    return [line.replace(_KEPT, " ") for line in text_table(headings, rows, words=(3,))]
 
 
 def _bars(importances: Mapping[str, float]) -> list[str]:
-    widest = max(map(len, importances), default=0)
-    return [
-        f"{name:{widest}}  {'█' * round(BAR * min(1.0, share)):{BAR}}  {100 * share:.0f} %"
-        for name, share in sorted(importances.items(), key=lambda item: -item[1])
-    ]
+    return text_table(
+        ("", "", ""),
+        [
+            (name, f"{'█' * round(BAR * min(1.0, share)):{BAR}}", f"{100 * share:.0f} %")
+            for name, share in sorted(importances.items(), key=lambda item: -item[1])
+        ],
+        words=(0, 1, 2),
+    )
 
 
 def _law(law: Law, evidence: Evidence) -> list[str]:

@@ -16,7 +16,7 @@ from autotune.base.errors import InputError
 from autotune.base.records import RunRecord
 from autotune.compare import regression, samples
 from autotune.plugin.manager import Manager
-from autotune.reports import content, html, markdown_text, plots, timeline_picture
+from autotune.reports import content, figures, html_page, markdown_page, run_pictures
 from autotune.reports.content import Report
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def report(
     given = [runs] if isinstance(runs, RunRecord | str | Path) else list(runs)
     page, text, drawing = (None if path is None else Path(path) for path in (output, markdown, picture))
     if drawing:
-        plots.check(drawing)
+        figures.check(drawing)
     if not given:
         raise InputError("a report needs at least one run; give its record, or the file of it")
     records = [each if isinstance(each, RunRecord) else json_files.load_run(Path(each)) for each in given]
@@ -56,12 +56,12 @@ def report(
         sections=Manager().report_sections(records, changes(records, labels)),
     )
     if drawing:
-        timeline_picture.draw(made, drawing)
+        run_pictures.draw(made, drawing)
     if text:
         beside = os.path.relpath(drawing, text.parent) if drawing else ""
-        json_files.write_text(text, markdown_text.markdown(made, picture=beside))
+        json_files.write_text(text, markdown_page.markdown(made, picture=beside))
     if page:
-        json_files.write_text(page, html.html(made))
+        json_files.write_text(page, html_page.html(made))
     return made
 
 

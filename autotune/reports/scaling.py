@@ -1,30 +1,44 @@
-"""How a simulated run scales with the number of nodes, how many are worth it, and what was assumed; in words.
+"""How a simulated run scales with the number of nodes, how many are worth it, what was assumed: in words and a picture.
 
-Rules: pure; every answer says that it is simulated. Nothing is said of more nodes than were simulated.
+Rules: every answer says that it is simulated, the picture with its assumptions, too. Nothing is said of more nodes than
+were simulated.
 """
 
 from __future__ import annotations
 
 import math
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 from autotune.base.wording import count
+from autotune.reports import figures
 from autotune.reports.progress import duration
+from autotune.reports.tables import text_table
 from autotune.schedule.bundles import AT_A_NODE
 from autotune.schedule.node_simulator import NOTICED_S, PLANNING_S, NodesSimulation, PretendedNodes
 from autotune.session.forecast import WORTH, Scaling
 
 TENTHS_BELOW_S = 100.0
+_LETTERS = 150  # of a line of assumptions in the picture
 
 
 def table(scaling: Scaling) -> str:
     """Return a table, a row for each number of nodes."""
-    lines = [f"{'nodes':>7} {'time':>10} {'speed-up':>9} {'efficiency':>11} {'node-hours':>11} {'computed twice':>15}"]
-    lines += [
-        f"{run.nodes.count:7,} {_time(run.makespan_s):>10} {scaling.speed_up(run):9.2f}"
-        f" {scaling.efficiency(run):11.2f} {run.node_hours:11.3g} {f'{run.lost_core_s:,.0f} core-s':>15}"
+    headings = ("nodes", "time", "speed-up", "efficiency", "node-hours", "computed twice")
+    rows = [
+        (
+            f"{run.nodes.count:,}",
+            _time(run.makespan_s),
+            f"{scaling.speed_up(run):.2f}",
+            f"{scaling.efficiency(run):.2f}",
+            f"{run.node_hours:.3g}",
+            f"{run.lost_core_s:,.0f} core-s",
+        )
         for run in scaling.runs
     ]
-    return "\n".join(lines)
+    return "\n".join(text_table(headings, rows))
 
 
 def fields(scaling: Scaling) -> list[dict[str, float]]:
@@ -163,3 +177,70 @@ def numbers_of_nodes(least: int, most: int) -> list[int]:
     """Return 1, 2, 5, 10, 20, 50 and so on between two numbers, and both."""
     steps = [digit * 10**power for power in range(len(str(most))) for digit in (1, 2, 5)]
     return sorted({least, most, *(step for step in steps if least < step < most)})
+
+
+# --- the picture ------------------------------------------------------------------------------------------------------
+
+
+def draw(scaling: Scaling, *, title: str, assumptions: Sequence[str], path: Path) -> None:
+    """Draw time and efficiency over the number of nodes; raises as `figures.save`.
+
+    Args:
+        scaling: What was simulated.
+        title: Of the picture; "simulated" is set before it.
+        assumptions: Clauses, written below.
+        path: The file.
+    """
+    with figures.figure(size=(10, 5.4)) as drawn:
+        drawn.suptitle(f"simulated: {title}", fontsize=12)
+        times, shares = drawn.subplots(1, 2)
+        numbers = [run.nodes.count for run in scaling.runs]
+        _draw_times(times, scaling, numbers)
+        _draw_efficiency(shares, scaling, numbers)
+        for axes in (times, shares):
+            axes.set(xscale="log", xlabel="nodes")
+            axes.xaxis.set_major_formatter("{x:,.0f}")
+            axes.grid(visible=True, color=figures.RULE, lw=0.6)
+        text = "\n".join(textwrap.wrap(f"Simulated. Assumed: {'; '.join(assumptions)}.", _LETTERS))
+        drawn.supxlabel(text, fontsize=7.5, color=figures.SOFT, x=0.02, ha="left")
+        figures.save(drawn, path, 120)
+
+
+def _draw_times(axes: Any, scaling: Scaling, numbers: Sequence[int]) -> None:
+    first = scaling.runs[0]
+    ideal = [first.makespan_s * first.nodes.count / number for number in numbers]
+    axes.plot(numbers, ideal, ls="--", color=figures.SOFT, lw=1.2, label="ideal: no loss by more nodes")
+    axes.plot(
+        numbers,
+        [run.makespan_s for run in scaling.runs],
+        marker="o",
+        ms=4.5,
+        color=figures.COLOURS[0],
+        label="simulated",
+    )
+    worth = scaling.worth
+    axes.plot(
+        [worth.nodes.count],
+        [worth.makespan_s],
+        ls="",
+        marker="D",
+        ms=9,
+        mfc="none",
+        mec=figures.COLOURS[3],
+        mew=1.8,
+        label=f"worth it: up to {worth.nodes.count:,} ({WORTH:g} efficient)",
+    )
+    axes.set(yscale="log", ylabel="time, s", title="Time")
+    axes.yaxis.set_major_formatter("{x:,g}")
+    axes.legend(loc="upper right", fontsize=8)
+
+
+def _draw_efficiency(axes: Any, scaling: Scaling, numbers: Sequence[int]) -> None:
+    axes.axhline(WORTH, color=figures.COLOURS[3], lw=1.0, ls=":", label=f"{WORTH:g}: worth it above")
+    shares = [scaling.efficiency(run) for run in scaling.runs]
+    label = f"parallel efficiency against {scaling.runs[0].nodes.count:,}"
+    axes.plot(numbers, shares, marker="o", ms=4.5, color=figures.COLOURS[0], label=label)
+    busy = [run.efficiency for run in scaling.runs]
+    axes.plot(numbers, busy, marker="s", ms=4, ls="-.", color=figures.COLOURS[2], label="against all cores always busy")
+    axes.set(ylim=(0, 1.08), title="Efficiency")
+    axes.legend(loc="lower left", fontsize=8)

@@ -26,7 +26,7 @@ from autotune.costs import cost_law
 from autotune.expansion import workload
 from autotune.machine import detection
 from autotune.plugin.manager import Manager
-from autotune.reports import scaling, scaling_picture
+from autotune.reports import scaling
 from autotune.runtime import planning
 from autotune.schedule.node_simulator import PretendedNodes, simulate_nodes
 from autotune.session.forecast import Scaling
@@ -94,7 +94,7 @@ def simulate(case: Case, pictures: Path | None) -> dict[str, object]:
     print(f"{time.process_time() - started:.0f} s of this machine's core\n", flush=True)
     if pictures and case.picture:
         title = f"{case.name}: {tasks:,} tasks of {core_s / tasks:.2f} s on nodes of {CORES} cores"
-        scaling_picture.draw(found, title=title, assumptions=assumptions, path=pictures / case.picture)
+        scaling.draw(found, title=title, assumptions=assumptions, path=pictures / case.picture)
     return {
         "case": case.name,
         "tasks": tasks,

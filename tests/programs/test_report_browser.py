@@ -45,7 +45,7 @@ def pages(tmp_path_factory, record):
     import run_factory
 
     from autotune.base import json_files
-    from autotune.reports import content, html
+    from autotune.reports import content, html_page
 
     folder = tmp_path_factory.mktemp("pages")
     subprocess.run([sys.executable, "-m", "autotune", "report", record, "-o", folder / "real.html"], check=True)
@@ -60,7 +60,7 @@ def pages(tmp_path_factory, record):
         "empty": [("empty.json", replace(run, task_records=(), recalled=run.tasks))],
     }
     for name, runs in made.items():
-        text = html.html(content.report(runs, sections=[("A plugin's", f"| {long} |\n\n{long}\n\n- `{long}`")]))
+        text = html_page.html(content.report(runs, sections=[("A plugin's", f"| {long} |\n\n{long}\n\n- `{long}`")]))
         (folder / f"{name}.html").write_text(text)
     return folder
 
@@ -122,10 +122,11 @@ def test_a_report_fits_the_screen_and_the_browser_has_nothing_to_complain_of(pag
 def test_no_word_of_a_report_lies_on_another(pages, opened, width):
     page, _ = opened(pages / "real.html", width)
     overlaps = page.evaluate(
-        "[...document.querySelectorAll('.x, .y')].flatMap(axis => [...axis.children].map((label, n, all) => {"
-        " if (!n) return null; const a = all[n - 1].getBoundingClientRect(), b = label.getBoundingClientRect();"
-        " return a.right > b.left && b.right > a.left && a.bottom > b.top && b.bottom > a.top ? label.outerHTML : null;"
-        "}).filter(Boolean))"
+        "[...document.querySelectorAll('svg')].flatMap(picture => [...picture.querySelectorAll('text')].filter("
+        "(label, n, all) => all.slice(0, n).some(other => {"
+        " const a = other.getBoundingClientRect(), b = label.getBoundingClientRect();"
+        " return a.right > b.left && b.right > a.left && a.bottom > b.top && b.bottom > a.top;"
+        "})).map(label => label.outerHTML))"
     )
     assert overlaps == []
 
@@ -134,7 +135,8 @@ def test_text_of_a_report_is_large_enough_for_a_phone(pages, opened):
     page, _ = opened(pages / "real.html", 400)
     sizes = page.evaluate(
         "[...document.querySelectorAll('main *')].filter(e => e.children.length == 0 && e.textContent.trim() &&"
-        " !e.closest('svg')).map(e => parseFloat(getComputedStyle(e).fontSize))"
+        " (!e.closest('svg') || e.tagName == 'text')).map(e => parseFloat(getComputedStyle(e).fontSize) *"
+        " (e.tagName == 'text' ? e.getScreenCTM().a || Math.abs(e.getScreenCTM().b) : 1))"
     )
     assert min(sizes) >= 11
 
@@ -149,9 +151,10 @@ def test_the_words_of_a_report_stand_out_from_what_is_behind_them(pages, opened,
       const parts = text => text.match(/[\\d.]+/g).map(Number);
       const behind = e => { for (; e; e = e.parentElement) { const c = parts(getComputedStyle(e).backgroundColor);
         if (c.length == 3 || c[3] == 1) return c.slice(0, 3); } return [255, 255, 255] };
-      return [...document.querySelectorAll('p, li, td, th, dd, dt, h1, h2, h3, figcaption, .x span, .y span, small')]
+      return [...document.querySelectorAll('p, li, td, th, dd, dt, h1, h2, h3, figcaption, small, svg text')]
         .filter(e => e.textContent.trim()).map(e => {
-          const a = light(parts(getComputedStyle(e).color).slice(0, 3)), b = light(behind(e));
+          const style = getComputedStyle(e), ink = e.tagName == 'text' ? style.fill : style.color;
+          const a = light(parts(ink).slice(0, 3)), b = light(behind(e));
           return (Math.max(a, b) + .05) / (Math.min(a, b) + .05) });
     }""")
     assert min(ratios) >= 4.5
@@ -172,7 +175,7 @@ def test_a_printed_report_keeps_to_its_pages(pages, opened, tmp_path):
 
 def test_pointing_at_a_bar_names_the_task(pages, opened):
     page, _ = opened(pages / "real.html", 1400)
-    titles = page.evaluate("[...document.querySelectorAll('svg rect title')].map(title => title.textContent)")
+    titles = page.evaluate("[...document.querySelectorAll('svg path title')].map(title => title.textContent)")
     assert len(titles) >= 14
     assert any(title.startswith("trimer 1 to 3\n") for title in titles)
     assert all("predicted" in title and "peak" in title for title in titles)

@@ -10,7 +10,7 @@ import pytest
 from autotune.compare.changes import change_points
 from autotune.compare.history import levels, traces
 from autotune.compare.samples import Sample
-from autotune.reports.regression_text import history_table
+from autotune.reports.regressions import history_table
 
 
 def noisy(mean_s, count, *, cv=0.03, seed=0):

@@ -13,7 +13,7 @@ import pytest
 from autotune.compare.judgement import Noise
 from autotune.compare.regression import ENERGY_TOLERANCE_HARTREE, judge
 from autotune.compare.samples import Sample
-from autotune.reports.regression_text import headline, junit, markdown, table
+from autotune.reports.regressions import headline, junit, markdown, table
 
 
 def samples(times_s, workload="water", *, energy=-76.0, machine="here", content="w", source="f"):

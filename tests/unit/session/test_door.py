@@ -105,7 +105,7 @@ def test_an_input_is_a_model_its_fields_a_file_or_a_text(tmp_path, faulty):
 
 
 def test_a_report_is_returned_and_written_whatever_was_imported_before(tmp_path, faulty):
-    from autotune.reports import html
+    from autotune.reports import html_page
 
     with autotune.Session(autotune.Options(tuning="none", journal="none")) as session:
         session.run(faulty("water4"))
@@ -113,7 +113,7 @@ def test_a_report_is_returned_and_written_whatever_was_imported_before(tmp_path,
     page, text = tmp_path / "report.html", tmp_path / "report.md"
     one = autotune.report(session.record, output=page, markdown=text)
     assert (one.runs[0].name, one.runs[0].run) == ("run 1", session.record)
-    assert page.read_text() == html.html(one)
+    assert page.read_text() == html_page.html(one)
     assert text.read_text().startswith("# ")
     two = autotune.report([tmp_path / "run.json", session.record])
     assert [run.name for run in two.runs] == ["run.json", "run 2"]

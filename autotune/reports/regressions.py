@@ -1,19 +1,24 @@
-"""A regression's answer as text: a table for terminals, markdown for pull requests, JUnit for CI services.
+"""A regression's answer, and the history of workloads: as text for terminals, markdown, JUnit for CI, and pictures.
 
-Rules: all three say the same of the same object; nothing is decided here. Names come from files: they are escaped for
-where they go, so that none can change the table or the page that it stands in.
+Rules: all say the same of the same object; nothing is decided here. Names come from files: they are escaped for where
+they go, so that none can change the table or the page that it stands in. Where a picture cannot show all workloads, it
+shows those that changed, and says how many it does not.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
 from autotune.base.errors import one_line
 from autotune.base.wording import count
 from autotune.compare.history import Trace
 from autotune.compare.regression import Regression, Row
+from autotune.reports import figures
+from autotune.reports.tables import text_table
 from autotune.reports.text import seconds
 
 MARKS = {"faster": "+", "same": "=", "slower": "!", "cannot tell": "?", "missing": "?", "new": " "}
@@ -24,6 +29,11 @@ _HEADLINES = {
     "same": "NO REGRESSION",
 }
 _UNPRINTABLE = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # what XML 1.0 has no letters for
+_SHAPES = {"faster": ("v", figures.COLOURS[2]), "slower": ("^", figures.COLOURS[3]), "same": ("o", figures.COLOURS[0])}
+_UNCLEAR = ("D", "#8c8c8c")
+_URGENCY = {verdict: rank for rank, verdict in enumerate(("slower", "faster", "cannot tell", "same"))}
+_MOST_ROWS = 60  # of a picture
+_T = TypeVar("_T")
 
 
 def headline(found: Regression) -> str:
@@ -39,12 +49,13 @@ def headline(found: Regression) -> str:
 
 def table(found: Regression) -> str:
     """Return the answer as a table for a terminal."""
-    names = [one_line(row.workload) for row in found.rows]
-    width = max(map(len, names), default=0)
+    rows = [
+        (f"{MARKS[row.verdict]} {one_line(row.workload)}", row.verdict, _times(row), _change(row)) for row in found.rows
+    ]
+    width = max((len(name) for name, *_ in rows), default=0)
     lines = [headline(found), ""]
-    for name, row in zip(names, found.rows, strict=True):
-        lines.append(f"{MARKS[row.verdict]} {name:<{width}}  {row.verdict:<11}  {_times(row):<22}  {_change(row)}")
-        lines += [f"  {'':<{width}}  {note}" for note in _remarks(row)]
+    for line, row in zip(text_table(("",) * 4, rows, words=range(4)), found.rows, strict=True):
+        lines += [line, *(f"{'':<{width}}  {note}" for note in _remarks(row))]
     return "\n".join([*lines, "", _terms(found)])
 
 
@@ -97,6 +108,61 @@ def history_table(traces: Sequence[Trace]) -> str:
         elif not trace.changes:
             lines.append("  no change of its level")
     return "\n".join(lines)
+
+
+# --- pictures ---------------------------------------------------------------------------------------------------------
+
+
+def draw_changes(found: Regression, path: Path) -> None:
+    """Draw the change of each workload with its interval; raises as `figures.save`."""
+    timed = [row for row in found.rows if row.change is not None]
+    rows = _foremost(timed, key=lambda row: (not row.energy_changed, _URGENCY[row.verdict], -abs(row.change or 0.0)))
+    with figures.figure(size=(9, 1.6 + 0.35 * len(rows))) as drawn:
+        axes = drawn.subplots()
+        limit = 100 * found.threshold
+        axes.axvspan(100 * (1 / (1 + found.threshold) - 1), limit, color="#eeeeee", label="does not count")
+        axes.axvline(0.0, color="black", linewidth=0.8)
+        for place, row in enumerate(reversed(rows)):
+            shape, colour = _SHAPES.get(row.verdict, _UNCLEAR)
+            if row.low is not None and row.high is not None:
+                axes.plot([100 * row.low, 100 * row.high], [place, place], color=colour, linewidth=2)
+            axes.plot([100 * (row.change or 0.0)], [place], marker=shape, color=colour, markersize=7, linestyle="none")
+            axes.annotate(
+                row.verdict, (1.01, place), xycoords=("axes fraction", "data"), va="center", fontsize=8, color=colour
+            )
+        left_out = f"; {len(timed) - len(rows)} more that changed less" if len(rows) < len(timed) else ""
+        xlabel = f"change of the time in %, slower to the right{left_out}"
+        axes.set(yticks=range(len(rows)), xlabel=xlabel, title=headline(found))
+        axes.set_yticklabels([row.workload[:70] for row in reversed(rows)], fontsize=8)
+        axes.set_ylim(-0.7, len(rows) - 0.3)
+        figures.save(drawn, path, 120)
+
+
+def draw_histories(traces: Sequence[Trace], path: Path) -> None:
+    """Draw the times of each workload over its records, its levels and where they change; raises as `figures.save`."""
+    shown = _foremost(traces, key=lambda trace: -len(trace.changes))
+    with figures.figure(size=(9, 0.6 + 1.8 * max(len(shown), 1))) as drawn:
+        panels = drawn.subplots(max(len(shown), 1), 1, squeeze=False)[:, 0]
+        for axes, trace in zip(panels, shown, strict=False):
+            times = [sample.wall_s for sample in trace.samples]
+            axes.plot(range(len(times)), times, marker="o", markersize=3, linewidth=0.6, color=figures.COLOURS[0])
+            for change in trace.changes:
+                where = change.position - 0.5
+                axes.axvline(
+                    where, color=figures.COLOURS[3] if change.change > 0 else figures.COLOURS[2], linestyle="--"
+                )
+                axes.annotate(f"{change.change:+.0%}", (where, max(times)), fontsize=8, va="top")
+            axes.set(ylabel="seconds", ylim=(0, 1.1 * max(times)))
+            axes.set_title(trace.workload[:90], fontsize=9)
+        left_out = f"; {len(traces) - len(shown)} more workloads without a change" if len(shown) < len(traces) else ""
+        panels[-1].set_xlabel(f"record, oldest first{left_out}")
+        figures.save(drawn, path, 120)
+
+
+def _foremost(of: Sequence[_T], *, key: Callable[[_T], Any]) -> list[_T]:
+    """Return the first so many by a key, in the order they had."""
+    chosen = sorted(range(len(of)), key=lambda place: key(of[place]))[:_MOST_ROWS]
+    return [of[place] for place in sorted(chosen)]
 
 
 # --- parts ------------------------------------------------------------------------------------------------------------
