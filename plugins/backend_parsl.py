@@ -13,7 +13,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from autotune.base.errors import InputError, ResourceError, one_line
+from autotune.base.errors import InputError, ResourceError
+from autotune.base.text import one_line
 from autotune.plugin.hookspecs import Backend, hookimpl
 from autotune.schedule.bundles import MOST_S
 

@@ -6,22 +6,7 @@ is a defect of this project and keeps its traceback.
 
 from __future__ import annotations
 
-import reprlib
 from collections.abc import Mapping
-
-MOST_QUOTED = 300
-
-
-def one_line(text: object) -> str:
-    """Return what a file or another library says as one printable line of at most `MOST_QUOTED` characters."""
-    line = " ".join(str(text).split())
-    shown = "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in line[:MOST_QUOTED])
-    return shown if len(line) <= MOST_QUOTED else f"{shown}…"
-
-
-def quoted(value: object) -> str:
-    """Return a value that a file holds as one short line."""
-    return one_line(reprlib.repr(value))
 
 
 class AutotuneError(Exception):

@@ -34,8 +34,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from autotune.base import garbage
-from autotune.base.errors import InputError, ResourceError, one_line, quoted
+from autotune.base.errors import InputError, ResourceError
 from autotune.base.records import RunRecord
+from autotune.base.text import one_line, quoted
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from numbers import Integral, Real
 from typing import Any
 
-from autotune.base.errors import InputError, quoted
+from autotune.base.errors import InputError
+from autotune.base.text import quoted
 
 _COUNTS = ("workers", "threads", "cores", "nodes")
 _QUANTITIES = ("memory_gib", "task_limit_s", "scratch_gib", "screen_distance")

@@ -218,6 +218,12 @@ class Policy:
     one_blas_thread: bool = False
     blas_kernel: str = ""
 
+    @property
+    def at_once(self) -> int:
+        """How many ordinary tasks run at once when there are enough of them, at least 1."""
+        slots = max(self.core_slots, self.width)
+        return max(1, min(self.workers, slots // self.width))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Context:

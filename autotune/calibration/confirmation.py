@@ -14,8 +14,9 @@ import random
 from collections.abc import Callable, Iterator, Sequence
 from typing import Literal, NamedTuple
 
-from autotune.base.errors import AutotuneError, InputError, one_line
+from autotune.base.errors import AutotuneError, InputError
 from autotune.base.records import Pair
+from autotune.base.text import one_line
 from autotune.base.types import Parameters
 from autotune.calibration.instances import Instance
 from autotune.calibration.timing import Budget, OutOfTimeError, Timed, Timing

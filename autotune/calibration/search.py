@@ -21,7 +21,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 from autotune.base.errors import AutotuneError, InputError, TaskError
 from autotune.base.records import Trial
 from autotune.base.types import Context, Parameter, Parameters, Policy
-from autotune.base.wording import at_once
 from autotune.calibration import effects
 from autotune.calibration.instances import Instance
 from autotune.calibration.timing import Budget, Timed, Timing, TooSlowError
@@ -243,7 +242,7 @@ class Search:
             parameters=parameters,
             source=source,
             state=state,
-            workers=at_once(plan),
+            workers=plan.at_once,
             width=plan.width,
             wall_s=tuple(walls),
             speed_up=math.exp(statistics.fmean(logs)) if logs else 0.0,

@@ -14,7 +14,8 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from autotune.base import json_files, locks
-from autotune.base.errors import ResourceError, one_line
+from autotune.base.errors import ResourceError
+from autotune.base.text import one_line
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -19,8 +19,9 @@ from typing import Annotated, Any, Literal
 
 from annotated_types import Ge
 
-from autotune.base.errors import InputError, one_line, quoted
+from autotune.base.errors import InputError
 from autotune.base.json_files import fault_of
+from autotune.base.text import one_line, quoted
 from autotune.base.types import Method
 from autotune.expansion.readers import Expansion, many_body_fields, read_text
 

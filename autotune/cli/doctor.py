@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from autotune.base.wording import count
+from autotune.base.text import count
 from autotune.cli.tunings import verdict
 
 if TYPE_CHECKING:

@@ -53,7 +53,7 @@ def _fields(found: WorkloadEstimate) -> dict[str, Any]:
 
 
 def _table(found: WorkloadEstimate) -> str:
-    from autotune.reports.progress import duration
+    from autotune.base.text import duration
 
     lines = [
         found.understood,

@@ -16,7 +16,8 @@ from importlib import import_module
 import click
 
 from autotune.base import garbage
-from autotune.base.errors import AutotuneError, one_line
+from autotune.base.errors import AutotuneError
+from autotune.base.text import one_line
 
 INTERRUPTED = 130
 VERBS = ("run", "calibrate", "estimate", "simulate", "report", "regress", "doctor", "tunings")

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from autotune.base.errors import InputError, one_line
+from autotune.base.errors import InputError
+from autotune.base.text import one_line
 
 if TYPE_CHECKING:
     from autotune.expansion.readers import Expansion

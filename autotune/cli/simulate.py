@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from autotune.base.errors import InputError, quoted
+from autotune.base.errors import InputError
+from autotune.base.text import quoted
 from autotune.cli import options
 
 if TYPE_CHECKING:
@@ -174,7 +175,7 @@ def _picture_file(plot: str | None, counts: tuple[int, ...]) -> Path | None:
 
 def _of_one(found: SimulatedRun, picture: Path | None, *, as_json: bool) -> str:
     """Return what one machine would do, as words or JSON, and draw it where a file is given."""
-    from autotune.reports.progress import duration
+    from autotune.base.text import duration
 
     run, cores = found.schedule, found.machine.cores
     if picture:
@@ -248,9 +249,8 @@ def _of_several(found: SimulatedScaling, picture: Path | None, *, as_json: bool)
 
 
 def _words(found: SimulatedScaling, assumptions: tuple[str, ...]) -> str:
-    from autotune.base.wording import count
+    from autotune.base.text import count, duration
     from autotune.reports import scaling
-    from autotune.reports.progress import duration
 
     runs = found.scaling.runs
     first, tasks, cores = runs[0], count(found.tasks, "task"), count(found.machine.cores, "core")

@@ -108,7 +108,7 @@ def tunings_remove(name: str, yes: bool) -> None:
 
 def verdict(tuning: Tuning) -> str:
     """Return what calibration found, in words."""
-    from autotune.base.wording import count
+    from autotune.base.text import count
 
     evidence = tuning.evidence
     if evidence.verdict == "faster" and evidence.interval:

@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from autotune.base import json_files
-from autotune.base.errors import InputError, one_line
+from autotune.base.errors import InputError
 from autotune.base.records import RunRecord, Tuning
-from autotune.base.wording import finite
+from autotune.base.text import finite, one_line
 from autotune.compare import judgement
 from autotune.tunings import folders, library
 

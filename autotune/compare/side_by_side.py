@@ -21,7 +21,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from autotune.base.errors import InputError, one_line
+from autotune.base.errors import InputError
+from autotune.base.text import one_line
 from autotune.compare import judgement
 from autotune.compare.regression import CONFIDENCE
 from autotune.compare.samples import Sample

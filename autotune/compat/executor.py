@@ -15,7 +15,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
-from autotune.base.errors import AutotuneError, InputError, one_line
+from autotune.base.errors import AutotuneError, InputError
+from autotune.base.text import one_line
 from autotune.base.types import Task
 from autotune.compat.configuration import (
     AdaptiveParallelConfig,

@@ -29,10 +29,10 @@ from qcmanybody.models import v1 as many_body_1
 from qcmanybody.models import v2 as many_body_2
 
 from autotune.base import errors
-from autotune.base.errors import one_line
 from autotune.base.json_files import fault_of
 from autotune.base.options import Options
 from autotune.base.records import RunRecord
+from autotune.base.text import one_line
 from autotune.base.versions import library_versions
 from autotune.expansion.workload import schema_version_of, stated_molecule
 from autotune.session.session import Session

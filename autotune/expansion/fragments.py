@@ -16,7 +16,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from autotune.base.errors import InputError, one_line, quoted
+from autotune.base.errors import InputError
+from autotune.base.text import one_line, quoted
 from autotune.costs import basis
 from autotune.expansion.bonds import close_pairs
 from autotune.expansion.geometry import Fragments

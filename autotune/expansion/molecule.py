@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from autotune.base.errors import InputError, quoted
+from autotune.base.errors import InputError
+from autotune.base.text import quoted
 from autotune.expansion.bonds import parts
 from autotune.expansion.fragments import check_distances, parse_charges, parse_fragments
 from autotune.expansion.geometry import Bonds, Fragments, Geometry, Stated, covalent_bonds

@@ -13,8 +13,8 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from autotune.base.errors import InputError, quoted
-from autotune.base.wording import count
+from autotune.base.errors import InputError
+from autotune.base.text import count, quoted
 from autotune.expansion.bonds import Position, parts, without_radius
 from autotune.expansion.cell import Cell
 from autotune.expansion.elements import elements, species

@@ -14,8 +14,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from autotune.base.errors import InputError, one_line
+from autotune.base.errors import InputError
 from autotune.base.json_files import read_bytes
+from autotune.base.text import one_line
 from autotune.base.types import Method
 from autotune.costs.basis import is_spherical
 from autotune.expansion.bonds import parts

@@ -9,8 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from autotune.base.errors import one_line
-from autotune.base.wording import count, listed
+from autotune.base.text import count, listed, one_line
 
 if TYPE_CHECKING:
     from qcelemental.models.v2 import Molecule

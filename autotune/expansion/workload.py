@@ -18,8 +18,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from autotune.base import garbage
-from autotune.base.errors import InputError, one_line, quoted
+from autotune.base.errors import InputError
 from autotune.base.json_files import fault_of
+from autotune.base.text import one_line, quoted
 from autotune.base.types import Method, Task
 from autotune.costs.sizes import Sizes
 from autotune.expansion import atom_order

@@ -14,7 +14,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from autotune.base.errors import InputError, one_line, quoted
+from autotune.base.errors import InputError
+from autotune.base.text import one_line, quoted
 from autotune.expansion.cell import Cell
 from autotune.expansion.fragments import blocks
 from autotune.expansion.geometry import Fragments, Stated

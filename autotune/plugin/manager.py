@@ -17,8 +17,9 @@ from typing import TypeVar
 
 import pluggy
 
-from autotune.base.errors import InputError, one_line, quoted
+from autotune.base.errors import InputError
 from autotune.base.records import RunRecord, TaskRecord
+from autotune.base.text import one_line, quoted
 from autotune.base.types import Estimate, Machine, Policy, Task
 from autotune.plugin import hookspecs
 from autotune.plugin.facts import ProgramFacts

@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from autotune.base.records import RunRecord
-from autotune.base.wording import at_once, count, listed
+from autotune.base.text import count, gib, listed, percent
 from autotune.reports.facts import Predictions, failures
 from autotune.reports.losses import Loss, is_bound_by_one_task, last_tasks
-from autotune.reports.text import gib, percent, reached, told
+from autotune.reports.sentences import as_line, reached
 from autotune.tunings.library import calibration_of
 
 WORTH_CHANGING = 0.05  # of the wall time
@@ -91,7 +91,7 @@ def _about_failures(run: RunRecord) -> Iterator[Advice]:
     failed = failures(run.task_records)
     if not failed:
         return
-    kinds = Counter(told(record.error_type, code=False) or "an unknown reason" for record in failed)
+    kinds = Counter(as_line(record.error_type, code=False) or "an unknown reason" for record in failed)
     named = listed(f"{kind} ({number})" for kind, number in kinds.most_common())
     cures = [_CURES[kind] for kind, _ in kinds.most_common() if kind in _CURES]
     yield Advice(
@@ -173,9 +173,9 @@ def _between(run: RunRecord) -> str:
         )
     if policy.tasks_per_worker == 1:
         return "Keep programs loaded from one task to the next: the strategy method_tuning does."
-    if at_once(policy) * policy.width < run.node.cores:
+    if policy.at_once * policy.width < run.node.cores:
         return (
-            f"Use all cores: {count(at_once(policy), 'task')} at once with {count(policy.width, 'core')} each leave"
+            f"Use all cores: {count(policy.at_once, 'task')} at once with {count(policy.width, 'core')} each leave"
             f" some of {run.node.cores} idle; leave `--workers` out, or calibrate."
         )
     return (
@@ -222,5 +222,5 @@ def _about_calibration(run: RunRecord, predictions: Predictions | None, *, good:
         what = "Nothing about the schedule; only a calibration can tell whether tasks themselves could be faster: "
     else:
         what = "Calibrate: "
-    commands = [f"`{told(calibration_of(method), code=False)}`" for method in run.methods[:MOST_COMMANDS]]
+    commands = [f"`{as_line(calibration_of(method), code=False)}`" for method in run.methods[:MOST_COMMANDS]]
     yield Advice(what=f"{what}{listed(commands or ['`autotune calibrate`'])}.", why=_sentence(reasons).strip())

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from autotune.base.records import Evidence, Trial, Tuning
-from autotune.base.wording import count, defaults_of, finite
+from autotune.base.text import count, finite
 from autotune.reports import figures
+from autotune.reports.decisions import defaults_of
 
 # Of a trial, by its source: marker, colour.
 _SOURCES = {

@@ -11,11 +11,12 @@ from itertools import starmap
 
 from autotune.base.errors import InputError
 from autotune.base.records import RunRecord, TaskRecord
-from autotune.base.wording import changes_words, count, listed, policy_words
+from autotune.base.text import count, gib, listed, percent, seconds
 from autotune.reports.advice import Advice, advice
+from autotune.reports.decisions import changes_words, policy_words
 from autotune.reports.facts import NEAR, Level, Predictions, failures, levels, predictions
 from autotune.reports.losses import Loss, bound_words, losses
-from autotune.reports.text import gib, percent, reached, seconds, task_name, told
+from autotune.reports.sentences import as_line, reached, task_name
 from autotune.reports.timeline import MOST_BARS, Timeline, timeline
 
 MOST_RUNS = 50
@@ -90,7 +91,7 @@ def report(named: Sequence[tuple[str, RunRecord]], *, sections: Sequence[tuple[s
         raise InputError(f"a report shows at most {MOST_RUNS} runs, not {len(named)}; make several")
     most_bars = max(_LEAST_BARS, min(MOST_BARS, _ALL_BARS // max(len(named), 1)))
     runs = tuple(_of_run(name, run, most_bars=most_bars) for name, run in named)
-    title = told(named[0][1].workload) if len(named) == 1 else count(len(named), "run")
+    title = as_line(named[0][1].workload) if len(named) == 1 else count(len(named), "run")
     return Report(title=title, runs=runs, remarks=tuple(_remarks([run for _, run in named])), sections=tuple(sections))
 
 
@@ -103,19 +104,21 @@ def _check(name: str, run: RunRecord) -> None:
     )
     for field, value in least:
         if value < 1:
-            raise InputError(f"{told(name)}: field {field} is {value}, but must be above 0; restore or remove the file")
+            raise InputError(
+                f"{as_line(name)}: field {field} is {value}, but must be above 0; restore or remove the file"
+            )
 
 
 def _of_run(name: str, run: RunRecord, *, most_bars: int) -> RunReport:
     found, lost = predictions(run.task_records), losses(run)
     budget_gib = run.memory_budget_gib
     return RunReport(
-        name=told(name, code=False),
+        name=as_line(name, code=False),
         run=run,
         headline=_headline(run),
         facts=tuple(_facts(run)),
         tuning=tuple(_tuning(run)),
-        does=tuple(map(told, policy_words(run.policy, run.node, budget_gib=budget_gib))),
+        does=tuple(map(as_line, policy_words(run.policy, run.node, budget_gib=budget_gib))),
         timeline=timeline(run.task_records, cores=run.machine.cores, wall_s=run.wall_s, most_bars=most_bars),
         bound=bound_words(run),
         losses=lost,
@@ -141,7 +144,7 @@ def _headline(run: RunRecord) -> str:
 
 
 def _machine(run: RunRecord) -> str:
-    one = f"{told(run.node.cpu_model)}, {count(run.node.cores, 'core')}, {gib(run.node.memory_gib)}"
+    one = f"{as_line(run.node.cpu_model)}, {count(run.node.cores, 'core')}, {gib(run.node.memory_gib)}"
     return one if run.nodes == 1 else f"{run.nodes} nodes, each {one}"
 
 
@@ -156,34 +159,37 @@ def _facts(run: RunRecord) -> list[tuple[str, str]]:
         f"{again:,} repeated attempts" if again else "",
     ]
     limits = [
-        f"{what} by {told(limit, code=False)}"
+        f"{what} by {as_line(limit, code=False)}"
         for what, limit in (("cores", here.cores_limited_by), ("memory", here.memory_limited_by))
         if limit != "physical"
     ]
     energy = "none" if run.energy_hartree is None else f"{run.energy_hartree:.10f} Eh"
     return [
-        ("Computed", told(run.workload)),
-        *([("Fragments", told(run.understood))] if run.understood else []),
+        ("Computed", as_line(run.workload)),
+        *([("Fragments", as_line(run.understood))] if run.understood else []),
         ("Many-body energy", energy),
-        *(("Doubt", told(doubt)) for doubt in run.doubts),
+        *(("Doubt", as_line(doubt)) for doubt in run.doubts),
         ("Tasks", listed(filter(None, tasks))),
-        ("Ended", told(run.created)),
+        ("Ended", as_line(run.created)),
         ("Machine", _machine(run)),
         *([("Limited", listed(limits))] if limits else []),
-        *(("Not computed", told(each.words)) for each in run.omitted if each.tasks),
+        *(("Not computed", as_line(each.words)) for each in run.omitted if each.tasks),
         ("Memory", f"at most {gib(run.peak_memory_gib)} held, of {gib(run.memory_budget_gib)} that tasks might take"),
-        ("Versions", ", ".join(f"{told(name)} {told(version)}" for name, version in sorted(run.versions.items()))),
-        ("Digest of the work", told(run.content)),
+        (
+            "Versions",
+            ", ".join(f"{as_line(name)} {as_line(version)}" for name, version in sorted(run.versions.items())),
+        ),
+        ("Digest of the work", as_line(run.content)),
     ]
 
 
 def _tuning(run: RunRecord) -> list[str]:
     chosen = run.tuning
-    sentences = [f"{told(chosen.match)}: {told(chosen.reason)}"]
+    sentences = [f"{as_line(chosen.match)}: {as_line(chosen.reason)}"]
     if chosen.source:
-        sentences.append(f"From {told(chosen.source)}.")
+        sentences.append(f"From {as_line(chosen.source)}.")
     if chosen.parameters:
-        named = (f"`{told(words, code=False)}`" for words in changes_words(chosen.parameters, {}))
+        named = (f"`{as_line(words, code=False)}`" for words in changes_words(chosen.parameters, {}))
         sentences.append(f"Parameters: {listed(named)}.")
     if not chosen.strategies:
         sentences.append("No strategy was applied.")

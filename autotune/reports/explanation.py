@@ -14,20 +14,18 @@ from dataclasses import fields
 from typing import TYPE_CHECKING
 
 from autotune.base.records import Evidence, Law, Trial, Tuning
+from autotune.base.text import count, duration, finite, listed
 from autotune.base.types import Context, Machine, Parameter, Policy
-from autotune.base.wording import changes_words, count, defaults_of, finite, listed, policy_words
 from autotune.calibration import confirmation
 from autotune.expansion.summary import describe
 from autotune.expansion.workload import Workload
 from autotune.plugin import composition as policies
-from autotune.reports.progress import duration
+from autotune.reports.decisions import changes_words, defaults_of, policy_words
 from autotune.reports.tables import text_table
 from autotune.runtime.planning import Plan
 
 if TYPE_CHECKING:
     from autotune.schedule.simulator import Simulation
-
-__all__ = ["changes_words", "choice_words", "policy_words", "tuning_words"]
 
 LINE = 100  # characters
 _CHANGED = 66  # of these, for what a trial changed

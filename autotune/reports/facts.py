@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from autotune.base.records import TaskRecord
-from autotune.base.wording import finite
+from autotune.base.text import finite
 
 NEAR = 0.2  # predictions this near to the measured time are good
 MOST_WORST = 5

@@ -12,10 +12,11 @@ import itertools
 import re
 from typing import TYPE_CHECKING
 
+from autotune.base.text import printable
 from autotune.reports.content import Report
 from autotune.reports.figures import COLOURS
 from autotune.reports.panels import PANELS, side_by_side, tiles
-from autotune.reports.text import spans
+from autotune.reports.sentences import spans
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -33,13 +34,6 @@ def html(report: Report) -> str:
     template = _environment().get_template("page.html")
     together = side_by_side(report)
     return template.render(report=report, together=together, panels=PANELS, tiles=tiles, colours=COLOURS, number=number)
-
-
-def printable(text: object) -> str:
-    """Return a text without letters that cannot be shown."""
-    return "".join(
-        letter if letter.isprintable() or letter in "\n\t" else "\N{REPLACEMENT CHARACTER}" for letter in str(text)
-    )
 
 
 def sentence(text: str) -> Markup:
@@ -71,7 +65,7 @@ def _environment() -> Environment:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
-        finalize=lambda value: value if isinstance(value, Markup) else printable(value),
+        finalize=lambda value: value if isinstance(value, Markup) else printable(str(value)),
     )
     environment.filters |= {"sentence": sentence, "markdown": markdown, "kind": lambda block: type(block).__name__}
     return environment

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, fields
 
 from autotune.base.records import Gap, RunRecord, TaskRecord
-from autotune.base.wording import count
-from autotune.reports.text import mer, percent, seconds, task_name
+from autotune.base.text import count, percent, seconds
+from autotune.reports.sentences import mer, task_name
 from autotune.reports.timeline import MOST_S
 from autotune.schedule import bounds
 

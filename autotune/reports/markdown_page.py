@@ -25,7 +25,7 @@ from autotune.reports.panels import (
     side_by_side,
     tiles,
 )
-from autotune.reports.text import spans, told
+from autotune.reports.sentences import as_line, spans
 
 _SPECIAL = re.compile(r"[\\`*_\[\]|~$#]")
 _FIRST = re.compile(r"^(?:[-+=:]|\d+[.)])")
@@ -46,7 +46,7 @@ def markdown(report: Report, *, picture: str = "") -> str:
     for run in report.runs:
         lines += _run(run, named=several)
     for title, text in report.sections:
-        lines += [f"## {sentence(told(title))}", "", text.strip(), ""]
+        lines += [f"## {sentence(as_line(title))}", "", text.strip(), ""]
     return "\n".join(lines).rstrip() + "\n"
 
 

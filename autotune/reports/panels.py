@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from autotune.base.wording import count
+from autotune.base.text import count, gib, percent, seconds
 from autotune.reports import run_pictures
 from autotune.reports.content import Report, RunReport
-from autotune.reports.text import gib, percent, reached, seconds, task_name, told
+from autotune.reports.sentences import as_line, reached, task_name
 
 MOST_FAILED = 10
 MOST_MESSAGE = 300
@@ -148,7 +148,7 @@ def side_by_side(report: Report) -> Column:
             reached(each.run.efficiency),
             percent(each.run.cpu_utilisation),
             f"{len(each.failed)}" if each.failed else "none",
-            told(each.run.tuning.match),
+            as_line(each.run.tuning.match),
         )
         for each in report.runs
     )
@@ -248,9 +248,9 @@ def _failures(run: RunReport) -> Sequence[Column]:
     rows = tuple(
         (
             task_name(record),
-            told(record.error_type),
+            as_line(record.error_type),
             f"{record.attempts}",
-            told(record.error)[:MOST_MESSAGE] or "no message",
+            as_line(record.error)[:MOST_MESSAGE] or "no message",
         )
         for record in run.failed[:MOST_FAILED]
     )

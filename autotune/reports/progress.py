@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Self, TextIO
 
-from autotune.base.wording import count
+from autotune.base.text import count, duration
 from autotune.runtime.monitor import Snapshot
 
 if TYPE_CHECKING:
@@ -86,14 +86,3 @@ def line(snapshot: Snapshot) -> str:
         f" {snapshot.cores} cores, {snapshot.resident_gib:.1f} of {snapshot.budget_gib:.1f} GiB,"
         f" {duration(snapshot.elapsed_s)} gone{left}"
     )
-
-
-def duration(seconds: float) -> str:
-    """Return seconds for people: `8 s`, `3 min 20 s`, `2 h 5 min`."""
-    whole = round(seconds)
-    if whole < 60:  # noqa: PLR2004 - seconds in a minute
-        return f"{whole} s"
-    minutes, rest = divmod(whole, 60)
-    if minutes < 60:  # noqa: PLR2004 - minutes in an hour
-        return f"{minutes} min {rest} s"
-    return f"{minutes // 60} h {minutes % 60} min"

@@ -13,13 +13,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
-from autotune.base.errors import one_line
-from autotune.base.wording import count
+from autotune.base.text import count, one_line, seconds
 from autotune.compare.history import Trace
 from autotune.compare.regression import Regression, Row
 from autotune.reports import figures
 from autotune.reports.tables import text_table
-from autotune.reports.text import seconds
 
 MARKS = {"faster": "+", "same": "=", "slower": "!", "cannot tell": "?", "missing": "?", "new": " "}
 _TENFOLD = 10.0  # relative change beyond which digits say nothing

@@ -13,11 +13,11 @@ from typing import Any
 
 from autotune.base.errors import InputError
 from autotune.base.records import TaskRecord
-from autotune.base.wording import count
+from autotune.base.text import count, gib, percent, seconds
 from autotune.reports import figures
 from autotune.reports.content import Report, RunReport
 from autotune.reports.facts import NEAR, predicted
-from autotune.reports.text import gib, percent, seconds, task_name
+from autotune.reports.sentences import task_name
 from autotune.reports.timeline import Bar, Timeline, timeline
 
 MOST_RUNS = 12  # more would be a picture that nobody can look at

@@ -12,9 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from autotune.base.wording import count
+from autotune.base.text import count, duration
 from autotune.reports import figures
-from autotune.reports.progress import duration
 from autotune.reports.tables import text_table
 from autotune.schedule.bundles import AT_A_NODE
 from autotune.schedule.node_simulator import NOTICED_S, PLANNING_S, NodesSimulation, PretendedNodes

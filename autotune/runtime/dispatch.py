@@ -13,10 +13,10 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, wait
 from dataclasses import replace
 
-from autotune.base.errors import InputError, ResourceError, one_line
+from autotune.base.errors import InputError, ResourceError
 from autotune.base.records import TaskRecord, task_record
+from autotune.base.text import count, one_line
 from autotune.base.types import Machine, Resources, Task
-from autotune.base.wording import count
 from autotune.journal.entries import Entry
 from autotune.plugin.hookspecs import Backend
 from autotune.plugin.manager import Manager

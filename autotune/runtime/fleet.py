@@ -11,8 +11,9 @@ from concurrent.futures import Executor, wait
 from dataclasses import replace
 from pathlib import Path
 
-from autotune.base.errors import InputError, ResourceError, one_line
+from autotune.base.errors import InputError, ResourceError
 from autotune.base.options import Options
+from autotune.base.text import one_line
 from autotune.base.types import Method, Task
 from autotune.base.versions import own_version
 from autotune.machine import detection

@@ -17,8 +17,8 @@ from typing import Any
 from autotune.base.errors import InputError
 from autotune.base.options import Options
 from autotune.base.records import Omitted
+from autotune.base.text import count, listed
 from autotune.base.types import Task
-from autotune.base.wording import count, listed
 from autotune.expansion.congruence import equal_monomers, turns
 from autotune.expansion.lower_methods import Source, sources
 from autotune.expansion.screening import Screen

@@ -18,8 +18,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from autotune.base.errors import InputError, one_line
+from autotune.base.errors import InputError
 from autotune.base.records import Evidence, Tuning
+from autotune.base.text import one_line
 from autotune.base.types import Machine, Method
 from autotune.costs.terms import family
 from autotune.tunings import folders, tuning_file

@@ -10,8 +10,9 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
-from autotune.base.errors import InputError, quoted
+from autotune.base.errors import InputError
 from autotune.base.records import Tuning
+from autotune.base.text import quoted
 from autotune.machine import detection
 from autotune.tunings import library
 

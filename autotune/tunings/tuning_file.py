@@ -20,8 +20,9 @@ from pathlib import Path
 from typing import TypeAlias
 
 from autotune.base import json_files, locks
-from autotune.base.errors import InputError, ResourceError, one_line
+from autotune.base.errors import InputError, ResourceError
 from autotune.base.records import Tuning
+from autotune.base.text import one_line
 from autotune.base.types import Machine, Method
 from autotune.costs.terms import family
 from autotune.tunings.checks import faults, value_faults

@@ -23,8 +23,9 @@ from harness import Benchmark
 from references import Species
 
 import autotune
-from autotune.base.errors import InputError, TaskError, one_line
+from autotune.base.errors import InputError, TaskError
 from autotune.base.options import Options
+from autotune.base.text import one_line
 from autotune.expansion.readers import Expansion, from_xyz
 
 PROGRAMS = ("pyscf", "psi4", "nwchem", "mopac", "tblite", "dftd4")

@@ -16,12 +16,13 @@ from hypothesis import strategies as st
 from planned_tasks import Planned, scheduler_of
 
 from autotune.base.options import Options
+from autotune.base.text import count, listed
 from autotune.base.types import Context, Estimate, Policy
-from autotune.base.wording import at_once, count, listed
 from autotune.expansion import workload
 from autotune.plugin import composition
 from autotune.plugin.manager import Manager
-from autotune.reports.explanation import changes_words, choice_words, policy_words, tuning_words
+from autotune.reports.decisions import changes_words, policy_words
+from autotune.reports.explanation import choice_words, tuning_words
 from autotune.runtime import planning
 from autotune.schedule import simulator
 
@@ -100,7 +101,7 @@ def test_as_many_tasks_as_the_words_say_start_at_once(cores):
         plan, _ = composed({"adaptive_workers.per_core": per_core, "hybrid.width": width}, cores=cores)
         tasks = [Planned(n, estimate) for n in range(200)]
         starts = scheduler_of(tasks, plan, cores=cores, memory_gib=64.0).decide(0.0)
-        assert at_once(plan) == sum(start.resources.cores == width for start in starts)
+        assert plan.at_once == sum(start.resources.cores == width for start in starts)
 
 
 def test_the_budget_takes_the_place_of_the_share_where_it_is_known():

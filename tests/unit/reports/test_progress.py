@@ -7,8 +7,9 @@ from dataclasses import replace
 
 import pytest
 
+from autotune.base.text import duration
 from autotune.base.types import Policy
-from autotune.reports.progress import Progress, duration, line
+from autotune.reports.progress import Progress, line
 from autotune.runtime.monitor import Snapshot
 
 

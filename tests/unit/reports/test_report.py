@@ -25,15 +25,17 @@ from run_factory import filled, task
 
 from autotune.base import json_files
 from autotune.base.errors import InputError
+from autotune.base.text import percent, seconds
 from autotune.expansion.readers import Expansion, from_xyz
 from autotune.plugin.hookspecs import hookimpl
 from autotune.plugin.manager import Manager
-from autotune.reports import content, html_page, markdown_page, run_pictures, text
+from autotune.reports import content, html_page, markdown_page, run_pictures
 from autotune.reports.advice import GOOD_EFFICIENCY, advice
 from autotune.reports.facts import levels, predictions
 from autotune.reports.files import changes
 from autotune.reports.losses import losses
 from autotune.reports.panels import PANELS
+from autotune.reports.sentences import task_name
 from autotune.reports.timeline import MOST_BARS, MOST_LANES, timeline
 
 COMMAND = [sys.executable, "-m", "autotune"]
@@ -651,7 +653,7 @@ def test_numbers_that_no_run_can_have_are_refused_in_one_line(run, words):
     ],
 )
 def test_tasks_are_named_as_people_would(label, name):
-    assert text.task_name(replace(task(4, start=0, wall=1), label=label)) == name
+    assert task_name(replace(task(4, start=0, wall=1), label=label)) == name
 
 
 @pytest.mark.parametrize(
@@ -666,12 +668,12 @@ def test_tasks_are_named_as_people_would(label, name):
     ],
 )
 def test_durations_have_as_many_digits_as_are_worth_reading(time_s, words):
-    assert text.seconds(time_s) == words
+    assert seconds(time_s) == words
 
 
 def test_a_share_is_never_rounded_to_nothing_or_to_all():
     shares = (0.0, 0.001, 0.11, 0.999, 1.0)
-    assert [text.percent(share) for share in shares] == [
+    assert [percent(share) for share in shares] == [
         "0 %",
         "less than 1 %",
         "11 %",

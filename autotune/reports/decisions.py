@@ -6,10 +6,10 @@ with one core a task there are no threads to wait, and a tail that may not be wi
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping
 
 from autotune.base.records import Trial
+from autotune.base.text import count
 from autotune.base.types import Machine, Parameter, Policy
 
 _ORDERS = {
@@ -54,25 +54,8 @@ def defaults_of(trials: Iterable[Trial]) -> Mapping[str, Parameter]:
     return next((trial.parameters for trial in trials if trial.source == "default"), {})
 
 
-def count(number: int, singular: str, plural: str = "") -> str:
-    """Return a number with its noun: `1 task`, `2 tasks`, `1,000 tasks`."""
-    return f"{number:,} {singular if number == 1 else plural or singular + 's'}"
-
-
-def listed(words: Iterable[str]) -> str:
-    """Return words as a sentence lists them: `a`, `a and b`, `a, b and c`."""
-    *before, last = list(words) or [""]
-    return f"{', '.join(before)} and {last}" if before else last
-
-
-def at_once(policy: Policy) -> int:
-    """Return how many ordinary tasks run at once when there are enough of them, at least 1."""
-    slots = max(policy.core_slots, policy.width)
-    return max(1, min(policy.workers, slots // policy.width))
-
-
 def _cores_words(policy: Policy, machine: Machine) -> list[str]:
-    slots, together = max(policy.core_slots, policy.width), at_once(policy)
+    slots, together = max(policy.core_slots, policy.width), policy.at_once
     widest = min(policy.widest, machine.cores, slots)
     used, cores = together * policy.width, count(machine.cores, "core")
     free = count(machine.cores - used, "core")
@@ -160,8 +143,3 @@ def _change_words(policy: Policy, machine: Machine) -> list[str]:
     if not policy.follow_machine:
         return [f"Should cores or memory become fewer, it goes on as planned for {count(machine.cores, 'core')}."]
     return ["Should cores or memory become more or fewer, all of this is decided anew."]
-
-
-def finite(value: float) -> bool:
-    """Return whether a measured time or ratio can be used: a number above 0."""
-    return 0.0 < value < math.inf
