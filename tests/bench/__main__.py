@@ -38,7 +38,7 @@ ALL = (
     *("upstream_suite", "real_files", "regress_aa", "nodes --pictures docs/images", "comparison"),
 )
 QUIET = 0.5  # load of each core above which a warning is due
-LONG = 200  # characters of a field that is not printed
+LONG = 200  # characters of a list that is not printed
 
 
 def main(words: list[str]) -> int:
@@ -147,9 +147,16 @@ def key_of(row: dict, benchmark: Benchmark) -> tuple:
 
 
 def show(fields: dict) -> None:
-    """Print what is short of a row or record."""
-    texts = {name: json.dumps(value, ensure_ascii=False) for name, value in fields.items()}
-    print(", ".join(f"{name}: {text}" for name, text in texts.items() if len(text) <= LONG), flush=True)
+    """Print a row or record without what is long in it."""
+    print(json.dumps(brief(fields), ensure_ascii=False), flush=True)
+
+
+def brief(value: object) -> object:
+    """Return a value without the long lists within it; None for one of these."""
+    if len(json.dumps(value)) <= LONG:
+        return value
+    inner = {name: brief(each) for name, each in value.items()} if isinstance(value, dict) else {}
+    return {name: each for name, each in inner.items() if each is not None} or None
 
 
 def complete(common: dict, fields: dict) -> dict:

@@ -15,7 +15,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from harness import Benchmark, Computation, autotune_command, finish, interval, take_turns
+from harness import Benchmark, Computation, autotune_command, interval, run_command, take_turns
 
 from autotune.base.types import Method
 from autotune.compare import judgement
@@ -60,7 +60,7 @@ def compare(name: str, pairs: int) -> dict[str, object]:
 
         def run(side: str) -> float:
             environment = same_environment() if side == SAME_ENVIRONMENT else os.environ
-            seconds, _ = finish(ours if side == OURS else upstream, environment=environment)
+            seconds, _ = run_command(ours if side == OURS else upstream, environment=environment)
             energies[side] = json.loads(answer.read_text())["return_result"]
             return seconds
 

@@ -10,7 +10,7 @@ import os
 import tempfile
 from collections.abc import Iterator
 
-from harness import Benchmark, autotune_command, finish
+from harness import Benchmark, autotune_command, run_command
 
 from autotune.calibration import studies
 
@@ -23,7 +23,7 @@ def measure(arguments) -> Iterator[dict]:
         command = autotune_command("calibrate", "--study", name, "--method", method, "--basis", basis, "--force")
         load = os.getloadavg()
         with tempfile.TemporaryDirectory() as home:
-            wall_s, _ = finish(command, environment={**os.environ, "AUTOTUNE_HOME": home})
+            wall_s, _ = run_command(command, environment={**os.environ, "AUTOTUNE_HOME": home})
         budget_s = studies.load(name).budget_s
         yield {
             "study": name,

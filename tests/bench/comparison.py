@@ -24,7 +24,7 @@ from typing import Any
 
 import programs
 from comparison_tables import LARGER, speedups, tables
-from harness import Benchmark, Computation, autotune_command, finish, interval, take_turns
+from harness import Benchmark, Computation, autotune_command, interval, run_command, take_turns
 
 from autotune.base import json_files
 from autotune.base.options import Options
@@ -110,7 +110,9 @@ class Pools:
 
     def run(self, engine: str, workers: int, *, passes: int = 1) -> dict[str, float]:
         command = programs.pool_command(self._source, self._answer, workers)
-        wall_s, output = finish([*command, "--engine", engine, "--passes", str(passes)], environment=self._environment)
+        wall_s, output = run_command(
+            [*command, "--engine", engine, "--passes", str(passes)], environment=self._environment
+        )
         _, *further = json.loads(output.splitlines()[-1])
         # What the second pass took was no part of the cold run.
         sample = {"cold": wall_s - sum(further), "energy": energy_of(self._answer)}
@@ -123,9 +125,9 @@ class Pools:
 def run_ours(source: Path, folder: str, environment: dict[str, str], tuning: str) -> dict[str, float]:
     answer, record = Path(folder) / "ours.json", Path(folder) / "record.json"
     command = autotune_command("run", source, "-o", answer, "--record", record, "--quiet", "--journal", "none")
-    wall_s, _ = finish([*command, "--tuning", tuning], environment=environment)
+    wall_s, _ = run_command([*command, "--tuning", tuning], environment=environment)
     run = json.loads(record.read_text())
-    _, output = finish([sys.executable, "-P", "-c", WARM, str(source), tuning], environment=environment)
+    _, output = run_command([sys.executable, "-P", "-c", WARM, str(source), tuning], environment=environment)
     warm_s, _ = json.loads(output.splitlines()[-1])
     return {
         "cold": wall_s,
@@ -139,7 +141,7 @@ def run_ours(source: Path, folder: str, environment: dict[str, str], tuning: str
 
 def run_upstream(source: Path, folder: str, environment: dict[str, str]) -> dict[str, float]:
     answer = Path(folder) / "upstream.json"
-    wall_s, _ = finish(programs.upstream_command(source, answer), environment=environment)
+    wall_s, _ = run_command(programs.upstream_command(source, answer), environment=environment)
     return {"cold": wall_s, "energy": energy_of(answer)}
 
 

@@ -149,7 +149,7 @@ class Folder(NamedTuple):
         return json.loads((self.path / f"{name}.json").read_text())
 
 
-def finish(
+def run_command(
     command: Sequence[str], *, environment: Mapping[str, str] = os.environ, limit_s: float | None = None
 ) -> tuple[float, str]:
     """Run a command to its end, in an empty folder; return the seconds of the whole process and what it printed.
@@ -171,7 +171,7 @@ def call_in_process(
     code = f"import json, sys, {name}; print(json.dumps({name}.{function.__name__}(*json.loads(sys.argv[1]))))"
     command = [sys.executable, "-c", code, json.dumps(arguments)]
     environment = {**environment, "PYTHONPATH": search_path(HERE, SUPPORT)}
-    _, output = finish(command, environment=environment, limit_s=limit_s)
+    _, output = run_command(command, environment=environment, limit_s=limit_s)
     return json.loads(output.splitlines()[-1])
 
 

@@ -18,7 +18,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import psutil
-from harness import Benchmark, Folder, finish, geometry
+from harness import Benchmark, Folder, geometry, run_command
 
 CLUSTER = "water6"
 EXPANSION = ("--program", "pyscf", "--method", "hf", "--basis", "6-31g*", "--max-nbody", "3", "--threads", "1")
@@ -58,7 +58,7 @@ def command(folder: Folder) -> tuple[list[str], dict[str, str]]:
 
 def resume(folder: Folder) -> dict[str, object]:
     line, environment = command(folder)
-    finish(line, environment=environment)
+    run_command(line, environment=environment)
     return folder.read("result")["properties"]
 
 

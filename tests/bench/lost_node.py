@@ -19,7 +19,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import psutil
-from harness import Benchmark, Folder, cluster, finish, offer_faulty_program
+from harness import Benchmark, Folder, cluster, offer_faulty_program, run_command
 from test_parsl import TWO_BLOCKS, blocks
 
 from autotune.machine import process
@@ -64,7 +64,7 @@ def source_of(folder: Path, *, pyscf: bool) -> Path:
 
 def undisturbed(path: Path) -> str:
     folder, source = Folder(path, COMMAND), source_of(path, pyscf=True)
-    finish(folder.command(source, *ALONE, "--quiet", "--journal", "none"), environment=folder.environment)
+    run_command(folder.command(source, *ALONE, "--quiet", "--journal", "none"), environment=folder.environment)
     return (path / "result.json").read_text()
 
 

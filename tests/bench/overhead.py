@@ -9,38 +9,21 @@ parts of the same inputs beforehand: what is more is infrastructure.
 from __future__ import annotations
 
 import json
+import os
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from pathlib import Path
 
 import qcengine
-from harness import Benchmark, cluster, finish, offer_faulty_program
+from harness import HERE, Benchmark, cluster, offer_faulty_program, run_command, search_path
 
 from autotune.expansion import workload
 from autotune.expansion.component import atomic_input
 from autotune.plugin.manager import Manager
 from autotune.session.session import Session
-
-PLAIN = """
-import json, sys
-import qcengine
-from autotune.expansion import workload
-from autotune.expansion.component import atomic_input
-from autotune.plugin.manager import Manager
-Manager().register_programs()
-part, parts = int(sys.argv[2]), int(sys.argv[3])
-work = workload.load(json.load(open(sys.argv[1])))
-inputs = [atomic_input(work.recipe, t.level, t.real, t.basis) for t in work.tasks[part::parts]]
-config = {"ncores": 1, "memory": 1.0, "retries": 0}
-qcengine.compute(inputs[0], "faulty", task_config=config)
-print("ready", flush=True)
-sys.stdin.readline()
-for one in inputs:
-    qcengine.compute(one, "faulty", task_config=config, return_version=2)
-print("done", flush=True)
-"""
 
 
 def measure(arguments) -> dict:
@@ -57,12 +40,14 @@ def measure(arguments) -> dict:
                 session.run(fields)
             runs.append(time.perf_counter() - started)
     tasks = 528 + 696
+    inputs = inputs_of(triples)
+    compute_all(inputs[:1])
     shares = {f"{1e3 * seconds:.0f} ms": overhead_share(seconds, arguments.repeats) for seconds in (0.02, 0.1)}
     return {
         "measured": {
             "tasks": tasks,
             "wall_ms_per_task": 1e3 * statistics.median(runs) / tasks,
-            "qcengine_ms_per_task": 1e3 * qcengine_alone_s(triples),
+            "qcengine_ms_per_task": 1e3 * compute_all(inputs) / len(inputs),
             "runs_s": runs,
             "over_plain_processes_at_tasks_of": shares,
             "startup_s": {command: start_s(command) for command in ("import autotune", "autotune --help")},
@@ -90,12 +75,14 @@ def plain_s(fields: dict[str, object], cores: int) -> float:
     with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
         json.dump(fields, file)
         file.flush()
+        environment = {**os.environ, "PYTHONPATH": search_path(HERE)}
         processes = [
             subprocess.Popen(
-                [sys.executable, "-c", PLAIN, file.name, str(part), str(cores)],
+                [sys.executable, "-c", "import overhead; overhead.plain()", file.name, str(part), str(cores)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 text=True,
+                env=environment,
             )
             for part in range(cores)
         ]
@@ -113,24 +100,37 @@ def plain_s(fields: dict[str, object], cores: int) -> float:
     return seconds
 
 
-def qcengine_alone_s(fields: dict[str, object]) -> float:
-    """Return seconds a task of plain `qcengine.compute`, inputs built beforehand."""
+def plain() -> None:
+    """Be one of the plain processes: say so, wait for the word, compute one part of the inputs."""
+    path, part, parts = sys.argv[1:]
+    inputs = inputs_of(json.loads(Path(path).read_text()))[int(part) :: int(parts)]
+    compute_all(inputs[:1])
+    print("ready", flush=True)
+    sys.stdin.readline()
+    compute_all(inputs)
+    print("done", flush=True)
+
+
+def inputs_of(fields: dict[str, object]) -> list:
     Manager().register_programs()
     work = workload.load(fields)
-    inputs = [atomic_input(work.recipe, task.level, task.real, task.basis) for task in work.tasks]
+    return [atomic_input(work.recipe, task.level, task.real, task.basis) for task in work.tasks]
+
+
+def compute_all(inputs: list) -> float:
+    """Return the seconds of plain `qcengine.compute`, one input after the other."""
     config = {"ncores": 1, "memory": 1.0, "retries": 0}
-    qcengine.compute(inputs[0], "faulty", task_config=config)
     started = time.perf_counter()
     for one in inputs:
         qcengine.compute(one, "faulty", task_config=config, return_version=2)
-    return (time.perf_counter() - started) / len(inputs)
+    return time.perf_counter() - started
 
 
 def start_s(command: str, times: int = 7) -> float:
     """Return the median seconds of a fresh interpreter, its own start taken off for an import."""
     library = command.startswith("import")
     ours = [sys.executable, *(["-c", command] if library else ["-m", *command.split()])]
-    pairs = [(finish(ours)[0], finish([sys.executable, "-c", "pass"])[0]) for _ in range(times)]
+    pairs = [(run_command(ours)[0], run_command([sys.executable, "-c", "pass"])[0]) for _ in range(times)]
     whole, bare = map(statistics.median, zip(*pairs, strict=True))
     return whole - bare if library else whole
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from statistics import geometric_mean
 from typing import NamedTuple
 
-from harness import HERE, Benchmark, Computation, autotune_command, finish, interval, take_turns
+from harness import HERE, Benchmark, Computation, autotune_command, interval, run_command, take_turns
 
 from autotune.compare import judgement
 from autotune.programs import blas
@@ -92,7 +92,7 @@ def compare(case: Case, *, rounds: int, study: str) -> dict[str, object]:
 
         def run(side: str) -> float:
             more = kernels() if side.startswith("pool") else {}
-            seconds, _ = finish(commands[side], environment=environment | more)
+            seconds, _ = run_command(commands[side], environment=environment | more)
             energies[side] = json.loads(answer.read_text())["return_result"]
             if side in ("default", "tuned"):
                 runs[side] = json.loads(record.read_text())
@@ -109,7 +109,7 @@ def calibrate(case: Computation, study: str, environment: dict[str, str], *, bud
         command += ["--budget", budget]
     if case.keywords:
         command += ["--keywords", json.dumps(dict(case.keywords))]
-    calibration_s, _ = finish(command, environment=environment)
+    calibration_s, _ = run_command(command, environment=environment)
     stored = [
         path for path in Path(environment["AUTOTUNE_HOME"]).rglob("*.json") if "tunings" in path.read_text()[:200]
     ]

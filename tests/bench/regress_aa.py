@@ -17,7 +17,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from harness import Benchmark, Computation, autotune_command, finish, take_turns
+from harness import Benchmark, Computation, autotune_command, run_command, take_turns
 
 from autotune.compare import regression, side_by_side
 from autotune.compare.samples import Sample
@@ -73,7 +73,7 @@ def run(path: Path, *, sleep_s: float, fewer: bool = False) -> float:
     """Return the wall time of a process that runs an input and sleeps."""
     workers = ["--cores", max(1, detection.detect().cores - 1)] if fewer else []
     command = autotune_command("run", path, "-o", f"{path}.out", "--quiet", "--journal", "none", "--tuning", "none")
-    wall_s, _ = finish([*command, *map(str, workers)])
+    wall_s, _ = run_command([*command, *map(str, workers)])
     time.sleep(sleep_s)
     return wall_s + sleep_s
 

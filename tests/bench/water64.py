@@ -22,7 +22,7 @@ from itertools import chain, combinations
 from pathlib import Path
 
 import psutil
-from harness import Benchmark, Folder, finish, geometry
+from harness import Benchmark, Folder, geometry, run_command
 
 from autotune.machine import detection
 
@@ -107,7 +107,7 @@ def interrupt_and_resume(folder: Folder, source: Path, after_s: float) -> dict[s
     _, said = run.communicate()
     if run.returncode != 130:
         sys.exit(f"Ctrl-C gave {run.returncode}: {said}")
-    wall_s, _ = finish(folder.command(source, *words, "--resume"), environment=folder.environment)
+    wall_s, _ = run_command(folder.command(source, *words, "--resume"), environment=folder.environment)
     record = folder.read("record")
     return {
         "interrupted_after_s": round(after_s, 1),
