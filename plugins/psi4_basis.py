@@ -71,7 +71,7 @@ class _Shells:
             # Psi4 makes a symmetry exact anew for atoms by themselves, which moves them by a last bit.
             return self._build_anew(mol, key, target, fitrole, other, puream, return_atomlist, quiet)
         return [
-            build(self._core.Molecule.from_dict(_moved(one, mol, i)), one, puream)
+            build(self._core.Molecule.from_dict(_move(one, mol, i)), one, puream)
             for i, one in enumerate(self._described_alone(mol, wanted))
         ]
 
@@ -118,7 +118,7 @@ def _atoms(mol: Any) -> Composition:
     return tuple((mol.symbol(i), mol.label(i), mol.Z(i), mol.mass(i)) for i in range(mol.natom()))
 
 
-def _moved(one: dict[str, Any], mol: Any, atom: int) -> dict[str, Any]:
+def _move(one: dict[str, Any], mol: Any, atom: int) -> dict[str, Any]:
     """Return the molecule that an atom by itself is, at the place of an atom of another molecule."""
     place = one["molecule"]["geom"].copy()
     place[:] = (mol.x(atom), mol.y(atom), mol.z(atom))

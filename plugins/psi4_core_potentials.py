@@ -17,7 +17,7 @@ Fields = Dict[str, Any]  # noqa: UP006
 LABEL = "_ghost"  # after the element, as Psi4's own labels of atoms are
 
 
-def labelled(molecule: Fields) -> Fields:
+def label_ghosts(molecule: Fields) -> Fields:
     """Return a QCSchema molecule whose ghosts have labels of their own; the same where it has no ghosts."""
     if all(molecule["real"]):
         return molecule
@@ -90,7 +90,7 @@ def _has_potential(psi4: Any, molecule: Fields, atoms: Any, basis: str) -> bool:
     }
     if not all(alone["real"]):
         alone.update(molecular_charge=0, molecular_multiplicity=1)
-    built = psi4.core.BasisSet.build(psi4.core.Molecule.from_schema(labelled(alone)), "ORBITAL", basis)
+    built = psi4.core.BasisSet.build(psi4.core.Molecule.from_schema(label_ghosts(alone)), "ORBITAL", basis)
     return bool(built.has_ECP())
 
 

@@ -21,7 +21,7 @@ def problem(psi4: Any, molecule: Any, method: str, basis: str) -> str:
 
     if psi4.core.get_global_option("FREEZE_CORE").upper() not in _NOBLE_GAS or not _correlates(method, functionals):
         return ""
-    alone = _frozen(psi4, molecule, basis)
+    alone = _freeze(psi4, molecule, basis)
     real = [atom for atom in range(molecule.natom()) if molecule.Z(atom) > 0]
     brought = sum(
         _of_neutral_atom(psi4, molecule.symbol(atom), molecule.true_atomic_number(atom), basis) for atom in real
@@ -51,9 +51,9 @@ def _of_neutral_atom(psi4: Any, symbol: str, electrons: int, basis: str) -> int:
         "fix_com": True,
         "fix_orientation": True,
     }
-    return _frozen(psi4, psi4.core.Molecule.from_schema(fields), basis)
+    return _freeze(psi4, psi4.core.Molecule.from_schema(fields), basis)
 
 
-def _frozen(psi4: Any, molecule: Any, basis: str) -> int:
+def _freeze(psi4: Any, molecule: Any, basis: str) -> int:
     built = psi4.core.BasisSet.build(molecule, "ORBITAL", basis, quiet=True)
     return int(built.n_frozen_core("TRUE", molecule))

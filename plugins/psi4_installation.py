@@ -55,7 +55,7 @@ def find() -> Installation | None:
     folder = path and _module_folder(path)
     if not (path and python and folder):
         return None
-    return Installation(path, python, folder, _version(Path(folder)) or _printed([path, "--version"]).strip())
+    return Installation(path, python, folder, _version(Path(folder)) or _output_of([path, "--version"]).strip())
 
 
 def _python(executable: Path) -> str | None:
@@ -72,7 +72,7 @@ def _python(executable: Path) -> str | None:
 
 def _module_folder(executable: str) -> str | None:
     """Return the folder of Psi4's modules: what `--psiapi-path` puts first into PYTHONPATH."""
-    found = re.search(r"PYTHONPATH=([^:\n]+)", _printed([executable, "--psiapi-path"]))
+    found = re.search(r"PYTHONPATH=([^:\n]+)", _output_of([executable, "--psiapi-path"]))
     return found[1] if found and (Path(found[1]) / "psi4").is_dir() else None
 
 
@@ -85,7 +85,7 @@ def _version(folder: Path) -> str:
     return found[1] if found else ""
 
 
-def _printed(command: list[str]) -> str:
+def _output_of(command: list[str]) -> str:
     try:
         done = subprocess.run(
             command, capture_output=True, text=True, timeout=_ANSWER_LIMIT_S, check=False, stdin=subprocess.DEVNULL

@@ -60,7 +60,7 @@ def orbital_basis(name: str, elements: Iterable[str]) -> dict[str, ElementBasis]
         qcengine.exceptions.InputError: Unknown name, or elements which the set does not have.
     """
     title = _known(name, "orbital")
-    if title is None and (composed := _composed(name, tuple(elements))):
+    if title is None and (composed := _compose(name, tuple(elements))):
         return composed
     if title is None:
         near = _near(name, _titles("orbital").values())
@@ -73,7 +73,7 @@ def orbital_basis(name: str, elements: Iterable[str]) -> dict[str, ElementBasis]
 
 
 @cache
-def _composed(name: str, elements: tuple[str, ...]) -> dict[str, ElementBasis]:
+def _compose(name: str, elements: tuple[str, ...]) -> dict[str, ElementBasis]:
     """Return a set of the 6-311G family with polarisation of its own choice, as 6-311+G(3df,2p); empty for other names.
 
     The exchange has a few of them, all spherical. PySCF puts the others together from the same tables.

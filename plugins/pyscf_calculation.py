@@ -104,7 +104,7 @@ def _mean_field(plan: Plan, max_memory_mb: float) -> MeanField:
     else:
         mean_field.kernel(dm0=guess)
         if plan.stable and not mean_field.converged and keywords.max_cycle > pyscf_stability.FIRST_CYCLES:
-            mean_field = pyscf_stability.continued(mean_field, mean_field.mo_coeff)
+            mean_field = pyscf_stability.continue_second_order(mean_field, mean_field.mo_coeff)
     if not mean_field.converged:
         limits = f"{keywords.max_cycle} cycles to {keywords.conv_tol:g} Eh"
         raise ConvergenceError(f"the SCF did not converge in {limits}")

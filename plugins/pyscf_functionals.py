@@ -164,11 +164,11 @@ def _read(name: str) -> Functional | FunctionalError:
         terms = _terms(name)
         fault = _incomplete(name, terms) or _partial(name, terms)
     except UnknownFunctionalError as error:
-        return _corrected(name) or error
+        return _correction(name) or error
     return FunctionalError(fault) if fault else Functional(name=name)
 
 
-def _corrected(name: str) -> Functional | FunctionalError | None:
+def _correction(name: str) -> Functional | FunctionalError | None:
     """Return what a name ending like a dispersion correction means; None where it does not end like one."""
     parts = _SUFFIX.fullmatch(name)
     if parts is None:

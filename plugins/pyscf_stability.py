@@ -39,7 +39,7 @@ def second_order(mean_field: MeanField, guess: np.ndarray) -> MeanField:
     mean_field.max_cycle = min(FIRST_CYCLES, most)
     mean_field.kernel(dm0=guess)
     mean_field.max_cycle = most
-    return mean_field if mean_field.converged else continued(mean_field, mean_field.mo_coeff)
+    return mean_field if mean_field.converged else continue_second_order(mean_field, mean_field.mo_coeff)
 
 
 def minimum(mean_field: MeanField, probe: MeanField, *, curvatures: int) -> MeanField:
@@ -58,7 +58,7 @@ def minimum(mean_field: MeanField, probe: MeanField, *, curvatures: int) -> Mean
         orbitals = _downhill(mean_field, probe, curvatures)
         if orbitals is None:
             return mean_field
-        lower = continued(mean_field, orbitals)
+        lower = continue_second_order(mean_field, orbitals)
         if not lower.converged:
             raise ConvergenceError(
                 f"the SCF stood on a saddle point and did not converge in {lower.max_cycle} cycles on the way down; "
@@ -73,7 +73,7 @@ def minimum(mean_field: MeanField, probe: MeanField, *, curvatures: int) -> Mean
     )
 
 
-def continued(mean_field: MeanField, orbitals: Any) -> MeanField:
+def continue_second_order(mean_field: MeanField, orbitals: Any) -> MeanField:
     """Return a second-order SCF from orbitals, occupied as in the mean field, as an ordinary mean field."""
     solver = mean_field.newton()
     solver.kernel(orbitals, mean_field.mo_occ)

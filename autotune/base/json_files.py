@@ -36,7 +36,7 @@ from typing import TYPE_CHECKING, Any
 from autotune.base import garbage
 from autotune.base.errors import InputError, ResourceError
 from autotune.base.records import RunRecord
-from autotune.base.text import one_line, quoted
+from autotune.base.text import one_line, quote
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
@@ -153,7 +153,7 @@ def read_bytes(path: Path, *, most: int, kind: str, cure: str = "") -> bytes:
 def _of_another_schema(path: Path, found: object, expected: Sequence[str]) -> InputError:
     numbers = {kind: int(number) for kind, _, number in (schema.partition("/") for schema in expected)}
     known = _SCHEMA_FORM.fullmatch(found) if isinstance(found, str) else None
-    text = f"{path} has schema {quoted(found)}, expected {' or '.join(map(repr, expected))}"
+    text = f"{path} has schema {quote(found)}, expected {' or '.join(map(repr, expected))}"
     if known and known["kind"] in _RETIRED:
         return InputError(f"{text}; it is of an older autotune: {_RETIRED[known['kind']]}")
     if known and int(known["number"]) > numbers.get(known["kind"], sys.maxsize):

@@ -13,7 +13,7 @@ from numbers import Integral, Real
 from typing import Any
 
 from autotune.base.errors import InputError
-from autotune.base.text import quoted
+from autotune.base.text import quote
 
 _COUNTS = ("workers", "threads", "cores", "nodes")
 _QUANTITIES = ("memory_gib", "task_limit_s", "scratch_gib", "screen_distance")
@@ -83,7 +83,7 @@ class Options:
                 _check_number(name, value)
         for name in ("strategies", "without"):
             if isinstance(value := getattr(self, name), str):
-                raise InputError(f"option {name} is the text {quoted(value)}, but must be a tuple of names")
+                raise InputError(f"option {name} is the text {quote(value)}, but must be a tuple of names")
         if self.resume and self.journal == "none":
             raise InputError("option resume needs a journal: leave out journal=none")
         if self.executor is not None and self.backend != "local":
@@ -96,6 +96,6 @@ class Options:
 def _check_number(name: str, value: Any) -> None:
     if isinstance(value, bool) or not isinstance(value, Integral if name in _COUNTS else Real):
         noun = "whole number" if name in _COUNTS else "number"
-        raise InputError(f"option {name} is {quoted(value)}, but must be a {noun}")
+        raise InputError(f"option {name} is {quote(value)}, but must be a {noun}")
     if not 0 < float(value) < math.inf:
         raise InputError(f"option {name} is {value}, but must be above 0 and finite")

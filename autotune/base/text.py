@@ -30,7 +30,7 @@ def printable(text: str) -> str:
     )
 
 
-def quoted(value: object) -> str:
+def quote(value: object) -> str:
     """Return a value that a file holds as one short line."""
     return one_line(reprlib.repr(value))
 
@@ -40,7 +40,7 @@ def count(number: int, singular: str, plural: str = "") -> str:
     return f"{number:,} {singular if number == 1 else plural or singular + 's'}"
 
 
-def listed(words: Iterable[str]) -> str:
+def join_words(words: Iterable[str]) -> str:
     """Return words as a sentence lists them: `a`, `a and b`, `a, b and c`."""
     *before, last = list(words) or [""]
     return f"{', '.join(before)} and {last}" if before else last

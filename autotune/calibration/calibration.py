@@ -277,7 +277,7 @@ class Calibration:
     def _looked(self, recalled: optuna.Study) -> Looked:
         noted = recalled.user_attrs.get("looked")
         if noted:
-            return first_look.recalled(noted, self._search_ladders, self._timing)
+            return first_look.recall(noted, self._search_ladders, self._timing)
         share_s = SEARCH_SHARE * self._budget.total_s / TRIALS_WANTED
         found = first_look.look(
             self._search_ladders,
@@ -302,7 +302,7 @@ class Calibration:
             "versions": library_versions(),
         }
         title = f"{self._machine.key} {self._own or self._method}"
-        opened = search_database.opened(question, title=title, seed=self._study.seed)
+        opened = search_database.open_search(question, title=title, seed=self._study.seed)
         self._note = opened.set_user_attr
         self._timing.on_run = lambda: self._note("spent_s", self._budget.spent_s)
         self._budget.before_s = float(opened.user_attrs.get("spent_s", 0.0))
@@ -337,14 +337,14 @@ class Calibration:
         context = self._timing.context(looked.instances)
         return [
             Proposal(composition.default_parameters(self._searched, context), "default"),
-            *shortlist.transferred(
+            *shortlist.transfer(
                 self._known,
                 machine=self._machine,
                 method=looked.instances[0].methods[0],
                 searched=self._searched,
                 context=context,
             ),
-            *shortlist.simulated(
+            *shortlist.fastest_simulated(
                 strategies=self._strategies,
                 searched=self._searched,
                 context=context,
@@ -389,7 +389,7 @@ class Calibration:
     def _tuning(
         self, search: Search, looked: Looked, parameters: Parameters, pairs: Sequence[Pair], lost: str
     ) -> Tuning:
-        found, timing, method = confirmation.concluded(pairs), self._timing, looked.instances[0].methods[0]
+        found, timing, method = confirmation.conclude(pairs), self._timing, looked.instances[0].methods[0]
         changes = {name: value for name, value in parameters.items() if value != search.defaults.get(name)}
         verdict = "slower" if lost else found.verdict
         if self._is_default(parameters, looked.instances):

@@ -47,18 +47,18 @@ def pairs_wanted(noise: float) -> int:
     return min(MOST_PAIRS, max(LEAST_PAIRS, pairs_needed(noise)))
 
 
-def settled(pairs: Sequence[Pair]) -> bool:
+def is_settled(pairs: Sequence[Pair]) -> bool:
     """Return whether more pairs would not change the answer; only after a whole round over the workloads."""
     counts = {len(group) for group in _by_workload(pairs)}
     if len(pairs) < LEAST_PAIRS or len(counts) > 1:
         return False
-    strict, usual = compared(pairs, CONFIDENCE), compared(pairs, 0.95)
+    strict, usual = compare(pairs, CONFIDENCE), compare(pairs, 0.95)
     return strict.verdict in ("faster", "slower") or usual.high < 1.0 + FUTILE or len(pairs) >= MOST_PAIRS
 
 
-def concluded(pairs: Sequence[Pair]) -> Confirmation:
+def conclude(pairs: Sequence[Pair]) -> Confirmation:
     """Return what the pairs say; `cannot tell` for fewer than `LEAST_PAIRS`, or where some workload loses."""
-    strict, usual = compared(pairs, CONFIDENCE), compared(pairs, 0.95)
+    strict, usual = compare(pairs, CONFIDENCE), compare(pairs, 0.95)
     verdict = strict.verdict if len(pairs) >= LEAST_PAIRS else "cannot tell"
     if verdict == "cannot tell" and len(pairs) >= LEAST_PAIRS and usual.high < 1.0 + FUTILE:
         verdict = "same" if usual.high >= 1.0 else "slower"
@@ -68,10 +68,10 @@ def concluded(pairs: Sequence[Pair]) -> Confirmation:
     return Confirmation(verdict, usual.speedup, interval)
 
 
-def compared(pairs: Sequence[Pair], confidence: float) -> judgement.Comparison:
+def compare(pairs: Sequence[Pair], confidence: float) -> judgement.Comparison:
     """Return the comparison of winner against default, every workload with equal weight."""
     groups = _by_workload(pairs)
-    return judgement.stratified(
+    return judgement.compare_strata(
         [[pair.default_s for pair in group] for group in groups],
         [[pair.tuned_s for pair in group] for group in groups],
         confidence=confidence,
@@ -87,7 +87,9 @@ def _by_workload(pairs: Sequence[Pair]) -> list[list[Pair]]:
 
 def _loses(group: Sequence[Pair]) -> bool:
     """Return whether a workload takes longer with the winner, and that not by chance alone: at a one-sided 90 %."""
-    found = judgement.paired([pair.default_s for pair in group], [pair.tuned_s for pair in group], confidence=0.8)
+    found = judgement.compare_pairs(
+        [pair.default_s for pair in group], [pair.tuned_s for pair in group], confidence=0.8
+    )
     return found.speedup < 1.0 - FUTILE and (found.high < 1.0 or len(group) == 1)
 
 
@@ -130,7 +132,7 @@ def measure(
     usable = list(instances)
     names = {instance.name for instance in instances}
     pairs[:] = [pair for pair in pairs if pair.workload in names]
-    while usable and not settled(pairs):
+    while usable and not is_settled(pairs):
         instance = usable[len(pairs) % len(usable)]
         before = [pair for pair in pairs if pair.workload == instance.name]
         known_s = before[-1].default_s if before else None

@@ -66,7 +66,7 @@ def look(
     instances: list[Instance] = []
     firsts: list[Timed] = []
     for kind, ladder in ladders.items():
-        taken = _climbed(ladder, timing=timing, allowed_s=allowed_s / len(ladders), must=not instances, say=say)
+        taken = _climb(ladder, timing=timing, allowed_s=allowed_s / len(ladders), must=not instances, say=say)
         if taken is None:
             say(f"  no workload of kind {kind} is small enough for this budget")
         else:
@@ -109,7 +109,7 @@ def note(looked: Looked, timing: Timing) -> dict[str, Any]:
     }
 
 
-def recalled(noted: Mapping[str, Any], ladders: Mapping[str, Iterator[Instance]], timing: Timing) -> Looked:
+def recall(noted: Mapping[str, Any], ladders: Mapping[str, Iterator[Instance]], timing: Timing) -> Looked:
     """Return what was seen before an interruption; the timing learns again what it had learned then.
 
     Args:
@@ -156,7 +156,7 @@ def pooled_noise(times_s: Sequence[Sequence[float]]) -> float:
     return max(LEAST_NOISE, found.cv) if found else UNKNOWN_NOISE
 
 
-def _climbed(
+def _climb(
     ladder: Iterator[Instance], *, timing: Timing, allowed_s: float, must: bool, say: Callable[[str], None]
 ) -> tuple[Instance, Timed] | None:
     """Return the largest workload of a kind that may be run so long, and its first run; one at least where it must."""
@@ -236,7 +236,7 @@ def probe(
             # At width 1 alone; above, as many at once as the cores hold.
             at_once = 1 if width == 1 else max(1, machine.cores // width)
             two = replace(instance, tasks=tasks[: 2 * at_once])
-            records = run(two, _narrowed(plan, workers=at_once, width=width)).records
+            records = run(two, _narrow(plan, workers=at_once, width=width)).records
             fastest = min(records, key=lambda record: record.wall_s)
             (wide if width > 1 else alone).append(fastest)
             if width == 1 and tasks[0].size in loaded_s:
@@ -256,7 +256,7 @@ def _representatives(tasks: Sequence[Task]) -> Iterator[tuple[Task, ...]]:
         yield tuple(ranked[position])
 
 
-def _narrowed(plan: Policy, *, workers: int, width: int) -> Policy:
+def _narrow(plan: Policy, *, workers: int, width: int) -> Policy:
     return replace(
         plan,
         workers=workers,

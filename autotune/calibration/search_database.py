@@ -30,7 +30,7 @@ def database() -> Path:
     return json_files.home() / "searches" / "searches.sqlite3"
 
 
-def opened(question: Mapping[str, Any], *, title: str, seed: int) -> optuna.Study:
+def open_search(question: Mapping[str, Any], *, title: str, seed: int) -> optuna.Study:
     """Return the search for a question: the interrupted one, else a new one.
 
     Args:

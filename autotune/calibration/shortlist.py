@@ -32,7 +32,7 @@ VALUES_OF_A_RANGE = 5  # that stand for all of its numbers
 TRANSFERRED = 2
 
 
-def simulated(
+def fastest_simulated(
     *,
     strategies: Sequence[Strategy],
     searched: Sequence[Strategy],
@@ -92,7 +92,7 @@ def simulated(
     return [Proposal(parameters, "simulated") for _, _, parameters in ranked[:SIMULATED]]
 
 
-def transferred(
+def transfer(
     known: Iterable[Tuning], *, machine: Machine, method: Method, searched: Sequence[Strategy], context: Context
 ) -> list[Proposal]:
     """Return the parameters of the nearest tunings that differ from the default: same method first, then machine.

@@ -21,7 +21,7 @@ from annotated_types import Ge
 
 from autotune.base.errors import InputError
 from autotune.base.json_files import fault_of
-from autotune.base.text import one_line, quoted
+from autotune.base.text import one_line, quote
 from autotune.base.types import Method
 from autotune.expansion.readers import Expansion, many_body_fields, read_text
 
@@ -131,7 +131,7 @@ class _File:
     seed: int = 0
 
 
-def packaged() -> list[str]:
+def packaged_names() -> list[str]:
     """Return the names of the packaged studies."""
     return sorted(p.name.removesuffix(".toml") for p in files("autotune.studies").iterdir() if ".toml" in p.name)
 
@@ -150,7 +150,9 @@ def load(name: str) -> Study:
     elif name.endswith(".toml"):
         text, folder = read_text(name)[0], Path(name).resolve().parent
     else:
-        raise InputError(f"there is no study {name!r}; packaged are {', '.join(packaged())}, or give a .toml file")
+        raise InputError(
+            f"there is no study {name!r}; packaged are {', '.join(packaged_names())}, or give a .toml file"
+        )
     if len(text) > MAX_STUDY_BYTES:
         raise InputError(f"{name} is larger than {MAX_STUDY_BYTES // 2**10} KiB; this is not a study")
     try:
@@ -181,7 +183,7 @@ def _check(fields: _File, name: str) -> None:
         raise InputError(f"study {name} needs at least one [[search]] and one [[confirm]] workload")
     shared = {rung.name for rung in fields.search} & {rung.name for rung in fields.confirm}
     if shared:
-        raise InputError(f"study {name} confirms with {quoted(min(shared))}, which its search has seen; take another")
+        raise InputError(f"study {name} confirms with {quote(min(shared))}, which its search has seen; take another")
 
 
 def with_method(study: Study, **changes: Any) -> Study:
@@ -218,7 +220,7 @@ def _geometry_text(study: Study, rung: Rung) -> str:
             if path.is_relative_to(study.folder) and path.is_file():
                 return read_text(str(path))[0]
     raise InputError(
-        f"study {study.name} names geometry {quoted(rung.geometry)},"
+        f"study {study.name} names geometry {quote(rung.geometry)},"
         " which is neither a packaged cluster nor a file beside it"
     )
 
@@ -228,5 +230,5 @@ def parse_duration(text: str) -> float:
     match = _DURATION.fullmatch(text.strip().lower())
     seconds = float(match["number"]) * _SECONDS[match["unit"]] if match else 0.0
     if not 0.0 < seconds < math.inf:
-        raise InputError(f"{quoted(text)} is not a duration; give for example 90s, 2m or 1h")
+        raise InputError(f"{quote(text)} is not a duration; give for example 90s, 2m or 1h")
     return seconds

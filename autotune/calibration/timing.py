@@ -188,7 +188,7 @@ class Timing:
         # Every run knows as much as the next one: the law so far, not what these very tasks took before.
         costs = Costs(self.costs.laws())
         costs.one_core = self.costs.one_core
-        fixed = planning.fixed(plan, costs=costs, budget_gib=budget_gib)
+        fixed = planning.fixed_plan(plan, costs=costs, budget_gib=budget_gib)
         left_s = max(LEAST_RUN_S, self._budget.left_s)
         started = time.monotonic()
 

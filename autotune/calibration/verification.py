@@ -115,12 +115,12 @@ def verify(
                 say(f"  {instance.name}: {len(instance.tasks)} tasks in {timed.wall_s:.2f} s with the default")
                 keep(instance, timed)
         version = timing.versions.get(method.program, "unknown")
-    judged = _judged(tuning, pairs, drift(tasks, records, laws), version, chosen.name)
+    judged = _judge(tuning, pairs, drift(tasks, records, laws), version, chosen.name)
     return replace(judged, verdict="fails", tuning=tuning) if lost else judged
 
 
-def _judged(tuning: Tuning, pairs: Sequence[Pair], seen: Drift | None, version: str, study_name: str) -> Verification:
-    found = confirmation.concluded(pairs) if tuning.parameters else None
+def _judge(tuning: Tuning, pairs: Sequence[Pair], seen: Drift | None, version: str, study_name: str) -> Verification:
+    found = confirmation.conclude(pairs) if tuning.parameters else None
     drifted, slower = seen is not None and seen.notable, found is not None and found.verdict == "slower"
     verdict: Literal["holds", "fails", "cannot tell"] = "holds"
     if drifted or slower:
@@ -138,4 +138,4 @@ def _judged(tuning: Tuning, pairs: Sequence[Pair], seen: Drift | None, version: 
 def _study(tuning: Tuning) -> studies.Study:
     """Return the packaged study it was made with, else the quick one: a tuning file does not name files to read."""
     name = tuning.evidence.study
-    return studies.load(name if name in studies.packaged() else "quick")
+    return studies.load(name if name in studies.packaged_names() else "quick")

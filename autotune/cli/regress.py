@@ -83,7 +83,7 @@ def command(sides: tuple[str, ...], **given: Any) -> None:
     if given["picture"]:
         figures.check(Path(given["picture"]))
     traces = _traces(sides, given) if given["history"] else ()
-    found = _judged(sides, traces, given) if sides else None
+    found = _judge(sides, traces, given) if sides else None
     if given["as_json"]:
         click.echo(json.dumps(_fields(found, traces), indent=1))
     else:
@@ -119,12 +119,12 @@ def _write(found: Regression | None, traces: Sequence[Trace], given: dict[str, A
         regressions.draw_changes(found, Path(given["picture"]))
 
 
-def _judged(sides: Sequence[str], traces: Sequence[Trace], given: dict[str, Any]) -> Regression:
+def _judge(sides: Sequence[str], traces: Sequence[Trace], given: dict[str, Any]) -> Regression:
     """Return the answer for the sides that were named."""
     from autotune.compare import history, regression, samples
 
     if given["execute"]:
-        base, head = _measured(sides, given)
+        base, head = _measure(sides, given)
     elif traces:
         head = samples.read(Path(sides[0]), say=_say)
         base = history.levels(traces, head)
@@ -143,7 +143,7 @@ def _judged(sides: Sequence[str], traces: Sequence[Trace], given: dict[str, Any]
     )
 
 
-def _measured(sides: Sequence[str], given: dict[str, Any]) -> tuple[tuple[Sample, ...], tuple[Sample, ...]]:
+def _measure(sides: Sequence[str], given: dict[str, Any]) -> tuple[tuple[Sample, ...], tuple[Sample, ...]]:
     from autotune.compare import side_by_side
     from autotune.expansion import readers
     from autotune.machine import detection, readiness

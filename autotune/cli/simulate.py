@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from autotune.base.errors import InputError
-from autotune.base.text import quoted
+from autotune.base.text import quote
 from autotune.cli import options
 
 if TYPE_CHECKING:
@@ -130,7 +130,7 @@ def _numbers_of_nodes(given: dict[str, Any]) -> tuple[int, ...]:
             ends = 0, 0
         if not 1 <= ends[0] <= ends[1] <= MOST_NODES:
             raise InputError(
-                f"--nodes {quoted(given['nodes'])} is no list of numbers up to {MOST_NODES:,}, such as 8, 1,2,4 or"
+                f"--nodes {quote(given['nodes'])} is no list of numbers up to {MOST_NODES:,}, such as 8, 1,2,4 or"
                 " 1-1000"
             )
         counts.update(numbers_of_nodes(*ends))
@@ -153,7 +153,7 @@ def _stragglers(text: str) -> tuple[float, float]:
         numbers = -1.0, 0.0
     if not 0 <= numbers[0] <= 1 or not 1 <= numbers[1] < math.inf:
         raise InputError(
-            f"--stragglers {quoted(text)} is no share of nodes and how much longer they take, such as 0.05x2 or 0.1"
+            f"--stragglers {quote(text)} is no share of nodes and how much longer they take, such as 0.05x2 or 0.1"
         )
     return numbers
 
@@ -226,7 +226,7 @@ def _of_several(found: SimulatedScaling, picture: Path | None, *, as_json: bool)
     """Return what several nodes would do, as words or JSON, and draw it where a file is given."""
     from autotune.reports import scaling
 
-    assumptions = scaling.assumed(found.nodes, spread=found.spread, contention=found.contention)
+    assumptions = scaling.assumptions_of(found.nodes, spread=found.spread, contention=found.contention)
     if picture:
         from autotune.reports import scaling
 

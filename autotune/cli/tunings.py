@@ -73,7 +73,7 @@ def tunings_show(name: str, as_json: bool, picture: str | None) -> None:
         from autotune.reports import calibration_picture
 
         calibration_picture.draw(selection.only(name).tuning, Path(picture))
-    shown = [one.tuning for one in selection.selected(name)]
+    shown = [one.tuning for one in selection.select(name)]
     if as_json:
         from autotune.tunings import tuning_file
 
@@ -91,7 +91,7 @@ def tunings_remove(name: str, yes: bool) -> None:
     """Remove the tuning that words of its method name, or a file of tunings."""
     from autotune.tunings import library, selection
 
-    found = selection.selected(name)
+    found = selection.select(name)
     if not found:
         raise InputError(f"{name} holds no tunings; remove it yourself")
     path = found[0].path
@@ -161,7 +161,7 @@ def tunings_diff(first: str, second: str, as_json: bool) -> None:
     """
     from autotune.tunings import comparison, selection
 
-    sides = [[one.tuning for one in selection.selected(text)] for text in (first, second)]
+    sides = [[one.tuning for one in selection.select(text)] for text in (first, second)]
     pairs = comparison.pairs(*sides)
     if as_json:
         click.echo(json.dumps([_as_json(one, other) for one, other in pairs], indent=1))
@@ -171,7 +171,7 @@ def tunings_diff(first: str, second: str, as_json: bool) -> None:
         click.echo(f"B: {other.method} of {other.machine.key}, {other.created[:10]}")
         for field, before, after in comparison.differences(one, other):
             missing = "default" if field.startswith("parameters.") else "none"
-            click.echo(f"  {field}: {_shown(before, missing)} -> {_shown(after, missing)}")
+            click.echo(f"  {field}: {_show(before, missing)} -> {_show(after, missing)}")
         if one == other:
             click.echo("  they are the same")
         scale = comparison.law_scale(one.law, other.law)
@@ -187,11 +187,11 @@ def _as_json(first: Tuning, second: Tuning) -> dict[str, object]:
     return {"a": sides[0], "b": sides[1], "differences": found, "law_scale": law_scale(first.law, second.law)}
 
 
-def _shown(value: object, missing: str) -> str:
+def _show(value: object, missing: str) -> str:
     if isinstance(value, float):
         return f"{value:.4g}"
     if isinstance(value, list):
-        return " ".join(_shown(part, missing) for part in value) or missing
+        return " ".join(_show(part, missing) for part in value) or missing
     return missing if value in (None, "") else str(value)
 
 
@@ -215,7 +215,7 @@ def tunings_export(names: Sequence[str], output: Path) -> None:
     """
     from autotune.tunings import library, selection
 
-    found = [one.tuning for name in names for one in selection.selected(name)]
+    found = [one.tuning for name in names for one in selection.select(name)]
     library.export(found, output)
     for tuning in library.load(output):
         click.echo(f"exported {tuning.method} of {tuning.machine.key}")

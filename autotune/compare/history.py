@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from autotune.compare.changes import alpha_of, change_points, fewest
-from autotune.compare.samples import Sample, mean_s, told_apart
+from autotune.compare.samples import Sample, mean_s, tell_apart
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +59,7 @@ def traces(samples: Sequence[Sample]) -> tuple[Trace, ...]:
     """Return the histories of all workloads; each machine and each work has its own."""
     by_date = sorted(samples, key=lambda sample: sample.created)
     series: dict[tuple[str, str], list[Sample]] = {}
-    for sample, named in zip(by_date, told_apart(by_date)[0], strict=True):
+    for sample, named in zip(by_date, tell_apart(by_date)[0], strict=True):
         series.setdefault((named.workload, sample.machine), []).append(sample)
     alpha = alpha_of(len(series))
     return tuple(_trace(name, of_key, alpha=alpha) for (name, _), of_key in series.items())

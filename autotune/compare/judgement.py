@@ -3,8 +3,8 @@
 Rules:
 - Times are compared as logarithms: run times err by factors, and a ratio of geometric means does not depend on which
   side is called the baseline. A speed-up above 1 means that the candidate is faster.
-- Interleaved pairs share their host's weather, so their log ratios go into a one-sample Student t (`paired`); unpaired
-  sides into Welch's t (`unpaired`). The interval is exact for normal logs at any n.
+- Interleaved pairs share their host's weather, so their log ratios go into a one-sample Student t (`compare_pairs`);
+  unpaired sides into Welch's t (`compare_groups`). The interval is exact for normal logs at any n.
 - "faster" or "slower" needs both significance (the interval excludes 1) and size (the estimate is past the threshold);
   "same" needs the whole interval within the threshold; all else is "cannot tell". A threshold of t reaches from
   1/(1 + t) to 1 + t. Several comparisons at once must pass their p-values through `holm`.
@@ -74,7 +74,7 @@ class Comparison:
     n: int
 
 
-def paired(
+def compare_pairs(
     baseline_s: Sequence[float], candidate_s: Sequence[float], *, confidence: float = 0.95, threshold: float = 0.0
 ) -> Comparison:
     """Compare times in seconds that were measured in interleaved pairs, by Student's t on the log ratios.
@@ -92,7 +92,7 @@ def paired(
     return _judge(centre, error, max(n - 1, 1), n=n, confidence=confidence, threshold=threshold)
 
 
-def stratified(
+def compare_strata(
     baseline_s: Sequence[Sequence[float]],
     candidate_s: Sequence[Sequence[float]],
     *,
@@ -102,7 +102,7 @@ def stratified(
     """Compare times in seconds that were measured in interleaved pairs on several workloads, each with equal weight.
 
     The speed-up is the geometric mean of the workloads' speed-ups. Its error comes from the scatter within workloads
-    alone, pooled over them: that they gain differently is no noise. Raises `InputError` as `paired`.
+    alone, pooled over them: that they gain differently is no noise. Raises `InputError` as `compare_pairs`.
     """
     groups = []
     for baseline, candidate in zip(baseline_s, candidate_s, strict=True):
@@ -121,7 +121,7 @@ def stratified(
     return _judge(centre, error, max(freedom, 1), n=n, confidence=confidence, threshold=threshold)
 
 
-def unpaired(
+def compare_groups(
     baseline_s: Sequence[float],
     candidate_s: Sequence[float],
     *,
@@ -182,8 +182,8 @@ def pairs_needed(
 
     n = 2 (z(1 - alpha/2) + z(power))² (cv / change)² for two sides of run-to-run coefficient of variation `cv`, whose
     noise is known beforehand and not shared. With `noise_known=False`, Student's quantiles take the place of z, as in
-    `paired`, which learns the noise from the same pairs: about two more pairs. With so many pairs as a `pilot`, which
-    told the CV and are not counted, the quantiles are of their degrees of freedom (Stein, Ann. Math. Statist. 16, 243,
+    `compare_pairs`, which learns the noise from the same pairs: about two more pairs. With so many pairs as a `pilot`,
+    which told the CV and are not counted, the quantiles are of their degrees of freedom (Stein, Ann. Math. Statist. 16, 243,
     1945): then the power holds on average over all that a pilot may find. Raises `InputError` out of range.
     """
     if not (0.0 <= cv < math.inf and MIN_CHANGE * max(cv, 1.0) < change < math.inf):

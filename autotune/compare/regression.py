@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
 from autotune.compare import judgement
-from autotune.compare.samples import Sample, grouped, mean_s, told_apart
+from autotune.compare.samples import Sample, by_workload, mean_s, tell_apart
 
 Verdict: TypeAlias = Literal["faster", "same", "slower", "cannot tell", "new", "missing"]
 
@@ -116,12 +116,12 @@ def judge(
     Raises:
         InputError: A time is not positive, or the sides are no pairs.
     """
-    base, head = told_apart(base, head)
-    sides = grouped(base), grouped(head)
+    base, head = tell_apart(base, head)
+    sides = by_workload(base), by_workload(head)
     both = [name for name in sides[0] if name in sides[1]]
     apart = {} if any_machine else {name: note for name in both if (note := _apart(sides[0][name], sides[1][name]))}
     compared = {
-        name: _compared(
+        name: _compare(
             sides[0][name],
             sides[1][name],
             confidence=confidence,
@@ -161,7 +161,7 @@ def judge(
     )
 
 
-def _compared(
+def _compare(
     base: Sequence[Sample],
     head: Sequence[Sample],
     *,
@@ -175,10 +175,10 @@ def _compared(
     walls = [sample.wall_s for sample in base], [sample.wall_s for sample in head]
     levels = confidence, 1.0 - (1.0 - confidence) / family
     if paired:
-        usual, strict = (judgement.paired(*walls, confidence=level, threshold=threshold) for level in levels)
+        usual, strict = (judgement.compare_pairs(*walls, confidence=level, threshold=threshold) for level in levels)
     else:
         usual, strict = (
-            judgement.unpaired(*walls, confidence=level, threshold=threshold, noise=noise) for level in levels
+            judgement.compare_groups(*walls, confidence=level, threshold=threshold, noise=noise) for level in levels
         )
     return usual, strict.detectable
 

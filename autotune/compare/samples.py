@@ -113,7 +113,7 @@ def mean_s(samples: Sequence[Sample]) -> float:
     return math.exp(statistics.fmean(math.log(sample.wall_s) for sample in samples))
 
 
-def grouped(samples: Iterable[Sample]) -> dict[str, list[Sample]]:
+def by_workload(samples: Iterable[Sample]) -> dict[str, list[Sample]]:
     """Return samples by workload, in the order of appearance."""
     groups: dict[str, list[Sample]] = {}
     for sample in samples:
@@ -121,7 +121,7 @@ def grouped(samples: Iterable[Sample]) -> dict[str, list[Sample]]:
     return groups
 
 
-def told_apart(*sides: Sequence[Sample]) -> tuple[list[Sample], ...]:
+def tell_apart(*sides: Sequence[Sample]) -> tuple[list[Sample], ...]:
     """Return the samples of each side; where one name stands for several works, each has its digest in its name.
 
     A name under which the sides have no work in common stays as it is: there is nothing that could be told apart.

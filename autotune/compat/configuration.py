@@ -150,7 +150,7 @@ class ParallelConfig:
             many_body_input: A QCManyBody `ManyBodyInput` (v1 or v2) or its fields as a mapping.
         """
         work = workload.load(many_body_input)
-        return resolved(work, self.decide(work))
+        return resolve(work, self.decide(work))
 
     def _wishes(self, work: Workload) -> Options:
         """Return all options but the memory."""
@@ -330,7 +330,7 @@ class HybridParallelConfig(AdaptiveParallelConfig):
         return notes
 
 
-def resolved(work: Workload, decision: Decision) -> Resolved:
+def resolve(work: Workload, decision: Decision) -> Resolved:
     """Return everything that is decided about the run of a workload."""
     prepared = prepare(work, decision.options)
     plan = prepared.plan

@@ -24,7 +24,7 @@ from autotune.compat.configuration import (
     MethodAwareConfig,
     ParallelConfig,
     Resolved,
-    resolved,
+    resolve,
 )
 from autotune.compat.run_statistics import Done, statistics
 from autotune.expansion import workload
@@ -130,7 +130,7 @@ class ParallelManyBodyExecutor:
         self.workload = workload.load(manybody_core.input_of(core, self.specifications, driver=self.driver))
         self._by_label = {
             label: FragmentTask(level, chemistry, label, self.workload.recipe.programs[chemistry], task, self.workload)
-            for level, chemistry, label, task in manybody_core.labelled(self.workload)
+            for level, chemistry, label, task in manybody_core.label_tasks(self.workload)
         }
         self._tasks_by_level: dict[int, list[FragmentTask]] = {}
         for task in self._by_label.values():
@@ -175,7 +175,7 @@ class ParallelManyBodyExecutor:
         Raises:
             InputError: The expansion has nothing to compute.
         """
-        return resolved(self.workload, self._decision)
+        return resolve(self.workload, self._decision)
 
     def execute_full_calculation(self) -> dict[str, AtomicResult | AtomicResultV1]:
         """Compute all fragments, no level waiting for another, and return their results by label.

@@ -127,7 +127,7 @@ def core_of(many_body_input: Any) -> tuple[Any, str, dict[str, dict[str, Any]]]:
     return computer.qcmb_core, str(computer.driver.value), specifications
 
 
-def labelled(work: Workload) -> Iterator[tuple[int, str, str, Task]]:
+def label_tasks(work: Workload) -> Iterator[tuple[int, str, str, Task]]:
     """Yield n-body level, model chemistry, label and task of each component of an expansion."""
     for task in work.tasks:
         for label in task.labels:

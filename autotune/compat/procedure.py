@@ -34,7 +34,7 @@ from autotune.base.options import Options
 from autotune.base.records import RunRecord
 from autotune.base.text import one_line
 from autotune.base.versions import library_versions
-from autotune.expansion.workload import schema_version_of, stated_molecule
+from autotune.expansion.workload import schema_version_of, state_molecule
 from autotune.session.session import Session
 
 if TYPE_CHECKING:
@@ -222,7 +222,7 @@ def _from_fields(data: object) -> Any:
     older = of_atomic if atomic else schema_version_of(fields) == 1
     if isinstance(fields.get("molecule"), Mapping):
         # Charges and multiplicities of many fragments are what QCElemental cannot guess.
-        fields["molecule"] = stated_molecule(fields["molecule"], schema_version=1 if older else 2)
+        fields["molecule"] = state_molecule(fields["molecule"], schema_version=1 if older else 2)
     if atomic:
         return (schema_1 if older else schema_2).AtomicInput(**fields)
     return (many_body_1 if older else many_body_2).ManyBodyInput(**fields)

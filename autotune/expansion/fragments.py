@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from autotune.base.errors import InputError
-from autotune.base.text import one_line, quoted
+from autotune.base.text import one_line, quote
 from autotune.costs import basis
 from autotune.expansion.bonds import close_pairs
 from autotune.expansion.geometry import Fragments
@@ -56,7 +56,7 @@ def explicit_fragments(molecule: Mapping[str, Any]) -> dict[str, Any]:
             )
         charges = [0.0] * count
     if wrong := [charge for charge in charges if not _is_finite(charge)]:
-        raise InputError(f"fragment_charges holds {quoted(wrong[0])}, which is no number; give one for each fragment")
+        raise InputError(f"fragment_charges holds {quote(wrong[0])}, which is no number; give one for each fragment")
     if len(charges) != count:
         raise InputError(f"fragment_charges has {len(charges)} entries for {count} fragments; give one for each")
     if total is not None and not math.isclose(total, sum(charges), abs_tol=1e-6):
@@ -80,12 +80,12 @@ def _check_partition(fragments: Sequence[Sequence[int]], natom: int) -> None:
     owner: dict[int, int] = {}
     for number, fragment in enumerate(fragments, start=1):
         if isinstance(fragment, (str, Mapping)) or not hasattr(fragment, "__len__"):
-            raise InputError(f"field 'fragments' holds {quoted(fragment)}, which is no list of atoms")
+            raise InputError(f"field 'fragments' holds {quote(fragment)}, which is no list of atoms")
         if not len(fragment):
             raise InputError(f"field 'fragments': fragment {number} has no atoms; leave it out")
         for atom in fragment:
             if isinstance(atom, bool) or not hasattr(atom, "__index__"):
-                raise InputError(f"field 'fragments' holds {quoted(atom)}; give atoms as whole numbers, from 0")
+                raise InputError(f"field 'fragments' holds {quote(atom)}; give atoms as whole numbers, from 0")
             if not 0 <= atom < natom:
                 raise InputError(
                     f"field 'fragments' names atom {int(atom)}, but the molecule has atoms 0 to {natom - 1}"
@@ -123,7 +123,7 @@ def _check_spins(fields: Mapping[str, Any], multiplicities: Sequence[float]) -> 
     if fields.get("fragment_multiplicities") is None:
         # Which fragments have the unpaired electrons would be a guess, and a wrong one is another energy.
         raise InputError(
-            f"the molecule has multiplicity {quoted(stated)}, its fragments at their lowest {together} together; say"
+            f"the molecule has multiplicity {quote(stated)}, its fragments at their lowest {together} together; say"
             " fragment_multiplicities, one for each"
         )
     raise InputError(

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from autotune.base.errors import InputError
-from autotune.base.text import quoted
+from autotune.base.text import quote
 from autotune.expansion.bonds import parts
 from autotune.expansion.fragments import check_distances, parse_charges, parse_fragments
 from autotune.expansion.geometry import Bonds, Fragments, Geometry, Stated, covalent_bonds
@@ -84,7 +84,7 @@ def _geometry(fields: Mapping[str, Any], *, total: bool, total_spin: bool) -> Ge
         raise InputError("field symbols is not a list of element symbols") from error
     elements = set(periodictable.E)
     if unknown := [symbol for symbol in symbols if symbol not in elements or symbol == "X"]:
-        raise InputError(f"field symbols holds {quoted(unknown[0])}, which is no element")
+        raise InputError(f"field symbols holds {quote(unknown[0])}, which is no element")
     positions = np.asarray(fields["geometry"], dtype=float).reshape(-1, 3) * constants.bohr2angstroms
     stated = Stated(
         charge=_number(fields, "molecular_charge") if total else None,
@@ -104,7 +104,7 @@ def _number(fields: Mapping[str, Any], name: str) -> int | None:
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, (int, float)) or value != int(value):
-        raise InputError(f"field {name} is {quoted(value)}; give a whole number")
+        raise InputError(f"field {name} is {quote(value)}; give a whole number")
     return int(value)
 
 
@@ -130,19 +130,19 @@ def _fragments(
     bonds = covalent_bonds(found)
     by_distance = parts(len(found.symbols), bonds)
     connectivity = fields.get("connectivity")
-    if connectivity and by_distance != _bonded(connectivity, len(found.symbols)):
+    if connectivity and by_distance != _fragments_of_bonds(connectivity, len(found.symbols)):
         raise InputError(
             f"{name}: its field connectivity makes other fragments than the distances of its atoms; say --fragments"
         )
     return by_distance, bonds, False
 
 
-def _bonded(bonds: Sequence[Sequence[Any]], natom: int) -> Fragments:
+def _fragments_of_bonds(bonds: Sequence[Sequence[Any]], natom: int) -> Fragments:
     atom = {number: number for number in range(natom)}
     try:
         return parts(natom, [(atom[one], atom[other]) for one, other, *_ in bonds])
     except (TypeError, ValueError, KeyError) as error:
-        raise InputError(f"field connectivity holds {quoted(bonds)}; give pairs of atoms with bond orders") from error
+        raise InputError(f"field connectivity holds {quote(bonds)}; give pairs of atoms with bond orders") from error
 
 
 def _whole(fields: Mapping[str, Any], name: str, count: int) -> dict[int, int]:
@@ -164,12 +164,12 @@ def _check_totals(fields: Mapping[str, Any], charges: Sequence[int], spins: Sequ
     charge, multiplicity = fields.get("molecular_charge"), fields.get("molecular_multiplicity")
     if charge is not None and charge != sum(charges):
         raise InputError(
-            f"{name} states molecular_charge {quoted(charge)}, but its fragments add up to {sum(charges):+d}; say which"
+            f"{name} states molecular_charge {quote(charge)}, but its fragments add up to {sum(charges):+d}; say which"
             " have it, as in --charges 1:-1"
         )
     together = 1 + sum(spin - 1 for spin in spins)
     if multiplicity is not None and multiplicity != together:
         raise InputError(
-            f"{name} states molecular_multiplicity {quoted(multiplicity)}, but its fragments make {together} together,"
+            f"{name} states molecular_multiplicity {quote(multiplicity)}, but its fragments make {together} together,"
             " their spins parallel; say which have unpaired electrons, as in --multiplicities 1:3"
         )

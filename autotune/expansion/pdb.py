@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from autotune.base.errors import InputError
-from autotune.base.text import count, quoted
+from autotune.base.text import count, quote
 from autotune.expansion.bonds import Position, parts, without_radius
 from autotune.expansion.cell import Cell
 from autotune.expansion.elements import elements, species
@@ -116,14 +116,14 @@ def _atoms(lines: Sequence[str], name: str) -> list[_Atom]:
             ended = ended or bool(atoms)
         if record not in ("ATOM", "HETATM"):
             if record[:4].upper() in ("ATOM", "HETA"):  # such as one whose serial number has six digits
-                problems.append(f"line {number}: columns 1-6 are {quoted(record)}, not ATOM or HETATM; mend them")
+                problems.append(f"line {number}: columns 1-6 are {quote(record)}, not ATOM or HETATM; mend them")
             continue
         if ended:
             cure = "keep the lines of the one to compute, from MODEL to ENDMDL"
             raise InputError(f"{name}: line {number} begins another model or frame; {cure}")
         location, place = line[16:17].strip(), line[21:27].strip()
         if location and (first := locations.setdefault(place, location)) != location:
-            which = f"both {quoted(first)} and {quoted(location)} for residue {quoted(line[17:27].strip())}"
+            which = f"both {quote(first)} and {quote(location)} for residue {quote(line[17:27].strip())}"
             cure = "keep the lines of one of these alternate locations"
             raise InputError(f"{name}: column 17 of line {number} and lines before has {which}; {cure}")
         if len(atoms) == MAX_ATOMS:
@@ -143,18 +143,18 @@ def _atom(line: str, number: int) -> tuple[_Atom, str]:
     problems = []
     texts = [line[at : at + 8] for at in (30, 38, 46)]
     if line[29:30].strip() or not all(map(_COORDINATE.fullmatch, texts)):
-        problems.append(f"columns 31-54 are {quoted(line[29:54].strip())}, not x, y, z in eight columns each")
+        problems.append(f"columns 31-54 are {quote(line[29:54].strip())}, not x, y, z in eight columns each")
         texts = ["0", "0", "0"]
     x, y, z = map(float, texts)
     residue, last = line[17:21].strip(), line[72:80].ljust(8)
     label, stated = ("", "") if _OLD_COLUMNS.fullmatch(last) else (last[4:6].strip(), last[6:].strip())
     symbol, mass_number, problem = species(label) if label else (_by_name(line), -1, "")
     if not symbol:
-        unclear = f"the name {quoted(line[12:16].strip())} of residue {quoted(residue)} does not tell the element"
+        unclear = f"the name {quote(line[12:16].strip())} of residue {quote(residue)} does not tell the element"
         problems.append(problem or f"{unclear} in one way only; state it in columns 77-78, as Open Babel does")
     charge = _CHARGE.fullmatch(stated)
     if stated and not charge:
-        problems.append(f"columns 79-80 state charge {quoted(stated)}; write it as 1+ or 2-")
+        problems.append(f"columns 79-80 state charge {quote(stated)}; write it as 1+ or 2-")
     atom = _Atom(
         line=number,
         serial=line[6:11].strip(),
@@ -203,7 +203,7 @@ def _check_hydrogens(atoms: Sequence[_Atom], bonds: Bonds, name: str) -> None:
                 len(beside) == 2 and _degrees(positions[0], atom.position, positions[1]) < _BENT_DEGREES  # noqa: PLR2004
             )
         if lacking:
-            what = f"the {atom.symbol} atom in line {atom.line} (residue {quoted(atom.place)}) lacks hydrogen atoms"
+            what = f"the {atom.symbol} atom in line {atom.line} (residue {quote(atom.place)}) lacks hydrogen atoms"
             cure = "add them (obabel -h, reduce or PDB2PQR), or give what is meant so as an XYZ file"
             raise InputError(f"{name}: {what}, as crystal structures do; {cure}")
 
@@ -227,7 +227,7 @@ def _check_stated_bonds(
         serials = [text for start in range(6, 31, 5) if (text := line[start : start + 5].strip())]
         bonded = [numbers.get(serial, -1) for serial in serials]
         if -1 in bonded:
-            serial = quoted(serials[bonded.index(-1)])
+            serial = quote(serials[bonded.index(-1)])
             raise InputError(
                 f"{name}: CONECT in line {at} names atom {serial}, which no line or more than one is; mend or remove it"
             )

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from autotune.base.text import count, listed, one_line
+from autotune.base.text import count, join_words, one_line
 
 if TYPE_CHECKING:
     from qcelemental.models.v2 import Molecule
@@ -36,8 +36,8 @@ def describe(molecule: Molecule) -> str:
     units = {"angstrom": "ångström"}.get(str(notes_of(molecule).get("units")), "bohr")
     further = "".join(f"; {words}" for words in (_isotopes(molecule), *_notes(molecule)) if words)
     return (
-        f"{count(len(molecule.fragments), 'fragment')}: {listed([*named[:MOST_KINDS], *more])}; in all"
-        f" {count(len(molecule.symbols), 'atom')}, charge {_signed(molecule.molecular_charge)},"
+        f"{count(len(molecule.fragments), 'fragment')}: {join_words([*named[:MOST_KINDS], *more])}; in all"
+        f" {count(len(molecule.symbols), 'atom')}, charge {_sign(molecule.molecular_charge)},"
         f" {spin(molecule.molecular_multiplicity)}; coordinates in {units}{further}"
     )
 
@@ -69,13 +69,13 @@ def spin(multiplicity: float) -> str:
 
 def _kind(what: str, charge: float, multiplicity: float) -> str:
     state = [
-        *([f"charge {_signed(charge)}"] if charge else []),
+        *([f"charge {_sign(charge)}"] if charge else []),
         *([spin(multiplicity)] if multiplicity != 1 else []),
     ]
     return f"{what} ({', '.join(state)})" if state else what
 
 
-def _signed(charge: float) -> str:
+def _sign(charge: float) -> str:
     return f"{charge:+g}" if charge else "0"
 
 
@@ -91,4 +91,4 @@ def _isotopes(molecule: Molecule) -> str:
         for symbol, number in zip(symbols, numbers, strict=True)
         if number not in (-1, usual[symbol])
     )
-    return listed(f"{times} {isotope}" if times > 1 else isotope for isotope, times in found.items())
+    return join_words(f"{times} {isotope}" if times > 1 else isotope for isotope, times in found.items())

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from autotune.base import garbage
 from autotune.base.errors import InputError
 from autotune.base.json_files import fault_of
-from autotune.base.text import one_line, quoted
+from autotune.base.text import one_line, quote
 from autotune.base.types import Method, Task
 from autotune.costs.sizes import Sizes
 from autotune.expansion import atom_order
@@ -199,13 +199,11 @@ def _check_extent(many_body_input: ManyBodyInput) -> None:
     fragments = len(many_body_input.molecule.fragments)
     bodies = [body for body in keywords.levels or () if body != "supersystem"]
     if bodies and max(bodies) > fragments:
-        raise InputError(
-            f"levels name the {quoted(max(bodies))}-body level, but the molecule has {fragments} fragments"
-        )
+        raise InputError(f"levels name the {quote(max(bodies))}-body level, but the molecule has {fragments} fragments")
     if keywords.levels and not bodies:
         raise InputError("levels name the supersystem alone; name a lower level, too, such as 1")
     if min(bodies, default=1) < 1:
-        raise InputError(f"levels name the {quoted(min(bodies))}-body level; the lowest is 1")
+        raise InputError(f"levels name the {quote(min(bodies))}-body level; the lowest is 1")
     if keywords.max_nbody is not None and not 1 <= keywords.max_nbody <= fragments:
         raise InputError(f"max_nbody is {keywords.max_nbody}, but must lie within 1 and the {fragments} fragments")
     if bodies and keywords.max_nbody not in (None, max(bodies)):
@@ -262,7 +260,7 @@ def _object(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
     if len(fields) < len(pairs):
         names = [name for name, _ in pairs]
         twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"field {quoted(twice)} is given twice in one object")
+        raise ValueError(f"field {quote(twice)} is given twice in one object")
     return fields
 
 
@@ -292,23 +290,23 @@ def _as_v2(source: object) -> tuple[ManyBodyInput, int]:
     from qcmanybody.models import v1, v2
 
     if isinstance(source, (v1.ManyBodyInput, v2.ManyBodyInput)):
-        return _with_masses(_believed(source)), 2 if isinstance(source, v2.ManyBodyInput) else 1
+        return _with_masses(_believe(source)), 2 if isinstance(source, v2.ManyBodyInput) else 1
     if not isinstance(source, Mapping):
         raise InputError(f"a many-body input is a ManyBodyInput, a mapping or a file, not {type(source).__name__}")
     fields = dict(source)
     version = schema_version_of(fields)
     molecule = fields.get("molecule")
     if isinstance(molecule, Mapping):
-        fields["molecule"] = molecule = stated_molecule(molecule, schema_version=version)
+        fields["molecule"] = molecule = state_molecule(molecule, schema_version=version)
     elif not isinstance(molecule, (elemental_1.Molecule, elemental_2.Molecule)):
         raise InputError("the many-body input has no molecule; give field 'molecule' with symbols, geometry, fragments")
     with _refusing():
         model = (v1 if version == 1 else v2).ManyBodyInput(**fields)
         claimed = not isinstance(molecule, Mapping) or bool(molecule.get("validated"))
-        return _with_masses(_believed(model) if claimed else model.convert_v(2)), version
+        return _with_masses(_believe(model) if claimed else model.convert_v(2)), version
 
 
-def stated_molecule(fields: Mapping[str, Any], *, schema_version: int) -> dict[str, Any] | Molecule | MoleculeV1:
+def state_molecule(fields: Mapping[str, Any], *, schema_version: int) -> dict[str, Any] | Molecule | MoleculeV1:
     """Return a molecule's fields with all stated that QCElemental could only guess.
 
     Where fragments are scattered over the atoms, which QCElemental's validators refuse, a molecule in the order of the
@@ -317,7 +315,7 @@ def stated_molecule(fields: Mapping[str, Any], *, schema_version: int) -> dict[s
     Raises:
         InputError: A field cannot be obeyed; see `fragments`.
     """
-    molecule = _checked_molecule(fields)
+    molecule = _check_molecule(fields)
     blocks = atom_order.block_order(molecule["fragments"])
     if blocks is None:
         return molecule
@@ -326,7 +324,7 @@ def stated_molecule(fields: Mapping[str, Any], *, schema_version: int) -> dict[s
         return found.convert_v(1) if schema_version == 1 else found
 
 
-def _believed(model: ManyBodyInput | ManyBodyInputV1) -> ManyBodyInput:
+def _believe(model: ManyBodyInput | ManyBodyInputV1) -> ManyBodyInput:
     """Return an input (v2) whose molecule says of itself that it is validated; InputError where that is not so.
 
     QCElemental believes it, and what it does not know of is checked as for fields.
@@ -334,7 +332,7 @@ def _believed(model: ManyBodyInput | ManyBodyInputV1) -> ManyBodyInput:
     with _refusing():
         model = model.convert_v(2)
         molecule = model.molecule
-        stated = _checked_molecule(molecule.model_dump())
+        stated = _check_molecule(molecule.model_dump())
         blocks = atom_order.block_order(stated["fragments"]) or range(len(stated["symbols"]))
         # A provenance is what its maker wrote, and QCElemental's validators want their own kind.
         again = atom_order.validate({name: value for name, value in stated.items() if name != "provenance"}, blocks)
@@ -382,7 +380,7 @@ def _fault(error: Exception) -> str:
     return type(error).__name__ if isinstance(error, KeyError) else one_line(error) or type(error).__name__
 
 
-def _checked_molecule(fields: Mapping[str, Any]) -> dict[str, Any]:
+def _check_molecule(fields: Mapping[str, Any]) -> dict[str, Any]:
     try:
         molecule = explicit_fragments(fields)
         check_distances(molecule)
@@ -396,7 +394,7 @@ def schema_version_of(fields: Mapping[str, Any]) -> int:
     name = str(fields.get("schema_name", ""))
     stated = fields.get("schema_version", {"qcschema_manybodyinput": 1, "qcschema_many_body_input": 2}.get(name, 2))
     if not isinstance(stated, int) or stated not in (1, 2):
-        raise InputError(f"schema_version {quoted(stated)} is not known; many-body inputs have schema_version 1 or 2")
+        raise InputError(f"schema_version {quote(stated)} is not known; many-body inputs have schema_version 1 or 2")
     return int(stated)
 
 
@@ -408,19 +406,19 @@ def _recipe(many_body_input: ManyBodyInput, computer: Any) -> Recipe:
         fields = chemistry.model_dump()
         if not isinstance(fields.get("keywords") or {}, Mapping):
             raise InputError(
-                f"keywords of model chemistry {quoted(level)} are {quoted(fields['keywords'])}, not an object"
+                f"keywords of model chemistry {quote(level)} are {quote(fields['keywords'])}, not an object"
             )
         programs[level] = fields.pop("program").lower()
         fields["driver"] = str(computer.driver.value)
         if unknown := sorted(fields["model"].keys() - {"schema_name", "method", "basis"}):
             raise InputError(
-                f"model of model chemistry {quoted(level)} has a field {quoted(unknown[0])}, which no program reads; it"
+                f"model of model chemistry {quote(level)} has a field {quote(unknown[0])}, which no program reads; it"
                 " has method and basis, and what a program takes besides goes into keywords"
             )
         fields.pop("schema_name", None)
         if chemistry.protocols.wavefunction.value != "none":
             raise InputError(
-                f"protocol wavefunction of model chemistry {quoted(level)} asks for what results of components do not"
+                f"protocol wavefunction of model chemistry {quote(level)} asks for what results of components do not"
                 " carry here; leave it at none"
             )
         specifications[level] = fields
@@ -436,7 +434,7 @@ def _recipe(many_body_input: ManyBodyInput, computer: Any) -> Recipe:
     specifications = {level: fields for level, fields in specifications.items() if level in used}
     for level, program in programs.items():
         if not program:
-            raise InputError(f"model chemistry {quoted(level)} names no program; give 'program', such as pyscf")
+            raise InputError(f"model chemistry {quote(level)} names no program; give 'program', such as pyscf")
     embedding = _embedding(many_body_input, programs)
     keep = many_body_input.specification.protocols.cluster_results.value == "all"
     return Recipe(

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from autotune.base.errors import InputError
-from autotune.base.text import one_line, quoted
+from autotune.base.text import one_line, quote
 from autotune.expansion.cell import Cell
 from autotune.expansion.fragments import blocks
 from autotune.expansion.geometry import Fragments, Stated
@@ -135,7 +135,7 @@ def _json_object(text: str, name: str) -> dict[str, object] | None:
     assert isinstance(fields, dict)
     if unknown := sorted(fields.keys() - set(_JSON_KEYS)):
         known = f"known are {', '.join(_JSON_KEYS)}"
-        raise InputError(f"{name}: line 2 states {', '.join(map(quoted, unknown[:3]))}, which is not known; {known}")
+        raise InputError(f"{name}: line 2 states {', '.join(map(quote, unknown[:3]))}, which is not known; {known}")
     return fields
 
 
@@ -143,7 +143,7 @@ def _without_doubles(pairs: Iterable[tuple[str, object]]) -> dict[str, object]:
     fields: dict[str, object] = {}
     for key, value in pairs:
         if key in fields:
-            raise ValueError(f"key {quoted(key)} is there twice")
+            raise ValueError(f"key {quote(key)} is there twice")
         fields[key] = value
     return fields
 
@@ -168,7 +168,7 @@ def _from_json(fields: Mapping[str, object], natom: int, name: str) -> Comment:
     totals = {key: _json_whole(fields, key, name) for key in ("charge", "multiplicity")}
     units = fields.get("units")
     if units is not None and not isinstance(units, str):
-        raise InputError(f'{name}: "units" in line 2 is {quoted(units)}; write "angstrom" or "bohr"')
+        raise InputError(f'{name}: "units" in line 2 is {quote(units)}; write "angstrom" or "bohr"')
     return Comment(
         charge=totals["charge"],
         multiplicity=totals["multiplicity"],
@@ -184,7 +184,7 @@ def _json_whole(fields: Mapping[str, object], key: str, name: str) -> int | None
     if value is None:
         return None
     if type(value) is not int or abs(value) > MAX_STATED or (key == "multiplicity" and value < 1):
-        raise InputError(f'{name}: "{key}" in line 2 is {quoted(value)}; write a whole number')
+        raise InputError(f'{name}: "{key}" in line 2 is {quote(value)}; write a whole number')
     return value
 
 
@@ -245,10 +245,10 @@ def _by_letter(
     )
     if any(value is not None and value < 1 for value in multiplicities):
         raise InputError(f"{name}: line 2 states a multiplicity below 1; write 2S + 1, which is 1 or more")
-    return _selected([selections[letter] for letter in letters if selections], natom, name), charges, multiplicities
+    return _select([selections[letter] for letter in letters if selections], natom, name), charges, multiplicities
 
 
-def _selected(texts: Sequence[str], natom: int, name: str) -> Fragments | None:
+def _select(texts: Sequence[str], natom: int, name: str) -> Fragments | None:
     """Return the atoms that selections such as `1-3,7` name; each atom must be in one."""
     if not texts:
         return None

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from autotune.machine import detection as reading
+from autotune.machine import detection
 from autotune.programs import blas
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ class _Visit:
 
 
 def examine(
-    machine: Machine, *, root: Path = reading.ROOT, keep_busy: Callable[[float], None] | None = None
+    machine: Machine, *, root: Path = detection.ROOT, keep_busy: Callable[[float], None] | None = None
 ) -> tuple[Finding, ...]:
     """Return what was seen on this machine, worst first; takes 0.1 s.
 
@@ -130,11 +130,11 @@ def examine(
 
 
 def _counters(root: Path) -> _Counters:
-    words = reading.read_text(root / "proc/stat").partition("\n")[0].split()[1:9]
+    words = detection.read_text(root / "proc/stat").partition("\n")[0].split()[1:9]
     # The guest times that may follow are part of the user time.
     user, nice, system, _idle, _iowait, irq, softirq, stolen = [*map(int, words), *[0] * 8][:8]
-    files = (root / reading.CPU_FOLDER).glob("cpu[0-9]*/thermal_throttle/*_throttle_count")
-    heat = sum(reading.number(reading.read_text(file)) or 0.0 for file in files)
+    files = (root / detection.CPU_FOLDER).glob("cpu[0-9]*/thermal_throttle/*_throttle_count")
+    heat = sum(detection.number(detection.read_text(file)) or 0.0 for file in files)
     return _Counters(wanted=user + nice + system + irq + softirq + stolen, stolen=stolen, heat=heat)
 
 
@@ -145,10 +145,10 @@ def _spin(seconds: float) -> None:
 
 
 def _load(visit: _Visit) -> Iterator[Judgement]:
-    words = reading.read_text(visit.root / "proc/loadavg").split()
+    words = detection.read_text(visit.root / "proc/loadavg").split()
     if not words:
         return
-    cores = reading.physical_cores(reading.online_cpus(visit.root), visit.root)
+    cores = detection.physical_cores(detection.online_cpus(visit.root), visit.root)
     text = f"load {float(words[0]):.2f} on {cores} cores over the last minute"
     if float(words[0]) <= LOAD_PER_CORE * cores:
         yield "ok", text, ""
@@ -174,10 +174,10 @@ def _steal(visit: _Visit) -> Iterator[Judgement]:
 
 def _clock(visit: _Visit) -> Iterator[Judgement]:
     files = ("cpuinfo_max_freq", "scaling_max_freq", "scaling_cur_freq")
-    folders = [visit.root / reading.CPU_FOLDER / f"cpu{cpu}/cpufreq" for cpu in reading.usable_cpus(visit.root)]
+    folders = [visit.root / detection.CPU_FOLDER / f"cpu{cpu}/cpufreq" for cpu in detection.usable_cpus(visit.root)]
     # The fastest core counts: it is the one that was busy.
     highest, allowed, current = (
-        max((reading.number(reading.read_text(folder / file)) or 0.0 for folder in folders), default=0.0) / 1000
+        max((detection.number(detection.read_text(folder / file)) or 0.0 for folder in folders), default=0.0) / 1000
         for file in files
     )
     text = f"a busy core runs at {current:.0f} of {highest:.0f} MHz"
@@ -199,13 +199,16 @@ def _heat(visit: _Visit) -> Iterator[Judgement]:
 
 
 def _cores(visit: _Visit) -> Iterator[Judgement]:
-    cores, cause = reading.physical_cores(reading.online_cpus(visit.root), visit.root), visit.machine.cores_limited_by
+    cores, cause = (
+        detection.physical_cores(detection.online_cpus(visit.root), visit.root),
+        visit.machine.cores_limited_by,
+    )
     text = f"{visit.machine.cores} of {cores} cores may be used (limit: {cause})"
     yield ("note" if visit.machine.cores < cores else "ok"), text, RAISE_LIMIT.get(cause, "")
 
 
 def _quota(visit: _Visit) -> Iterator[Judgement]:
-    groups = [reading.read_table(folder / "cpu.stat") for _, folder in reading.cgroup_folders("cpu", visit.root)]
+    groups = [detection.read_table(folder / "cpu.stat") for _, folder in detection.cgroup_folders("cpu", visit.root)]
     shares = [group.get("nr_throttled", 0.0) / group["nr_periods"] for group in groups if group.get("nr_periods")]
     if not shares:
         return
@@ -215,8 +218,8 @@ def _quota(visit: _Visit) -> Iterator[Judgement]:
 
 
 def _smt(visit: _Visit) -> Iterator[Judgement]:
-    threads = reading.usable_cpus(visit.root)
-    cores = reading.physical_cores(threads, visit.root)
+    threads = detection.usable_cpus(visit.root)
+    cores = detection.physical_cores(threads, visit.root)
     if cores < len(threads):
         yield "note", f"{len(threads)} hardware threads on {cores} cores: autotune plans with cores", ""
 
@@ -227,7 +230,7 @@ def _smt(visit: _Visit) -> Iterator[Judgement]:
 def _memory_limit(visit: _Visit) -> Iterator[Judgement]:
     limit, total, cause = (
         visit.machine.memory_gib,
-        reading.meminfo(visit.root)["MemTotal"],
+        detection.meminfo(visit.root)["MemTotal"],
         visit.machine.memory_limited_by,
     )
     text = f"{limit:.1f} of {total:.1f} GiB may be used (limit: {cause})"
@@ -235,14 +238,14 @@ def _memory_limit(visit: _Visit) -> Iterator[Judgement]:
 
 
 def _memory(visit: _Visit) -> Iterator[Judgement]:
-    free, limit = reading.available_memory_gib(visit.machine, root=visit.root), visit.machine.memory_gib
+    free, limit = detection.available_memory_gib(visit.machine, root=visit.root), visit.machine.memory_gib
     text = f"{free:.1f} of {limit:.1f} GiB are free"
     cure = "stop other programs: with less memory fewer fragments run at a time"
     yield ("warning" if free < MEMORY_SHARE * limit else "ok"), text, cure
 
 
 def _swap(visit: _Visit) -> Iterator[Judgement]:
-    memory = reading.meminfo(visit.root)
+    memory = detection.meminfo(visit.root)
     used = memory.get("SwapTotal", 0.0) - memory.get("SwapFree", 0.0)
     short = memory["MemAvailable"] < MEMORY_SHARE * memory["MemTotal"]
     severity: Severity = "ok" if used <= SWAP_GIB else "warning" if short else "note"
@@ -251,8 +254,8 @@ def _swap(visit: _Visit) -> Iterator[Judgement]:
 
 def _scratch(visit: _Visit) -> Iterator[Judgement]:
     folder = Path(tempfile.gettempdir()).absolute()
-    free = shutil.disk_usage(folder).free / reading.GIB
-    around = [mount for mount in reading.mounts(visit.root) if PurePosixPath(folder).is_relative_to(mount.point)]
+    free = shutil.disk_usage(folder).free / detection.GIB
+    around = [mount for mount in detection.mounts(visit.root) if PurePosixPath(folder).is_relative_to(mount.point)]
     kind = max(reversed(around), key=lambda mount: len(mount.point)).kind if around else "disk"
     text = f"{folder} ({kind}) has {free:.1f} GiB left"
     if kind in {"tmpfs", "ramfs"}:
@@ -265,7 +268,7 @@ def _scratch(visit: _Visit) -> Iterator[Judgement]:
 def _shared_memory(visit: _Visit) -> Iterator[Judgement]:
     if not (visit.root / "dev/shm").is_dir():
         return
-    free = shutil.disk_usage(visit.root / "dev/shm").free / reading.GIB
+    free = shutil.disk_usage(visit.root / "dev/shm").free / detection.GIB
     text = f"shared memory (/dev/shm) has {free:.2f} GiB left"
     cure = "give the container more (--shm-size=1g): MPI programs such as NWChem need it"
     yield ("warning" if free < SHARED_MEMORY_GIB else "ok"), text, cure
@@ -276,7 +279,7 @@ def _shared_memory(visit: _Visit) -> Iterator[Judgement]:
 
 def _blas(visit: _Visit) -> Iterator[Judgement]:
     core = blas.core()
-    if core and reading.vector(visit.root) in {"avx2", "avx512"} and not blas.knows_avx(core):
+    if core and detection.vector(visit.root) in {"avx2", "avx512"} and not blas.knows_avx(core):
         text = f"the system's OpenBLAS takes this processor for a {core}, without AVX"
         yield "warning", text, "autotune tells it better in its runs; elsewhere set OPENBLAS_CORETYPE=Haswell"
 

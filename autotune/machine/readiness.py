@@ -11,8 +11,7 @@ from pathlib import Path
 
 from autotune.base.errors import ResourceError
 from autotune.base.types import Machine
-from autotune.machine import detection as reading
-from autotune.machine import examination
+from autotune.machine import detection, examination
 
 LOOK_S = 1.0
 BUSY_SHARE = 0.15  # of the usable cores that other programs may use
@@ -26,7 +25,7 @@ def check(
     *,
     force: bool,
     say: Callable[[str], None],
-    root: Path = reading.ROOT,
+    root: Path = detection.ROOT,
     busy_shares: Callable[[float], Sequence[float]] | None = None,
 ) -> None:
     """Say what speaks against measuring now; takes about a second.
@@ -65,7 +64,7 @@ def check(
 
 def _periods(root: Path) -> tuple[float, float]:
     """Return scheduling periods in which a control group of ours was stopped, and all of them."""
-    groups = [reading.read_table(folder / "cpu.stat") for _, folder in reading.cgroup_folders("cpu", root)]
+    groups = [detection.read_table(folder / "cpu.stat") for _, folder in detection.cgroup_folders("cpu", root)]
     counts = [(group.get("nr_throttled", 0.0), group.get("nr_periods", 0.0)) for group in groups]
     return sum(one for one, _ in counts), sum(other for _, other in counts)
 
@@ -74,4 +73,4 @@ def _busy_shares(seconds: float) -> list[float]:
     import psutil
 
     shares = psutil.cpu_percent(interval=seconds, percpu=True)
-    return [shares[cpu] / 100 for cpu in reading.usable_cpus() if cpu < len(shares)] or [s / 100 for s in shares]
+    return [shares[cpu] / 100 for cpu in detection.usable_cpus() if cpu < len(shares)] or [s / 100 for s in shares]

@@ -19,7 +19,7 @@ import pluggy
 
 from autotune.base.errors import InputError
 from autotune.base.records import RunRecord, TaskRecord
-from autotune.base.text import one_line, quoted
+from autotune.base.text import one_line, quote
 from autotune.base.types import Estimate, Machine, Policy, Task
 from autotune.plugin import hookspecs
 from autotune.plugin.facts import ProgramFacts
@@ -44,7 +44,7 @@ class Manager:
         self._pluggy = pluggy.PluginManager(hookspecs.PROJECT)
         self._pluggy.add_hookspecs(hookspecs)
         if plugins is None:
-            for name, plugin in _installed(os.environ.get(DISABLED_VARIABLE, ""), tuple(sys.path)):
+            for name, plugin in _installed_plugins(os.environ.get(DISABLED_VARIABLE, ""), tuple(sys.path)):
                 self._pluggy.register(plugin, name=name)
         else:
             for plugin in plugins:
@@ -134,7 +134,7 @@ class Manager:
                 case _:
                     names = ", ".join(sorted(implementation.plugin_name for implementation in hook.get_hookimpls()))
                     raise InputError(
-                        f"a section of a report is a pair of texts, title and markdown, not {quoted(section)}; mend one"
+                        f"a section of a report is a pair of texts, title and markdown, not {quote(section)}; mend one"
                         f" of the plugins with sections ({names}) or name it in {DISABLED_VARIABLE}"
                     )
         return sections
@@ -157,13 +157,13 @@ def _flatten(groups: Iterator[Sequence[_Item]]) -> Iterator[_Item]:
 
 
 @cache
-def _installed(disabled: str, path: tuple[str, ...]) -> tuple[tuple[str, object], ...]:
+def _installed_plugins(disabled: str, path: tuple[str, ...]) -> tuple[tuple[str, object], ...]:
     """Return the plugins on this path, by name; looked for once, because a process makes several managers."""
     del path
-    return tuple((point.name, _loaded(point)) for point in _enabled_entry_points(disabled))
+    return tuple((point.name, _load(point)) for point in _enabled_entry_points(disabled))
 
 
-def _loaded(point: EntryPoint) -> object:
+def _load(point: EntryPoint) -> object:
     try:
         return point.load()
     except Exception as error:

@@ -15,7 +15,7 @@ from autotune.programs.facts import facts_of
 THREADS, RANKS, ONE_CORE = "threads", "MPI ranks", "one core"
 
 
-def flagged(harness: Any) -> str:
+def width_of(harness: Any) -> str:
     """Return how a program divides a task over cores, by the flags of its QCEngine harness."""
     if harness.node_parallel:
         return RANKS

@@ -18,10 +18,10 @@ def facts_of(program: str) -> ProgramFacts:
 
 def known_facts() -> Mapping[str, ProgramFacts]:
     """Return everything that is stated, by name of the program."""
-    return _stated(os.environ.get(DISABLED_VARIABLE, ""))
+    return _facts(os.environ.get(DISABLED_VARIABLE, ""))
 
 
 @cache
-def _stated(disabled: str) -> Mapping[str, ProgramFacts]:
+def _facts(disabled: str) -> Mapping[str, ProgramFacts]:
     del disabled  # the key: who leaves out a plugin leaves out what it states
     return Manager().program_facts

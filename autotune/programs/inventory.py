@@ -76,5 +76,5 @@ def _obstacle(name: str, harness: Any) -> str:
 
 def _width(harness: Any) -> str:
     """Return how a program gets several cores here: without a launcher an MPI program has one."""
-    width = abilities.flagged(harness)
+    width = abilities.width_of(harness)
     return width if width != abilities.RANKS or mpi.launcher() else f"{abilities.ONE_CORE} (no mpirun found)"

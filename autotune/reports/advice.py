@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from autotune.base.records import RunRecord
-from autotune.base.text import count, gib, listed, percent
+from autotune.base.text import count, gib, join_words, percent
 from autotune.reports.facts import Predictions, failures
 from autotune.reports.losses import Loss, is_bound_by_one_task, last_tasks
-from autotune.reports.sentences import as_line, reached
+from autotune.reports.sentences import as_line, reached_percent
 from autotune.tunings.library import calibration_of
 
 WORTH_CHANGING = 0.05  # of the wall time
@@ -72,7 +72,7 @@ def _nothing(run: RunRecord) -> Advice:
     if not run.task_records:
         return Advice(what="Nothing: no task had to be computed.", why=_recalled_words(run))
     if run.efficiency >= GOOD_EFFICIENCY:
-        why = f"The run reached {reached(run.efficiency)} of what any schedule of its tasks could."
+        why = f"The run reached {reached_percent(run.efficiency)} of what any schedule of its tasks could."
     else:
         why = f"No single loss took {percent(WORTH_CHANGING)} of the time or more."
     return Advice(what="Nothing: leave everything as it is.", why=why)
@@ -92,7 +92,7 @@ def _about_failures(run: RunRecord) -> Iterator[Advice]:
     if not failed:
         return
     kinds = Counter(as_line(record.error_type, code=False) or "an unknown reason" for record in failed)
-    named = listed(f"{kind} ({number})" for kind, number in kinds.most_common())
+    named = join_words(f"{kind} ({number})" for kind, number in kinds.most_common())
     cures = [_CURES[kind] for kind, _ in kinds.most_common() if kind in _CURES]
     yield Advice(
         what="Mend what failed, then give the same command with `--resume`: only what is missing is computed.",
@@ -223,4 +223,4 @@ def _about_calibration(run: RunRecord, predictions: Predictions | None, *, good:
     else:
         what = "Calibrate: "
     commands = [f"`{as_line(calibration_of(method), code=False)}`" for method in run.methods[:MOST_COMMANDS]]
-    yield Advice(what=f"{what}{listed(commands or ['`autotune calibrate`'])}.", why=_sentence(reasons).strip())
+    yield Advice(what=f"{what}{join_words(commands or ['`autotune calibrate`'])}.", why=_sentence(reasons).strip())

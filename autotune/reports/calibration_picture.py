@@ -156,7 +156,7 @@ def _draw_cells(axes: Any, tuning: Tuning) -> None:
                 text = f"{value:.2f}×{rate}" if value else "failed"
                 ink = "white" if abs(strength) > _WHITE_TEXT else "black"
                 axes.text(x, y, text, ha="center", va="center", fontsize=size, rotation=turn, color=ink)
-    for trial, style in _outlined(tuning):
+    for trial, style in _outlines(tuning):
         corner = (columns.index(trial.workers) - 0.46, rows.index(trial.width) - 0.46)
         axes.add_patch(Rectangle(corner, 0.92, 0.92, fill=False, ec="black", lw=2, ls=style))
     axes.set(xlim=(-0.5, len(columns) - 0.5), ylim=(-0.5, len(rows) - 0.5))
@@ -166,7 +166,7 @@ def _draw_cells(axes: Any, tuning: Tuning) -> None:
     axes.set_xlabel("tasks at once\n(frame: chosen; dashed frame: default; hatched: not measured)", fontsize=9)
 
 
-def _outlined(tuning: Tuning) -> Iterator[tuple[Trial, str]]:
+def _outlines(tuning: Tuning) -> Iterator[tuple[Trial, str]]:
     """Yield the default's trial and that of what was chosen, with the style of their frames."""
     trials = tuning.evidence.trials
     defaults = defaults_of(trials)

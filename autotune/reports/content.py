@@ -11,12 +11,12 @@ from itertools import starmap
 
 from autotune.base.errors import InputError
 from autotune.base.records import RunRecord, TaskRecord
-from autotune.base.text import count, gib, listed, percent, seconds
+from autotune.base.text import count, gib, join_words, percent, seconds
 from autotune.reports.advice import Advice, advice
 from autotune.reports.decisions import changes_words, policy_words
 from autotune.reports.facts import NEAR, Level, Predictions, failures, levels, predictions
 from autotune.reports.losses import Loss, bound_words, losses
-from autotune.reports.sentences import as_line, reached, task_name
+from autotune.reports.sentences import as_line, reached_percent, task_name
 from autotune.reports.timeline import MOST_BARS, Timeline, timeline
 
 MOST_RUNS = 50
@@ -139,7 +139,7 @@ def _headline(run: RunRecord) -> str:
     recalled = f"; {run.recalled:,} more came from the journal" if run.recalled else ""
     if failed:
         return f"{count(failed, 'task')} of {computed:,} failed, {took}{recalled}."
-    share = f"{reached(run.efficiency)} of what any schedule of them could reach"
+    share = f"{reached_percent(run.efficiency)} of what any schedule of them could reach"
     return f"{count(computed, 'task')} {took}{recalled}: {share}."
 
 
@@ -169,10 +169,10 @@ def _facts(run: RunRecord) -> list[tuple[str, str]]:
         *([("Fragments", as_line(run.understood))] if run.understood else []),
         ("Many-body energy", energy),
         *(("Doubt", as_line(doubt)) for doubt in run.doubts),
-        ("Tasks", listed(filter(None, tasks))),
+        ("Tasks", join_words(filter(None, tasks))),
         ("Ended", as_line(run.created)),
         ("Machine", _machine(run)),
-        *([("Limited", listed(limits))] if limits else []),
+        *([("Limited", join_words(limits))] if limits else []),
         *(("Not computed", as_line(each.words)) for each in run.omitted if each.tasks),
         ("Memory", f"at most {gib(run.peak_memory_gib)} held, of {gib(run.memory_budget_gib)} that tasks might take"),
         (
@@ -190,7 +190,7 @@ def _tuning(run: RunRecord) -> list[str]:
         sentences.append(f"From {as_line(chosen.source)}.")
     if chosen.parameters:
         named = (f"`{as_line(words, code=False)}`" for words in changes_words(chosen.parameters, {}))
-        sentences.append(f"Parameters: {listed(named)}.")
+        sentences.append(f"Parameters: {join_words(named)}.")
     if not chosen.strategies:
         sentences.append("No strategy was applied.")
     return sentences

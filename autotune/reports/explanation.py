@@ -14,12 +14,12 @@ from dataclasses import fields
 from typing import TYPE_CHECKING
 
 from autotune.base.records import Evidence, Law, Trial, Tuning
-from autotune.base.text import count, duration, finite, listed
+from autotune.base.text import count, duration, finite, join_words
 from autotune.base.types import Context, Machine, Parameter, Policy
 from autotune.calibration import confirmation
 from autotune.expansion.summary import describe
 from autotune.expansion.workload import Workload
-from autotune.plugin import composition as policies
+from autotune.plugin import composition
 from autotune.reports.decisions import changes_words, defaults_of, policy_words
 from autotune.reports.tables import text_table
 from autotune.runtime.planning import Plan
@@ -58,7 +58,7 @@ def tuning_words(tuning: Tuning) -> str:
     blocks = {
         "": _origin(tuning),
         "verdict": [*_verdict(evidence), *_noise(evidence)],
-        "parameters": _chosen(tuning.parameters, defaults_of(evidence.trials)),
+        "parameters": _choice(tuning.parameters, defaults_of(evidence.trials)),
         "search": _search(evidence),
         f"the best of {count(len(evidence.trials), 'trial')}": _table(evidence.trials),
         "share of the differences between trials that a parameter explains": _bars(evidence.importances),
@@ -71,18 +71,18 @@ def _block(title: str, lines: Sequence[str]) -> list[str]:
     return [*([title] if title else []), *(f"  {line}" if title else line for line in lines)]
 
 
-def _wrapped(text: str, *, letters: int = LINE) -> list[str]:
+def _wrap(text: str, *, letters: int = LINE) -> list[str]:
     return textwrap.wrap(text, letters, break_long_words=False, break_on_hyphens=False)
 
 
 def _origin(tuning: Tuning) -> list[str]:
     here, program = tuning.machine, tuning.method.program
-    libraries = listed(f"{name} {version}" for name, version in sorted(tuning.versions.items()))
+    libraries = join_words(f"{name} {version}" for name, version in sorted(tuning.versions.items()))
     lines = [
         str(tuning.method),
         f"on {here.cpu_model}, {count(here.cores, 'core')}, {here.memory_gib:.1f} GiB",
-        *_wrapped(f"measured {tuning.created} with {program} {tuning.program_version}"),
-        *_wrapped(f"libraries: {libraries}" if libraries else ""),
+        *_wrap(f"measured {tuning.created} with {program} {tuning.program_version}"),
+        *_wrap(f"libraries: {libraries}" if libraries else ""),
     ]
     return [*lines, f"verified {tuning.verified}"] if tuning.verified else lines
 
@@ -90,18 +90,18 @@ def _origin(tuning: Tuning) -> list[str]:
 def _verdict(evidence: Evidence) -> list[str]:
     finding = f"{evidence.verdict}: {_FINDINGS.get(evidence.verdict, 'see the numbers')}"
     if not evidence.pairs:
-        return _wrapped(f"{finding}; nothing had to be confirmed: no pairs were run")
+        return _wrap(f"{finding}; nothing had to be confirmed: no pairs were run")
     measured = f"{evidence.speed_up:.2f}× the speed of the default"
     if evidence.interval:
         measured += f" (95 % interval {evidence.interval[0]:.2f} to {evidence.interval[1]:.2f})"
     on = [f"{n} on {name}" for name, n in Counter(pair.workload for pair in evidence.pairs).items()]
-    from_pairs = f"{measured}, from {count(len(evidence.pairs), 'pair')} of runs: {listed(on)}"
-    return [*_wrapped(finding), *_wrapped(from_pairs), *_wrapped(_detectable(evidence))]
+    from_pairs = f"{measured}, from {count(len(evidence.pairs), 'pair')} of runs: {join_words(on)}"
+    return [*_wrap(finding), *_wrap(from_pairs), *_wrap(_detectable(evidence))]
 
 
 def _detectable(evidence: Evidence) -> str:
     timed = [pair for pair in evidence.pairs if finite(pair.default_s) and finite(pair.tuned_s)]
-    least = confirmation.compared(timed, confirmation.CONFIDENCE).detectable
+    least = confirmation.compare(timed, confirmation.CONFIDENCE).detectable
     if not math.isfinite(least):
         return "so few pairs cannot show any difference"
     return f"a speed-up of {1.0 + least:.3g} or more would have shown in such pairs, four times out of five"
@@ -112,13 +112,13 @@ def _noise(evidence: Evidence) -> list[str]:
         return ["noise: it was not measured"]
     total = sum(map(len, evidence.noise_s))
     runs = f", from {count(total, 'run')} of the default" if total else ""
-    return _wrapped(
+    return _wrap(
         f"noise: the same run takes {100 * evidence.noise:.1f} % more or less from one time to the next{runs}; a single"
         f" trial within {200 * evidence.noise:.1f} % of the default says nothing"
     )
 
 
-def _chosen(parameters: Mapping[str, Parameter], defaults: Mapping[str, Parameter]) -> list[str]:
+def _choice(parameters: Mapping[str, Parameter], defaults: Mapping[str, Parameter]) -> list[str]:
     return changes_words(parameters, defaults) or ["all parameters are at their defaults"]
 
 
@@ -128,12 +128,12 @@ def _search(evidence: Evidence) -> list[str]:
     states = Counter(trial.state for trial in trials)
     counted = [f"{n} {name}" for name, n in sources.items()]
     ended = [f"{states[name]} {name}" for name in ("done", "pruned", "failed") if states[name]]
-    where = f" on {listed(evidence.search_workloads)}" if evidence.search_workloads else ""
+    where = f" on {join_words(evidence.search_workloads)}" if evidence.search_workloads else ""
     ran = f"{count(len(trials), 'trial')}{where}"
     share = f" ({100 * evidence.spent_s / evidence.budget_s:.0f} %)" if finite(evidence.budget_s) else ""
     return [
-        *_wrapped(f"{ran}: {listed(counted)}; of these {listed(ended)}" if trials else f"no trials{where}"),
-        *_wrapped(f"the search ended: {evidence.stopped}" if evidence.stopped else ""),
+        *_wrap(f"{ran}: {join_words(counted)}; of these {join_words(ended)}" if trials else f"no trials{where}"),
+        *_wrap(f"the search ended: {evidence.stopped}" if evidence.stopped else ""),
         f"took {duration(evidence.spent_s)} of the {duration(evidence.budget_s)} allowed{share}",
     ]
 
@@ -146,7 +146,7 @@ def _table(trials: Sequence[Trial]) -> list[str]:
     defaults, rows = defaults_of(trials), []
     for trial in best:
         phrases = [phrase.replace(" ", _KEPT) for phrase in changes_words(trial.parameters, defaults)]
-        changed = _wrapped("; ".join(phrases) or "nothing: the default", letters=_CHANGED)
+        changed = _wrap("; ".join(phrases) or "nothing: the default", letters=_CHANGED)
         rows.append((f"{trial.speed_up:.2f}×", f"{trial.workers}", f"{trial.width}", "\n".join(changed)))
     headings = ("speed-up", "tasks at once", "threads", "differs from the default in")
     return [line.replace(_KEPT, " ") for line in text_table(headings, rows, words=(3,))]
@@ -165,7 +165,7 @@ def _bars(importances: Mapping[str, float]) -> list[str]:
 
 def _law(law: Law, evidence: Evidence) -> list[str]:
     smallest, largest = evidence.smallest_functions, evidence.largest_functions
-    terms = listed(f"{name} {seconds:.2g}" for name, seconds in law.seconds.items())
+    terms = join_words(f"{name} {seconds:.2g}" for name, seconds in law.seconds.items())
     sentences = [f"fitted to tasks of {smallest} to {largest} basis functions; beyond, they are extrapolations"]
     sentences.append(f"two of three tasks take their predicted time within a factor of {math.exp(law.spread):.2f}")
     if terms:
@@ -177,7 +177,7 @@ def _law(law: Law, evidence: Evidence) -> list[str]:
         sentences.append("more threads make no task faster")
     if law.contention != 1.0:
         sentences.append(f"a task takes {law.contention:.2f} times as long while all cores work as it does alone")
-    return [line for sentence in sentences for line in _wrapped(sentence)]
+    return [line for sentence in sentences for line in _wrap(sentence)]
 
 
 # --- a run ------------------------------------------------------------------------------------------------------------
@@ -193,17 +193,17 @@ def choice_words(plan: Plan, *, work: Workload, machine: Machine, forecast: Simu
         forecast: The schedule on a virtual clock, where one was made.
     """
     context = Context(machine=machine, methods=work.methods, tasks=len(work.tasks))
-    defaults = policies.default_parameters(plan.strategies, context)
+    defaults = composition.default_parameters(plan.strategies, context)
     changed = {k: v for k, v in plan.chosen.parameters.items() if k not in defaults or defaults[k] != v}
-    composed = policies.compose(plan.strategies, changed, context)
+    composed = composition.compose(plan.strategies, changed, context)
     does = [*policy_words(plan.policy, machine, budget_gib=plan.budget_gib), *_forecast(plan, work, forecast)]
     blocks = {
         "input": [describe(work.recipe.molecule)],  # as the run says it, in one line
         "machine": [_machine(machine)],
         "tuning": _match(plan),
         "what its calibration found": _found(plan),
-        "parameters": [*_given(plan, defaults), *_overridden(plan.policy, composed)],
-        count(len(work.tasks), "task"): [line for sentence in does for line in _wrapped(sentence)],
+        "parameters": [*_given_parameters(plan, defaults), *_overrides(plan.policy, composed)],
+        count(len(work.tasks), "task"): [line for sentence in does for line in _wrap(sentence)],
     }
     return "\n".join(line for title, lines in blocks.items() if lines for line in _block(title, lines))
 
@@ -214,7 +214,7 @@ def _machine(machine: Machine) -> str:
         for what, limit in (("cores", machine.cores_limited_by), ("memory", machine.memory_limited_by))
         if limit != "physical"
     ]
-    limited = f" (limited: {listed(limits)})" if limits else ""
+    limited = f" (limited: {join_words(limits)})" if limits else ""
     return f"{machine.cpu_model}, {count(machine.cores, 'core')}, {machine.memory_gib:.1f} GiB{limited}"
 
 
@@ -223,7 +223,7 @@ def _match(plan: Plan) -> list[str]:
     meaning = f"{chosen.match}: {_MATCHES.get(chosen.match, 'see the reason')}"
     source = [f"from {chosen.source}"] if chosen.source else []
     # A command to copy, a path: not to be broken over lines.
-    return [*_wrapped(meaning), chosen.reason, *source]
+    return [*_wrap(meaning), chosen.reason, *source]
 
 
 def _found(plan: Plan) -> list[str]:
@@ -231,22 +231,22 @@ def _found(plan: Plan) -> list[str]:
         return []
     evidence = plan.tuning.evidence
     shares = [f"{name} {100 * share:.0f} %" for name, share in list(evidence.importances.items())[:_MOST_SHARES]]
-    mattered = f"of the differences between trials came from {listed(shares)}" if shares else ""
-    return [*_verdict(evidence), *_wrapped(mattered)]
+    mattered = f"of the differences between trials came from {join_words(shares)}" if shares else ""
+    return [*_verdict(evidence), *_wrap(mattered)]
 
 
-def _given(plan: Plan, defaults: Mapping[str, Parameter]) -> list[str]:
-    return _chosen(plan.chosen.parameters, defaults) if plan.strategies else ["there are none: no strategy is applied"]
+def _given_parameters(plan: Plan, defaults: Mapping[str, Parameter]) -> list[str]:
+    return _choice(plan.chosen.parameters, defaults) if plan.strategies else ["there are none: no strategy is applied"]
 
 
-def _overridden(policy: Policy, composed: Policy) -> list[str]:
+def _overrides(policy: Policy, composed: Policy) -> list[str]:
     """Return what the user's own numbers changed in the policy, if anything."""
     changed = [
         f"{field.name} = {getattr(policy, field.name)} (instead of {getattr(composed, field.name)})"
         for field in fields(policy)
         if getattr(policy, field.name) != getattr(composed, field.name)
     ]
-    return _wrapped(f"your own numbers come last: {listed(changed)}") if changed else []
+    return _wrap(f"your own numbers come last: {join_words(changed)}") if changed else []
 
 
 def _forecast(plan: Plan, work: Workload, forecast: Simulation | None) -> list[str]:

@@ -89,7 +89,7 @@ def levels(records: Sequence[TaskRecord]) -> tuple[Level, ...]:
     )
 
 
-def predicted(records: Sequence[TaskRecord]) -> list[TaskRecord]:
+def comparable_records(records: Sequence[TaskRecord]) -> list[TaskRecord]:
     """Return the finished tasks whose measured and predicted times can be compared."""
     low, high = _RANGE_S
     return [
@@ -101,7 +101,7 @@ def predicted(records: Sequence[TaskRecord]) -> list[TaskRecord]:
 
 def predictions(records: Sequence[TaskRecord]) -> Predictions | None:
     """Return how good the predictions were; None where there are too few to tell."""
-    compared = predicted(records)
+    compared = comparable_records(records)
     if len(compared) < LEAST_PREDICTED:
         return None
     logs = [math.log(_ratio(record)) for record in compared]

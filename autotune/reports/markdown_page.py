@@ -83,16 +83,16 @@ def _block(block: Block) -> list[str]:
 
 def sentence(text: str) -> str:
     """Return a sentence with its commands as code and everything else escaped."""
-    return "".join(f"`{part}`" if code else escaped(part, first=not place) for place, (code, part) in _placed(text))
+    return "".join(f"`{part}`" if code else escape(part, first=not place) for place, (code, part) in _place(text))
 
 
-def escaped(text: str, *, first: bool = True) -> str:
+def escape(text: str, *, first: bool = True) -> str:
     """Return text that markdown shows as it is; `first` where it may begin a line."""
     safe = _SPECIAL.sub(r"\\\g<0>", html.escape(text, quote=False))
     return _FIRST.sub(lambda found: f"{found[0][:-1]}\\{found[0][-1]}", safe) if first else safe
 
 
-def _placed(text: str) -> Iterator[tuple[int, tuple[bool, str]]]:
+def _place(text: str) -> Iterator[tuple[int, tuple[bool, str]]]:
     return iter(enumerate(spans(text)))
 
 
@@ -105,7 +105,7 @@ def _table(headings: Sequence[str], rows: Sequence[Sequence[str]], *, words: Seq
 def _cell(text: str) -> str:
     # In code, a bar would end the cell.
     return "".join(
-        f"`{part.replace('|', chr(92) + '|')}`" if code else escaped(part, first=False) for code, part in spans(text)
+        f"`{part.replace('|', chr(92) + '|')}`" if code else escape(part, first=False) for code, part in spans(text)
     )
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from autotune.base.text import count, gib, percent, seconds
 from autotune.reports import run_pictures
 from autotune.reports.content import Report, RunReport
-from autotune.reports.sentences import as_line, reached, task_name
+from autotune.reports.sentences import as_line, reached_percent, task_name
 
 MOST_FAILED = 10
 MOST_MESSAGE = 300
@@ -125,7 +125,7 @@ def tiles(run: RunReport) -> tuple[tuple[str, str, str, float | None], ...]:
     failed = f"{len(run.failed):,} failed" if run.failed else "none failed"
     return (
         ("Wall time", seconds(record.wall_s), f"at least {seconds(record.lower_bound_s)} for any schedule", None),
-        ("Reached", reached(record.efficiency), "of what is possible", _part(record.efficiency)),
+        ("Reached", reached_percent(record.efficiency), "of what is possible", _part(record.efficiency)),
         ("CPU used", percent(record.cpu_utilisation), "of all cores' time", _part(record.cpu_utilisation)),
         ("Peak memory", gib(record.peak_memory_gib), f"of {gib(record.memory_budget_gib)} allowed", None),
         ("Tasks", f"{len(record.task_records):,}", failed, None),
@@ -145,7 +145,7 @@ def side_by_side(report: Report) -> Column:
             each.name,
             seconds(each.run.wall_s),
             seconds(each.run.lower_bound_s),
-            reached(each.run.efficiency),
+            reached_percent(each.run.efficiency),
             percent(each.run.cpu_utilisation),
             f"{len(each.failed)}" if each.failed else "none",
             as_line(each.run.tuning.match),

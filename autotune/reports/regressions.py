@@ -62,9 +62,9 @@ def markdown(found: Regression) -> str:
     lines = [f"### {headline(found)}", "", "| workload | verdict | time | change | remarks |", "|---|---|---|---|---|"]
     for row in found.rows:
         verdict = f"**{row.verdict}**" if row.verdict == "slower" or row.energy_changed else row.verdict
-        cells = [_escaped(row.workload), verdict, _times(row), _change(row), _escaped("; ".join(_remarks(row)))]
+        cells = [_escape(row.workload), verdict, _times(row), _change(row), _escape("; ".join(_remarks(row)))]
         lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join([*lines, "", _escaped(_terms(found))]) + "\n"
+    return "\n".join([*lines, "", _escape(_terms(found))]) + "\n"
 
 
 def junit(found: Regression) -> str:
@@ -174,11 +174,11 @@ def _times(row: Row) -> str:
 def _change(row: Row) -> str:
     if row.change is None:
         return ""
-    interval = f" ({_signed(row.low)} to {_signed(row.high)})" if row.low is not None and row.high is not None else ""
-    return f"{_signed(row.change)}{interval}"
+    interval = f" ({_sign(row.low)} to {_sign(row.high)})" if row.low is not None and row.high is not None else ""
+    return f"{_sign(row.change)}{interval}"
 
 
-def _signed(change: float) -> str:
+def _sign(change: float) -> str:
     return f"{change:+.1%}" if change < _TENFOLD else "over +1000%"
 
 
@@ -204,7 +204,7 @@ def _terms(found: Regression) -> str:
     )
 
 
-def _escaped(text: str) -> str:
+def _escape(text: str) -> str:
     """Return a text that markdown shows as it is, in one cell of a table."""
     return re.sub(r"([\\`*_{}\[\]<>|#!&~])", r"\\\1", _printable(" ".join(text.split())))
 

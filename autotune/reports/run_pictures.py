@@ -16,7 +16,7 @@ from autotune.base.records import TaskRecord
 from autotune.base.text import count, gib, percent, seconds
 from autotune.reports import figures
 from autotune.reports.content import Report, RunReport
-from autotune.reports.facts import NEAR, predicted
+from autotune.reports.facts import NEAR, comparable_records
 from autotune.reports.sentences import task_name
 from autotune.reports.timeline import Bar, Timeline, timeline
 
@@ -97,7 +97,7 @@ def timeline_svg(run: RunReport, number: int) -> str:
 
 def predictions_svg(run: RunReport, number: int) -> str:
     """Return measured over predicted times as SVG for a page; at least one task must have both."""
-    compared = predicted(run.run.task_records)
+    compared = comparable_records(run.run.task_records)
     times = [time_s for record in compared for time_s in (record.predicted_s, record.wall_s)]
     with figures.figure(size=(_SQUARE, _SQUARE), constrained=False) as figure:
         figure.subplots_adjust(left=0.17, right=0.97, bottom=0.14, top=0.97)
@@ -228,7 +228,7 @@ def _draw_predictions(axes: Any, compared: Sequence[TaskRecord]) -> Titles:
     axes.fill_between(ends, [(1 - NEAR) * end for end in ends], [(1 + NEAR) * end for end in ends], fc="#2b6a9926")
     axes.plot(ends, ends, color=figures.SOFT, lw=1.0)
     titles = Titles()
-    drawn = list(thinned(compared, place=lambda time_s: math.log(time_s / low) / math.log(high / low)))
+    drawn = list(thin(compared, place=lambda time_s: math.log(time_s / low) / math.log(high / low)))
     for place, level in enumerate(sorted({record.nbody for record in drawn})):
         some = [record for record in drawn if record.nbody == level]
         points = zip(*((record.predicted_s, record.wall_s) for record in some), strict=True)
@@ -250,7 +250,7 @@ def _draw_predictions(axes: Any, compared: Sequence[TaskRecord]) -> Titles:
     return titles
 
 
-def thinned(records: Sequence[TaskRecord], *, place: Callable[[float], float]) -> Iterator[TaskRecord]:
+def thin(records: Sequence[TaskRecord], *, place: Callable[[float], float]) -> Iterator[TaskRecord]:
     """Yield the records that can be told apart in the picture: all where they are few, else one a cell and level."""
     if len(records) <= _MOST_MARKS:
         yield from records

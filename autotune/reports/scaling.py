@@ -117,7 +117,7 @@ def idle_words(run: NodesSimulation) -> str:
     return ", ".join(f"{100 * share:.1f} % {what}" for share, what in parts if share >= 0.0005)  # noqa: PLR2004 - is 0.0
 
 
-def assumed(nodes: PretendedNodes, *, spread: float | None, contention: float = 1.0) -> tuple[str, ...]:
+def assumptions_of(nodes: PretendedNodes, *, spread: float | None, contention: float = 1.0) -> tuple[str, ...]:
     """Return the assumptions of a simulation as clauses.
 
     Args:

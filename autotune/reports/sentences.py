@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from autotune.base.records import TaskRecord
-from autotune.base.text import listed, one_line, percent
+from autotune.base.text import join_words, one_line, percent
 
 MOST_TOLD = 1000  # characters of a text from a file
 _CODE = re.compile(r"`([^`]+)`")
@@ -32,7 +32,7 @@ def spans(text: str) -> Iterator[tuple[bool, str]]:
             yield place % 2 == 1, part
 
 
-def reached(efficiency: float) -> str:
+def reached_percent(efficiency: float) -> str:
     """Return an efficiency in percent; more than all, where a bound was too high, is all."""
     return percent(min(1.0, efficiency))
 
@@ -77,7 +77,7 @@ def _ranges(numbers: Sequence[int]) -> str:
             groups[-1].append(number)
         else:
             groups.append([number])
-    return listed(
+    return join_words(
         text
         for group in groups
         for text in ([f"{group[0]} to {group[-1]}"] if len(group) >= _LEAST_RANGE else map(str, group))

@@ -92,11 +92,11 @@ def timeline(records: Sequence[TaskRecord], *, cores: int, wall_s: float, most_b
     end_s = max(
         [wall_s if wall_s <= MOST_S else 0.0, LEAST_S, *(record.started_s + record.wall_s for record in usable)]
     )
-    bars = list(_packed(usable))
+    bars = list(_pack(usable))
     lanes = min(MOST_LANES, max([1, cores, *(bar.lane + bar.lanes for bar in bars)]))
     merged = len(bars) > most_bars
     if merged:
-        bars = _merged(bars, length_s=end_s / max(_LEAST_BINS, _FINER * most_bars // lanes))
+        bars = _merge(bars, length_s=end_s / max(_LEAST_BINS, _FINER * most_bars // lanes))
     return Timeline(
         bars=tuple(bars),
         lanes=lanes,
@@ -114,7 +114,7 @@ def _has_times(record: TaskRecord) -> bool:
     return all(0.0 <= number <= MOST_S for number in numbers) and record.width > 0
 
 
-def _packed(records: Sequence[TaskRecord]) -> Iterator[Bar]:
+def _pack(records: Sequence[TaskRecord]) -> Iterator[Bar]:
     """Yield the bars of tasks in order of their starts; a task in lanes that lie apart gives several."""
     free, next_lane = list[int](), 0
     taken: list[tuple[float, int]] = []
@@ -154,7 +154,7 @@ def _neighbours(lanes: Sequence[int]) -> Iterator[tuple[int, int]]:
             first = place
 
 
-def _merged(bars: Sequence[Bar], *, length_s: float) -> list[Bar]:
+def _merge(bars: Sequence[Bar], *, length_s: float) -> list[Bar]:
     """Return bars of which those shorter than a length are put together, lane by lane and length by length."""
     kept = [bar for bar in bars if bar.busy_s >= length_s]
     groups: defaultdict[tuple[int, int], list[Bar]] = defaultdict(list)

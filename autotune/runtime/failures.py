@@ -79,14 +79,14 @@ def kind_of(error_type: str, message: str, *, words: Mapping[str, str] | None = 
     if error_type in KINDS:
         if error_type == "crash":
             # A process that ends itself may have said why.
-            return next((kind for kind in _told(message) if kind in ("memory", "disk")), "crash")
+            return next((kind for kind in _kinds_named_in(message) if kind in ("memory", "disk")), "crash")
         return error_type
     if error_type == "resource_error":
-        return next((kind for kind in _told(message) if kind in ("disk", "missing")), "memory")
+        return next((kind for kind in _kinds_named_in(message) if kind in ("disk", "missing")), "memory")
     if error_type in _BY_ERROR_TYPE:
         return _BY_ERROR_TYPE[error_type]
     own = (kind for kind, pattern in (words or {}).items() if re.search(pattern, message, re.IGNORECASE))
-    return next(own, None) or next(_told(message), "program")
+    return next(own, None) or next(_kinds_named_in(message), "program")
 
 
 def answer(kind: str, failures: int, *, can_rescue: bool) -> Answer:
@@ -103,7 +103,7 @@ def answer(kind: str, failures: int, *, can_rescue: bool) -> Answer:
     return answers[failures - 1]
 
 
-def _told(message: str) -> Iterator[str]:
+def _kinds_named_in(message: str) -> Iterator[str]:
     """Yield the kinds that the end of a message speaks of, the most telling first."""
     end = message[-_WORDS_AT_END:]
     for kind, words in _BY_WORDS:

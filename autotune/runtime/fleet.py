@@ -55,7 +55,7 @@ class Fleet:
         if options.executor is None and options.backend not in manager.backends:
             known = ", ".join(["local", *sorted(manager.backends)])
             raise InputError(f"there is no backend {options.backend!r}; there are {known}")
-        self._backend = _given(options.executor, options.nodes) if options.executor is not None else None
+        self._backend = _backend_of(options.executor, options.nodes) if options.executor is not None else None
         self._node = self.machine = detection.detect()
         self._checked: Checked | None = None
 
@@ -158,7 +158,7 @@ class Fleet:
         return node.Bundle(recipe, tasks, self._node_options, own_version())
 
 
-def _given(executor: Executor, nodes: int | None) -> Backend:
+def _backend_of(executor: Executor, nodes: int | None) -> Backend:
     """Return the backend of an executor that the user made; it is not ours to close."""
     found = nodes or getattr(executor, "_max_workers", None)  # the standard library's say it so, and others after them
     if not isinstance(found, int):

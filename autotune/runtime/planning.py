@@ -136,7 +136,7 @@ def methods_by_load(tasks: Sequence[Task], costs: Costs) -> tuple[Method, ...]:
     return tuple(sorted(load_s, key=lambda method: -load_s[method]))
 
 
-def fixed(plan: Policy, *, costs: Costs, budget_gib: float) -> Plan:
+def fixed_plan(plan: Policy, *, costs: Costs, budget_gib: float) -> Plan:
     """Return a plan of one policy that nothing changes, for measurements."""
     chosen = TuningChoice(match="given", reason="a policy to be measured", source="", strategies=(), parameters={})
     return Plan(

@@ -78,7 +78,7 @@ def widths(
         if wall_s > low
     ]
     long.sort(reverse=True)
-    return base | widened(long, area, cores=cores, widest=widest)
+    return base | widen(long, area, cores=cores, widest=widest)
 
 
 def all_stay_narrow(estimates: Sequence[Estimate], *, cores: int, memory_gib: float, committed_core_s: float) -> bool:
@@ -93,7 +93,7 @@ def all_stay_narrow(estimates: Sequence[Estimate], *, cores: int, memory_gib: fl
     return max(alone_s) <= _SURELY * (committed_core_s + sum(alone_s)) / cores
 
 
-def widened(long: Sequence[Long], area: float, *, cores: int, widest: int) -> dict[int, int]:
+def widen(long: Sequence[Long], area: float, *, cores: int, widest: int) -> dict[int, int]:
     """Return the widths of long tasks for the smallest deadline that can be met, by task number.
 
     Args:
@@ -207,7 +207,7 @@ class LastTasks:
             if wall_s <= low:
                 break
             long.append(long_task(number, self._estimates[number], wall_s, self._narrowest))
-        return widened(long, area, cores=self._cores, widest=self._widest)
+        return widen(long, area, cores=self._cores, widest=self._widest)
 
     def _take(self, number: int, estimate: Estimate) -> None:
         self._estimates[number] = estimate

@@ -59,7 +59,7 @@ def implausible(tasks: Sequence[Task], recipe: Recipe, values: Mapping[str, Mapp
     for own in _expansions(tasks, energies):
         terms = _terms(own)
         found += [*_without_contact(terms, cluster), *_not_falling(terms, cluster), *_growing(terms)]
-    found += [*_between_programs(tasks, energies, recipe), *_between_shapes(tasks, energies, recipe)]
+    found += [*_program_doubts(tasks, energies, recipe), *_shape_doubts(tasks, energies, recipe)]
     return tuple(dict.fromkeys(found))
 
 
@@ -235,7 +235,7 @@ def _growing(terms: Energies) -> Iterable[str]:
 # --- equal molecules --------------------------------------------------------------------------------------------------
 
 
-def _between_programs(tasks: Sequence[Task], energies: Mapping[str, float], recipe: Recipe) -> Iterable[str]:
+def _program_doubts(tasks: Sequence[Task], energies: Mapping[str, float], recipe: Recipe) -> Iterable[str]:
     """Yield a sentence on components to which two programs give different energies by the same method."""
     if len(set(recipe.programs.values())) == 1:
         return
@@ -255,7 +255,7 @@ def _between_programs(tasks: Sequence[Task], energies: Mapping[str, float], reci
     )
 
 
-def _between_shapes(tasks: Sequence[Task], energies: Mapping[str, float], recipe: Recipe) -> Iterable[str]:
+def _shape_doubts(tasks: Sequence[Task], energies: Mapping[str, float], recipe: Recipe) -> Iterable[str]:
     """Yield a sentence on monomers of one shape that have different energies."""
     if recipe.embedding:
         return

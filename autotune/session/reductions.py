@@ -17,7 +17,7 @@ from typing import Any
 from autotune.base.errors import InputError
 from autotune.base.options import Options
 from autotune.base.records import Omitted
-from autotune.base.text import count, listed
+from autotune.base.text import count, join_words
 from autotune.base.types import Task
 from autotune.expansion.congruence import equal_monomers, turns
 from autotune.expansion.lower_methods import Source, sources
@@ -86,7 +86,7 @@ class Omission:
         """Return what is left out, for people and records; less the tasks that were computed after all."""
         found = []
         if self.screen is not None:
-            found.append(_screened(self.screen, self.whole.tasks, self.options.screen_distance))
+            found.append(_apply_screen(self.screen, self.whole.tasks, self.options.screen_distance))
         if self.options.reuse_equal_monomers:
             found.append(_equal(len(self.equal), self.whole.tasks))
         if self.options.reuse_contained:
@@ -104,7 +104,7 @@ def plan(work: Workload, options: Options) -> Omission:
     asked = [name for option, name in NAMES.items() if getattr(options, option)]
     if not asked:
         return Omission(whole=work, work=work, options=options)
-    _check(work, listed(asked))
+    _check(work, join_words(asked))
     left, screen = {task.key: task for task in work.tasks}, None
     if options.screen_distance is not None:
         screen = _screen(work, options.screen_distance)
@@ -136,7 +136,9 @@ def late_words(late: Workload) -> str:
 def _check(work: Workload, asked: str) -> None:
     drivers = {method.driver for method in work.methods}
     if drivers != {"energy"}:
-        raise InputError(f"{asked}: only energies can be had without computing, not driver {listed(sorted(drivers))}")
+        raise InputError(
+            f"{asked}: only energies can be had without computing, not driver {join_words(sorted(drivers))}"
+        )
     if work.recipe.embedding:
         raise InputError(f"{asked}: not with embedding charges, which differ from task to task; leave out one of them")
     if work.recipe.keep_results:
@@ -165,7 +167,7 @@ def _screen(work: Workload, distance: float) -> Screen:
     return found
 
 
-def _screened(screen: Screen, tasks: Iterable[Task], distance: float | None) -> Omitted:
+def _apply_screen(screen: Screen, tasks: Iterable[Task], distance: float | None) -> Omitted:
     all_of = Counter(task.nbody for task in tasks if task.nbody > 1)
     dropped = Counter(task.nbody for task in screen.dropped)
     of, name = sum(all_of.values()), f"{NAMES['screen_distance']} {distance:g}"
@@ -187,7 +189,7 @@ def _equal(number: int, tasks: Iterable[Task]) -> Omitted:
     )
     others = sorted({str(task.method) for task in tasks if task.nbody == 1 and not turns(task.method)})
     if others:
-        words += f"; not with {listed(others)}, of which it is not known that energies turn with the molecule"
+        words += f"; not with {join_words(others)}, of which it is not known that energies turn with the molecule"
     return Omitted(option="reuse_equal_monomers", tasks=number, of=of, words=words)
 
 

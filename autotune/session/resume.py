@@ -21,7 +21,7 @@ from autotune.runtime.execution import Care, Execution
 TASKS_AT_ONCE = 50  # as they come from the journal they take four times the memory of an array
 
 
-def opened(options: Options, say: Callable[[str], None]) -> Journal | None:
+def open_journal(options: Options, say: Callable[[str], None]) -> Journal | None:
     """Return the journal that the options ask for.
 
     A default journal that cannot be written is done without, and that is said; one that was asked for is not.
@@ -44,7 +44,7 @@ def opened(options: Options, say: Callable[[str], None]) -> Journal | None:
 
 
 @garbage.sought_seldom()
-def recalled(work: Workload, care: Care, *, resume: bool) -> Execution:
+def recall(work: Workload, care: Care, *, resume: bool) -> Execution:
     """Return a run's beginning: what the journal has of a workload's tasks; nothing unless asked to resume.
 
     Results of another version of the program do not count, nor those without an AtomicResult where the input keeps

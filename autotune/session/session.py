@@ -144,8 +144,8 @@ class Session:
         """Return what `answer` makes of an input's or a workload's finished tasks."""
         started = time.monotonic()
         if not self._journal_opened:
-            self._journal, self._journal_opened = resume.opened(self._options, self._say), True
-        methods, programs = _named_in(source)
+            self._journal, self._journal_opened = resume.open_journal(self._options, self._say), True
+        methods, programs = _names_in(source)
         self._place.load(programs, methods)
         work = source if isinstance(source, Workload) else workload.load(source)
         if not work.tasks:
@@ -161,7 +161,7 @@ class Session:
         checked = self._place.check(work, plan)
         self._tell_before(work, plan, checked)
         care = self._care(checked.versions, lean.hosts)
-        execution = resume.recalled(work, care, resume=self._options.resume)
+        execution = resume.recall(work, care, resume=self._options.resume)
         recalled = len(execution.values)
         if self._options.resume:
             self._say(f"{recalled} of {len(work.tasks)} tasks are in the journal and are not computed again")
@@ -248,7 +248,7 @@ class Session:
     ) -> int:
         """Run the tasks that must be computed after all, and add what comes out; return how many the journal had."""
         self._say(reductions.late_words(late))
-        also = resume.recalled(late, care, resume=self._options.resume)
+        also = resume.recall(late, care, resume=self._options.resume)
         recalled = len(also.values)
         try:
             self._execute(late, also, plan=plan, care=care, started=started)
@@ -276,7 +276,7 @@ class Session:
             raise
 
 
-def _named_in(source: object) -> tuple[tuple[Method, ...], list[str]]:
+def _names_in(source: object) -> tuple[tuple[Method, ...], list[str]]:
     """Return methods and programs of a workload, or of an input that is not validated yet."""
     if isinstance(source, Workload):
         # All programs, also those that a part does not need: the next part may, and finds them loaded.

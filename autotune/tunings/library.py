@@ -179,7 +179,7 @@ def find(machine: Machine, methods: Sequence[Method], *, smallest_functions: int
     """
     method = methods[0]
     stored, wrong = folders.of_machine(machine.key)
-    note = f" (passed over: {_listed(wrong)})" if wrong else ""
+    note = f" (passed over: {_list(wrong)})" if wrong else ""
     stored = [one for one in stored if one.tuning.method.program == method.program]
     cure = f"run `{calibration_of(method)}`"
     if not stored:
@@ -219,7 +219,7 @@ def pick(tunings: Sequence[Tuning], methods: Sequence[Method], machine: Machine,
             best = min(fitting, key=lambda t: (_distance(t.method, method), t.machine.key != machine.key))
             nearest = "" if best.method == method else f"; the nearest to {method} in it is {best.method}"
             return Found(best, "given", f"given by the user{nearest}", source)
-    has = _listed([str(tuning.method) for tuning in tunings]) or "none"
+    has = _list([str(tuning.method) for tuning in tunings]) or "none"
     raise InputError(f"{source} has no tuning for {methods[0].program}; it has {has}")
 
 
@@ -291,6 +291,6 @@ def _sizes(evidence: Evidence) -> str:
     return f"{evidence.smallest_functions} to {evidence.largest_functions}"
 
 
-def _listed(texts: Sequence[str]) -> str:
+def _list(texts: Sequence[str]) -> str:
     more = [f"and {len(texts) - NAMED} more"] if len(texts) > NAMED else []
     return "; ".join([*(one_line(text) for text in texts[:NAMED]), *more])

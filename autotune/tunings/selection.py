@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from autotune.base.errors import InputError
 from autotune.base.records import Tuning
-from autotune.base.text import quoted
+from autotune.base.text import quote
 from autotune.machine import detection
 from autotune.tunings import library
 
@@ -29,7 +29,7 @@ def is_file(text: str) -> bool:
     return os.path.lexists(text) or text.endswith(".json")
 
 
-def selected(text: str) -> list[Selected]:
+def select(text: str) -> list[Selected]:
     """Return the tunings of a file, or the one of this machine that a text names.
 
     Raises:
@@ -40,16 +40,16 @@ def selected(text: str) -> list[Selected]:
     stored = library.of_machine(detection.detect())
     found = library.matching([tuning for tuning, _ in stored], text)
     if not found:
-        raise InputError(f"no tuning of this machine is of {quoted(text)}; `autotune tunings list` shows all")
+        raise InputError(f"no tuning of this machine is of {quote(text)}; `autotune tunings list` shows all")
     if len(found) > 1:
         names = "; ".join(sorted(str(tuning.method) for tuning in found))
-        raise InputError(f"{quoted(text)} names {len(found)} tunings of this machine, say more of one: {names}")
+        raise InputError(f"{quote(text)} names {len(found)} tunings of this machine, say more of one: {names}")
     return [Selected(tuning, path) for tuning, path in stored if tuning.method == found[0].method]
 
 
 def only(text: str) -> Selected:
     """Return the one tuning that a text names or that a file holds; raises as `selected`, and where it is not one."""
-    found = selected(text)
+    found = select(text)
     if len(found) != 1:
         names = "; ".join(str(one.tuning.method) for one in found) or "none"
         raise InputError(f"{text} has to hold one tuning for this, but holds {len(found)}: {names}")

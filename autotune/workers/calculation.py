@@ -69,7 +69,7 @@ def _task_config(program: str, order: Order, scratch: Path) -> dict[str, Any]:
     given = order.resources
     config = {"ncores": given.cores, "memory": given.memory_gib, "scratch_directory": str(scratch), "retries": 0}
     harness = qcengine.get_program(program, check=False)
-    if given.cores > 1 and abilities.flagged(harness) == abilities.RANKS and mpi.launcher():
+    if given.cores > 1 and abilities.width_of(harness) == abilities.RANKS and mpi.launcher():
         config |= {"use_mpiexec": True, "mpiexec_command": mpi.launcher(), "cores_per_rank": 1, "nnodes": 1}
     return config
 

@@ -104,7 +104,7 @@ class _Own:
         self.reset()
         # getrusage is ten times as fast as the file, but where this process began as another program, as all do that
         # were not forked from Python, it also knows the peak of that one.
-        self._by_rusage = _used().ru_maxrss <= _resident_kib(self._read_status())[0]
+        self._by_rusage = _usage().ru_maxrss <= _resident_kib(self._read_status())[0]
 
     def __del__(self) -> None:
         for file in (self._clear, self._status, self._statm):
@@ -116,7 +116,7 @@ class _Own:
             os.write(self._clear, b"5")
 
     def peak_kib(self) -> int:
-        return _used().ru_maxrss if self._by_rusage else _resident_kib(self._read_status())[0]
+        return _usage().ru_maxrss if self._by_rusage else _resident_kib(self._read_status())[0]
 
     def held_kib(self) -> int:
         # proc(5): the second number is the resident set in pages.
@@ -128,12 +128,12 @@ class _Own:
 
 def _cpu_s(below: Sequence[int]) -> float:
     """Return the CPU seconds of this process, its ended children and the living processes below it."""
-    own, children = _used(), _used(children=True)
+    own, children = _usage(), _usage(children=True)
     used_s = own.ru_utime + own.ru_stime + children.ru_utime + children.ru_stime
     return used_s + process.usage(below)[1] if below else used_s
 
 
-def _used(*, children: bool = False) -> resource.struct_rusage:
+def _usage(*, children: bool = False) -> resource.struct_rusage:
     import resource  # not on Windows, which has no workers either
 
     return resource.getrusage(resource.RUSAGE_CHILDREN if children else resource.RUSAGE_SELF)

@@ -74,7 +74,7 @@ def check(recipe: Recipe, components: Sequence[Component] = ()) -> Checked:
                 else f"program {program!r} is not installed on this machine; install it or name another program"
             )
             continue
-        widths[program] = abilities.flagged(harness)
+        widths[program] = abilities.width_of(harness)
         if widths[program] == abilities.RANKS and not mpi.launcher():
             widths[program] = abilities.ONE_CORE
         with contextlib.suppress(Exception):

@@ -64,7 +64,7 @@ def _serve(control: socket.socket, owner_fd: int, programs: Sequence[str], scrat
         readable, _, _ = select.select([control.fileno(), wake_read], [], [])
         if wake_read in readable:
             os.read(wake_read, 4096)
-            for pid, status in _reaped():
+            for pid, status in _reap():
                 if pid in workers:
                     with contextlib.suppress(OSError):
                         control.sendall(EXIT_REPORT.pack(workers.pop(pid), status))
@@ -192,7 +192,7 @@ def _remember_configurations() -> None:
     module.get_config = get_config  # type: ignore[attr-defined]
 
 
-def _reaped() -> Iterator[tuple[int, int]]:
+def _reap() -> Iterator[tuple[int, int]]:
     with contextlib.suppress(ChildProcessError):
         while True:
             pid, status = os.waitpid(-1, os.WNOHANG)

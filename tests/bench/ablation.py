@@ -102,7 +102,7 @@ def ablate(load: Load, repeats: int) -> dict[str, object]:
         peak_gib = records[side].peak_memory_gib
         rows[side] = {"times_s": times[side], "peak_memory_gib": peak_gib, "simulated_s": simulated[side]}
         if side != ALL:
-            gain = judgement.unpaired(times[side], times[ALL])
+            gain = judgement.compare_groups(times[side], times[ALL])
             rows[side] |= {"gain_of_all_on": gain.speedup, "interval": interval(gain)}
             larger = [simulated[side][str(cores)] / simulated[ALL][str(cores)] for cores in SIMULATED_CORES]
             print(f"  {side:32s} {gain.speedup:5.2f} {interval(gain)}, on more cores {larger}, {peak_gib:.2f} GiB")

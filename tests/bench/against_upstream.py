@@ -70,7 +70,9 @@ def compare(name: str, pairs: int) -> dict[str, object]:
             skip=lambda side, found: len(found[side]) >= 3 and found[UPSTREAM_SIDE][0] > LONG_S,
         )
         fields = json.loads(record.read_text())
-    whole, scheduling = (judgement.paired(times[side], times[OURS]) for side in (UPSTREAM_SIDE, SAME_ENVIRONMENT))
+    whole, scheduling = (
+        judgement.compare_pairs(times[side], times[OURS]) for side in (UPSTREAM_SIDE, SAME_ENVIRONMENT)
+    )
     return {
         "tasks": fields["tasks"],
         "times_s": times,

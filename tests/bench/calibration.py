@@ -139,8 +139,8 @@ def compare_with_grid(
             samples = run_in_turn(sides, instance, repeats)
     means = {name: geometric_mean(walls) for name, walls in samples.items()}
     fastest = min(means, key=lambda name: means[name])
-    against_best = judgement.paired(samples[fastest], samples["tuned"])
-    against_default = judgement.paired(samples["default"], samples["tuned"])
+    against_best = judgement.compare_pairs(samples[fastest], samples["tuned"])
+    against_default = judgement.compare_pairs(samples["default"], samples["tuned"])
     return {
         "mean_s": {name: round(seconds, 3) for name, seconds in means.items()},
         "fastest": fastest,

@@ -74,7 +74,7 @@ def way_down(method: str, real: tuple[int, ...], rounds: int) -> dict:
         like = Expansion(program="pyscf", method=method, basis="6-31g*", multiplicities="1:2", keywords=keywords)
         sides[side] = partial(run, side, workload.load(from_xyz(RADICAL, name="OH and waters", expansion=like)).recipe)
     times = take_turns(sides, repeats=rounds + 1)  # the first loads what is loaded once
-    found = judgement.paired(times[WITH][1:], times[WITHOUT][1:])
+    found = judgement.compare_pairs(times[WITH][1:], times[WITHOUT][1:])
     return {
         "method": f"{method}/6-31g*",
         "component": f"{'OH and ' * (1 in real)}{len(real) - (1 in real)} waters",

@@ -190,7 +190,7 @@ def judge(case: Computation, samples: dict[str, list[dict[str, float]]], workers
         return [sample[kind] for sample in samples[side]]
 
     def against(side: str, kind: str) -> dict[str, Any]:
-        found = judgement.paired(walls(side, kind), walls("autotune", kind))
+        found = judgement.compare_pairs(walls(side, kind), walls("autotune", kind))
         return {"speedup": round(found.speedup, 3), "interval": interval(found)}
 
     others = [side for side in samples if side != "autotune"]

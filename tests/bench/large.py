@@ -87,7 +87,7 @@ def plan_and_drive(number: int, count: int) -> dict:
     manager = Manager()
     context = Context(machine=pretended, methods=(METHOD,), tasks=count)
     made = composition.compose(composition.choose(manager.strategies, None), {}, context)
-    plan = planning.fixed(made, costs=Costs(), budget_gib=made.memory_fraction * pretended.memory_gib)
+    plan = planning.fixed_plan(made, costs=Costs(), budget_gib=made.memory_fraction * pretended.memory_gib)
     began = time.process_time()
     expected = Expectations(tasks, plan=plan, manager=manager, machine=pretended)
     predicted_s = time.process_time() - began

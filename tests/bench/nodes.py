@@ -87,7 +87,7 @@ def simulate(case: Case, pictures: Path | None) -> dict[str, object]:
     tasks = len(estimates)
     runs = [simulate_nodes(estimates, levels, policy=policy, nodes=case.nodes(n), measured=True) for n in case.counts]
     found = Scaling(runs=tuple(runs))
-    assumptions = scaling.assumed(case.nodes(max(case.counts)), spread=law.spread)
+    assumptions = scaling.assumptions_of(case.nodes(max(case.counts)), spread=law.spread)
     core_s = sum(estimate.alone_s for estimate in estimates.values())
     print(f"{case.name}: {tasks:,} tasks, {core_s / tasks:.3f} s each on one core (all simulated)")
     print(f"{scaling.table(found)}\n{scaling.verdict(found)}")

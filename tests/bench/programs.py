@@ -132,7 +132,7 @@ def judge(
     side = "tuned" if "tuned" in samples else "default"
     pool = min((name for name in samples if name.startswith("pool")), key=lambda name: means[name])
     upstream, best, default = (
-        judgement.paired(samples[other], samples[side]) for other in ("upstream", pool, "default")
+        judgement.compare_pairs(samples[other], samples[side]) for other in ("upstream", pool, "default")
     )
     return {
         "workload": f"{case.computed.atoms // 3} molecules of {case.computed.geometry}, 3-body",

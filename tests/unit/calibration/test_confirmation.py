@@ -19,11 +19,11 @@ from autotune.calibration.confirmation import (
     LEAST_PAIRS,
     MOST_PAIRS,
     LostError,
-    concluded,
+    conclude,
+    is_settled,
     measure,
     pairs_needed,
     pairs_wanted,
-    settled,
 )
 from autotune.calibration.timing import Budget
 from autotune.compare import judgement
@@ -36,10 +36,10 @@ def pair(default_s, tuned_s, workload="even"):
 def confirmed(draw, *, noise, gain=1.0):
     """Return what is concluded where both sides have this noise and the winner is so many times faster."""
     pairs = []
-    while not settled(pairs):
+    while not is_settled(pairs):
         pairs.append(pair(draw.lognormvariate(0.0, noise), draw.lognormvariate(0.0, noise) / gain))
     assert LEAST_PAIRS <= len(pairs) <= MOST_PAIRS
-    return concluded(pairs)
+    return conclude(pairs)
 
 
 def steady(speed_up, count, *, noise=0.001):
@@ -68,7 +68,7 @@ def test_the_interval_that_is_reported_has_the_true_gain_in_about_nineteen_of_tw
     within = 0
     for _ in range(count):
         sides = [(draw.lognormvariate(0.1, 0.03), draw.lognormvariate(0.0, 0.03)) for _ in range(6)]
-        low, high = concluded([pair(*side) for side in sides]).interval
+        low, high = conclude([pair(*side) for side in sides]).interval
         within += low <= math.exp(0.1) <= high
     assert within / count == pytest.approx(0.95, abs=0.02)
 
@@ -93,15 +93,15 @@ def test_so_many_pairs_as_wanted_show_what_is_worth_showing():
     shown = 0
     for _ in range(400):
         sides = [(draw.lognormvariate(0.0, noise), draw.lognormvariate(0.0, noise) / gain) for _ in range(count)]
-        shown += concluded([pair(*side) for side in sides]).verdict == "faster"
+        shown += conclude([pair(*side) for side in sides]).verdict == "faster"
     assert shown / 400 >= 0.7
 
 
 def test_too_few_pairs_settle_nothing_however_clear_they_are():
     for count in range(LEAST_PAIRS):
-        assert not settled(steady(2.0, count))
-        assert concluded(steady(2.0, count)).verdict == "cannot tell"
-    assert settled(steady(2.0, LEAST_PAIRS))
+        assert not is_settled(steady(2.0, count))
+        assert conclude(steady(2.0, count)).verdict == "cannot tell"
+    assert is_settled(steady(2.0, LEAST_PAIRS))
 
 
 @pytest.mark.parametrize(
@@ -109,26 +109,26 @@ def test_too_few_pairs_settle_nothing_however_clear_they_are():
 )
 def test_clear_pairs_are_settled_at_once(speed_up, verdict):
     pairs = steady(speed_up, LEAST_PAIRS)
-    assert settled(pairs)
-    assert concluded(pairs).verdict == verdict
-    assert concluded(pairs).speed_up == pytest.approx(speed_up, rel=1e-3)
+    assert is_settled(pairs)
+    assert conclude(pairs).verdict == verdict
+    assert conclude(pairs).speed_up == pytest.approx(speed_up, rel=1e-3)
 
 
 def test_a_gain_that_is_not_worth_more_pairs_is_none():
     pairs = steady(1.0, LEAST_PAIRS, noise=FUTILE / 4)
-    assert settled(pairs)
-    assert concluded(pairs).verdict == "same"
+    assert is_settled(pairs)
+    assert conclude(pairs).verdict == "same"
 
 
 def test_the_last_pair_settles_it_whatever_is_known_by_then():
-    assert not settled(steady(1.0, MOST_PAIRS - 1, noise=0.3))
-    assert settled(steady(1.0, MOST_PAIRS, noise=0.3))
-    assert concluded(steady(1.0, MOST_PAIRS, noise=0.3)).verdict == "cannot tell"
+    assert not is_settled(steady(1.0, MOST_PAIRS - 1, noise=0.3))
+    assert is_settled(steady(1.0, MOST_PAIRS, noise=0.3))
+    assert conclude(steady(1.0, MOST_PAIRS, noise=0.3)).verdict == "cannot tell"
 
 
 def test_one_pair_has_no_interval_and_none_a_speed_up_of_one():
-    assert concluded([pair(2.0, 1.0)]) == ("cannot tell", pytest.approx(2.0), None)
-    assert concluded([]) == ("cannot tell", 1.0, None)
+    assert conclude([pair(2.0, 1.0)]) == ("cannot tell", pytest.approx(2.0), None)
+    assert conclude([]) == ("cannot tell", 1.0, None)
 
 
 # --- several workloads -----------------------------------------------------------------------------------------------
@@ -145,54 +145,54 @@ def rounds(speed_ups, count, *, noise=0.001):
 
 def test_workloads_count_alike_however_many_pairs_they_have():
     pairs = [*rounds({"a": 1.5}, 6), *rounds({"b": 1.2}, 2)]
-    assert concluded(pairs).speed_up == pytest.approx(math.sqrt(1.5 * 1.2), rel=1e-3)
+    assert conclude(pairs).speed_up == pytest.approx(math.sqrt(1.5 * 1.2), rel=1e-3)
 
 
 def test_that_workloads_gain_differently_is_no_scatter():
     pairs = rounds({"a": 2.0, "b": 1.2}, 2)
-    assert settled(pairs)
-    assert concluded(pairs).verdict == "faster"
-    low, high = concluded(pairs).interval
-    assert 0.95 * concluded(pairs).speed_up < low < high < 1.05 * concluded(pairs).speed_up
+    assert is_settled(pairs)
+    assert conclude(pairs).verdict == "faster"
+    low, high = conclude(pairs).interval
+    assert 0.95 * conclude(pairs).speed_up < low < high < 1.05 * conclude(pairs).speed_up
     mixed = [pair(one.default_s, one.tuned_s) for one in pairs]
-    assert not settled(mixed)
+    assert not is_settled(mixed)
 
 
 def test_nothing_is_settled_in_the_middle_of_a_round():
     pairs = rounds({"a": 2.0, "b": 2.0}, 3)
-    assert [settled(pairs[:count]) for count in range(7)] == [*4 * [False], True, False, True]
+    assert [is_settled(pairs[:count]) for count in range(7)] == [*4 * [False], True, False, True]
     noisy = rounds({"a": 1.0, "b": 1.0, "c": 1.0}, 6, noise=0.3)
-    assert [count for count in range(len(noisy) + 1) if settled(noisy[:count])] == [len(noisy)]
+    assert [count for count in range(len(noisy) + 1) if is_settled(noisy[:count])] == [len(noisy)]
     assert len(noisy) > MOST_PAIRS
 
 
 def test_a_gain_on_average_is_none_where_one_workload_loses():
     losing = rounds({"a": 3.0, "b": 0.9}, 4)
-    assert concluded(losing).speed_up > 1.5
-    assert concluded(losing).interval[0] > 1.0
-    assert confirmation.compared(losing, confirmation.CONFIDENCE).verdict == "faster"
-    assert concluded(losing).verdict == "cannot tell"
-    assert concluded(rounds({"a": 3.0, "b": 1.0 - FUTILE / 2}, 4)).verdict == "faster"
+    assert conclude(losing).speed_up > 1.5
+    assert conclude(losing).interval[0] > 1.0
+    assert confirmation.compare(losing, confirmation.CONFIDENCE).verdict == "faster"
+    assert conclude(losing).verdict == "cannot tell"
+    assert conclude(rounds({"a": 3.0, "b": 1.0 - FUTILE / 2}, 4)).verdict == "faster"
 
 
 def test_a_workload_that_seems_to_lose_within_its_scatter_forbids_nothing():
     pairs = [*rounds({"a": 3.0}, 4), *(pair(ratio, 1.0, "b") for ratio in (0.9, 1.1, 0.92, 1.0))]
-    assert concluded(pairs).verdict == "faster"
+    assert conclude(pairs).verdict == "faster"
 
 
 def test_a_workload_of_a_single_pair_forbids_where_that_one_loses():
-    assert concluded([*rounds({"a": 3.0}, 6), pair(0.9, 1.0, "b")]).verdict == "cannot tell"
-    assert concluded([*rounds({"a": 3.0}, 6), pair(1.1, 1.0, "b")]).verdict == "faster"
+    assert conclude([*rounds({"a": 3.0}, 6), pair(0.9, 1.0, "b")]).verdict == "cannot tell"
+    assert conclude([*rounds({"a": 3.0}, 6), pair(1.1, 1.0, "b")]).verdict == "faster"
 
 
 def test_a_loss_on_all_workloads_is_slower():
-    assert concluded(rounds({"a": 0.8, "b": 0.9}, 3)).verdict == "slower"
+    assert conclude(rounds({"a": 0.8, "b": 0.9}, 3)).verdict == "slower"
 
 
 def test_the_comparison_is_stratified_by_workload():
     pairs = rounds({"a": 1.3, "b": 1.1}, 3)
     one, other = pairs[::2], pairs[1::2]
-    assert confirmation.compared(pairs, 0.95) == judgement.stratified(
+    assert confirmation.compare(pairs, 0.95) == judgement.compare_strata(
         [[p.default_s for p in one], [p.default_s for p in other]],
         [[p.tuned_s for p in one], [p.tuned_s for p in other]],
     )
@@ -208,13 +208,13 @@ close_pairs = st.lists(st.builds(pair, close_s, close_s), max_size=MOST_PAIRS + 
 
 @given(some_pairs | close_pairs)
 def test_an_answer_other_than_cannot_tell_is_what_settles_before_the_last_pair(pairs):
-    found = concluded(pairs)
-    assert settled(pairs) == (found.verdict != "cannot tell" or len(pairs) >= MOST_PAIRS)
+    found = conclude(pairs)
+    assert is_settled(pairs) == (found.verdict != "cannot tell" or len(pairs) >= MOST_PAIRS)
 
 
 @given(some_pairs | close_pairs)
 def test_verdict_speed_up_and_interval_agree(pairs):
-    verdict, speed_up, interval = concluded(pairs)
+    verdict, speed_up, interval = conclude(pairs)
     low, high = interval or (speed_up, speed_up)
     assert low <= speed_up <= high
     assert verdict != "faster" or low > 1.0
@@ -224,9 +224,9 @@ def test_verdict_speed_up_and_interval_agree(pairs):
 
 @given(some_pairs)
 def test_the_order_of_the_pairs_does_not_matter(pairs):
-    back = concluded(pairs[::-1])
-    assert back.verdict == concluded(pairs).verdict
-    assert back.speed_up == pytest.approx(concluded(pairs).speed_up)
+    back = conclude(pairs[::-1])
+    assert back.verdict == conclude(pairs).verdict
+    assert back.speed_up == pytest.approx(conclude(pairs).speed_up)
 
 
 # --- the pairs -------------------------------------------------------------------------------------------------------
@@ -273,7 +273,7 @@ def unclear(_, plan, number):
 def test_pairs_are_run_until_the_answer_is_clear_and_no_longer(monkeypatch):
     run = Confirming(monkeypatch, twice_as_fast)
     assert len(run.pairs) == LEAST_PAIRS
-    assert concluded(run.pairs).verdict == "faster"
+    assert conclude(run.pairs).verdict == "faster"
 
 
 def test_a_pair_is_default_and_winner_one_right_after_the_other_on_the_same_instance(monkeypatch):
@@ -348,7 +348,7 @@ def test_a_winner_that_takes_far_longer_than_the_default_has_lost(monkeypatch):
     for seed in range(4):  # either side first; what the default takes must be known
         with pytest.raises(LostError, match=r"^(one|two): "):
             Confirming(monkeypatch, wall_s(1.1 * FAR_SLOWER), seed=seed)
-        assert concluded(Confirming(monkeypatch, wall_s(0.9 * FAR_SLOWER), seed=seed).pairs) == (
+        assert conclude(Confirming(monkeypatch, wall_s(0.9 * FAR_SLOWER), seed=seed).pairs) == (
             "slower",
             pytest.approx(1 / (0.9 * FAR_SLOWER)),
             pytest.approx((1 / (0.9 * FAR_SLOWER), 1 / (0.9 * FAR_SLOWER))),

@@ -28,7 +28,7 @@ from autotune.calibration.first_look import (
     note,
     pooled_noise,
     probe,
-    recalled,
+    recall,
 )
 from autotune.calibration.search import FINALISTS, ROUNDS, Search, final
 from autotune.calibration.timing import Budget, Timed
@@ -317,7 +317,7 @@ def test_a_look_that_was_interrupted_is_taken_up_as_it_was(monkeypatch, make, wa
     found = Look(monkeypatch, make(), wall_s=wall_s)
     noted = json.loads(json.dumps(note(found.looked, found.timing)))
     timing = Pretended(one_second_each, clock=found.clock, budget=found.budget)
-    again = recalled(noted, make(), timing)
+    again = recall(noted, make(), timing)
     assert again == found.looked
     assert learned(timing) == learned(found.timing)
     assert timing.predicted_s(again.instances[0]) == found.timing.predicted_s(again.instances[0])
@@ -328,7 +328,7 @@ def test_a_look_that_was_interrupted_is_taken_up_as_it_was(monkeypatch, make, wa
 def test_no_more_of_a_ladder_is_planned_after_an_interruption_than_before(monkeypatch):
     first, second = iter(rungs(4, 400, 8, 9)), iter(rungs(4, 400, 8, 9))
     found = Look(monkeypatch, {"even": first})
-    recalled(note(found.looked, found.timing), {"even": second}, found.timing)
+    recall(note(found.looked, found.timing), {"even": second}, found.timing)
     assert list(second) == list(first)
 
 

@@ -406,7 +406,7 @@ QUESTION = {"method": "hf"}
 
 
 def opened(question=QUESTION, seed=1):
-    return search_database.opened(question, title="a title", seed=seed)
+    return search_database.open_search(question, title="a title", seed=seed)
 
 
 def killed(study, *, after):

@@ -13,7 +13,7 @@ from tuning_factory import make_tuning
 
 from autotune.base.types import Context
 from autotune.calibration import shortlist
-from autotune.calibration.shortlist import MOST_SIMULATED, SIMULATED, TRANSFERRED, simulated, transferred
+from autotune.calibration.shortlist import MOST_SIMULATED, SIMULATED, TRANSFERRED, fastest_simulated, transfer
 from autotune.costs.cost_law import Costs
 from autotune.plugin import composition
 from autotune.plugin.manager import Manager
@@ -33,7 +33,7 @@ def costs_of(instances, alone_s=lambda functions: (functions / 40) ** 3):
 
 
 def listed(instances, strategies=FIVE, *, searched=None, context=CONTEXT, contention=1.0, seed=1):
-    return simulated(
+    return fastest_simulated(
         strategies=strategies,
         searched=strategies if searched is None else searched,
         context=context,
@@ -227,7 +227,7 @@ def tuning(*, method="hf", basis="6-31g*", program="pyscf", machine=HERE, worker
 
 
 def proposed(*known):
-    return transferred(known, machine=HERE, method=METHOD, searched=[Crew()], context=WHERE)
+    return transfer(known, machine=HERE, method=METHOD, searched=[Crew()], context=WHERE)
 
 
 def workers(proposals):
@@ -264,7 +264,7 @@ def test_numbers_in_a_range_are_transferred_and_others_keep_their_default():
 
     ranged = Ranged(IntDistribution(1, 16))
     found = [
-        transferred(
+        transfer(
             [tuning(workers=n, **{"crew.share": share})], machine=HERE, method=METHOD, searched=[ranged], context=WHERE
         )[0].parameters
         for n, share in ((12, 0.3), (64, 0.9))

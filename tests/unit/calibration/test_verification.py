@@ -17,7 +17,7 @@ from autotune.base.errors import InputError
 from autotune.base.records import Pair
 from autotune.calibration import studies
 from autotune.calibration.confirmation import LEAST_PAIRS
-from autotune.calibration.verification import Verification, _judged, _study, verify
+from autotune.calibration.verification import Verification, _judge, _study, verify
 from autotune.cli.main import cli
 from autotune.costs.cost_law import fit
 from autotune.costs.drift import Drift
@@ -172,7 +172,7 @@ def test_a_time_too_short_for_a_single_pair_verifies_nothing_and_says_so():
 )
 def test_a_tuning_holds_where_times_are_met_and_it_seems_no_slower(tuned_s, verdict):
     def judged(seen):
-        return _judged(of, [Pair(workload="a", default_s=1.0, tuned_s=s) for s in tuned_s], seen, "1.0", "quick")
+        return _judge(of, [Pair(workload="a", default_s=1.0, tuned_s=s) for s in tuned_s], seen, "1.0", "quick")
 
     of = tuning(TWICE)
     assert judged(Drift(1.0, notable=False)).verdict == verdict

@@ -11,14 +11,14 @@ from hypothesis import strategies as st
 from autotune.base.errors import InputError
 from autotune.compare.judgement import (
     Noise,
+    compare_groups,
+    compare_pairs,
+    compare_strata,
     holm,
-    paired,
     pairs_needed,
     pooled_noise,
-    stratified,
     t_p_value,
     t_quantile,
-    unpaired,
 )
 
 times = st.floats(1e-6, 1e6)
@@ -73,14 +73,14 @@ def test_quantiles_outside_their_range_are_refused(p, freedom):
 
 
 def test_a_candidate_at_half_the_time_has_a_speedup_of_two():
-    found = paired([2.0, 2.2, 1.8], [1.0, 1.1, 0.9])
+    found = compare_pairs([2.0, 2.2, 1.8], [1.0, 1.1, 0.9])
     assert found.speedup == pytest.approx(2.0)
     assert (found.verdict, found.n) == ("faster", 3)
     assert found.p_value < 1e-6
 
 
 def test_the_interval_is_that_of_students_t_on_log_ratios():
-    found = paired([math.exp(0.1), math.exp(0.2), math.exp(0.3)], [1.0, 1.0, 1.0])
+    found = compare_pairs([math.exp(0.1), math.exp(0.2), math.exp(0.3)], [1.0, 1.0, 1.0])
     half = 4.302652729911275 * 0.1 / math.sqrt(3)
     assert found.speedup == pytest.approx(math.exp(0.2))
     assert (found.low, found.high) == pytest.approx((math.exp(0.2 - half), math.exp(0.2 + half)))
@@ -88,28 +88,31 @@ def test_the_interval_is_that_of_students_t_on_log_ratios():
 
 def test_a_significant_but_small_change_is_neither_faster_nor_same():
     baseline, candidate = [1.03, 1.04, 1.05, 1.06, 1.09, 1.02], [1.0] * 6
-    assert paired(baseline, candidate).verdict == "faster"
-    assert paired(baseline, candidate, threshold=0.06).verdict == "cannot tell"
-    assert paired(baseline, candidate, threshold=0.10).verdict == "same"
+    assert compare_pairs(baseline, candidate).verdict == "faster"
+    assert compare_pairs(baseline, candidate, threshold=0.06).verdict == "cannot tell"
+    assert compare_pairs(baseline, candidate, threshold=0.10).verdict == "same"
 
 
 def test_the_threshold_reaches_equally_far_to_both_sides():
     slow, fast = [1.04, 1.05, 1.06], [1.0, 1.0, 1.0]
     for threshold in (0.0, 0.03, 0.05, 0.1):
-        verdicts = {paired(slow, fast, threshold=threshold).verdict, paired(fast, slow, threshold=threshold).verdict}
+        verdicts = {
+            compare_pairs(slow, fast, threshold=threshold).verdict,
+            compare_pairs(fast, slow, threshold=threshold).verdict,
+        }
         assert verdicts in ({"faster", "slower"}, {"cannot tell"}, {"same"})
 
 
 def test_equal_times_are_same_only_where_a_threshold_says_how_equal():
-    assert paired([1.0, 2.0, 3.0], [1.0, 2.0, 3.0]).verdict == "cannot tell"
-    assert paired([1.0, 2.0, 3.0], [1.0, 2.0, 3.0], threshold=0.01).verdict == "same"
+    assert compare_pairs([1.0, 2.0, 3.0], [1.0, 2.0, 3.0]).verdict == "cannot tell"
+    assert compare_pairs([1.0, 2.0, 3.0], [1.0, 2.0, 3.0], threshold=0.01).verdict == "same"
 
 
 def test_rounding_errors_are_no_difference():
-    assert paired([0.1 + 0.2] * 9, [0.3] * 9).verdict == "cannot tell"
+    assert compare_pairs([0.1 + 0.2] * 9, [0.3] * 9).verdict == "cannot tell"
 
 
-@pytest.mark.parametrize("compare", [paired, unpaired])
+@pytest.mark.parametrize("compare", [compare_pairs, compare_groups])
 @pytest.mark.parametrize(("baseline", "candidate", "speedup"), [([], [], 1.0), ([2.0], [1.0], 2.0)])
 def test_fewer_than_two_runs_a_side_cannot_tell(compare, baseline, candidate, speedup):
     found = compare(baseline, candidate, threshold=1.0)
@@ -119,11 +122,11 @@ def test_fewer_than_two_runs_a_side_cannot_tell(compare, baseline, candidate, sp
 
 def test_sides_of_different_lengths_are_no_pairs():
     with pytest.raises(InputError, match=r"^2 baseline and 1 candidate times are no pairs; "):
-        paired([1.0, 2.0], [1.0])
+        compare_pairs([1.0, 2.0], [1.0])
 
 
 @pytest.mark.parametrize("time", [0.0, -1.0, math.inf, math.nan])
-@pytest.mark.parametrize("compare", [paired, unpaired])
+@pytest.mark.parametrize("compare", [compare_pairs, compare_groups])
 def test_a_time_that_is_not_positive_is_refused(compare, time):
     with pytest.raises(InputError, match=r"^candidate time .* s is not a positive number; drop failed runs"):
         compare([1.0, 1.0], [1.0, time])
@@ -134,13 +137,13 @@ def test_a_time_that_is_not_positive_is_refused(compare, time):
 )
 def test_confidence_and_threshold_outside_their_range_are_refused(options):
     with pytest.raises(InputError, match=r"^confidence .* must lie within 0 and 1, threshold"):
-        paired([1.0, 2.0], [1.0, 2.0], **options)
+        compare_pairs([1.0, 2.0], [1.0, 2.0], **options)
 
 
 @given(sides, st.sampled_from([0.5, 0.95, 0.998]), st.sampled_from([0.0, 0.05, 1.0]))
 def test_swapping_the_sides_mirrors_everything(both, confidence, threshold):
     mirror = {"faster": "slower", "slower": "faster", "same": "same", "cannot tell": "cannot tell"}
-    for compare in (paired, unpaired):
+    for compare in (compare_pairs, compare_groups):
         there = compare(both[0], both[1], confidence=confidence, threshold=threshold)
         back = compare(both[1], both[0], confidence=confidence, threshold=threshold)
         assert back.verdict == mirror[there.verdict]
@@ -150,7 +153,7 @@ def test_swapping_the_sides_mirrors_everything(both, confidence, threshold):
 
 @given(sides, st.sampled_from([0.0, 0.05, 1.0]))
 def test_verdict_interval_and_p_value_never_contradict_each_other(both, threshold):
-    for compare in (paired, unpaired):
+    for compare in (compare_pairs, compare_groups):
         found = compare(*both, threshold=threshold)
         assert found.low <= found.speedup <= found.high
         assert 0.0 <= found.p_value <= 1.0
@@ -166,8 +169,8 @@ def test_verdict_interval_and_p_value_never_contradict_each_other(both, threshol
 @given(st.lists(times, min_size=2, max_size=8), st.floats(1e-3, 1e3))
 def test_the_unit_of_time_does_not_matter(baseline, unit):
     candidate = baseline[::-1]
-    there = paired(baseline, candidate)
-    scaled = paired([unit * time for time in baseline], [unit * time for time in candidate])
+    there = compare_pairs(baseline, candidate)
+    scaled = compare_pairs([unit * time for time in baseline], [unit * time for time in candidate])
     assert scaled.speedup == pytest.approx(there.speedup)
     assert scaled.low == pytest.approx(there.low, rel=1e-6)
 
@@ -175,7 +178,7 @@ def test_the_unit_of_time_does_not_matter(baseline, unit):
 # By simulation, with fixed seeds. 2000 repetitions of a 5 % event scatter by 0.5 %.
 
 
-@pytest.mark.parametrize("compare", [paired, unpaired])
+@pytest.mark.parametrize("compare", [compare_pairs, compare_groups])
 @pytest.mark.parametrize("n", [2, 5, 12])
 def test_the_interval_holds_the_true_speedup_as_often_as_it_says(compare, n):
     rng = random.Random(n)
@@ -184,10 +187,10 @@ def test_the_interval_holds_the_true_speedup_as_often_as_it_says(compare, n):
         found = compare(samples(rng, n, factor=1.1), samples(rng, n))
         return found.low <= 1.1 <= found.high
 
-    assert fraction(2000, holds) == pytest.approx(0.95, abs=0.035 if compare is unpaired else 0.015)
+    assert fraction(2000, holds) == pytest.approx(0.95, abs=0.035 if compare is compare_groups else 0.015)
 
 
-@pytest.mark.parametrize("compare", [paired, unpaired])
+@pytest.mark.parametrize("compare", [compare_pairs, compare_groups])
 @pytest.mark.parametrize("n", [2, 6])
 def test_equal_sides_rarely_look_different(compare, n):
     rng = random.Random(10 + n)
@@ -197,14 +200,14 @@ def test_equal_sides_rarely_look_different(compare, n):
 
     rate = fraction(2000, alarm)
     assert rate < 0.065
-    assert rate > (0.035 if compare is paired else 0.0)
+    assert rate > (0.035 if compare is compare_pairs else 0.0)
 
 
 few_pairs = st.lists(st.tuples(st.floats(0.1, 10.0), st.floats(0.1, 10.0)), min_size=1, max_size=6)
 
 
 def by_workload(groups, **options):
-    return stratified(
+    return compare_strata(
         [[a for a, _ in group] for group in groups], [[b for _, b in group] for group in groups], **options
     )
 
@@ -212,7 +215,7 @@ def by_workload(groups, **options):
 @given(few_pairs, st.sampled_from([0.8, 0.95, 0.995]), st.sampled_from([0.0, 0.05]))
 def test_one_workload_is_compared_as_pairs_are(pairs, confidence, threshold):
     options = {"confidence": confidence, "threshold": threshold}
-    alone = paired([a for a, _ in pairs], [b for _, b in pairs], **options)
+    alone = compare_pairs([a for a, _ in pairs], [b for _, b in pairs], **options)
     found = by_workload([pairs], **options)
     assert (found.verdict, found.n) == (alone.verdict, alone.n)
     for field in ("speedup", "low", "high", "detectable", "p_value"):
@@ -236,7 +239,7 @@ def test_scatter_between_workloads_is_no_error():
     assert found.detectable == pytest.approx(alike.detectable)
     assert found.verdict == "faster"
     flat = [pair for group in apart for pair in group]
-    mixed = paired([a for a, _ in flat], [b for _, b in flat])
+    mixed = compare_pairs([a for a, _ in flat], [b for _, b in flat])
     assert mixed.high / mixed.low > 1.5 * found.high / found.low
 
 
@@ -281,7 +284,7 @@ def test_one_pair_beside_others_counts_and_adds_to_the_error():
 
 def test_sides_of_a_workload_that_differ_in_length_are_no_pairs():
     with pytest.raises(InputError, match="2 baseline and 1 candidate times are no pairs"):
-        stratified([[1.0], [1.0, 2.0]], [[1.0], [1.0]])
+        compare_strata([[1.0], [1.0, 2.0]], [[1.0], [1.0]])
 
 
 def test_pairing_removes_noise_that_both_sides_share():
@@ -289,32 +292,32 @@ def test_pairing_removes_noise_that_both_sides_share():
     weather = samples(rng, 8, cv=0.3)
     baseline = [1.05 * w * math.exp(rng.gauss(0, 0.01)) for w in weather]
     candidate = [w * math.exp(rng.gauss(0, 0.01)) for w in weather]
-    assert paired(baseline, candidate).verdict == "faster"
-    assert unpaired(baseline, candidate).verdict == "cannot tell"
-    assert paired(baseline, candidate).detectable < 0.1 * unpaired(baseline, candidate).detectable
+    assert compare_pairs(baseline, candidate).verdict == "faster"
+    assert compare_groups(baseline, candidate).verdict == "cannot tell"
+    assert compare_pairs(baseline, candidate).detectable < 0.1 * compare_groups(baseline, candidate).detectable
 
 
 @pytest.mark.parametrize("n", [4, 7, 15])
 def test_a_detectable_change_is_found_four_times_in_five(n):
     # Each set of data estimates its own noise; that the noise is right on average is why the squares are averaged.
     rng = random.Random(n)
-    changes = [paired(samples(rng, n), samples(rng, n)).detectable for _ in range(1000)]
+    changes = [compare_pairs(samples(rng, n), samples(rng, n)).detectable for _ in range(1000)]
     change = math.sqrt(statistics.fmean(change**2 for change in changes))
 
     def found():
-        return paired(samples(rng, n, factor=1.0 + change), samples(rng, n)).verdict == "faster"
+        return compare_pairs(samples(rng, n, factor=1.0 + change), samples(rng, n)).verdict == "faster"
 
     assert fraction(1000, found) == pytest.approx(0.8, abs=0.08)
 
 
 def test_a_detectable_change_is_past_the_threshold_four_times_in_five():
     rng = random.Random(11)
-    changes = [paired(samples(rng, 10), samples(rng, 10), threshold=0.05).detectable for _ in range(500)]
+    changes = [compare_pairs(samples(rng, 10), samples(rng, 10), threshold=0.05).detectable for _ in range(500)]
     change = math.sqrt(statistics.fmean(change**2 for change in changes))
 
     def found():
         pairs = samples(rng, 10, factor=1.0 + change), samples(rng, 10)
-        return paired(*pairs, threshold=0.05).verdict == "faster"
+        return compare_pairs(*pairs, threshold=0.05).verdict == "faster"
 
     assert change > 0.05
     assert fraction(1000, found) == pytest.approx(0.8, abs=0.08)
@@ -322,7 +325,7 @@ def test_a_detectable_change_is_past_the_threshold_four_times_in_five():
 
 def test_unpaired_sides_may_differ_in_number_and_noise():
     rng = random.Random(5)
-    found = unpaired(samples(rng, 20, factor=1.2), samples(rng, 5, cv=0.01))
+    found = compare_groups(samples(rng, 20, factor=1.2), samples(rng, 5, cv=0.01))
     assert (found.verdict, found.n) == ("faster", 5)
 
 
@@ -330,7 +333,7 @@ def test_welch_agrees_with_scipy():
     stats = pytest.importorskip("scipy.stats")
     a, b = [1.0, 1.3, 1.1, 1.25], [0.9, 0.95, 1.02, 0.97, 0.99]
     expected = stats.ttest_ind([math.log(x) for x in a], [math.log(x) for x in b], equal_var=False)
-    assert unpaired(a, b).p_value == pytest.approx(expected.pvalue)
+    assert compare_groups(a, b).p_value == pytest.approx(expected.pvalue)
 
 
 # Families of comparisons
@@ -387,7 +390,7 @@ def test_the_pairs_needed_find_the_change_four_times_in_five(change):
     n = pairs_needed(0.0266, change, noise_known=False)
 
     def found():
-        return paired(samples(rng, n, factor=1.0 + change), samples(rng, n)).verdict == "faster"
+        return compare_pairs(samples(rng, n, factor=1.0 + change), samples(rng, n)).verdict == "faster"
 
     assert fraction(1000, found) >= 0.76
 
@@ -399,7 +402,7 @@ def test_pairs_that_a_pilot_asks_for_find_the_change_four_times_in_five_whatever
     def found():
         pilot = [math.log(a / b) for a, b in zip(samples(rng, 5), samples(rng, 5), strict=True)]
         n = max(5, pairs_needed(statistics.stdev(pilot) / math.sqrt(2.0), change, pilot=5))
-        return paired(samples(rng, n, factor=1.0 + change), samples(rng, n)).verdict == "faster"
+        return compare_pairs(samples(rng, n, factor=1.0 + change), samples(rng, n)).verdict == "faster"
 
     assert fraction(1000, found) >= 0.76
 
@@ -410,7 +413,7 @@ def test_a_test_whose_number_of_pairs_a_pilot_decided_calls_no_more_false_alarms
     def false_alarm():
         pilot = [math.log(a / b) for a, b in zip(samples(rng, 5), samples(rng, 5), strict=True)]
         n = max(5, pairs_needed(statistics.stdev(pilot) / math.sqrt(2.0), 0.05, pilot=5))
-        return paired(samples(rng, n), samples(rng, n)).p_value < 0.05
+        return compare_pairs(samples(rng, n), samples(rng, n)).p_value < 0.05
 
     assert fraction(3000, false_alarm) == pytest.approx(0.05, abs=0.012)
 
@@ -456,7 +459,7 @@ def test_noise_that_serves_both_sides_counts_once(freedom):
     def false_alarm():
         runs = samples(rng, freedom + 1, cv=0.03)
         noise = Noise(cv=statistics.stdev(map(math.log, runs)), freedom=freedom)
-        return unpaired(samples(rng, 1, cv=0.03), samples(rng, 1, cv=0.03), noise=noise).p_value < 0.05
+        return compare_groups(samples(rng, 1, cv=0.03), samples(rng, 1, cv=0.03), noise=noise).p_value < 0.05
 
     assert fraction(3000, false_alarm) == pytest.approx(0.05, abs=0.015)
 
@@ -464,9 +467,9 @@ def test_noise_that_serves_both_sides_counts_once(freedom):
 def test_noise_that_is_known_exactly_needs_no_repeats():
     noise = Noise(cv=0.03, freedom=math.inf)
     steady = [10.0, 10.001, 10.002]
-    assert unpaired(steady, steady, noise=noise).high == pytest.approx(
+    assert compare_groups(steady, steady, noise=noise).high == pytest.approx(
         math.exp(1.96 * 0.03 * math.sqrt(2 / 3)), rel=1e-3
     )
-    assert unpaired([10.0], [10.0], noise=noise).verdict == "cannot tell"
-    assert unpaired([10.0], [12.0], noise=noise).verdict == "slower"
-    assert unpaired(samples(random.Random(1), 5, cv=0.2), [10.0], noise=noise).high < math.inf
+    assert compare_groups([10.0], [10.0], noise=noise).verdict == "cannot tell"
+    assert compare_groups([10.0], [12.0], noise=noise).verdict == "slower"
+    assert compare_groups(samples(random.Random(1), 5, cv=0.2), [10.0], noise=noise).high < math.inf

@@ -25,7 +25,7 @@ WITHOUT_GHOSTS = sorted(name for name, facts in known_facts().items() if not fac
 )
 def test_the_flags_of_a_harness_say_how_its_program_divides_a_task(program, width):
     harness = qcengine.get_program(program, check=False)
-    assert abilities.flagged(harness) == width
+    assert abilities.width_of(harness) == width
 
 
 def tasks(cluster, program, **chosen):

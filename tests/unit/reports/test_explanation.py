@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from planned_tasks import Planned, scheduler_of
 
 from autotune.base.options import Options
-from autotune.base.text import count, listed
+from autotune.base.text import count, join_words
 from autotune.base.types import Context, Estimate, Policy
 from autotune.expansion import workload
 from autotune.plugin import composition
@@ -121,7 +121,12 @@ def test_numbers_and_lists_read_as_english():
         "2,000 tasks",
         "2 processes",
     ]
-    assert [listed([]), listed(["a"]), listed("ab"), listed("abc")] == ["", "a", "a and b", "a, b and c"]
+    assert [join_words([]), join_words(["a"]), join_words("ab"), join_words("abc")] == [
+        "",
+        "a",
+        "a and b",
+        "a, b and c",
+    ]
 
 
 # --- tunings ----------------------------------------------------------------------------------------------------------

@@ -63,7 +63,7 @@ def test_where_core_time_went_adds_up_in_words():
 
 def test_assumptions_name_what_was_pretended():
     nodes = PretendedNodes(count=9, cores=64, memory_gib=200.0, stragglers=0.05, lost=2, start_spread_s=600.0)
-    words = scaling.assumed(nodes, spread=0.1, contention=1.2)
+    words = scaling.assumptions_of(nodes, spread=0.1, contention=1.2)
     assert words[0] == (
         "each node has 64 cores and 200 GiB for tasks; 5 % of the nodes take 2 times as long; nodes start at random"
         " within 10 min 0 s"
@@ -71,7 +71,7 @@ def test_assumptions_name_what_was_pretended():
     assert "which is noticed after 60 s; none takes its place" in words[2]
     assert words[3].startswith("single tasks take 1.11 times more or less")
     assert words[3].endswith("1.2 times as long while all cores of a node are busy")
-    assert scaling.assumed(nodes, spread=None)[3].startswith("tasks take what they took in the record")
+    assert scaling.assumptions_of(nodes, spread=None)[3].startswith("tasks take what they took in the record")
 
 
 def test_the_picture_says_that_it_is_simulated_and_under_which_assumptions(tmp_path):

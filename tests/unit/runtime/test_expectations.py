@@ -44,7 +44,7 @@ def task(number=0, *, functions=50, program="pyscf"):
 
 
 def expect(*tasks, policy=SHARE, plugins=()):
-    plan = planning.fixed(policy, costs=Costs(), budget_gib=BUDGET_GIB)
+    plan = planning.fixed_plan(policy, costs=Costs(), budget_gib=BUDGET_GIB)
     return Expectations(tasks or [task()], plan=plan, manager=Manager(plugins), machine=MACHINE)
 
 
