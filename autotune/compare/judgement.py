@@ -183,8 +183,8 @@ def pairs_needed(
     n = 2 (z(1 - alpha/2) + z(power))² (cv / change)² for two sides of run-to-run coefficient of variation `cv`, whose
     noise is known beforehand and not shared. With `noise_known=False`, Student's quantiles take the place of z, as in
     `compare_pairs`, which learns the noise from the same pairs: about two more pairs. With so many pairs as a `pilot`,
-    which told the CV and are not counted, the quantiles are of their degrees of freedom (Stein, Ann. Math. Statist. 16, 243,
-    1945): then the power holds on average over all that a pilot may find. Raises `InputError` out of range.
+    which told the CV and are not counted, the quantiles are of their degrees of freedom (Stein, Ann. Math. Statist. 16,
+    243, 1945): then the power holds on average over all that a pilot may find. Raises `InputError` out of range.
     """
     if not (0.0 <= cv < math.inf and MIN_CHANGE * max(cv, 1.0) < change < math.inf):
         raise InputError(
