@@ -25,7 +25,7 @@ def command(source: str, as_json: bool, **given: Any) -> None:
 
     Takes the INPUT, and the options for what is computed and how, of `autotune run`, and starts nothing. Nine of ten
     tasks are expected to take the time shown within the factor beside it, up or down. Without a tuning of the method
-    the times are an uncalibrated guess, good for proportions only.
+    the times are an uncalibrated guess, of which only the proportions mean something.
     """
     from autotune.session.forecast import estimate
     from autotune.session.preparation import NothingToComputeError
@@ -54,16 +54,24 @@ def _fields(found: WorkloadEstimate) -> dict[str, Any]:
 
 def _table(found: WorkloadEstimate) -> str:
     from autotune.base.text import duration
+    from autotune.reports.tables import text_table
 
+    headings = ("n-body", "tasks", "functions", "electrons", "ghosts", "s/task", "within", "GiB", "width")
+    rows = [
+        (
+            *map(str, (row.nbody, row.tasks, row.functions, row.electrons, row.ghost_atoms)),
+            f"{row.task_s:.3f}",
+            f"×/{row.within_factor:.2f}",
+            f"{row.memory_gib:.2f}",
+            str(row.width),
+            f"{row.total_s:.1f}",
+            row.method,
+        )
+        for row in found.classes
+    ]
     lines = [
         found.understood,
-        "n-body   tasks   functions   electrons   ghosts   s/task   within      GiB   width   core-seconds   method",
-        *(
-            f"{row.nbody:6d} {row.tasks:7d} {row.functions:11d} {row.electrons:11d} {row.ghost_atoms:8d}"
-            f" {row.task_s:8.3f}   ×/{row.within_factor:5.2f} {row.memory_gib:8.2f} {row.width:7d} {row.total_s:14.1f}"
-            f"   {row.method}"
-            for row in found.classes
-        ),
+        *text_table((*headings, "core-seconds", "method"), rows, words=(10,)),
         (
             f"{found.tasks} tasks, {found.core_s:.1f} core-seconds; about {duration(found.wall_s)} on"
             f" {found.machine.cores} cores within {found.memory_budget_gib:.1f} GiB, start-up not counted"

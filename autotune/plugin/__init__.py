@@ -11,7 +11,18 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from autotune.base.errors import InputError, ResourceError
     from autotune.base.records import Gap, RunRecord, TaskRecord, TuningChoice
-    from autotune.base.types import Context, Estimate, Machine, Method, Parameter, Parameters, Policy, Task, TaskSize
+    from autotune.base.types import (
+        Context,
+        Estimate,
+        Machine,
+        Method,
+        Parameter,
+        Parameters,
+        Policy,
+        Resources,
+        Task,
+        TaskSize,
+    )
     from autotune.plugin.facts import (
         BESIDE_WORKER,
         FOR_EACH_TASK,
@@ -40,6 +51,7 @@ __all__ = [
     "ProgramFacts",
     "Progress",
     "ResourceError",
+    "Resources",
     "RunRecord",
     "Strategy",
     "Task",

@@ -253,7 +253,7 @@ def _forecast(plan: Plan, work: Workload, forecast: Simulation | None) -> list[s
     if forecast is None:
         return []
     measured = plan.tuning is not None and plan.tuning.method in work.methods
-    guessed = "" if measured else ", by times that are guesses: good for proportions only"
+    guessed = "" if measured else ", by times that are guesses: only their proportions mean something"
     predicted = f"Predicted: {_seconds(forecast.makespan_s)}, start-up not counted{guessed}."
     bound = f"No schedule of tasks that take so long ends before {_seconds(forecast.lower_bound_s)}."
     return [f"{predicted} {bound}"]

@@ -97,7 +97,8 @@ class WorkloadEstimate:
 def estimate(source: object, *, expansion: Expansion | None = None, **options: Any) -> WorkloadEstimate:
     """Return what a many-body expansion is expected to take on this machine; nothing is started.
 
-    Without a tuning of the method the times are a guess, good for proportions only; `tuning` in the answer says so.
+    Without a tuning of the method the times are a guess, of which only the proportions mean something; `tuning` in the
+    answer says so.
 
     Args:
         source: A many-body input, the path of a file with one or with a geometry, or the text of such a file.
