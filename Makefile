@@ -11,7 +11,7 @@ DEMO_HOME := $(CURDIR)/demo-out
 $(STAMP): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --upgrade pip
-	$(BIN)/pip install --quiet --editable '.[pyscf,plots,test,lint,build,docs]'
+	$(BIN)/pip install --quiet --editable '.[pyscf,test,lint,build,docs]'
 	touch $@
 
 demo: $(STAMP)  ## calibrate for two minutes, then the main job beside upstream's serial run

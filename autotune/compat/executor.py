@@ -1,6 +1,6 @@
 """The older parallel executor's interface, over the same core as everything else.
 
-    from autotune.compat.executor import ParallelConfig, ParallelManyBodyExecutor      # was: qcmanybody.parallel
+    from autotune.parallel import ParallelConfig, ParallelManyBodyExecutor      # was: qcmanybody.parallel
 
 Rules: thin. A configuration becomes `Options`, a `ManyBodyCore` a many-body input, and one warm `Session` does the
 rest. Results come by label, as before; what happens differently, and why, is in docs/migration.md. Failures are
@@ -20,8 +20,6 @@ from autotune.base.text import one_line
 from autotune.base.types import Task
 from autotune.compat.configuration import (
     AdaptiveParallelConfig,
-    HybridParallelConfig,
-    MethodAwareConfig,
     ParallelConfig,
     Resolved,
     resolve,
@@ -40,18 +38,6 @@ if TYPE_CHECKING:
 
     from autotune.base.records import Law
     from autotune.base.types import Method
-
-__all__ = [
-    "AdaptiveParallelConfig",
-    "DynamicLoadBalancer",
-    "FragmentTask",
-    "HybridParallelConfig",
-    "MethodAwareConfig",
-    "ParallelConfig",
-    "ParallelManyBodyExecutor",
-    "Placement",
-    "Resolved",
-]
 
 
 @dataclass(frozen=True)

@@ -86,7 +86,7 @@ LEFT_OUT = {
     "make comparison": "takes two hours and needs the machine for itself",
     "python3 -m venv .venv": "the tests run in an environment that is there",
     ". .venv/bin/activate": "as above",
-    "pip install '.[pyscf,plots]'": "as above",
+    "pip install '.[pyscf]'": "as above",
     "autotune run water64.json --backend parsl --parsl-config slurm.py -o result.json --record record.json": (
         "there is no Slurm here; test_parsl.py runs its configuration with stand-ins for its commands"
     ),
