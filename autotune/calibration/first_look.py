@@ -99,7 +99,7 @@ def look(
 
 
 def note(looked: Looked, timing: Timing) -> dict[str, Any]:
-    """Return what `recalled` needs to go on after an interruption; JSON values."""
+    """Return what `recall` needs to go on after an interruption; JSON values."""
     return {
         "tasks": {instance.name: [task.number for task in instance.tasks] for instance in looked.instances},
         "samples": timing.samples(),

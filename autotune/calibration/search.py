@@ -58,7 +58,7 @@ class Search:
     """One search.
 
     Args:
-        study: Optuna's, made by `opened`; trials in it count.
+        study: Optuna's, made by `open_search`; trials in it count.
         strategies: All that are applied.
         searched: Those whose parameters are searched.
         context: For them, without a number of tasks.

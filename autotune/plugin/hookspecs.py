@@ -181,6 +181,6 @@ def autotune_run_done(run: RunRecord) -> None:
 def autotune_report_sections(runs: Sequence[RunRecord], changes: Sequence[object]) -> tuple[str, str] | None:
     """Return a section of a report as (title, markdown), or None for none; called once for each report.
 
-    `runs` are the runs that the report is on; `changes` has a `regression.Row` for each work that several of them did: how
-    the later ones compare with the first.
+    `runs` are the runs that the report is on; `changes` has a `regression.Row` for each work that several of them did:
+    how the later ones compare with the first.
     """

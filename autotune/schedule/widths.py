@@ -226,7 +226,7 @@ class LastTasks:
 
 
 class _Search:
-    """Whether deadlines can be met; see `widened` for the arguments.
+    """Whether deadlines can be met; see `widen` for the arguments.
 
     One core more costs a task its `serial_s` of core-seconds. Tasks that are too long by less than what one core more
     gains are added up beforehand, so only the others are looked at one by one.

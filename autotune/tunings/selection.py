@@ -48,7 +48,7 @@ def select(text: str) -> list[Selected]:
 
 
 def only(text: str) -> Selected:
-    """Return the one tuning that a text names or that a file holds; raises as `selected`, and where it is not one."""
+    """Return the one tuning that a text names or that a file holds; raises as `select`, and where it is not one."""
     found = select(text)
     if len(found) != 1:
         names = "; ".join(str(one.tuning.method) for one in found) or "none"
