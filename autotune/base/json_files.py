@@ -99,7 +99,7 @@ def save_partial(done: Mapping[str, Mapping[str, object]], failed: Mapping[str, 
 
 
 def load_run(path: Path) -> RunRecord:
-    """Return the run record in a file; raises as `read_json` and `validated`."""
+    """Return the run record in a file; raises as `read_json` and `validate`."""
     _, fields = read_json(path, RUN_SCHEMA)
     record: RunRecord = validate(RunRecord, fields, path)
     return record

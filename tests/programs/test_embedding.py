@@ -123,7 +123,7 @@ def test_other_programs_than_psi4_are_refused(embedded, program):
     with pytest.raises(InputError) as refusal:
         workload.load(embedded(program=program))
     assert str(refusal.value) == (
-        f"embedding charges can be given to Psi4 only, not to {program}; leave embedding_charges out"
+        f"embedding charges cannot be given to {program}; leave embedding_charges out, or compute with psi4"
     )
 
 

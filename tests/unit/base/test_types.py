@@ -39,4 +39,4 @@ def test_a_machine_in_a_file_of_before_gpus_were_counted_has_none():
     fields = json_files.fields_of(found.MACHINE)
     assert list(fields)[:3] == ["cores", "memory_gib", "gpus"]
     del fields["gpus"]
-    assert json_files.validated(Machine, fields, Path("old.json")) == found.MACHINE
+    assert json_files.validate(Machine, fields, Path("old.json")) == found.MACHINE

@@ -684,7 +684,7 @@ def test_a_share_is_never_rounded_to_nothing_or_to_all():
 
 def test_what_a_page_is_laid_out_with_is_in_the_package():
     packaged = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]
-    others = [path for path in (ROOT / "autotune" / "report").iterdir() if path.is_file() and path.suffix != ".py"]
+    others = [path for path in (ROOT / "autotune" / "reports").iterdir() if path.is_file() and path.suffix != ".py"]
     assert {path.suffix for path in others} == {".html", ".css"}
     assert all(any(path.match(pattern) for pattern in packaged["autotune.reports"]) for path in others)
 
