@@ -99,7 +99,7 @@ def _compute_json(psi4: Any, task: Message, threads: int, memory_bytes: int, scr
     wants_output = task.get("protocols", {}).get("stdout", True)
     options = {"nthreads": threads, "memory": memory_bytes, "scratch_location": scratch, "return_output": wants_output}
     task = dict(
-        task, molecule=psi4_core_potentials.labelled(task["molecule"]), schema_name="qcschema_input", schema_version=1
+        task, molecule=psi4_core_potentials.label_ghosts(task["molecule"]), schema_name="qcschema_input", schema_version=1
     )
     answer: Message = psi4.json_wrapper.run_json(dict(task, **options))
     return answer
@@ -134,7 +134,7 @@ def check(psi4: Any, task: Message) -> Message:
     try:
         problem = method_problem(psi4, method) or psi4_dispersion.problem(psi4, method)
         if not problem:
-            molecule = core.Molecule.from_schema(psi4_core_potentials.labelled(task["molecule"]))
+            molecule = core.Molecule.from_schema(psi4_core_potentials.label_ghosts(task["molecule"]))
             keywords = {name: value for name, value in task["keywords"].items() if name.lower() != "function_kwargs"}
             psi4.set_options(keywords)
             basis = task["model"].get("basis")
