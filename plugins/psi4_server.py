@@ -99,7 +99,10 @@ def _compute_json(psi4: Any, task: Message, threads: int, memory_bytes: int, scr
     wants_output = task.get("protocols", {}).get("stdout", True)
     options = {"nthreads": threads, "memory": memory_bytes, "scratch_location": scratch, "return_output": wants_output}
     task = dict(
-        task, molecule=psi4_core_potentials.label_ghosts(task["molecule"]), schema_name="qcschema_input", schema_version=1
+        task,
+        molecule=psi4_core_potentials.label_ghosts(task["molecule"]),
+        schema_name="qcschema_input",
+        schema_version=1,
     )
     answer: Message = psi4.json_wrapper.run_json(dict(task, **options))
     return answer
