@@ -7,7 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from autotune.base.types import Method, Parameter
+
+if TYPE_CHECKING:
+    from optuna.distributions import BaseDistribution
 
 IN_WORKER, BESIDE_WORKER = "stays loaded in its worker", "stays loaded beside its worker"
 FOR_EACH_TASK = "a new process for each task"
@@ -24,6 +29,43 @@ class ContainedEnergies:
 
     coupled_cluster_keywords: frozenset[str] = frozenset()
     correlation_keywords: frozenset[str] = frozenset()
+
+
+def choices(*values: Parameter) -> Callable[[], BaseDistribution]:
+    """Return what makes the Optuna distribution of some values, once it is asked for."""
+
+    def distribution() -> BaseDistribution:
+        from optuna.distributions import CategoricalDistribution
+
+        return CategoricalDistribution(values)
+
+    return distribution
+
+
+def _always(method: Method) -> bool:
+    del method
+    return True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tunable:
+    """A choice of how a program computes, of which each gives the same results to 1e-9 Eh and one is fastest.
+
+    Attributes:
+        name: Lower case; tunings and the command line call it `PROGRAM.NAME`.
+        about: What it does, in one sentence.
+        distribution: Returns the Optuna distribution of its values; see `choices`.
+        default: What is used before anything was measured.
+        untouched: The value that leaves the program as it is.
+        matters: Whether it can make a difference to a model chemistry; elsewhere it is not searched.
+    """
+
+    name: str
+    about: str
+    distribution: Callable[[], BaseDistribution]
+    default: Parameter
+    untouched: Parameter
+    matters: Callable[[Method], bool] = _always
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +88,9 @@ class ProgramFacts:
             thresholds are not known.
         error_words: Regular expressions for what it says when it fails, by kind of failure, such as `convergence`.
         usual: People expect it in the list of programs that are not installed.
+        tunables: Choices of how it computes, which are searched with the strategies' parameters. Its harness has a
+            method `tune(settings, shared)`: the values by name without the program's, and a folder that all workers of
+            a machine share during a run.
     """
 
     name: str
@@ -61,6 +106,7 @@ class ProgramFacts:
     grant_gib: Callable[[float], float] | None = None
     error_words: Mapping[str, str] = field(default_factory=dict)
     usual: bool = False
+    tunables: tuple[Tunable, ...] = ()
 
     @property
     def start_of_task_s(self) -> float:
