@@ -31,6 +31,7 @@ class Options:
         tuning: `auto` finds the best stored one, `none` takes the defaults, anything else is a tuning file.
         strategies: Strategies to apply, in order, instead of the standard ones (or the tuning's).
         without: Strategies to leave out.
+        program_tuning: Use the programs' tunables; otherwise each program computes in its own way.
         task_limit_s: A task that runs longer is killed, with everything it started.
         scratch: Folder for scratch files.
         scratch_gib: What scratch files may take together; nine tenths of what is free by default.
@@ -55,6 +56,7 @@ class Options:
     tuning: str = "auto"
     strategies: tuple[str, ...] | None = None
     without: tuple[str, ...] = ()
+    program_tuning: bool = True
     task_limit_s: float | None = None
     scratch: str | None = None
     scratch_gib: float | None = None

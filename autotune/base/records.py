@@ -168,6 +168,8 @@ class Evidence:
         spent_s: Time used.
         smallest_functions: Fewest basis functions of a task seen.
         largest_functions: Most of them; predictions beyond are extrapolations.
+        deviations: Largest change of an energy (Eh) from the program left alone, over all runs with a value of a
+            program's tunable, by `PROGRAM.NAME=VALUE`.
     """
 
     study: str
@@ -187,6 +189,7 @@ class Evidence:
     spent_s: float
     smallest_functions: Annotated[int, Ge(0)]
     largest_functions: int
+    deviations: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -194,6 +194,7 @@ class Policy:
         passive_wait: Idle OpenMP threads sleep instead of spinning.
         one_blas_thread: Programs that thread their own loops call BLAS with one thread, whatever their width.
         blas_kernel: What OpenBLAS is told about the processor (OPENBLAS_CORETYPE); empty lets it find out.
+        tunables: Values of the programs' tunables by `PROGRAM.NAME`; what is not named leaves its program as it is.
     """
 
     workers: int = 4
@@ -217,6 +218,7 @@ class Policy:
     passive_wait: bool = False
     one_blas_thread: bool = False
     blas_kernel: str = ""
+    tunables: tuple[tuple[str, Parameter], ...] = ()
 
     @property
     def at_once(self) -> int:

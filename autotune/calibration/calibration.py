@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from autotune.base import json_files
-from autotune.base.errors import InputError
-from autotune.base.records import Evidence, Pair, Tuning
-from autotune.base.types import Machine, Parameters, Policy
+from autotune.base.errors import InputError, TaskError
+from autotune.base.records import Evidence, Law, Pair, Tuning
+from autotune.base.types import Machine, Method, Parameters, Policy, Task
 from autotune.base.versions import library_versions
 from autotune.calibration import confirmation, effects, first_look, search_database, shortlist, studies
 from autotune.calibration.confirmation import LostError, measure
@@ -30,12 +30,14 @@ from autotune.calibration.first_look import Looked
 from autotune.calibration.instances import Instance, halves, ladders
 from autotune.calibration.search import Proposal, Search, final
 from autotune.calibration.timing import Budget, OutOfTimeError, Timed, Timing
+from autotune.costs.cost_law import fit
 from autotune.expansion import readers
 from autotune.expansion.workload import Workload, load
 from autotune.machine import detection, readiness
 from autotune.plugin import composition
 from autotune.plugin.hookspecs import Strategy
 from autotune.plugin.manager import Manager
+from autotune.plugin.program_tuning import ProgramTuning
 from autotune.runtime import planning
 from autotune.tunings import library, tuning_file
 
@@ -47,6 +49,7 @@ TRIALS_WANTED = 14  # a workload is small enough when so many trials fit into th
 LONG_ENOUGH_S = 6.0  # a trial on one workload of each kind, together; longer ones tell little more
 FEWEST_PAIRS = 6  # for which a confirmation leaves room, before it takes smaller workloads
 OWN_RUNGS = 3
+_ALIKE = ("grant", "tasks_per_worker", "tunables")  # what of a policy makes tasks cost the same
 
 
 def _say_nothing(_: str) -> None:
@@ -75,6 +78,7 @@ def calibrate(
     budget_s: float | None = None,
     strategies: Sequence[str] | None = None,
     force: bool = False,
+    untouched: bool = False,
     output: str | Path | None = None,
     say: Callable[[str], None] = _say_nothing,
     on_result: Callable[[CalibrationResult], None] = lambda _: None,
@@ -91,6 +95,7 @@ def calibrate(
         strategies: Names of those whose parameters are searched; others than the standard ones are applied, too. By
             default the study's.
         force: Measure although the machine is loaded, throttled or short of memory.
+        untouched: Start from programs that are left alone, instead of from the defaults of their tunables.
         output: Store the tuning in this file instead of the user's folder.
         say: Called with one line for each step.
         on_result: Called with the result of each method as soon as it is there.
@@ -121,13 +126,14 @@ def calibrate(
     methods = chosen.methods[:1] if own else chosen.methods
     for each in methods:
         tuning_file.check_storable(target or library.path_of(here, own[0].methods[0] if own else each.as_method))
-    searched = composition.choose(
-        manager.strategies, list(chosen.strategies if strategies is None else strategies) or None
-    )
-    applied = composition.choose(manager.strategies, None)
-    applied += [strategy for strategy in searched if strategy not in applied]
+    names = list(chosen.strategies if strategies is None else strategies) or None
+    composition.choose(manager.strategies, names)
     results = []
     for each in methods:
+        programs = {own[0].methods[0].program if own else each.program}
+        searched = composition.choose(manager.strategies, names, programs=programs)
+        applied = composition.choose(manager.strategies, None, programs=programs)
+        applied += [strategy for strategy in searched if strategy not in applied]
         readiness.check(here, force=force, say=say)
         with Calibration(
             chosen,
@@ -138,6 +144,7 @@ def calibrate(
             searched=searched,
             budget_s=budget_s,
             own=own,
+            untouched=untouched,
             known=[found for _, found in library.everything() if not isinstance(found, str)],
             say=say,
         ) as calibration:
@@ -183,6 +190,7 @@ class Calibration:
         searched: Those whose parameters are searched; by default all.
         budget_s: Wall time allowed, from now; the study's by default.
         own: The user's own input, in place of the study's workloads, and its name.
+        untouched: The default that is to be beaten leaves the programs alone.
         known: Tunings whose parameters are worth a try.
         say: Called with one line for each step.
 
@@ -201,14 +209,19 @@ class Calibration:
         searched: Sequence[Strategy] | None = None,
         budget_s: float | None = None,
         own: tuple[Workload, str] | None = None,
+        untouched: bool = False,
         known: Iterable[Tuning] = (),
         say: Callable[[str], None] = _say_nothing,
     ) -> None:
-        self._study, self._method, self._machine, self._strategies = chosen, method, machine, list(strategies)
-        self._searched = self._strategies if searched is None else list(searched)
+        self._study, self._method, self._machine = chosen, method, machine
+        self._usual, self._untouched = list(strategies), untouched
+        self._strategies = [_left_alone(strategy) if untouched else strategy for strategy in strategies]
+        names = {strategy.name for strategy in (strategies if searched is None else searched)}
+        self._searched = [strategy for strategy in self._strategies if strategy.name in names]
         self._budget = Budget(budget_s or chosen.budget_s)
         self._known, self._say = known, say
-        self._timing = Timing(machine=machine, manager=manager, strategies=strategies, budget=self._budget)
+        self._timing = Timing(machine=machine, manager=manager, strategies=self._strategies, budget=self._budget)
+        self._tuned: list[tuple[Task, float, int]] = []
         self._random = random.Random(chosen.seed)  # noqa: S311 - an order of runs, not a secret
         self._own = own[1] if own else ""
         self._workloads = own[0].recipe.to_json() if own else studies.geometries(chosen)
@@ -251,6 +264,8 @@ class Calibration:
 
     def _found(self, recalled: optuna.Study) -> Tuning:
         looked = self._looked(recalled)
+        for instance in looked.instances:
+            self._refer(instance)
         needed = confirmation.pairs_needed(looked.noise)
         more = f", more than the {confirmation.MOST_PAIRS} that are run" if needed > confirmation.MOST_PAIRS else ""
         gain = f"a gain of {confirmation.WORTH_SHOWING:.0%}"
@@ -299,6 +314,7 @@ class Calibration:
             "workloads": self._workloads,
             "strategies": [s.name for s in self._strategies],
             "searched": [s.name for s in self._searched],
+            "untouched": self._untouched,
             "versions": library_versions(),
         }
         title = f"{self._machine.key} {self._own or self._method}"
@@ -316,7 +332,7 @@ class Calibration:
         def attempt(instance: Instance, plan: Policy, limit_s: float) -> Timed:
             # Tasks of an oversubscribed run tell nothing about costs, nor do those in another environment.
             alike = planning.environment(plan) == planning.environment(usual)
-            alike = alike and (plan.grant, plan.tasks_per_worker) == (usual.grant, usual.tasks_per_worker)
+            alike = alike and all(getattr(plan, name) == getattr(usual, name) for name in _ALIKE)
             learn = alike and plan.workers * plan.width <= self._machine.cores
             return self._timing.run(instance, plan, learn=learn, limit_s=limit_s)
 
@@ -335,8 +351,11 @@ class Calibration:
 
     def _proposals(self, looked: Looked) -> list[Proposal]:
         context = self._timing.context(looked.instances)
+        defaults = composition.default_parameters(self._searched, context)
+        alone = dict(self._timing.untouched(looked.instances[0]))
         return [
-            Proposal(composition.default_parameters(self._searched, context), "default"),
+            Proposal(defaults, "default"),
+            Proposal(defaults | {name: value for name, value in alone.items() if name in defaults}, "untouched"),
             *shortlist.transfer(
                 self._known,
                 machine=self._machine,
@@ -364,6 +383,14 @@ class Calibration:
             left_s / (2 * confirmation.pairs_wanted(noise)), min(left_s / (2 * FEWEST_PAIRS), LONG_ENOUGH_S)
         )
         instances = first_look.affordable(self._confirm_ladders, timing=self._timing, allowed_s=allowed_s)
+        for instance in instances:
+            if self._timing.policy(parameters, instance).tunables != self._timing.policy({}, instance).tunables:
+                self._refer(instance)
+
+        def keep(instance: Instance, timed: Timed) -> None:
+            by_number = {task.number: task for task in instance.tasks}
+            self._tuned += [(by_number[each.number], each.wall_s, each.width) for each in timed.records]
+
         try:
             measure(
                 pairs,
@@ -374,11 +401,21 @@ class Calibration:
                 order=self._random,
                 say=self._say,
                 on_pair=lambda all_: self._note("pairs", [[p.workload, p.default_s, p.tuned_s] for p in all_]),
+                on_tuned=keep,
             )
         except LostError as error:
             self._say(f"  the winner lost: {error}")
             return str(error)
         return ""
+
+    def _refer(self, instance: Instance) -> None:
+        """Run an instance with its programs left alone, so that results can be compared; they may be unable to."""
+        try:
+            self._timing.refer(instance)
+        except OutOfTimeError:
+            raise
+        except TaskError as error:
+            self._say(f"  results on {instance.name} cannot be compared with the program left alone: {error}")
 
     # --- the answer --------------------------------------------------------------------------------------------------
 
@@ -394,6 +431,10 @@ class Calibration:
         verdict = "slower" if lost else found.verdict
         if self._is_default(parameters, looked.instances):
             changes, verdict = {}, "same"
+        kept = parameters if verdict == "faster" else search.defaults
+        if verdict != "faster" and timing.policy({}, looked.instances[0]).tunables in timing.wrong:
+            self._say("  the defaults of the program's tunables change its results here: it is left alone")
+            kept = kept | dict(timing.untouched(looked.instances[0]))
         evidence = Evidence(
             study=self._own or self._study.name,
             search_workloads=tuple(instance.name for instance in looked.instances),
@@ -412,15 +453,33 @@ class Calibration:
             spent_s=self._budget.spent_s,
             smallest_functions=timing.smallest_functions,
             largest_functions=timing.largest_functions,
+            deviations=dict(timing.deviations),
         )
         return Tuning(
             machine=self._machine,
             method=method,
             program_version=timing.versions.get(method.program, "unknown"),
             strategies=tuple(strategy.name for strategy in self._strategies),
-            parameters=changes if verdict == "faster" else {},
-            law=replace(timing.laws()[method], contention=looked.contention),
+            parameters=self._stored(kept, looked.instances[0]),
+            law=self._law(method, looked, parameters if verdict == "faster" else {}),
             evidence=evidence,
             versions=library_versions(),
             created=datetime.now(UTC).isoformat(timespec="seconds"),
         )
+
+    def _stored(self, parameters: Parameters, instance: Instance) -> Parameters:
+        """Return what a run must be told to do as was found: parameters other than its own defaults."""
+        usual = composition.default_parameters(self._usual, self._timing.context([instance]))
+        return {name: value for name, value in parameters.items() if value != usual.get(name)}
+
+    def _law(self, method: Method, looked: Looked, parameters: Parameters) -> Law:
+        """Return the fitted times of the method with these parameters: other tunables, other times."""
+        policies = [self._timing.policy(each, looked.instances[0]) for each in (parameters, {})]
+        law = self._timing.laws()[method]
+        if policies[0].tunables != policies[1].tunables and self._tuned:
+            law = replace(fit(self._tuned)[method], parallel=law.parallel, half_s=law.half_s)
+        return replace(law, contention=looked.contention)
+
+
+def _left_alone(strategy: Strategy) -> Strategy:
+    return strategy.left_alone() if isinstance(strategy, ProgramTuning) else strategy

@@ -60,6 +60,7 @@ planning_options = together(
     click.option("--tuning", default="auto", metavar="FILE|none", help="A tuning file, or none for the defaults."),
     click.option("--strategies", metavar="LIST", help="Strategies to apply, in order, with commas."),
     click.option("--no-strategy", multiple=True, metavar="NAME", help="Leave a strategy out; may be repeated."),
+    click.option("--no-program-tuning", is_flag=True, help="Let each program compute in its own way."),
 )
 
 fault_options = together(
@@ -170,6 +171,8 @@ def session_options(given: dict[str, Any]) -> dict[str, Any]:
 
     found = {name: given[name] for name in _SAME_NAMES if name in given}
     found |= {name: given[shown] for shown, name in _OTHER_NAMES.items() if shown in given}
+    if given["no_program_tuning"]:
+        found["program_tuning"] = False
     if given["strategies"] is not None:
         found["strategies"] = tuple(filter(None, given["strategies"].split(",")))
     if "rescue" in given:

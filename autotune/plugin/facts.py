@@ -57,6 +57,7 @@ class Tunable:
         distribution: Returns the Optuna distribution of its values; see `choices`.
         default: What is used before anything was measured.
         untouched: The value that leaves the program as it is.
+        exact: All values give the same results to the last bit.
         matters: Whether it can make a difference to a model chemistry; elsewhere it is not searched.
     """
 
@@ -65,6 +66,7 @@ class Tunable:
     distribution: Callable[[], BaseDistribution]
     default: Parameter
     untouched: Parameter
+    exact: bool = False
     matters: Callable[[Method], bool] = _always
 
 

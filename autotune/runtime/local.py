@@ -20,7 +20,7 @@ from autotune.runtime.execution import Care, Execution
 from autotune.runtime.executor import Executor
 from autotune.runtime.monitor import Snapshot
 from autotune.runtime.planning import Plan, Work
-from autotune.workers.messages import Checked
+from autotune.workers.messages import Briefing, Checked
 from autotune.workers.pool import Pool
 from autotune.workers.preflight import question
 
@@ -71,7 +71,8 @@ class Local:
         """
         pool = self._open_pool(sorted(set(work.recipe.programs.values())), plan.policy)
         try:
-            pool.set_recipe(replace(work.recipe, rescue=self._options.rescue).to_json())
+            recipe = replace(work.recipe, rescue=self._options.rescue)
+            pool.brief(Briefing(recipe.to_json(), plan.policy.tunables))
             if self._options.enforce_memory:
                 pool.enforce(plan.budget_gib)
             pool.prepare(min(plan.policy.workers, len(work.tasks)))

@@ -178,14 +178,15 @@ class _Composition:
 
 
 def _compose(found: library.Found, context: Context, *, manager: Manager, options: Options) -> _Composition:
-    names = options.strategies
+    names, known = options.strategies, manager.strategies
+    programs = {method.program for method in context.methods}
+    tuned = composition.programs_tuned(known, programs)
     if names is None and found.tuning and found.match != "model":
-        names = tuple(name for name in found.tuning.strategies if name in manager.strategies)
-    strategies = composition.choose(manager.strategies, names, options.without)
-    parameters: Parameters = {}
-    if found.tuning:
-        applied = {strategy.name for strategy in strategies}
-        parameters = {k: v for k, v in found.tuning.parameters.items() if k.partition(".")[0] in applied}
+        # A tuning from before a program had tunables does not name it.
+        names = tuple(dict.fromkeys([*(name for name in found.tuning.strategies if name in known), *tuned]))
+    without = options.without if options.program_tuning else (*options.without, *tuned)
+    strategies = composition.choose(known, names, without, programs=programs)
+    parameters = composition.parameters_for(strategies, context, found.tuning.parameters if found.tuning else {})
     try:
         composition.compose(strategies, parameters, context)
     except InputError as error:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from autotune.base.options import Options
 from autotune.base.records import RunRecord, TaskRecord, TuningChoice
-from autotune.base.types import Machine, Method, Task
+from autotune.base.types import Machine, Method, Policy, Task
 from autotune.costs import drift
 from autotune.costs.basis import is_spherical
 from autotune.expansion import workload
@@ -22,6 +22,7 @@ from autotune.expansion.summary import describe
 from autotune.expansion.workload import Workload
 from autotune.journal.journal import Journal
 from autotune.plugin.manager import Manager
+from autotune.plugin.program_tuning import touches_digits
 from autotune.programs.facts import facts_of
 from autotune.runtime import planning
 from autotune.runtime.execution import Care, Execution
@@ -160,7 +161,7 @@ class Session:
         self._tell(*(found.words for found in lean.omitted()))
         checked = self._place.check(work, plan)
         self._tell_before(work, plan, checked)
-        care = self._care(checked.versions, lean.hosts)
+        care = self._care(_versions_of_values(checked.versions, plan.policy), lean.hosts)
         execution = resume.recall(work, care, resume=self._options.resume)
         recalled = len(execution.values)
         if self._options.resume:
@@ -283,6 +284,14 @@ def _names_in(source: object) -> tuple[tuple[Method, ...], list[str]]:
         return source.methods, sorted(set(source.recipe.programs.values()))
     methods = workload.methods_of(source)
     return methods, sorted({method.program for method in methods})
+
+
+def _versions_of_values(versions: Mapping[str, str], policy: Policy) -> dict[str, str]:
+    """Return the versions under which the journal keeps values: those of programs whose digits are tuned are apart."""
+    return {
+        program: f"{version}+tuned" if touches_digits(policy.tunables, facts_of(program)) else version
+        for program, version in versions.items()
+    }
 
 
 def _version_note(plan: planning.Plan, versions: Mapping[str, str]) -> str:

@@ -1,8 +1,8 @@
 """What a pool, its workers, their zygote, and whoever gives the pool tasks tell each other.
 
-Rules: records only. Over its pipe a worker is sent a recipe (JSON text), a `Check`, a list of `Order`, or None for the
-end; it sends its process's number first, then a `Checked` or lists of `Reply`. Over the control socket the zygote is
-sent requests for forks, and reports how workers ended. A pool hands on each `Outcome`.
+Rules: records only. Over its pipe a worker is sent a `Briefing`, a `Check`, a list of `Order`, or None for the end; it
+sends its process's number first, then a `Checked` or lists of `Reply`. Over the control socket the zygote is sent
+requests for forks, and reports how workers ended. A pool hands on each `Outcome`.
 """
 
 from __future__ import annotations
@@ -11,11 +11,18 @@ import struct
 from collections.abc import Mapping
 from typing import Any, NamedTuple, TypeAlias
 
-from autotune.base.types import Resources
+from autotune.base.types import Parameter, Resources
 
 FORK_REQUEST = struct.Struct("!I")  # worker number; the worker's end of its pipe travels beside it
 EXIT_REPORT = struct.Struct("!Ii")  # worker number, wait status
 NO_FORK = 1 << 8  # the wait status of a worker that could not be started: that of an exit with 1
+
+
+class Briefing(NamedTuple):
+    """What all orders that follow have in common: the recipe of their inputs (JSON text), and programs' tunables."""
+
+    recipe: str
+    tunables: tuple[tuple[str, Parameter], ...] = ()
 
 
 class Order(NamedTuple):

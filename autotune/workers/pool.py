@@ -23,7 +23,8 @@ from autotune.machine import pressure, process
 from autotune.workers.beacon import Beacon
 from autotune.workers.control_group import Enclosure
 from autotune.workers.forks import Forks, last_lines
-from autotune.workers.messages import Check, Checked, Order, Outcome, Reply, Returned, Usage
+from autotune.workers.messages import Briefing, Check, Checked, Order, Outcome, Reply, Returned, Usage
+from autotune.workers.scratch import SHARED
 
 STARTUP_LIMIT_S = 120.0
 SHARES_LOOK_S = 2.0  # at least, between looks at what workers share
@@ -40,7 +41,7 @@ class Pool:
         scratch: Folder for scratch files; a private folder is made in it and removed on `close`.
 
     Attributes:
-        scratch: That private folder; a worker's files are in `worker-N`.
+        scratch: That private folder; a worker's files are in `worker-N`, what workers share is in `shared`.
 
     Raises:
         ResourceError: This platform cannot fork, or the scratch folder cannot be written.
@@ -51,7 +52,7 @@ class Pool:
         self.scratch = self._forks.scratch
         self._workers: dict[int, Worker] = {}
         self._next_number = self._stillborn = 0
-        self._recipe: str | None = None
+        self._briefing: Briefing | None = None
         self._serving = False
         self._enclosure: Enclosure | None = None
         self._kills = pressure.Kills()
@@ -64,9 +65,13 @@ class Pool:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def set_recipe(self, recipe: str) -> None:
-        """Give what the next orders are built from; see `component.Recipe.to_json`."""
-        self._recipe = recipe
+    def brief(self, briefing: Briefing) -> None:
+        """Give what the next orders have in common; no worker may be at work.
+
+        What workers shared so far is removed: the next run starts as if it were the first.
+        """
+        self._briefing = briefing
+        shutil.rmtree(self.scratch / SHARED, ignore_errors=True)
 
     def enforce(self, limit_gib: float) -> None:
         """Let the kernel hold all processes to a limit together; raises ResourceError where it cannot."""
@@ -250,9 +255,9 @@ class Pool:
         return idle or self._fork()
 
     def _brief(self, worker: Worker) -> None:
-        if worker.recipe is not self._recipe:
-            worker.pipe.send(self._recipe)
-            worker.recipe = self._recipe
+        if worker.briefing is not self._briefing:
+            worker.pipe.send(self._briefing)
+            worker.briefing = self._briefing
 
     def _receive(self, worker: Worker, events: list[Outcome]) -> None:
         try:
@@ -334,7 +339,7 @@ class Worker:
         pipe: Our end.
         output: The file of what it prints; its scratch folder is the one that this is in.
         pid: Of the process; 0 until it has said so.
-        recipe: The one it was last told.
+        briefing: The one it was last given.
         orders: What it was told to do and has not answered.
         since: CLOCK_MONOTONIC second of its last answer, or of its orders.
         born: CLOCK_MONOTONIC second of its start.
@@ -350,7 +355,7 @@ class Worker:
     pipe: Connection
     output: Path
     pid: int = 0
-    recipe: str | None = None
+    briefing: Briefing | None = None
     orders: deque[Order] = field(default_factory=deque)
     since: float = 0.0
     born: float = field(default_factory=time.monotonic)

@@ -14,18 +14,21 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cache
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from autotune.base.types import Parameter
 from autotune.machine import process
+from autotune.plugin.program_tuning import of_program
 from autotune.programs import mpi
 from autotune.workers.beacon import Beacon
 from autotune.workers.calculation import compute
-from autotune.workers.messages import Check, Order, Reply
+from autotune.workers.messages import Briefing, Check, Order, Reply
 from autotune.workers.meter import Meter
+from autotune.workers.scratch import SHARED
 
 if TYPE_CHECKING:
     from autotune.expansion.component import Recipe
@@ -85,19 +88,34 @@ def _loop(pipe: Connection, files: Path) -> None:
     from autotune.workers.preflight import check
 
     recipe: Recipe | None = None
+    shared = files.parent.parent / SHARED
     batch = _Batches(pipe, files)
     while True:
         message = pipe.recv()
         if message is None:
             return
-        if isinstance(message, str):
-            recipe = Recipe.from_json(message)
+        if isinstance(message, Briefing):
+            recipe = Recipe.from_json(message.recipe)
+            _tune(recipe.programs.values(), message.tunables, shared)
             continue
         assert recipe is not None
         if isinstance(message, Check):
             pipe.send(check(recipe, message.components))
             continue
         batch.serve(recipe, message)
+
+
+def _tune(programs: Iterable[str], tunables: Sequence[tuple[str, Parameter]], shared: Path) -> None:
+    """Tell programs the values of their tunables, which is nothing where they are to be left as they are."""
+    import qcengine
+    from qcengine.exceptions import QCEngineException
+
+    for program in set(programs):
+        # What is missing is reported by the check, in words.
+        with contextlib.suppress(QCEngineException):
+            tune = getattr(qcengine.get_program(program, check=False), "tune", None)
+            if tune is not None:
+                tune(of_program(tunables, program), shared)
 
 
 class _Batches:

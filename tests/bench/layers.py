@@ -35,7 +35,7 @@ from autotune.plugin.manager import Manager
 from autotune.runtime import planning
 from autotune.runtime.expectations import Expectations
 from autotune.schedule.scheduler import MOST_IN_A_BATCH, Scheduler
-from autotune.workers.messages import Check, Order, Reply
+from autotune.workers.messages import Briefing, Check, Order, Reply
 from autotune.workers.pool import Pool
 
 WATERS = (18, 39, 84)  # 987, 9,919 and 98,854 tasks
@@ -131,7 +131,7 @@ def through_the_pipe(waters: int) -> dict:
     ]
     spent_s = 0.0
     with Pool(programs=["faulty"], environment=planning.environment(Policy())) as pool:
-        pool.set_recipe(work.recipe.to_json())
+        pool.brief(Briefing(work.recipe.to_json()))
         pool.prepare(1)
         pool.check(Check())
         for first in (True, False):  # once for what is imported and read once

@@ -16,7 +16,7 @@ from autotune.expansion import workload
 from autotune.machine import process
 from autotune.plugin.manager import Manager
 from autotune.workers.calculation import compute
-from autotune.workers.messages import Check, Order, Reply, Returned
+from autotune.workers.messages import Briefing, Check, Order, Reply, Returned
 from autotune.workers.pool import Pool
 from autotune.workers.worker import TOGETHER_S
 
@@ -32,7 +32,7 @@ def pool(tmp_path):
 
 def events_of(pool, work, numbers):
     """Return what comes of tasks that one worker is told at once, and the lots in which it came."""
-    pool.set_recipe(work.recipe.to_json())
+    pool.brief(Briefing(work.recipe.to_json()))
     assert not pool.check(Check()).problems
     tasks = [work.tasks[number] for number in numbers]
     pool.start([Order(task.number, task.level, task.real, task.basis, ONE_CORE) for task in tasks])
@@ -106,7 +106,7 @@ def waits(pool):
 
 
 def briefed(pool, work):
-    pool.set_recipe(work.recipe.to_json())
+    pool.brief(Briefing(work.recipe.to_json()))
     assert not pool.check(Check()).problems
 
 
