@@ -431,10 +431,10 @@ class Calibration:
         verdict = "slower" if lost else found.verdict
         if self._is_default(parameters, looked.instances):
             changes, verdict = {}, "same"
-        kept = parameters if verdict == "faster" else search.defaults
+        kept: Parameters = parameters if verdict == "faster" else {}
         if verdict != "faster" and timing.policy({}, looked.instances[0]).tunables in timing.wrong:
             self._say("  the defaults of the program's tunables change its results here: it is left alone")
-            kept = kept | dict(timing.untouched(looked.instances[0]))
+            kept = dict(timing.untouched(looked.instances[0]))
         evidence = Evidence(
             study=self._own or self._study.name,
             search_workloads=tuple(instance.name for instance in looked.instances),
