@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeAlias
 
 from annotated_types import Ge, Interval
 
@@ -146,6 +146,9 @@ class Pair:
     tuned_s: float
 
 
+Verdict: TypeAlias = Literal["faster", "same", "slower", "cannot tell", "not confirmed"]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
     """Why a tuning may be believed: the winner of the search re-measured, paired, against the default.
@@ -158,7 +161,8 @@ class Evidence:
         pairs: The confirmation, on workloads that the search did not see; empty where the default won the search.
         speed_up: Geometric mean of default over winner.
         interval: 95 % confidence interval of the speed-up; None where there are too few pairs.
-        verdict: `faster`, `same`, `slower` or `cannot tell`; the winner is stored only where it is `faster`.
+        verdict: `faster`, `same`, `slower` or `cannot tell` by the pairs; the winner is stored only where it is
+            `faster`. `not confirmed` where the default won the search, so that no pairs were run.
         noise: Run-to-run coefficient of variation of the default on this machine.
         noise_s: All wall times of the default in look and search, by search workload.
         trials: Configurations of the search, in order.
@@ -170,6 +174,7 @@ class Evidence:
         largest_functions: Most of them; predictions beyond are extrapolations.
         deviations: Largest change of an energy (Eh) from the program left alone, over all runs with a value of a
             program's tunable, by `PROGRAM.NAME=VALUE`.
+        cautions: What speaks against the measurements, sentences.
     """
 
     study: str
@@ -179,7 +184,7 @@ class Evidence:
     pairs: tuple[Pair, ...]
     speed_up: Annotated[float, Ge(0.0)]
     interval: tuple[float, float] | None
-    verdict: Literal["faster", "same", "slower", "cannot tell"]
+    verdict: Verdict
     noise: float
     noise_s: tuple[tuple[float, ...], ...]
     trials: tuple[Trial, ...]
@@ -190,6 +195,7 @@ class Evidence:
     smallest_functions: Annotated[int, Ge(0)]
     largest_functions: int
     deviations: Mapping[str, float] = field(default_factory=dict)
+    cautions: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

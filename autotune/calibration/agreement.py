@@ -42,14 +42,11 @@ class Deviation(NamedTuple):
 
 def deviation(values: Mapping[str, TaskValues], reference: Mapping[str, TaskValues]) -> Deviation:
     """Return by how much the values of tasks differ from those of a reference, of the tasks that both have."""
-    largest: dict[str, float] = {}
-    for key in values.keys() & reference.keys():
-        for name in values[key].keys() & reference[key].keys():
-            largest[name] = max(largest.get(name, 0.0), _distance(values[key][name], reference[key][name]))
-    return Deviation(largest)
-
-
-def _distance(one: Any, other: Any) -> float:
     import numpy as np
 
-    return float(np.max(np.abs(np.asarray(one) - np.asarray(other)), initial=0.0))
+    distances: dict[str, list[Any]] = {}
+    for key in values.keys() & reference.keys():
+        for name in values[key].keys() & reference[key].keys():
+            change = np.abs(np.asarray(values[key][name]) - np.asarray(reference[key][name]))
+            distances.setdefault(name, []).append(np.max(change, initial=0.0))
+    return Deviation({name: float(np.max(of_tasks)) for name, of_tasks in distances.items()})

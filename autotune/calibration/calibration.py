@@ -12,8 +12,10 @@ not tell does not replace a tuning that was confirmed.
 
 from __future__ import annotations
 
+import math
 import random
-from collections.abc import Callable, Iterable, Sequence
+import statistics
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from autotune.base import json_files
 from autotune.base.errors import InputError, TaskError
-from autotune.base.records import Evidence, Law, Pair, Tuning
+from autotune.base.records import Evidence, Law, Pair, Tuning, Verdict
 from autotune.base.types import Machine, Method, Parameters, Policy, Task
 from autotune.base.versions import library_versions
 from autotune.calibration import confirmation, effects, first_look, search_database, shortlist, studies
@@ -49,6 +51,8 @@ TRIALS_WANTED = 14  # a workload is small enough when so many trials fit into th
 LONG_ENOUGH_S = 6.0  # a trial on one workload of each kind, together; longer ones tell little more
 FEWEST_PAIRS = 6  # for which a confirmation leaves room, before it takes smaller workloads
 OWN_RUNGS = 3
+CROWDED = 2.0  # times as long, which is more than two hardware threads of one core cost each other
+UNLIKE_ITSELF = 0.1  # of the logarithm of the time
 _ALIKE = ("grant", "tasks_per_worker", "tunables")  # what of a policy makes tasks cost the same
 
 
@@ -134,7 +138,9 @@ def calibrate(
         searched = composition.choose(manager.strategies, names, programs=programs)
         applied = composition.choose(manager.strategies, None, programs=programs)
         applied += [strategy for strategy in searched if strategy not in applied]
-        readiness.check(here, force=force, say=say)
+        if untouched:
+            applied, searched = ([_left_alone(strategy) for strategy in some] for some in (applied, searched))
+        faults = readiness.check(here, force=force, say=say)
         with Calibration(
             chosen,
             each,
@@ -144,7 +150,7 @@ def calibrate(
             searched=searched,
             budget_s=budget_s,
             own=own,
-            untouched=untouched,
+            faults=faults,
             known=[found for _, found in library.everything() if not isinstance(found, str)],
             say=say,
         ) as calibration:
@@ -159,7 +165,9 @@ def calibrate(
 
 def confirmed_tuning(tuning: Tuning) -> Path | None:
     """Return the file of the confirmed tuning of the same method that one which could not tell must not replace."""
-    if tuning.evidence.verdict != "cannot tell":
+    evidence = tuning.evidence
+    told = evidence.verdict != "not confirmed" or len(evidence.trials) >= effects.LEAST_TRIALS
+    if evidence.verdict != "cannot tell" and told:
         return None
     for known, path in library.of_machine(tuning.machine):
         confirmed = known.evidence.verdict == "faster" and not library.version_note(known, tuning.program_version)
@@ -190,7 +198,7 @@ class Calibration:
         searched: Those whose parameters are searched; by default all.
         budget_s: Wall time allowed, from now; the study's by default.
         own: The user's own input, in place of the study's workloads, and its name.
-        untouched: The default that is to be beaten leaves the programs alone.
+        faults: What spoke against measuring, where that was done by force.
         known: Tunings whose parameters are worth a try.
         say: Called with one line for each step.
 
@@ -209,15 +217,15 @@ class Calibration:
         searched: Sequence[Strategy] | None = None,
         budget_s: float | None = None,
         own: tuple[Workload, str] | None = None,
-        untouched: bool = False,
+        faults: Sequence[str] = (),
         known: Iterable[Tuning] = (),
         say: Callable[[str], None] = _say_nothing,
     ) -> None:
         self._study, self._method, self._machine = chosen, method, machine
-        self._usual, self._untouched = list(strategies), untouched
-        self._strategies = [_left_alone(strategy) if untouched else strategy for strategy in strategies]
-        names = {strategy.name for strategy in (strategies if searched is None else searched)}
-        self._searched = [strategy for strategy in self._strategies if strategy.name in names]
+        self._strategies, self._faults = list(strategies), faults
+        self._searched = self._strategies if searched is None else list(searched)
+        # What runs will apply: here programs may be left alone.
+        self._usual = [manager.strategies.get(strategy.name, strategy) for strategy in strategies]
         self._budget = Budget(budget_s or chosen.budget_s)
         self._known, self._say = known, say
         self._timing = Timing(machine=machine, manager=manager, strategies=self._strategies, budget=self._budget)
@@ -314,7 +322,7 @@ class Calibration:
             "workloads": self._workloads,
             "strategies": [s.name for s in self._strategies],
             "searched": [s.name for s in self._searched],
-            "untouched": self._untouched,
+            "untouched": self._usual != self._strategies,
             "versions": library_versions(),
         }
         title = f"{self._machine.key} {self._own or self._method}"
@@ -428,9 +436,9 @@ class Calibration:
     ) -> Tuning:
         found, timing, method = confirmation.conclude(pairs), self._timing, looked.instances[0].methods[0]
         changes = {name: value for name, value in parameters.items() if value != search.defaults.get(name)}
-        verdict = "slower" if lost else found.verdict
+        verdict: Verdict = "slower" if lost else found.verdict
         if self._is_default(parameters, looked.instances):
-            changes, verdict = {}, "same"
+            changes, verdict = {}, "not confirmed"
         kept: Parameters = parameters if verdict == "faster" else {}
         if verdict != "faster" and timing.policy({}, looked.instances[0]).tunables in timing.wrong:
             self._say("  the defaults of the program's tunables change its results here: it is left alone")
@@ -454,6 +462,7 @@ class Calibration:
             smallest_functions=timing.smallest_functions,
             largest_functions=timing.largest_functions,
             deviations=dict(timing.deviations),
+            cautions=tuple(self._cautions(search, looked)),
         )
         return Tuning(
             machine=self._machine,
@@ -466,6 +475,22 @@ class Calibration:
             versions=library_versions(),
             created=datetime.now(UTC).isoformat(timespec="seconds"),
         )
+
+    def _cautions(self, search: Search, looked: Looked) -> Iterator[str]:
+        """Yield what speaks against the measurements, in sentences."""
+        for fault in self._faults:
+            yield f"it was measured by force: {fault}"
+        others = statistics.fmean(self._timing.others or [0.0]) / self._machine.cores
+        if others > readiness.BUSY_SHARE:
+            yield f"other programs used {others:.0%} of the cores while it was measured"
+        if looked.contention > CROWDED:
+            yield (
+                f"a task took {looked.contention:.1f} times as long while all cores worked as alone: something else"
+                " used them, or they share what tasks need"
+            )
+        again = [trial.speed_up for trial in search.trials if trial.source == "default" and trial.state == "done"]
+        if again and abs(math.log(again[0])) > max(UNLIKE_ITSELF, 3 * looked.noise):
+            yield f"the default ran at {again[0]:.2f} times its own speed a little earlier"
 
     def _stored(self, parameters: Parameters, instance: Instance) -> Parameters:
         """Return what a run must be told to do as was found: parameters other than its own defaults."""

@@ -103,6 +103,7 @@ class Timing:
         versions: Of the programs that ran.
         deviations: Largest change of an energy (Eh) in runs with a value of a program's tunable, by `NAME=VALUE`.
         wrong: Values of tunables that changed a result.
+        others: Cores that other programs used, as seen about twice a second during all runs.
         smallest_functions: Fewest basis functions of a task that was learned from; 0 before any.
         largest_functions: Most of them.
     """
@@ -124,6 +125,7 @@ class Timing:
         self.costs = Costs(laws)
         self.versions: dict[str, str] = {}
         self.deviations: dict[str, float] = {}
+        self.others: list[float] = []
         self.wrong: set[tuple[tuple[str, Parameter], ...]] = set()
         self._references: dict[str, TaskValues] = {}
         self.smallest_functions = self.largest_functions = 0
@@ -240,6 +242,9 @@ class Timing:
         started = time.monotonic()
 
         def within_limit(seen: Snapshot) -> None:
+            self.others.append(
+                max(0.0, seen.cores - seen.busy_cores - seen.idle_cores) if seen.settled_s > 1.0 else 0.0
+            )
             if limit_s is not None and seen.elapsed_s > limit_s:
                 raise TooSlowError(f"more than {limit_s:.1f} s")
             if seen.elapsed_s > left_s:

@@ -58,6 +58,8 @@ def command(study_name: str, **given: Any) -> None:
         results.append(result)
         tuning, path = result.tuning, result.path
         click.echo(f"{tuning.method}: {verdict(tuning)}")
+        for caution in tuning.evidence.cautions:
+            click.echo(f"careful: {caution}")
         click.echo(f"stored in {path}" if result.stored else f"the tuning in {path} is confirmed and stays")
 
     calibrate(

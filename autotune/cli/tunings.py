@@ -276,6 +276,8 @@ def tunings_verify(which: str, budget: str, force: bool) -> None:
     found = verification.verify(
         tuning, machine=here, manager=manager, budget_s=studies.parse_duration(budget), say=_say
     )
+    for caution in tuning.evidence.cautions:
+        click.echo(f"careful: {caution}")
     for line in _verified_words(found):
         click.echo(line)
     if found.verdict != "holds":

@@ -89,6 +89,7 @@ class Computation(NamedTuple):
     program: str = "pyscf"
     keywords: Mapping[str, Any] = MappingProxyType({})
     atoms: int = 0
+    driver: str = "energy"
 
     @property
     def fields(self) -> dict:

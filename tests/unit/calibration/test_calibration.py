@@ -242,6 +242,8 @@ def test_a_calibration_whose_tuning_was_not_stored_is_taken_up_again_until_it_wa
         ({}, {"verdict": "faster"}, False),
         ({}, {"verdict": "same"}, False),
         ({}, {"verdict": "slower"}, False),
+        ({}, {"verdict": "not confirmed"}, True),
+        ({}, {"verdict": "not confirmed", "trials": 3 * make_tuning().evidence.trials}, False),
         ({"verdict": "same"}, {"verdict": "cannot tell"}, False),
         ({"verdict": "cannot tell"}, {"verdict": "cannot tell"}, False),
         ({"program_version": "1.0.0"}, {"verdict": "cannot tell"}, False),

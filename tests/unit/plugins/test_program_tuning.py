@@ -1,0 +1,109 @@
+"""Tunables of a program as a strategy: what it sets, for which methods, and what it is without."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from autotune.base.errors import InputError
+from autotune.base.types import Context, Method, Policy
+from autotune.machine import detection
+from autotune.plugin import Tunable, choices, composition, hookimpl
+from autotune.plugin.facts import ProgramFacts
+from autotune.plugin.manager import Manager
+from autotune.plugin.program_tuning import ProgramTuning, of_program, touches_digits
+
+GUESS = Tunable(
+    name="guess", about="what it starts from", distribution=choices("own", "parts"), default="parts", untouched="own"
+)
+KEEP = Tunable(
+    name="keep",
+    about="what it keeps",
+    distribution=choices(True, False),
+    default=True,
+    untouched=False,
+    exact=True,
+    matters=lambda method: method.method == "dft",
+)
+FACTS = ProgramFacts(name="solver", tunables=(GUESS, KEEP))
+STRATEGY = ProgramTuning(FACTS)
+
+
+def context(*methods, program="solver"):
+    of = tuple(Method(program=program, method=method, basis="", driver="energy") for method in methods)
+    return Context(machine=detection.detect(), methods=of, tasks=10)
+
+
+class Plugin:
+    @hookimpl
+    def autotune_program_facts(self):
+        return [FACTS]
+
+
+KNOWN = Manager([Plugin()]).strategies
+
+
+@pytest.mark.parametrize(
+    ("methods", "values"),
+    [
+        (context("hf"), {"guess": "parts"}),
+        (context("dft"), {"guess": "parts", "keep": True}),
+        (context("hf", "dft"), {"guess": "parts", "keep": True}),
+        (context("dft", program="another"), {}),
+        (context(), {}),
+    ],
+)
+def test_only_what_matters_to_a_method_of_the_program_is_set_and_searched(methods, values):
+    assert STRATEGY.defaults(methods) == values
+    assert STRATEGY.space(methods).keys() == values.keys()
+    policy = STRATEGY.apply(Policy(), values, methods)
+    assert policy.tunables == tuple((f"solver.{name}", value) for name, value in values.items())
+    assert dataclasses.replace(policy, tunables=()) == Policy()
+    assert hash(policy)
+
+
+def test_left_alone_its_defaults_are_the_program_s_own_ways():
+    assert STRATEGY.left_alone().defaults(context("dft")) == {"guess": "own", "keep": False}
+    assert STRATEGY.untouched(context("dft")) == {"guess": "own", "keep": False}
+    assert STRATEGY.left_alone().space(context("dft")) == STRATEGY.space(context("dft"))
+
+
+def test_it_is_among_the_usual_strategies_of_its_program_alone():
+    names = [strategy.name for strategy in composition.choose(KNOWN, None, programs={"solver"})]
+    assert names == ["solver"]
+    assert composition.choose(KNOWN, None, programs={"another"}) == []
+    assert composition.choose(KNOWN, None, ("solver",), programs={"solver"}) == []
+    assert [strategy.name for strategy in composition.choose(KNOWN, ["solver"])] == ["solver"]
+
+
+def test_a_value_outside_of_its_distribution_is_refused():
+    with pytest.raises(InputError, match=r"parameter solver\.guess is all, but must be one of own, parts"):
+        composition.compose([STRATEGY], {"solver.guess": "all"}, context("hf"))
+
+
+def test_of_a_stored_tuning_what_does_not_matter_here_is_left_out():
+    stored = {"solver.guess": "own", "solver.keep": True, "hybrid.width": 2}
+    assert composition.parameters_for([STRATEGY], context("hf"), stored) == {"solver.guess": "own"}
+    assert composition.parameters_for([STRATEGY], context("dft"), stored) == {
+        "solver.guess": "own",
+        "solver.keep": True,
+    }
+    assert composition.parameters_for([], context("dft"), stored) == {}
+
+
+@pytest.mark.parametrize(
+    ("tunables", "touches"),
+    [
+        ((), False),
+        ((("solver.guess", "own"), ("solver.keep", True)), False),
+        ((("solver.guess", "parts"),), True),
+        ((("another.guess", "parts"),), False),
+    ],
+)
+def test_only_values_that_are_not_exact_touch_digits(tunables, touches):
+    assert touches_digits(tunables, FACTS) is touches
+
+
+def test_a_program_is_told_its_own_values_by_their_names():
+    assert of_program((("solver.guess", "own"), ("solver2.guess", "x")), "solver") == {"guess": "own"}
