@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from autotune.base.types import Method, Parameter
+from autotune.base.types import Method, Parameter, Task
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -59,6 +59,7 @@ class Tunable:
         untouched: The value that leaves the program as it is.
         exact: All values give the same results to the last bit.
         matters: Whether it can make a difference to a model chemistry; elsewhere it is not searched.
+        makes: Whether, with a value of it, a task makes what other tasks use; such tasks start first.
     """
 
     name: str
@@ -68,6 +69,7 @@ class Tunable:
     untouched: Parameter
     exact: bool = False
     matters: Callable[[Method], bool] = _always
+    makes: Callable[[Parameter, Task], bool] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

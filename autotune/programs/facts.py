@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 
+from autotune.base.types import Parameter, Task
 from autotune.plugin.facts import ProgramFacts
 from autotune.plugin.manager import DISABLED_VARIABLE, Manager
 
@@ -19,6 +20,21 @@ def facts_of(program: str) -> ProgramFacts:
 def known_facts() -> Mapping[str, ProgramFacts]:
     """Return everything that is stated, by name of the program."""
     return _facts(os.environ.get(DISABLED_VARIABLE, ""))
+
+
+def makers(tasks: Iterable[Task], tunables: Iterable[tuple[str, Parameter]]) -> frozenset[int]:
+    """Return the numbers of tasks that make what others use, by what their programs' tunables are set to."""
+    rules: dict[str, list[tuple[Callable[[Parameter, Task], bool], Parameter]]] = {}
+    for name, value in tunables:
+        program, _, own = name.partition(".")
+        for each in facts_of(program).tunables:
+            if each.name == own and each.makes is not None:
+                rules.setdefault(program, []).append((each.makes, value))
+    if not rules:
+        return frozenset()
+    return frozenset(
+        task.number for task in tasks if any(makes(value, task) for makes, value in rules.get(task.method.program, ()))
+    )
 
 
 @cache

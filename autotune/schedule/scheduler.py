@@ -20,7 +20,7 @@ import itertools
 import math
 from bisect import bisect_left, insort
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -33,6 +33,7 @@ TAIL_PER_SLOT = 2  # widths are chosen anew for each decision when so few tasks 
 MOST_IN_A_BATCH = 64
 LATE_SHARE = 0.1  # a task that runs longer than predicted is expected to need this share of its time more
 _ROUNDING_GIB = 1e-6  # more than what a sum that is kept up to date can be off
+_AHEAD_S = 1e9  # more than any task takes
 BATCHES_LEFT = 4  # for each worker at least; so many batches later the last ones are single tasks
 
 _Entry = tuple[float, int, int]  # urgency, position in the input from its end, number
@@ -60,12 +61,19 @@ class Scheduler:
         levels: n-body level of each, for policies with barriers.
         policy: What to optimise; see `Policy`.
         budget: What tasks may hold together, at least one core.
+        first: Tasks before all others where the longest are to go first, because they make what others use.
     """
 
     def __init__(
-        self, estimates: Mapping[int, Estimate], levels: Mapping[int, int], policy: Policy, *, budget: Resources
+        self,
+        estimates: Mapping[int, Estimate],
+        levels: Mapping[int, int],
+        policy: Policy,
+        *,
+        budget: Resources,
+        first: Collection[int] = (),
     ) -> None:
-        self._estimates, self._levels = dict(estimates), levels
+        self._estimates, self._levels, self._first = dict(estimates), levels, first
         self._position = {number: -position for position, number in enumerate(estimates)}
         self._unfinished, self._unfinished_at = len(estimates), Counter(levels.values())
         self._running = Running()
@@ -294,6 +302,11 @@ class Scheduler:
     def _entries(self, numbers: Iterable[int]) -> list[_Entry]:
         estimates, position = self._estimates, self._position
         if self._policy.order == "longest":
+            if self._first:
+                return [
+                    (estimates[number].alone_s + (_AHEAD_S if number in self._first else 0.0), position[number], number)
+                    for number in numbers
+                ]
             return [(estimates[number].alone_s, position[number], number) for number in numbers]
         if self._policy.order == "shortest":
             return [(-estimates[number].alone_s, position[number], number) for number in numbers]

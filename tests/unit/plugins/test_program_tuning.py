@@ -7,12 +7,13 @@ import dataclasses
 import pytest
 
 from autotune.base.errors import InputError
-from autotune.base.types import Context, Method, Policy
+from autotune.base.types import Context, Method, Policy, Task, TaskSize
 from autotune.machine import detection
 from autotune.plugin import Tunable, choices, composition, hookimpl
 from autotune.plugin.facts import ProgramFacts
 from autotune.plugin.manager import Manager
 from autotune.plugin.program_tuning import ProgramTuning, of_program, touches_digits
+from autotune.programs import facts
 
 GUESS = Tunable(
     name="guess", about="what it starts from", distribution=choices("own", "parts"), default="parts", untouched="own"
@@ -103,6 +104,21 @@ def test_of_a_stored_tuning_what_does_not_matter_here_is_left_out():
 )
 def test_only_values_that_are_not_exact_touch_digits(tunables, touches):
     assert touches_digits(tunables, FACTS) is touches
+
+
+def test_tasks_make_what_others_use_where_the_value_in_force_says_so(monkeypatch):
+    guess = dataclasses.replace(GUESS, makes=lambda value, task: value == "parts" and task.nbody == 1)
+    told = {"solver": dataclasses.replace(FACTS, tunables=(guess, KEEP))}
+    monkeypatch.setattr(facts, "known_facts", lambda: told)
+    size = TaskSize(atoms=3, ghost_atoms=0, electrons=10, functions=19)
+    of = {name: Method(program=name, method="hf", basis="", driver="energy") for name in ("solver", "another")}
+    tasks = [
+        Task(number=n, key=str(n), level="1", real=real, basis=real, labels=(), method=of[program], size=size)
+        for n, (program, real) in enumerate([("solver", (1,)), ("solver", (1, 2)), ("another", (1,))])
+    ]
+    assert facts.makers(tasks, [("solver.guess", "parts"), ("solver.keep", True)]) == {0}
+    assert facts.makers(tasks, [("solver.guess", "own"), ("solver.keep", True)]) == frozenset()
+    assert facts.makers(tasks, []) == frozenset()
 
 
 def test_a_program_is_told_its_own_values_by_their_names():

@@ -309,6 +309,23 @@ def test_longest_first_starts_the_longest_task_first():
     assert numbers(scheduler.decide(0.0)) == [1]
 
 
+def test_what_others_use_is_made_first_and_longest_first_where_that_is_the_order():
+    tasks = [planned(0, 1.0), planned(1, 5.0), planned(2, 3.0), planned(3, 0.5)]
+
+    def order(name):
+        policy = Policy(workers=1, core_slots=1, order=name, level_barriers=False)
+        scheduler, started = scheduler_of(tasks, policy, cores=1, memory_gib=1.0, first={0, 3}), []
+        while not scheduler.done:
+            started += numbers(scheduler.decide(0.0))
+            scheduler.handle(Finished(started[-1]))
+            scheduler.handle(Learned({}))
+        return started
+
+    assert order("longest") == [0, 3, 1, 2]
+    assert order("input") == [0, 1, 2, 3]
+    assert order("shortest") == [3, 0, 2, 1]
+
+
 def test_learned_costs_change_the_order_of_what_waits():
     tasks = [planned(number, 1.0) for number in range(3)]
     policy = Policy(workers=1, core_slots=1, order="longest", level_barriers=False)
