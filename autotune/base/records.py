@@ -113,8 +113,9 @@ class Trial:
 
     Attributes:
         parameters: As `strategy.parameter`.
-        source: Where it comes from: `default`, `transferred` (another tuning), `simulated`, `search`, or `final` (a
-            winner with only the changes that matter).
+        source: Where it comes from: `default`, `untouched` (the program left alone), `stated` (what its plugin says is
+            fastest), `transferred` (another tuning), `simulated`, `search`, or `final` (a winner with only the changes
+            that matter).
         state: `done`, `pruned` (given up early, because others were clearly faster) or `failed`.
         workers: Tasks that its policy runs at once.
         width: Cores its policy gives to an ordinary task.

@@ -361,9 +361,11 @@ class Calibration:
         context = self._timing.context(looked.instances)
         defaults = composition.default_parameters(self._searched, context)
         alone = dict(self._timing.untouched(looked.instances[0]))
+        usual = composition.default_parameters(self._usual, context)
         return [
             Proposal(defaults, "default"),
             Proposal(defaults | {name: value for name, value in alone.items() if name in defaults}, "untouched"),
+            Proposal({name: usual[name] for name in defaults}, "stated"),
             *shortlist.transfer(
                 self._known,
                 machine=self._machine,
