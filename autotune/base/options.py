@@ -46,6 +46,9 @@ class Options:
         nodes: Bundles that run at once; by default what the backend or the executor says.
         reuse_contained: Take energies that a task of a higher method contains, instead of computing them.
         reuse_equal_monomers: Compute one of the monomers that are equal up to rotation and translation.
+        reuse_densities: In a `Session`, let each task start from where the same task of the run before ended, where the
+            program can; results then depend, within 1e-9 Eh, on what was computed before. Left out, only the
+            procedure for optimisers does so.
         screen_distance: Leave out terms of fragments that are farther apart than this, in Å; they are reported.
     """
 
@@ -71,6 +74,7 @@ class Options:
     nodes: int | None = None
     reuse_contained: bool = False
     reuse_equal_monomers: bool = False
+    reuse_densities: bool | None = None
     screen_distance: float | None = None
 
     @property

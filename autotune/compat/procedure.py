@@ -122,6 +122,9 @@ class AutotuneProcedure(ProcedureHarness):  # type: ignore[misc]  # QCEngine is 
             options = options_of(config, _warm.chosen)
             if not isinstance(input_model, schema_2.AtomicInput):
                 return _warm.run(input_model, options)
+            # An optimiser asks for the same fragments again and again, each time a little farther.
+            if options.reuse_densities is None:
+                options = replace(options, reuse_densities=True)
             return atomic_result(input_model, _warm.run(many_body_input(input_model), options))
 
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 IN_WORKER, BESIDE_WORKER = "stays loaded in its worker", "stays loaded beside its worker"
 FOR_EACH_TASK = "a new process for each task"
+REMEMBER = "remember"  # a setting of harnesses, see `ProgramFacts.remembers`
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +93,8 @@ class ProgramFacts:
             thresholds are not known.
         error_words: Regular expressions for what it says when it fails, by kind of failure, such as `convergence`.
         usual: People expect it in the list of programs that are not installed.
+        remembers: Its harness has the setting `remember`, see `tunables`: a task starts from where the one of the same
+            fragments of the run before ended, which is kept in the shared folder.
         tunables: Choices of how it computes, which are searched with the strategies' parameters. Its harness has a
             method `tune(settings, shared)`: the values by name without the program's, and a folder that all workers of
             a machine share during a run.
@@ -110,6 +113,7 @@ class ProgramFacts:
     grant_gib: Callable[[float], float] | None = None
     error_words: Mapping[str, str] = field(default_factory=dict)
     usual: bool = False
+    remembers: bool = False
     tunables: tuple[Tunable, ...] = ()
 
     @property

@@ -161,7 +161,8 @@ class Session:
         self._tell(*(found.words for found in lean.omitted()))
         checked = self._place.check(work, plan)
         self._tell_before(work, plan, checked)
-        care = self._care(_versions_of_values(checked.versions, plan.policy), lean.hosts)
+        versions = _versions_of_values(checked.versions, plan.policy, remembered=bool(self._options.reuse_densities))
+        care = self._care(versions, lean.hosts)
         execution = resume.recall(work, care, resume=self._options.resume)
         recalled = len(execution.values)
         if self._options.resume:
@@ -286,12 +287,14 @@ def _names_in(source: object) -> tuple[tuple[Method, ...], list[str]]:
     return methods, sorted({method.program for method in methods})
 
 
-def _versions_of_values(versions: Mapping[str, str], policy: Policy) -> dict[str, str]:
-    """Return the versions under which the journal keeps values: those of programs whose digits are tuned are apart."""
-    return {
-        program: f"{version}+tuned" if touches_digits(policy.tunables, facts_of(program)) else version
-        for program, version in versions.items()
-    }
+def _versions_of_values(versions: Mapping[str, str], policy: Policy, *, remembered: bool) -> dict[str, str]:
+    """Return the versions under which the journal keeps values: apart where last digits are not the program's own."""
+    kept = {}
+    for program, version in versions.items():
+        tuned = touches_digits(policy.tunables, facts_of(program))
+        history = remembered and facts_of(program).remembers
+        kept[program] = f"{version}{'+tuned' if tuned else ''}{'+remembered' if history else ''}"
+    return kept
 
 
 def _version_note(plan: planning.Plan, versions: Mapping[str, str]) -> str:

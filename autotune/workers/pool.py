@@ -65,13 +65,14 @@ class Pool:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def brief(self, briefing: Briefing) -> None:
+    def brief(self, briefing: Briefing, *, keep_shared: bool = False) -> None:
         """Give what the next orders have in common; no worker may be at work.
 
-        What workers shared so far is removed: the next run starts as if it were the first.
+        Unless it is to be kept, what workers shared so far is removed: the next run starts as if it were the first.
         """
         self._briefing = briefing
-        shutil.rmtree(self.scratch / SHARED, ignore_errors=True)
+        if not keep_shared:
+            shutil.rmtree(self.scratch / SHARED, ignore_errors=True)
 
     def enforce(self, limit_gib: float) -> None:
         """Let the kernel hold all processes to a limit together; raises ResourceError where it cannot."""
