@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 
 import pytest
+from places import ROOT
 
 from autotune.base.errors import InputError
 from autotune.base.types import Context, Method, Policy, Task, TaskSize
@@ -15,6 +17,7 @@ from autotune.plugin.manager import Manager
 from autotune.plugin.program_tuning import ProgramTuning, of_program, touches_digits
 from autotune.programs import facts
 
+PAGE = (ROOT / "docs" / "programs.md").read_text()
 GUESS = Tunable(
     name="guess", about="what it starts from", distribution=choices("own", "parts"), default="parts", untouched="own"
 )
@@ -123,3 +126,19 @@ def test_tasks_make_what_others_use_where_the_value_in_force_says_so(monkeypatch
 
 def test_a_program_is_told_its_own_values_by_their_names():
     assert of_program((("solver.guess", "own"), ("solver2.guess", "x")), "solver") == {"guess": "own"}
+
+
+BUILT_IN = [(of.name, each) for of in Manager().program_facts.values() for each in of.tunables]
+
+
+@pytest.mark.parametrize(("program", "tunable"), BUILT_IN, ids=[f"{p}.{t.name}" for p, t in BUILT_IN])
+def test_a_built_in_tunable_has_both_values_in_its_distribution_and_a_line_in_the_document(program, tunable):
+    for value in (tunable.default, tunable.untouched):
+        assert not composition.instead_of(value, tunable.distribution())
+    rows = re.findall(r"^\| `(\w+\.\w+)` \| (\S+) \| (\S+) \| \S", PAGE, re.MULTILINE)
+    assert (f"{program}.{tunable.name}", str(tunable.default), str(tunable.untouched)) in rows
+
+
+def test_the_document_names_no_tunable_that_is_not_there():
+    rows = re.findall(r"^\| `(\w+\.\w+)` \|", PAGE.partition("## PySCF")[0], re.MULTILINE)
+    assert rows == [f"{program}.{tunable.name}" for program, tunable in BUILT_IN]
