@@ -141,6 +141,17 @@ class Plan:
     chemistry: str
 
 
+def is_well_determined(plan: Plan) -> bool:
+    """Return whether the result is the same to 1e-9 Eh in whatever way the SCF converges.
+
+    That is so for energies of HF and DFT, into which the error of the orbitals enters as its square: 1e-11 Eh. In
+    correlation energies and derivatives it is the error itself: at PySCF's usual thresholds those of two waters are
+    3e-9 Eh (MP2/cc-pVDZ) and 4e-7 Eh/a0 (B3LYP/6-31G*) from where tight ones lead. Two radicals side by side have minima
+    so flat that two ways end 1e-8 Eh apart (B3LYP/6-31G*, NO next to NO).
+    """
+    return plan.method not in CORRELATED and plan.driver == "energy" and plan.radicals <= 1
+
+
 def alone(plan: Plan, part: Part) -> Plan:
     """Return the plan for a fragment alone in its own basis, by the same method."""
     return replace(

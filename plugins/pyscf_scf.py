@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from pyscf import dft, gto, lib, scf
 from qcengine.exceptions import ConvergenceError
 
-from . import pyscf_grid, pyscf_guess, pyscf_integrals, pyscf_stability
+from . import pyscf_grid, pyscf_guess, pyscf_input, pyscf_integrals, pyscf_stability
 from .pyscf_input import CORRELATED, Plan
 from .pyscf_settings import Settings
 
@@ -74,7 +74,7 @@ def _solve(plan: Plan, settings: Settings, molecule: gto.Mole, guess: np.ndarray
     """Return the converged mean field from an initial density, PySCF's own where there is none."""
     keywords = plan.keywords
     mean_field = _unsolved(plan, molecule)
-    _tune(plan, settings, mean_field)
+    _tune(plan, settings, mean_field, from_fragments=guess is not None)
     if guess is None:
         with _basis_files_read_once():
             guess = mean_field.get_init_guess(molecule, keywords.init_guess)
@@ -94,16 +94,19 @@ def _solve(plan: Plan, settings: Settings, molecule: gto.Mole, guess: np.ndarray
     return mean_field
 
 
-def _tune(plan: Plan, settings: Settings, mean_field: MeanField) -> None:
+def _tune(plan: Plan, settings: Settings, mean_field: MeanField, *, from_fragments: bool) -> None:
     """Apply the settings to a mean field that is not solved yet."""
+    keywords = plan.keywords
     pyscf_integrals.share(plan, mean_field, settings)
-    if plan.method == "dft":
-        if settings.kept_grid_values:
-            mean_field._numint = pyscf_grid.KeptValues(mean_field)  # noqa: SLF001 - PySCF has no other name for it
-        if settings.first_grid >= 0 and not plan.keywords.newton:
-            pyscf_grid.start_coarse(plan, mean_field, settings.first_grid)
-    # The orbitals' error enters correlation energies and derivatives itself, not its square.
-    if plan.method not in CORRELATED and plan.driver == "energy" and plan.keywords.level_shift is None:
+    if plan.method == "dft" and settings.kept_grid_values:
+        mean_field._numint = pyscf_grid.KeptValues(mean_field)  # noqa: SLF001 - PySCF has no other name for it
+    if not pyscf_input.is_well_determined(plan):
+        return
+    # Fragments' densities are as near as a coarse grid leads to, and cost less.
+    if plan.method == "dft" and settings.first_grid >= 0 and not keywords.newton and not from_fragments:
+        pyscf_grid.start_coarse(plan, mean_field, settings.first_grid)
+    # Where another step follows, it starts from the orbitals that the check leaves.
+    if keywords.level_shift is None and not plan.stable:
         mean_field.conv_check = settings.conv_check
 
 
