@@ -5,8 +5,8 @@ Rules
   whether they are found in this process, in the folder of all workers, or computed here, which is always on one thread.
 - They are found by their content: method, basis set, all keywords, settings that change bits, nuclei, positions,
   charge, multiplicity, and whether the integrals fit in memory.
-- Ghosts get no density. Spins add up to the molecule's, alpha upon alpha; else the program's own guess is taken, as it
-  is where the SCF of a fragment does not converge.
+- Ghosts get no density. Where shells are open, or the SCF of a fragment does not converge, the program's own guess is
+  taken.
 - Orbitals are kept, not densities: they are smaller, and with a density's orbitals PySCF makes its fitted exchange in a
   fraction of the time.
 """
@@ -24,7 +24,7 @@ from pyscf import gto, lib
 from qcengine.exceptions import ConvergenceError
 
 from . import pyscf_input, pyscf_threads
-from .pyscf_input import Keywords, Part, Plan
+from .pyscf_input import Keywords, Plan
 from .pyscf_settings import Settings
 from .pyscf_store import Store
 
@@ -32,7 +32,6 @@ Solve: TypeAlias = Callable[[Plan, float], Any]  # plan and max_memory, MB, to P
 
 _MOST_BYTES = 2**25  # in this process
 _MOST_SHARED_BYTES = 2**28  # of all workers of a machine
-_NONE = np.zeros(0)  # what is kept of a fragment whose SCF does not converge
 
 _kept: OrderedDict[str, np.ndarray] = OrderedDict()
 
@@ -53,36 +52,23 @@ def from_fragments(plan: Plan, molecule: gto.Mole, settings: Settings, solve: So
         solve: Computes a fragment that was not computed before.
 
     Returns:
-        Shape (function, function) for an rhf reference, else (spin, function, function); its orbitals attached.
+        Shape (function, function); its orbitals attached, as PySCF does it.
     """
     ends = molecule.aoslice_by_atom()[:, 2:]
-    blocks = []
+    occupied = np.zeros((molecule.nao, molecule.nelectron // 2))
+    filled = 0
     for part in plan.parts:
         functions = np.concatenate([np.arange(*ends[atom]) for atom in part.atoms])
         orbitals = _orbitals(pyscf_input.alone(plan, part), len(functions), molecule.max_memory, settings, solve)
-        if not orbitals.size and molecule.nelectron:
+        if orbitals is None:
             return None
-        blocks.append((functions, _of_spins(orbitals, part)))
-    spins = []
-    for spin in range(1 if plan.reference == "rhf" else 2):
-        occupied = np.zeros((molecule.nao, molecule.nelec[0]))  # not fewer than beta
-        filled = 0
-        for functions, of_spins in blocks:
-            columns = slice(filled, filled + of_spins[spin].shape[1])
-            occupied[functions, columns] = of_spins[spin]
-            filled = columns.stop
-        spins.append((occupied, np.arange(occupied.shape[1]) < filled))
-    coefficients: np.ndarray = np.array([orbitals for orbitals, _ in spins])
-    occupations = np.array([occupied for _, occupied in spins], dtype=float)
-    densities: np.ndarray = coefficients @ coefficients.swapaxes(1, 2)
-    if plan.reference == "rhf":
-        return _attach(2 * densities[0], coefficients[0], 2 * occupations[0])
-    return densities if plan.reference == "rohf" else _attach(densities, coefficients, occupations)
-
-
-def _attach(densities: np.ndarray, coefficients: np.ndarray, occupations: np.ndarray) -> np.ndarray:
-    attached: np.ndarray = lib.tag_array(densities, mo_coeff=coefficients, mo_occ=occupations)
-    return attached
+        columns = slice(filled, filled + orbitals.shape[1])
+        occupied[functions, columns] = orbitals
+        filled = columns.stop
+    density: np.ndarray = lib.tag_array(
+        2 * occupied @ occupied.T, mo_coeff=occupied, mo_occ=np.full(occupied.shape[1], 2.0)
+    )
+    return density
 
 
 def keep(plan: Plan, mean_field: Any, settings: Settings) -> None:
@@ -102,8 +88,8 @@ def _is_wanted(plan: Plan, settings: Settings) -> bool:
     return settings.guess == "monomers" and usual and pyscf_input.is_well_determined(plan)
 
 
-def _orbitals(alone: Plan, functions: int, max_memory_mb: float, settings: Settings, solve: Solve) -> np.ndarray:
-    """Return the occupied orbitals of a fragment alone, as `_occupied` does; empty where its SCF does not converge."""
+def _orbitals(alone: Plan, functions: int, max_memory_mb: float, settings: Settings, solve: Solve) -> np.ndarray | None:
+    """Return the occupied orbitals of a fragment alone; None where its SCF does not converge."""
     # As PySCF decides it. With and without, the last bits differ.
     fits = bool(alone.fitting) or functions**4 / 1e6 + lib.current_memory()[0] < 0.95 * max_memory_mb
     key = _key(alone, settings, in_memory=fits)
@@ -113,26 +99,14 @@ def _orbitals(alone: Plan, functions: int, max_memory_mb: float, settings: Setti
             with pyscf_threads.one_thread():
                 return _occupied(solve(alone, max_memory_mb))
         except ConvergenceError:
-            found = _NONE
+            found = np.full((functions, 1), np.nan)  # is kept, so that nobody tries again
             _remember(key, found, settings)
-    return found
+    return None if np.isnan(found).any() else found
 
 
 def _occupied(mean_field: Any) -> np.ndarray:
-    """Return occupied orbitals, shape (function, orbital): pairs in rhf; else those of alpha, then those of beta."""
-    coefficients, occupations = np.asarray(mean_field.mo_coeff), np.asarray(mean_field.mo_occ)
-    if coefficients.ndim > 2:  # noqa: PLR2004 - (spin, function, orbital)
-        return np.hstack([coefficients[spin][:, occupations[spin] > 0] for spin in range(2)])
-    pairs = coefficients[:, occupations > 1]
-    return np.hstack([coefficients[:, occupations > 0], pairs]) if mean_field.istype("ROHF") else pairs
-
-
-def _of_spins(orbitals: np.ndarray, part: Part) -> tuple[np.ndarray, np.ndarray]:
-    """Return alpha and beta orbitals from what `_occupied` returns."""
-    if part.reference == "rhf":
-        return orbitals, orbitals
-    alpha = (orbitals.shape[1] + part.unpaired) // 2
-    return orbitals[:, :alpha], orbitals[:, alpha:]
+    """Return the occupied orbitals, shape (function, orbital)."""
+    return np.asarray(mean_field.mo_coeff[:, mean_field.mo_occ > 0])
 
 
 def _held_in_memory(plan: Plan, mean_field: Any) -> bool:
@@ -140,8 +114,8 @@ def _held_in_memory(plan: Plan, mean_field: Any) -> bool:
 
 
 def _key(plan: Plan, settings: Settings, *, in_memory: bool) -> str:
-    how = (settings.conv_check, settings.first_grid, in_memory, plan.reference, plan.cartesian)
-    content = repr((plan.chemistry, how, plan.atoms, plan.charge, plan.unpaired))
+    how = (settings.conv_check, settings.first_grid, in_memory, plan.cartesian)
+    content = repr((plan.chemistry, how, plan.atoms, plan.charge))
     return hashlib.sha256(content.encode()).hexdigest()[:40]
 
 

@@ -85,19 +85,10 @@ KEYWORDS = {entry.name: entry.metadata for entry in fields(Keywords)}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
-    """A fragment of a molecule as it would be computed alone.
-
-    Attributes:
-        atoms: Positions in `Plan.atoms`.
-        charge: Its charge.
-        unpaired: Electrons without a partner, multiplicity - 1.
-        reference: `rhf`, `uhf` or `rohf`.
-    """
+    """A fragment without unpaired electrons: its atoms as positions in `Plan.atoms`, and its charge."""
 
     atoms: tuple[int, ...]
     charge: int
-    unpaired: int
-    reference: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,7 +110,7 @@ class Plan:
         basis: By element symbol.
         fitting: Fitting shells of the SCF by element symbol; empty without density fitting.
         fitting_correlation: Fitting shells of the correlated method; empty without.
-        parts: The fragments that are real, if their charges and unpaired electrons add up to the molecule's; else none.
+        parts: The real fragments, if all have closed shells and their charges add up to the molecule's; else none.
         chemistry: Method, basis set, keywords and driver as they were asked for, all that is not the molecule.
     """
 
@@ -146,24 +137,16 @@ def is_well_determined(plan: Plan) -> bool:
 
     That is so for energies of HF and DFT, into which the error of the orbitals enters as its square: 1e-11 Eh. In
     correlation energies and derivatives it is the error itself: at PySCF's usual thresholds those of two waters are
-    3e-9 Eh (MP2/cc-pVDZ) and 4e-7 Eh/a0 (B3LYP/6-31G*) from where tight ones lead. Two radicals side by side have minima
-    so flat that two ways end 1e-8 Eh apart (B3LYP/6-31G*, NO next to NO).
+    3e-9 Eh (MP2/cc-pVDZ) and 4e-7 Eh/a0 (B3LYP/6-31G*) from where tight ones lead. The minima of open shells may be so
+    flat that two ways end 1e-9 (HF/def2-SVP, Fe2+) or 1e-8 Eh apart (B3LYP/6-31G*, NO next to NO).
     """
-    return plan.method not in CORRELATED and plan.driver == "energy" and plan.radicals <= 1
+    return plan.method not in CORRELATED and plan.driver == "energy" and plan.reference == "rhf"
 
 
 def alone(plan: Plan, part: Part) -> Plan:
     """Return the plan for a fragment alone in its own basis, by the same method."""
-    return replace(
-        plan,
-        reference=part.reference,
-        stable=_stable(plan.keywords, plan.functional, part.reference),
-        radicals=int(part.unpaired > 0),
-        atoms=tuple(plan.atoms[atom] for atom in part.atoms),
-        charge=part.charge,
-        unpaired=part.unpaired,
-        parts=(replace(part, atoms=tuple(range(len(part.atoms)))),),
-    )
+    atoms = tuple(plan.atoms[atom] for atom in part.atoms)
+    return replace(plan, atoms=atoms, charge=part.charge, parts=(replace(part, atoms=tuple(range(len(atoms)))),))
 
 
 def read(input_data: AtomicInput) -> Plan:
@@ -216,7 +199,7 @@ def read(input_data: AtomicInput) -> Plan:
         basis=basis,
         fitting=fitting,
         fitting_correlation=fitting_correlation,
-        parts=_parts(molecule, named_reference or keywords.reference, charge, unpaired),
+        parts=_parts(molecule, charge),
         chemistry=f"{method} {functional} {name.lower()} {driver} {keywords}",
     )
 
@@ -289,32 +272,19 @@ def _electrons(molecule: Molecule) -> tuple[int, int]:
     return charge, unpaired
 
 
-def _parts(molecule: Molecule, reference: str | None, charge: int, unpaired: int) -> tuple[Part, ...]:
-    """Return the real fragments, if they add up to the molecule; where they do not, their sum is no start for it."""
+def _parts(molecule: Molecule, charge: int) -> tuple[Part, ...]:
+    """Return the real fragments, if they have closed shells and add up to the molecule."""
     parts = []
     states = zip(molecule.fragments, molecule.fragment_charges, molecule.fragment_multiplicities, strict=True)
     for atoms, of_fragment, multiplicity in states:
-        if not any(molecule.real[atom] for atom in atoms):
+        real = [bool(molecule.real[atom]) for atom in atoms]
+        if not any(real):
             continue
-        nuclei = int(sum(molecule.atomic_numbers[atom] for atom in atoms if molecule.real[atom]))
-        electrons, without_partner = nuclei - round(of_fragment), round(multiplicity) - 1
-        whole = of_fragment == round(of_fragment) and multiplicity == without_partner + 1
-        fits = electrons >= without_partner and (electrons - without_partner) % 2 == 0
-        if not (whole and fits and all(molecule.real[atom] for atom in atoms)):
+        electrons = int(sum(molecule.atomic_numbers[atom] for atom in atoms)) - of_fragment
+        if not all(real) or multiplicity != 1 or electrons < 0 or electrons % 2:  # which a fraction is, too
             return ()
-        if without_partner and reference == "rhf":
-            return ()
-        parts.append(
-            Part(
-                atoms=tuple(int(atom) for atom in atoms),
-                charge=round(of_fragment),
-                unpaired=without_partner,
-                reference=reference or ("uhf" if without_partner else "rhf"),
-            )
-        )
-    if sum(part.charge for part in parts) != charge or sum(part.unpaired for part in parts) != unpaired:
-        return ()
-    return tuple(parts)
+        parts.append(Part(atoms=tuple(int(atom) for atom in atoms), charge=round(of_fragment)))
+    return tuple(parts) if sum(part.charge for part in parts) == charge else ()
 
 
 def _reference(from_method: str | None, from_keyword: str | None, unpaired: int) -> str:
