@@ -27,7 +27,6 @@ from autotune.runtime import planning
 from autotune.runtime.execution import Care
 from autotune.runtime.executor import Executor
 from autotune.runtime.monitor import Snapshot
-from autotune.workers.messages import Briefing
 from autotune.workers.pool import Pool
 from autotune.workers.preflight import question
 
@@ -281,7 +280,7 @@ class Timing:
         pool = self._pools.get(key)
         if pool is None:
             pool = Pool(programs=list(instance.recipe.programs.values()), environment=environment)
-            pool.brief(Briefing(instance.recipe.to_json(), plan.tunables))
+            pool.brief(planning.briefing(instance.recipe, instance.tasks, plan))
             self._pools[key] = pool
             checked = pool.check(question(instance.tasks, instance.recipe))
             if checked.problems:
@@ -290,5 +289,5 @@ class Timing:
             self.versions.update(checked.versions)
             self.costs.one_core |= abilities.on_one_core(checked.widths)
             pool.retire_all()
-        pool.brief(Briefing(instance.recipe.to_json(), plan.tunables))
+        pool.brief(planning.briefing(instance.recipe, instance.tasks, plan))
         return pool

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 IN_WORKER, BESIDE_WORKER = "stays loaded in its worker", "stays loaded beside its worker"
 FOR_EACH_TASK = "a new process for each task"
-REMEMBER = "remember"  # a setting of harnesses, see `ProgramFacts.remembers`
+# Settings of harnesses that are no tunables: see `ProgramFacts.remembers`; most fragments of a task of the run.
+REMEMBER, MOST_FRAGMENTS = "remember", "most_fragments"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,8 +97,8 @@ class ProgramFacts:
         remembers: Its harness has the setting `remember`, see `tunables`: a task starts from where the one of the same
             fragments of the run before ended, which is kept in the shared folder.
         tunables: Choices of how it computes, which are searched with the strategies' parameters. Its harness has a
-            method `tune(settings, shared)`: the values by name without the program's, and a folder that all workers of
-            a machine share during a run.
+            method `tune(settings, shared)`: the values by name without the program's, with `most_fragments` of any task
+            of the run, and a folder that all workers of a machine share during a run.
     """
 
     name: str

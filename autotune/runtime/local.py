@@ -13,16 +13,14 @@ from autotune.base.errors import InputError
 from autotune.base.options import Options
 from autotune.base.types import Machine, Method, Policy, Task
 from autotune.machine import detection
-from autotune.plugin.facts import REMEMBER
 from autotune.plugin.manager import Manager
 from autotune.programs import abilities
-from autotune.programs.facts import facts_of
 from autotune.runtime import planning
 from autotune.runtime.execution import Care, Execution
 from autotune.runtime.executor import Executor
 from autotune.runtime.monitor import Snapshot
 from autotune.runtime.planning import Plan, Work
-from autotune.workers.messages import Briefing, Checked
+from autotune.workers.messages import Checked
 from autotune.workers.pool import Pool
 from autotune.workers.preflight import question
 
@@ -73,11 +71,10 @@ class Local:
         """
         pool = self._open_pool(sorted(set(work.recipe.programs.values())), plan.policy)
         try:
-            recipe = replace(work.recipe, rescue=self._options.rescue)
             remember = bool(self._options.reuse_densities) and self._options.program_tuning
-            programs = {name for name in work.recipe.programs.values() if remember and facts_of(name).remembers}
-            tunables = (*plan.policy.tunables, *((f"{name}.{REMEMBER}", True) for name in sorted(programs)))
-            pool.brief(Briefing(recipe.to_json(), tunables), keep_shared=remember)
+            recipe = replace(work.recipe, rescue=self._options.rescue)
+            briefing = planning.briefing(recipe, work.tasks, plan.policy, remember=remember)
+            pool.brief(briefing, keep_shared=remember)
             if self._options.enforce_memory:
                 pool.enforce(plan.budget_gib)
             pool.prepare(min(plan.policy.workers, len(work.tasks)))
