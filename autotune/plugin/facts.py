@@ -61,7 +61,8 @@ class Tunable:
         untouched: The value that leaves the program as it is.
         exact: All values give the same results to the last bit.
         matters: Whether it can make a difference to a model chemistry; elsewhere it is not searched.
-        makes: Whether, with a value of it, a task makes what other tasks use; such tasks start first.
+        ahead: How far ahead of others a task is to start, with a value of it, because it makes what others use: 0 for
+            tasks that do not, more for what is used by more.
     """
 
     name: str
@@ -71,7 +72,7 @@ class Tunable:
     untouched: Parameter
     exact: bool = False
     matters: Callable[[Method], bool] = _always
-    makes: Callable[[Parameter, Task], bool] | None = None
+    ahead: Callable[[Parameter, Task], int] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

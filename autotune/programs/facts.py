@@ -22,19 +22,21 @@ def known_facts() -> Mapping[str, ProgramFacts]:
     return _facts(os.environ.get(DISABLED_VARIABLE, ""))
 
 
-def makers(tasks: Iterable[Task], tunables: Iterable[tuple[str, Parameter]]) -> frozenset[int]:
-    """Return the numbers of tasks that make what others use, by what their programs' tunables are set to."""
-    rules: dict[str, list[tuple[Callable[[Parameter, Task], bool], Parameter]]] = {}
+def ranks(tasks: Iterable[Task], tunables: Iterable[tuple[str, Parameter]]) -> dict[int, int]:
+    """Return how far ahead tasks are to start that make what others use, by number; see `Tunable.ahead`."""
+    rules: dict[str, list[tuple[Callable[[Parameter, Task], int], Parameter]]] = {}
     for name, value in tunables:
         program, _, own = name.partition(".")
         for each in facts_of(program).tunables:
-            if each.name == own and each.makes is not None:
-                rules.setdefault(program, []).append((each.makes, value))
+            if each.name == own and each.ahead is not None:
+                rules.setdefault(program, []).append((each.ahead, value))
     if not rules:
-        return frozenset()
-    return frozenset(
-        task.number for task in tasks if any(makes(value, task) for makes, value in rules.get(task.method.program, ()))
-    )
+        return {}
+    found = {
+        task.number: max([ahead(value, task) for ahead, value in rules.get(task.method.program, ())], default=0)
+        for task in tasks
+    }
+    return {number: rank for number, rank in found.items() if rank}
 
 
 @cache

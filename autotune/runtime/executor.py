@@ -16,7 +16,7 @@ from autotune.base import garbage
 from autotune.base.types import Machine, Policy, Resources, Task
 from autotune.machine import pressure
 from autotune.plugin.manager import Manager
-from autotune.programs.facts import facts_of, makers
+from autotune.programs.facts import facts_of, ranks
 from autotune.runtime import failures, guard
 from autotune.runtime.attempts import Attempts
 from autotune.runtime.execution import Care, Execution
@@ -78,7 +78,7 @@ class Executor:
             {task.number: task.nbody for task in tasks},
             plan.policy,
             budget=Resources(cores=machine.cores, memory_gib=plan.budget_gib, gpus=machine.gpus),
-            first=makers(tasks, plan.policy.tunables),
+            ahead=ranks(tasks, plan.policy.tunables),
         )
         self._attempts = Attempts(tasks, expected=self._expected, care=self._care, started=self._started)
         self._usage = Usage(0.0, 0.0, {})

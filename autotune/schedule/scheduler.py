@@ -20,8 +20,9 @@ import itertools
 import math
 from bisect import bisect_left, insort
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import NamedTuple
 
 from autotune.base.types import Estimate, Policy, Resources
@@ -61,7 +62,8 @@ class Scheduler:
         levels: n-body level of each, for policies with barriers.
         policy: What to optimise; see `Policy`.
         budget: What tasks may hold together, at least one core.
-        first: Tasks before all others where the longest are to go first, because they make what others use.
+        ahead: Tasks that go before all others where the longest are to go first, because they make what others use; the
+            higher number first.
     """
 
     def __init__(
@@ -71,9 +73,9 @@ class Scheduler:
         policy: Policy,
         *,
         budget: Resources,
-        first: Collection[int] = (),
+        ahead: Mapping[int, int] = MappingProxyType({}),
     ) -> None:
-        self._estimates, self._levels, self._first = dict(estimates), levels, first
+        self._estimates, self._levels, self._ahead = dict(estimates), levels, ahead
         self._position = {number: -position for position, number in enumerate(estimates)}
         self._unfinished, self._unfinished_at = len(estimates), Counter(levels.values())
         self._running = Running()
@@ -302,9 +304,9 @@ class Scheduler:
     def _entries(self, numbers: Iterable[int]) -> list[_Entry]:
         estimates, position = self._estimates, self._position
         if self._policy.order == "longest":
-            if self._first:
+            if ahead := self._ahead:
                 return [
-                    (estimates[number].alone_s + (_AHEAD_S if number in self._first else 0.0), position[number], number)
+                    (estimates[number].alone_s + _AHEAD_S * ahead.get(number, 0), position[number], number)
                     for number in numbers
                 ]
             return [(estimates[number].alone_s, position[number], number) for number in numbers]

@@ -110,7 +110,7 @@ def test_only_values_that_are_not_exact_touch_digits(tunables, touches):
 
 
 def test_tasks_make_what_others_use_where_the_value_in_force_says_so(monkeypatch):
-    guess = dataclasses.replace(GUESS, makes=lambda value, task: value == "parts" and task.nbody == 1)
+    guess = dataclasses.replace(GUESS, ahead=lambda value, task: 2 * (value == "parts" and task.nbody == 1))
     told = {"solver": dataclasses.replace(FACTS, tunables=(guess, KEEP))}
     monkeypatch.setattr(facts, "known_facts", lambda: told)
     size = TaskSize(atoms=3, ghost_atoms=0, electrons=10, functions=19)
@@ -119,9 +119,9 @@ def test_tasks_make_what_others_use_where_the_value_in_force_says_so(monkeypatch
         Task(number=n, key=str(n), level="1", real=real, basis=real, labels=(), method=of[program], size=size)
         for n, (program, real) in enumerate([("solver", (1,)), ("solver", (1, 2)), ("another", (1,))])
     ]
-    assert facts.makers(tasks, [("solver.guess", "parts"), ("solver.keep", True)]) == {0}
-    assert facts.makers(tasks, [("solver.guess", "own"), ("solver.keep", True)]) == frozenset()
-    assert facts.makers(tasks, []) == frozenset()
+    assert facts.ranks(tasks, [("solver.guess", "parts"), ("solver.keep", True)]) == {0: 2}
+    assert facts.ranks(tasks, [("solver.guess", "own"), ("solver.keep", True)]) == {}
+    assert facts.ranks(tasks, []) == {}
 
 
 def test_a_program_is_told_its_own_values_by_their_names():

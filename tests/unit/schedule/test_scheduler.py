@@ -310,20 +310,20 @@ def test_longest_first_starts_the_longest_task_first():
 
 
 def test_what_others_use_is_made_first_and_longest_first_where_that_is_the_order():
-    tasks = [planned(0, 1.0), planned(1, 5.0), planned(2, 3.0), planned(3, 0.5)]
+    tasks = [planned(0, 1.0), planned(1, 5.0), planned(2, 3.0), planned(3, 0.5), planned(4, 0.1)]
 
     def order(name):
         policy = Policy(workers=1, core_slots=1, order=name, level_barriers=False)
-        scheduler, started = scheduler_of(tasks, policy, cores=1, memory_gib=1.0, first={0, 3}), []
+        scheduler, started = scheduler_of(tasks, policy, cores=1, memory_gib=1.0, ahead={0: 1, 3: 1, 4: 2}), []
         while not scheduler.done:
             started += numbers(scheduler.decide(0.0))
             scheduler.handle(Finished(started[-1]))
             scheduler.handle(Learned({}))
         return started
 
-    assert order("longest") == [0, 3, 1, 2]
-    assert order("input") == [0, 1, 2, 3]
-    assert order("shortest") == [3, 0, 2, 1]
+    assert order("longest") == [4, 0, 3, 1, 2]
+    assert order("input") == [0, 1, 2, 3, 4]
+    assert order("shortest") == [4, 3, 0, 2, 1]
 
 
 def test_learned_costs_change_the_order_of_what_waits():
