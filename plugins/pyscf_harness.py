@@ -2,7 +2,8 @@
 
 Determinism (PySCF 2.14, tested): with one core the same input gives the same bits, in a fresh process and in one that
 has computed others before. With more cores OpenMP adds in changing order and totals differ in the last digits (up to
-5e-13 Eh seen). Memory enters too, where a grant is close to one of PySCF's thresholds between algorithms.
+5e-13 Eh seen). Memory enters too, where a grant is close to one of PySCF's thresholds between algorithms. Tunables
+change none of this: what a task takes over from others is defined by its own input, and computed where it is missing.
 """
 
 from __future__ import annotations
