@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from autotune.base.types import Method
+from autotune.base.types import Method, Task
 from autotune.costs.terms import family
 from autotune.plugin.facts import IN_WORKER, ContainedEnergies, ProgramFacts, Tunable, choices, register_harness
 from autotune.plugin.hookspecs import hookimpl
@@ -39,6 +39,10 @@ def _is_well_determined_on_a_grid(method: Method) -> bool:
     return _is_well_determined(method) and _is_density_functional(method)
 
 
+def _has_no_ghosts(task: Task, fragments: int) -> bool:
+    return len(task.real) == len(task.basis) == fragments
+
+
 _TUNABLES = (
     Tunable(
         name="guess",
@@ -47,6 +51,7 @@ _TUNABLES = (
         default="monomers",
         untouched="program",
         matters=_is_well_determined,
+        ahead=lambda value, task: 2 * (value == "monomers" and _has_no_ghosts(task, 1)),
     ),
     Tunable(
         name="conv_check",
@@ -62,6 +67,7 @@ _TUNABLES = (
         distribution=choices(True, False),
         default=True,
         untouched=False,
+        exact=True,
         matters=_is_density_functional,
     ),
     Tunable(
@@ -74,10 +80,11 @@ _TUNABLES = (
     ),
     Tunable(
         name="shared_integrals",
-        about="Tasks with the same basis atoms, as counterpoise makes them, share one copy of their integrals.",
+        about="Tasks share integrals: those of counterpoise all, trimers those of their pairs.",
         distribution=choices(True, False),
         default=True,
         untouched=False,
+        ahead=lambda value, task: int(bool(value) and _has_no_ghosts(task, 2)),
     ),
 )
 
@@ -96,6 +103,7 @@ def autotune_program_facts() -> Sequence[ProgramFacts]:
             grant_gib=_grant_gib,
             error_words={"memory": r"needs more than the [\d.]+ GiB granted"},
             usual=True,
+            remembers=True,
             tunables=_TUNABLES,
         )
     ]

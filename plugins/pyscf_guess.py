@@ -24,7 +24,7 @@ from pyscf import gto, lib
 from qcengine.exceptions import ConvergenceError
 
 from . import pyscf_input, pyscf_threads
-from .pyscf_input import Keywords, Plan
+from .pyscf_input import CORRELATED, Keywords, Plan
 from .pyscf_settings import Settings
 from .pyscf_store import Store
 
@@ -32,6 +32,8 @@ Solve: TypeAlias = Callable[[Plan, float], Any]  # plan and max_memory, MB, to P
 
 _MOST_BYTES = 2**25  # in this process
 _MOST_SHARED_BYTES = 2**28  # of all workers of a machine
+
+_LEAST_OVERLAP = 0.1  # of orbitals of then in functions of now; less, and the atoms have moved too far
 
 _kept: OrderedDict[str, np.ndarray] = OrderedDict()
 
@@ -65,10 +67,7 @@ def from_fragments(plan: Plan, molecule: gto.Mole, settings: Settings, solve: So
         columns = slice(filled, filled + orbitals.shape[1])
         occupied[functions, columns] = orbitals
         filled = columns.stop
-    density: np.ndarray = lib.tag_array(
-        2 * occupied @ occupied.T, mo_coeff=occupied, mo_occ=np.full(occupied.shape[1], 2.0)
-    )
-    return density
+    return _density(occupied)
 
 
 def keep(plan: Plan, mean_field: Any, settings: Settings) -> None:
@@ -76,6 +75,44 @@ def keep(plan: Plan, mean_field: Any, settings: Settings) -> None:
     if len(plan.parts) == 1 and len(plan.parts[0].atoms) == len(plan.atoms) and _is_wanted(plan, settings):
         key = _key(plan, settings, in_memory=_held_in_memory(plan, mean_field))
         _remember(key, _occupied(mean_field), settings)
+
+
+def from_before(plan: Plan, molecule: gto.Mole, settings: Settings) -> np.ndarray | None:
+    """Return the density of the same fragments in the run before, moved along with their atoms; None without one.
+
+    The occupied orbitals of then are made orthonormal in the basis functions of now.
+    """
+    if not _is_remembered(plan, settings) or settings.shared is None:
+        return None
+    found = _store(settings.shared).find(_name(plan))
+    if found is None or found.shape != (molecule.nao, molecule.nelectron // 2):
+        return None
+    overlaps, turned = np.linalg.eigh(found.T @ molecule.intor_symmetric("int1e_ovlp") @ found)
+    if overlaps.min() < _LEAST_OVERLAP:
+        return None
+    return _density(found @ (turned / np.sqrt(overlaps)) @ turned.T)
+
+
+def remember(plan: Plan, mean_field: Any, settings: Settings) -> None:
+    """Keep where an SCF ended, for the same fragments of the next run."""
+    if _is_remembered(plan, settings) and settings.shared is not None:
+        _store(settings.shared).keep(_name(plan), _occupied(mean_field), anew=True)
+
+
+def _is_remembered(plan: Plan, settings: Settings) -> bool:
+    return settings.remember and plan.reference == "rhf" and plan.method not in CORRELATED and bool(plan.name)
+
+
+def _name(plan: Plan) -> str:
+    symbols = [symbol for symbol, _ in plan.atoms]
+    content = repr(("before", plan.name, plan.chemistry, plan.cartesian, symbols, plan.charge))
+    return hashlib.sha256(content.encode()).hexdigest()[:40]
+
+
+def _density(occupied: np.ndarray) -> np.ndarray:
+    occupations = np.full(occupied.shape[1], 2.0)
+    density: np.ndarray = lib.tag_array(2 * occupied @ occupied.T, mo_coeff=occupied, mo_occ=occupations)
+    return density
 
 
 def forget() -> None:

@@ -111,6 +111,7 @@ class Plan:
         fitting: Fitting shells of the SCF by element symbol; empty without density fitting.
         fitting_correlation: Fitting shells of the correlated method; empty without.
         parts: The real fragments, if all have closed shells and their charges add up to the molecule's; else none.
+        name: What the molecule is called: equal for the same fragments of a cluster, wherever their atoms are.
         chemistry: Method, basis set, keywords and driver as they were asked for, all that is not the molecule.
     """
 
@@ -129,6 +130,7 @@ class Plan:
     fitting: Mapping[str, pyscf_basis.Shells]
     fitting_correlation: Mapping[str, pyscf_basis.Shells]
     parts: tuple[Part, ...]
+    name: str
     chemistry: str
 
 
@@ -146,7 +148,8 @@ def is_well_determined(plan: Plan) -> bool:
 def alone(plan: Plan, part: Part) -> Plan:
     """Return the plan for a fragment alone in its own basis, by the same method."""
     atoms = tuple(plan.atoms[atom] for atom in part.atoms)
-    return replace(plan, atoms=atoms, charge=part.charge, parts=(replace(part, atoms=tuple(range(len(atoms)))),))
+    parts = (replace(part, atoms=tuple(range(len(atoms)))),)
+    return replace(plan, atoms=atoms, charge=part.charge, parts=parts, name="")
 
 
 def read(input_data: AtomicInput) -> Plan:
@@ -200,6 +203,7 @@ def read(input_data: AtomicInput) -> Plan:
         fitting=fitting,
         fitting_correlation=fitting_correlation,
         parts=_parts(molecule, charge),
+        name=str(molecule.name or ""),
         chemistry=f"{method} {functional} {name.lower()} {driver} {keywords}",
     )
 

@@ -41,6 +41,10 @@ def converge(plan: Plan, settings: Settings, max_memory_mb: float) -> MeanField:
         qcengine.exceptions.ConvergenceError: The SCF did not converge, or is not at a minimum where one is wanted.
     """
     molecule = _molecule(plan, max_memory_mb)
+    before = pyscf_guess.from_before(plan, molecule, settings)
+    if before is not None:
+        with contextlib.suppress(ConvergenceError):
+            return _solve(plan, settings, molecule, before)
     if pyscf_guess.has_fragments(plan, settings):
         before_mb = lib.current_memory()[0]
         guess = pyscf_guess.from_fragments(
@@ -90,6 +94,7 @@ def _solve(plan: Plan, settings: Settings, molecule: gto.Mole, guess: np.ndarray
         raise ConvergenceError(f"the SCF did not converge in {limits}")
     if plan.stable:
         mean_field = pyscf_stability.minimum(mean_field, _probe(plan, mean_field), curvatures=max(1, plan.radicals) + 1)
+    pyscf_guess.remember(plan, mean_field, settings)
     if settings.kept_grid_values and plan.method == "dft":
         mean_field._numint.forget()  # noqa: SLF001 - PySCF has no other name for it
     return mean_field

@@ -19,6 +19,7 @@ class Settings:
         kept_grid_values: The values of basis functions on the DFT grid are kept from cycle to cycle, where they fit.
         first_grid: Level of the DFT grid in the first cycles, -1 for the final one from the start.
         shared_integrals: Tasks with the same basis atoms share their integrals (see `pyscf_integrals`).
+        remember: A task starts from where the one of the same fragments of the run before ended, which is in `shared`.
         most_fragments: Of any task of the run; 0 where that is not known.
         shared: Folder that all workers of a machine share during a run; None where there is none.
     """
@@ -28,6 +29,7 @@ class Settings:
     kept_grid_values: bool = False
     first_grid: int = -1
     shared_integrals: bool = False
+    remember: bool = False
     most_fragments: int = 0
     shared: Path | None = None
 
