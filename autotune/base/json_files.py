@@ -128,6 +128,16 @@ def read_json(path: Path, *schemas: str) -> tuple[str, dict[str, Any]]:
     return str(found), dict(fields)
 
 
+def json_object(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    """Return a JSON object (a hook of `json.loads`); ValueError for a field given twice: Python takes the last."""
+    fields = dict(pairs)
+    if len(fields) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"field {quote(twice)} is given twice in one object")
+    return fields
+
+
 def read_bytes(path: Path, *, most: int, kind: str, cure: str = "") -> bytes:
     """Return the content of a file.
 

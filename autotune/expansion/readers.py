@@ -219,11 +219,6 @@ def many_body_fields(text: str, *, name: str, expansion: Expansion | None) -> di
     return _input_of(reader.molecule(text, name, expansion), expansion)
 
 
-def from_xyz(text: str, *, name: str, expansion: Expansion) -> dict[str, Any]:
-    """Return the fields of a v2 ManyBodyInput for a text that is known to be an XYZ file; see `many_body_fields`."""
-    return _input_of(_molecule_of_geometry(read_xyz, text, name, expansion), expansion)
-
-
 def _input_of(molecule: dict[str, Any], expansion: Expansion) -> dict[str, Any]:
     """Return the fields of a v2 ManyBodyInput for a molecule's fields."""
     model: dict[str, Any] = {"method": expansion.method}

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from autotune.base import garbage
 from autotune.base.errors import InputError
-from autotune.base.json_files import fault_of
+from autotune.base.json_files import fault_of, json_object
 from autotune.base.text import one_line, quote
 from autotune.base.types import Method, Task
 from autotune.costs.sizes import Sizes
@@ -245,22 +245,12 @@ def parse_json(text: str, *, name: str) -> dict[str, Any]:
         raise InputError(f"{name} is larger than {MAX_INPUT_BYTES // 2**20} MiB; this is not a many-body input")
     try:
         # Editors of some systems put a byte order mark first.
-        fields = json.loads(text.removeprefix("\ufeff"), object_pairs_hook=_object)
+        fields = json.loads(text.removeprefix("\ufeff"), object_pairs_hook=json_object)
     except (ValueError, RecursionError) as error:
         where = f" (line {error.lineno}, column {error.colno})" if isinstance(error, json.JSONDecodeError) else ""
         raise InputError(f"{name} is not valid JSON{where}: {one_line(error)}; give a ManyBodyInput file") from error
     if not isinstance(fields, dict):
         raise InputError(f"{name} holds a JSON {type(fields).__name__}, not a ManyBodyInput object")
-    return fields
-
-
-def _object(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
-    """Return a JSON object; ValueError for a field that is given twice, of which Python would take the last."""
-    fields = dict(pairs)
-    if len(fields) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"field {quote(twice)} is given twice in one object")
     return fields
 
 
