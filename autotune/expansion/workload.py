@@ -290,7 +290,7 @@ def _as_v2(source: object) -> tuple[ManyBodyInput, int]:
         fields["molecule"] = molecule = state_molecule(molecule, schema_version=version)
     elif not isinstance(molecule, (elemental_1.Molecule, elemental_2.Molecule)):
         raise InputError("the many-body input has no molecule; give field 'molecule' with symbols, geometry, fragments")
-    with _refusing():
+    with refuse_invalid():
         model = (v1 if version == 1 else v2).ManyBodyInput(**fields)
         claimed = not isinstance(molecule, Mapping) or bool(molecule.get("validated"))
         return _with_masses(_believe(model) if claimed else model.convert_v(2)), version
@@ -309,7 +309,7 @@ def state_molecule(fields: Mapping[str, Any], *, schema_version: int) -> dict[st
     blocks = atom_order.block_order(molecule["fragments"])
     if blocks is None:
         return molecule
-    with _refusing():
+    with refuse_invalid():
         found = atom_order.validate({**molecule, "schema_version": 3} if schema_version == 1 else molecule, blocks)
         return found.convert_v(1) if schema_version == 1 else found
 
@@ -319,7 +319,7 @@ def _believe(model: ManyBodyInput | ManyBodyInputV1) -> ManyBodyInput:
 
     QCElemental believes it, and what it does not know of is checked as for fields.
     """
-    with _refusing():
+    with refuse_invalid():
         model = model.convert_v(2)
         molecule = model.molecule
         stated = _check_molecule(molecule.model_dump())
@@ -346,19 +346,21 @@ def _with_masses(model: ManyBodyInput) -> ManyBodyInput:
 
 
 @contextlib.contextmanager
-def _refusing() -> Iterator[None]:
-    """Turn what validators of many-body inputs raise into `InputError`, and keep what they print to themselves."""
+def refuse_invalid(what: str = "the many-body input is not valid") -> Iterator[None]:
+    """Turn what validators of QCSchema models raise within the block into an `InputError` of one line.
+
+    It says `what`, and the first field at fault. What they print is kept back.
+    """
     try:
         with contextlib.redirect_stdout(io.StringIO()):
             yield
     except InputError:
         raise
     except _REFUSALS as error:
-        raise InputError(f"the many-body input is not valid: {_fault(error)}") from error
+        raise InputError(f"{what}: {_fault(error)}") from error
     except Exception as error:
         if type(error).__module__.startswith("qcelemental"):
-            fault = f"{type(error).__name__}: {one_line(error)}"
-            raise InputError(f"the many-body input is not valid: {fault}") from error
+            raise InputError(f"{what}: {type(error).__name__}: {one_line(error)}") from error
         raise
 
 
