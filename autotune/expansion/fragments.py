@@ -14,13 +14,15 @@ import math
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from autotune.base.errors import InputError
 from autotune.base.text import one_line, quote
 from autotune.costs import basis
 from autotune.expansion.bonds import close_pairs
-from autotune.expansion.geometry import Fragments
+
+if TYPE_CHECKING:
+    from autotune.expansion.geometry import Fragments
 
 MIN_DISTANCE_BOHR = 0.75  # 0.4 Å: closer than any bond (H2 has 0.74 Å), so two atoms were given one place
 MAX_COORDINATE_BOHR = 1.0e7

@@ -20,11 +20,6 @@ from autotune.expansion.ions import charges_and_multiplicities
 _OF_ITS_MAKER = ("validated", "provenance", "schema_name", "schema_version")
 
 
-def is_molecule(fields: Mapping[str, Any]) -> bool:
-    """Return whether the fields of a JSON object are those of a QCSchema Molecule, not of an input that has one."""
-    return "symbols" in fields and "geometry" in fields and not fields.keys() & {"molecule", "specification"}
-
-
 def molecule_fields(
     fields: Mapping[str, Any], *, name: str, fragments: str = "", charges: str = "", multiplicities: str = ""
 ) -> dict[str, Any]:

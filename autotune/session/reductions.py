@@ -12,20 +12,21 @@ import copy
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from autotune.base.errors import InputError
 from autotune.base.options import Options
 from autotune.base.records import Omitted
 from autotune.base.text import count, join_words
 from autotune.base.types import Task
-from autotune.expansion.congruence import equal_monomers, turns
-from autotune.expansion.lower_methods import Source, sources
-from autotune.expansion.screening import Screen
 from autotune.expansion.workload import Workload
 from autotune.journal.entries import Entry
 from autotune.journal.values import Values
 from autotune.runtime.execution import Execution
+
+if TYPE_CHECKING:
+    from autotune.expansion.lower_methods import Source
+    from autotune.expansion.screening import Screen
 
 NAMES = {
     "screen_distance": "--screen-distance",
@@ -104,6 +105,9 @@ def plan(work: Workload, options: Options) -> Omission:
     asked = [name for option, name in NAMES.items() if getattr(options, option)]
     if not asked:
         return Omission(whole=work, work=work, options=options)
+    from autotune.expansion.congruence import equal_monomers
+    from autotune.expansion.lower_methods import sources
+
     _check(work, join_words(asked))
     left, screen = {task.key: task for task in work.tasks}, None
     if options.screen_distance is not None:
@@ -150,6 +154,8 @@ def _check(work: Workload, asked: str) -> None:
 
 def _screen(work: Workload, distance: float) -> Screen:
     """Return the screen of a workload, or refuse it where the term of a component is not what it leaves out."""
+    from autotune.expansion.screening import Screen
+
     keywords, name = work.keywords, NAMES["screen_distance"]
     corrections = {kind.value for kind in keywords.bsse_type}
     if "vmfc" in corrections:
@@ -182,6 +188,8 @@ def _apply_screen(screen: Screen, tasks: Iterable[Task], distance: float | None)
 
 
 def _equal(number: int, tasks: Iterable[Task]) -> Omitted:
+    from autotune.expansion.congruence import turns
+
     tasks = tuple(tasks)
     of = sum(task.nbody == 1 and task.real == task.basis for task in tasks)
     words = (

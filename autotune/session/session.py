@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 from autotune.base.options import Options
 from autotune.base.records import RunRecord, TaskRecord, TuningChoice
 from autotune.base.types import Machine, Method, Task
-from autotune.costs import drift
 from autotune.costs.basis import is_spherical
 from autotune.expansion import workload
 from autotune.expansion.summary import describe
@@ -27,7 +26,7 @@ from autotune.runtime import planning
 from autotune.runtime.execution import Care, Execution
 from autotune.runtime.local import Local
 from autotune.runtime.monitor import Snapshot
-from autotune.session import plausibility, reductions, resume, run_record
+from autotune.session import reductions, resume
 from autotune.session.preparation import Preparation, options_of, read
 from autotune.tunings import library
 
@@ -168,6 +167,8 @@ class Session:
         machine, nodes, late = self.machine, self._place.nodes, None
 
         def record(result: _Answer | None = None, implausible: Sequence[str] = ()) -> RunRecord:
+            from autotune.session import run_record
+
             return run_record.record(
                 execution,
                 plan=plan,
@@ -197,6 +198,8 @@ class Session:
         except BaseException as reason:
             self._manager.run_broke_off(record(), reason)
             raise
+        from autotune.session import plausibility, run_record  # what only the end of a run needs
+
         implausible = () if filled is None else plausibility.implausible(lean.whole.tasks, work.recipe, filled.values)
         self.record = record(result, implausible)
         self._manager.run_done(self.record)
@@ -309,6 +312,8 @@ def _times_note(plan: planning.Plan, tasks: Sequence[Task], records: Sequence[Ta
     """Return what to say after a run; only a tuning that was measured for it is held against it."""
     if plan.tuning is None or plan.chosen.match != "exact":
         return ""
+    from autotune.costs import drift
+
     return drift.note(plan.tuning, tasks, records, workers=plan.policy.workers, cores=cores)
 
 
