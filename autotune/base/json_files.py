@@ -74,7 +74,7 @@ def check_writable(folder: Path) -> None:
         raise ResourceError(f"folder {folder} cannot be written: {error.strerror}; set {HOME_VARIABLE}") from error
 
 
-@garbage.sought_seldom()
+@garbage.search_seldom()
 def save_run(run: RunRecord, path: Path) -> None:
     """Write a run record, a line for each task; piece by piece, for a run of a hundred thousand has 50 MB of it."""
     write_text(path, _run_pieces(run))

@@ -37,7 +37,7 @@ from autotune.plugin import composition
 from autotune.plugin.hookspecs import Strategy
 from autotune.plugin.manager import Manager
 from autotune.runtime import planning
-from autotune.tunings import library, tuning_file
+from autotune.tunings import folders, library, tuning_file
 
 if TYPE_CHECKING:
     import optuna
@@ -120,7 +120,7 @@ def calibrate(
     here, manager = detection.detect(), Manager()
     methods = chosen.methods[:1] if own else chosen.methods
     for each in methods:
-        tuning_file.check_storable(target or library.path_of(here, own[0].methods[0] if own else each.as_method))
+        tuning_file.check_storable(target or folders.path_of(here, own[0].methods[0] if own else each.as_method))
     searched = composition.choose(
         manager.strategies, list(chosen.strategies if strategies is None else strategies) or None
     )
@@ -138,7 +138,7 @@ def calibrate(
             searched=searched,
             budget_s=budget_s,
             own=own,
-            known=[found for _, found in library.everything() if not isinstance(found, str)],
+            known=[found for _, found in folders.everything() if not isinstance(found, str)],
             say=say,
         ) as calibration:
             tuning = calibration.run()

@@ -69,7 +69,7 @@ class Workload:
         except _REFUSALS as error:
             raise InputError(f"the many-body input cannot be planned: {_fault(error)}") from error
 
-    @garbage.sought_seldom()
+    @garbage.search_seldom()
     def _plan(self) -> tuple[Task, ...]:
         keys = Keys(self.recipe)
         sizes = Sizes(self.recipe.molecule)
@@ -156,7 +156,7 @@ class Workload:
                 found |= dict.fromkeys(answered, model.convert_v(1) if self.schema_version == 1 else model)
         return found
 
-    @garbage.sought_seldom()
+    @garbage.search_seldom()
     def assemble(
         self, values: Mapping[str, Mapping[str, Any]], results: Mapping[str, str]
     ) -> ManyBodyResult | ManyBodyResultV1:

@@ -60,13 +60,13 @@ class Omission:
         """Keys of the tasks whose contained energies are wanted."""
         return frozenset(source.key for source in self.contained.values())
 
-    def late(self, execution: Execution) -> Workload:
+    def find_late(self, execution: Execution) -> Workload:
         """Return the tasks that must be computed after all, as a part of the workload; mostly none."""
         stopped = self.options.fail_fast and execution.failed
         missing = {key for key, source in self.contained.items() if _energy(execution, source) is None}
         return _part(self.whole, () if stopped else missing)
 
-    def filled(self, execution: Execution) -> Execution:
+    def fill_in(self, execution: Execution) -> Execution:
         """Return what came out of a run without failures, with the values of all tasks."""
         if self.work is self.whole:
             return execution
@@ -83,7 +83,7 @@ class Omission:
                 values.keep(_given(key, of["energy"]))
         return replace(execution, values=values)
 
-    def omitted(self, late: Workload | None = None) -> tuple[Omitted, ...]:
+    def list_omitted(self, late: Workload | None = None) -> tuple[Omitted, ...]:
         """Return what is left out, for people and records; less the tasks that were computed after all."""
         found = []
         if self.screen is not None:
@@ -122,7 +122,7 @@ def plan(work: Workload, options: Options) -> Omission:
     )
 
 
-def together(work: Workload, late: Workload) -> Workload:
+def join(work: Workload, late: Workload) -> Workload:
     """Return the tasks of two parts of one workload as one part."""
     found = copy.copy(work)
     found.tasks = (*work.tasks, *late.tasks)

@@ -156,7 +156,7 @@ class Session:
         plan = self._place.plan(work)
         if self._on_plan:
             self._on_plan(Preparation(work=work, machine=self.machine, plan=plan, manager=self._manager))
-        self._tell(*(found.words for found in lean.omitted()))
+        self._tell(*(found.words for found in lean.list_omitted()))
         checked = self._place.check(work, plan)
         self._tell_before(work, plan, checked)
         care = self._care(checked.versions, lean.hosts)
@@ -179,19 +179,19 @@ class Session:
                 versions=checked.versions,
                 result=result,
                 nodes=nodes,
-                omitted=lean.omitted(late),
+                omitted=lean.list_omitted(late),
                 doubts=(*checked.cautions, *implausible),
             )
 
         self._manager.run_started(work.tasks, plan.policy, machine)
         try:
             self._execute(work, execution, plan=plan, care=care, started=started)
-            late = lean.late(execution)
+            late = lean.find_late(execution)
             if late.tasks:
-                work = reductions.together(work, late)
+                work = reductions.join(work, late)
                 recalled += self._execute_late(late, execution, plan=plan, care=care, started=started)
-            with resume.noting_what_is_kept(care.journal, len(execution.values)):
-                filled = None if execution.failed else lean.filled(execution)
+            with resume.note_what_is_kept(care.journal, len(execution.values)):
+                filled = None if execution.failed else lean.fill_in(execution)
                 result = None if filled is None else answer(lean.whole, filled)
                 if care.journal is not None:
                     care.journal.flush()

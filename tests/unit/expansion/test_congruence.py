@@ -115,7 +115,7 @@ def test_monomers_with_ghosts_and_grids_are_computed():
     assert equal(made(shapes, "OHH", bsse=("cp",), max_nbody=2)) == {}
     fields = made(shapes, "OHH", method="b3lyp", max_nbody=2)
     assert equal(fields) == {}
-    (found,) = reductions.plan(workload.load(fields), Options(reuse_equal_monomers=True)).omitted()
+    (found,) = reductions.plan(workload.load(fields), Options(reuse_equal_monomers=True)).list_omitted()
     assert found.words == (
         "--reuse-equal-monomers: 0 of 2 monomers take the energy of one of their shape; not with pyscf b3lyp/sto-3g"
         " energy, of which it is not known that energies turn with the molecule"
