@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from autotune.base.errors import InputError, ResourceError
+from autotune.base.errors import InputError
 
 if TYPE_CHECKING:
     from autotune.base.records import Tuning
@@ -266,24 +266,12 @@ def tunings_verify(which: str, budget: str, force: bool) -> None:
     hold: calibrate again. Exit status 3 says that the time allowed was too short to tell.
     """
     from autotune.calibration import studies, verification
-    from autotune.machine import detection, readiness
-    from autotune.plugin.manager import Manager
-    from autotune.tunings import folders, library, selection
 
-    tuning, path = selection.only(which)
-    here, manager = detection.detect(), Manager()
-    readiness.check(here, force=force, say=_say)
-    found = verification.verify(
-        tuning, machine=here, manager=manager, budget_s=studies.parse_duration(budget), say=_say
-    )
+    found = verification.verify_stored(which, budget_s=studies.parse_duration(budget), force=force, say=_say)
     for line in _verified_words(found):
         click.echo(line)
     if found.verdict != "holds":
         raise SystemExit({"fails": 1, "cannot tell": 3}[found.verdict])
-    own = path if selection.is_file(which) or path.is_relative_to(folders.home()) else None
-    if not any(one == tuning for one in library.load(path)):
-        raise ResourceError(f"{path} has changed meanwhile; it is left as it is")
-    library.save(found.tuning, own, say=_say)
 
 
 def _verified_words(found: Verification) -> list[str]:
