@@ -74,7 +74,7 @@ def check_writable(folder: Path) -> None:
         raise ResourceError(f"folder {folder} cannot be written: {error.strerror}; set {HOME_VARIABLE}") from error
 
 
-@garbage.sought_seldom()
+@garbage.search_seldom()
 def save_run(run: RunRecord, path: Path) -> None:
     """Write a run record, a line for each task; piece by piece, for a run of a hundred thousand has 50 MB of it."""
     write_text(path, _run_pieces(run))
@@ -126,6 +126,16 @@ def read_json(path: Path, *schemas: str) -> tuple[str, dict[str, Any]]:
         raise _of_another_schema(path, found, schemas)
     del fields["schema"]
     return str(found), dict(fields)
+
+
+def json_object(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    """Return a JSON object (a hook of `json.loads`); ValueError for a field given twice: Python takes the last."""
+    fields = dict(pairs)
+    if len(fields) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"field {quote(twice)} is given twice in one object")
+    return fields
 
 
 def read_bytes(path: Path, *, most: int, kind: str, cure: str = "") -> bytes:

@@ -41,7 +41,7 @@ from autotune.plugin.hookspecs import Strategy
 from autotune.plugin.manager import Manager
 from autotune.plugin.program_tuning import ProgramTuning
 from autotune.runtime import planning
-from autotune.tunings import library, tuning_file
+from autotune.tunings import folders, library, tuning_file
 
 if TYPE_CHECKING:
     import optuna
@@ -129,7 +129,7 @@ def calibrate(
     here, manager = detection.detect(), Manager()
     methods = chosen.methods[:1] if own else chosen.methods
     for each in methods:
-        tuning_file.check_storable(target or library.path_of(here, own[0].methods[0] if own else each.as_method))
+        tuning_file.check_storable(target or folders.path_of(here, own[0].methods[0] if own else each.as_method))
     names = list(chosen.strategies if strategies is None else strategies) or None
     composition.choose(manager.strategies, names)
     results = []
@@ -151,7 +151,7 @@ def calibrate(
             budget_s=budget_s,
             own=own,
             faults=faults,
-            known=[found for _, found in library.everything() if not isinstance(found, str)],
+            known=[found for _, found in folders.everything() if not isinstance(found, str)],
             say=say,
         ) as calibration:
             tuning = calibration.run()

@@ -39,7 +39,7 @@ class Confirmation(NamedTuple):
 
 def pairs_needed(noise: float) -> int:
     """Return how many pairs show a gain of `WORTH_SHOWING` at this run-to-run coefficient of variation."""
-    return judgement.pairs_needed(noise, WORTH_SHOWING, alpha=1.0 - CONFIDENCE, noise_known=False)
+    return judgement.pairs_needed(noise, WORTH_SHOWING, alpha=1.0 - CONFIDENCE)
 
 
 def pairs_wanted(noise: float) -> int:

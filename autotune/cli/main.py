@@ -39,7 +39,7 @@ def main() -> None:
     os._exit(status)
 
 
-@garbage.sought_seldom()
+@garbage.search_seldom()
 def invoke() -> int:
     """Run the command line and return its exit code."""
     for name in ("SIGTERM", "SIGHUP"):

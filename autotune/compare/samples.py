@@ -160,13 +160,11 @@ def _of_file(path: Path) -> tuple[Sample, ...]:
 def _read(path: Path) -> dict[str, Any]:
     """Return the fields of a JSON file; none where it holds something else."""
     try:
-        with path.open("rb") as file:
-            text = file.read(json_files.MAX_FILE_BYTES + 1)
-        if len(text) > json_files.MAX_FILE_BYTES:
-            raise InputError(f"{path} has more than {json_files.MAX_FILE_BYTES // 1024**2} MiB, too much for a record")
-        fields = json.loads(text.decode())
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}; check the path") from error
+        fields = json.loads(
+            json_files.read_bytes(
+                path, most=json_files.MAX_FILE_BYTES, kind="a record", cure="; check the path"
+            ).decode()
+        )
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path} is not valid JSON ({one_line(error)})") from error
     return fields if isinstance(fields, dict) else {}

@@ -7,12 +7,12 @@ fragment's charge and multiplicity are always stated in what comes out.
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from autotune.base.errors import InputError
 from autotune.base.json_files import read_bytes
@@ -21,13 +21,11 @@ from autotune.base.types import Method
 from autotune.costs.basis import is_spherical
 from autotune.expansion.bonds import parts
 from autotune.expansion.fragments import parse_charges, parse_fragments
-from autotune.expansion.geometry import Geometry, covalent_bonds
-from autotune.expansion.ions import charges_and_multiplicities
-from autotune.expansion.molecule import is_molecule, molecule_fields
-from autotune.expansion.pdb import is_pdb, read_pdb
 from autotune.expansion.workload import MAX_INPUT_BYTES, parse_json
-from autotune.expansion.xyz import read_xyz
 from autotune.programs.facts import facts_of
+
+if TYPE_CHECKING:
+    from autotune.expansion.geometry import Geometry
 
 NO_TEXT = "{} is not a text file; give a ManyBodyInput (JSON) or an XYZ file"
 
@@ -114,11 +112,26 @@ def _is_json(text: str, _: str) -> bool:
 
 
 def _is_molecule(text: str, name: str) -> bool:
-    return _is_json(text, name) and is_molecule(parse_json(text, name=name))
+    """Return whether a text is a QCSchema Molecule, not an input that has one."""
+    fields = parse_json(text, name=name) if _is_json(text, name) else {}
+    return "symbols" in fields and "geometry" in fields and not fields.keys() & {"molecule", "specification"}
+
+
+def _is_pdb(text: str, name: str) -> bool:
+    """Return whether a text is meant to be a PDB file: it has atom records, or its name ends as such files' do."""
+    first = text.lstrip("\ufeff \t\r\n").partition("\n")[0].strip()
+    if first.isdigit() or first.startswith("data_"):  # an XYZ file, or mmCIF
+        return False
+    return name.lower().endswith((".pdb", ".ent")) or re.search(r"(?m)^(ATOM  |HETATM)", text) is not None
+
+
+# A kind of file is loaded when there is one.
 
 
 def _molecule_of_json(text: str, name: str, stated: Expansion) -> dict[str, Any]:
     """Return the molecule of a QCSchema Molecule of any version, its atoms in their order; raises as `molecule`."""
+    from autotune.expansion.molecule import molecule_fields
+
     return molecule_fields(
         parse_json(text, name=name),
         name=name,
@@ -128,18 +141,30 @@ def _molecule_of_json(text: str, name: str, stated: Expansion) -> dict[str, Any]
     )
 
 
-def _molecule_of_geometry(
-    read: Callable[[str, str], Geometry], text: str, name: str, stated: Expansion
-) -> dict[str, Any]:
+def _molecule_of_pdb(text: str, name: str, stated: Expansion) -> dict[str, Any]:
+    from autotune.expansion.pdb import read_pdb
+
+    return _molecule_of_geometry(read_pdb(text, name), name, stated)
+
+
+def _molecule_of_xyz(text: str, name: str, stated: Expansion) -> dict[str, Any]:
+    from autotune.expansion.xyz import read_xyz
+
+    return _molecule_of_geometry(read_xyz(text, name), name, stated)
+
+
+def _molecule_of_geometry(found: Geometry, name: str, stated: Expansion) -> dict[str, Any]:
     """Return the molecule of a geometry, its atoms in the order of the file.
 
     The atoms of a fragment need not be neighbours. `extras.autotune` says how the file was understood: `units`
     (`angstrom` or `bohr`), `source` (its name), and `notes`, sentences for the user, where there are any. Raises
-    `InputError` as `read` and `ions.charges_and_multiplicities` do.
+    `InputError` as `ions.charges_and_multiplicities` does.
     """
     from qcelemental import constants
 
-    found = read(text, name)
+    from autotune.expansion.geometry import covalent_bonds
+    from autotune.expansion.ions import charges_and_multiplicities
+
     natom, bonds = len(found.symbols), None
     if stated.fragments:
         fragments = parse_fragments(stated.fragments, natom)
@@ -174,8 +199,8 @@ def _molecule_of_geometry(
 READERS = {
     "a QCSchema Molecule, which does not say what to compute": Reader(owns=_is_molecule, molecule=_molecule_of_json),
     "a ManyBodyInput": Reader(owns=_is_json, molecule=None),
-    "a PDB file": Reader(owns=is_pdb, molecule=partial(_molecule_of_geometry, read_pdb)),
-    "an XYZ file": Reader(owns=lambda *_: True, molecule=partial(_molecule_of_geometry, read_xyz)),
+    "a PDB file": Reader(owns=_is_pdb, molecule=_molecule_of_pdb),
+    "an XYZ file": Reader(owns=lambda *_: True, molecule=_molecule_of_xyz),
 }
 
 
@@ -217,11 +242,6 @@ def many_body_fields(text: str, *, name: str, expansion: Expansion | None) -> di
     if expansion is None:
         raise InputError(f"{name} is {called}; say at least --program and --method (and --basis) to compute with")
     return _input_of(reader.molecule(text, name, expansion), expansion)
-
-
-def from_xyz(text: str, *, name: str, expansion: Expansion) -> dict[str, Any]:
-    """Return the fields of a v2 ManyBodyInput for a text that is known to be an XYZ file; see `many_body_fields`."""
-    return _input_of(_molecule_of_geometry(read_xyz, text, name, expansion), expansion)
 
 
 def _input_of(molecule: dict[str, Any], expansion: Expansion) -> dict[str, Any]:

@@ -27,6 +27,7 @@ THREAD_VARIABLES = (
     "VECLIB_MAXIMUM_THREADS",
     "NUMEXPR_NUM_THREADS",
 )
+PINNING_VARIABLES = ("OMP_PROC_BIND", "OMP_PLACES", "GOMP_CPU_AFFINITY", "KMP_AFFINITY")  # all children get one core
 
 
 def descendants() -> list[int]:
@@ -159,8 +160,7 @@ def worker_environment(
 ) -> dict[str, str]:
     """Return the environment of the workers: one thread until a task says otherwise, nothing pinned."""
     environment = {**os.environ, **dict.fromkeys(THREAD_VARIABLES, "1")}
-    # Children would inherit one core from these.
-    for pinned in ("OMP_PROC_BIND", "OMP_PLACES", "GOMP_CPU_AFFINITY", "KMP_AFFINITY"):
+    for pinned in PINNING_VARIABLES:
         environment.pop(pinned, None)
     # Left alone, GNU OpenMP spins for a while and then sleeps.
     environment.pop("OMP_WAIT_POLICY", None)

@@ -49,7 +49,7 @@ class Executor:
         execution: What is known already, to which the rest is added.
     """
 
-    @garbage.sought_seldom()
+    @garbage.search_seldom()
     def __init__(
         self,
         tasks: Sequence[Task],
@@ -87,7 +87,7 @@ class Executor:
         self._looked = self._scratch_looked = time.monotonic()
         self.execution = execution or Execution()
 
-    @garbage.sought_seldom()
+    @garbage.search_seldom()
     def run(self) -> Execution:
         """Run all tasks and return what came out; it counts when the journal is flushed.
 

@@ -81,7 +81,7 @@ class Plan:
     remake: Callable[[], Remade | None]
 
 
-@garbage.sought_seldom()
+@garbage.search_seldom()
 def make(work: Work, *, machine: Machine, manager: Manager, options: Options, here: bool = True) -> Plan:
     """Return the plan for a workload on a machine.
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from autotune.base import json_files
 from autotune.base.errors import InputError
 from autotune.base.options import Options
 from autotune.base.records import RunRecord, TuningChoice
@@ -368,26 +369,18 @@ def _pretend(
     )
     plan = planning.make(here.work, machine=machine, manager=here.manager, options=options, here=False)
     prepared = replace(here, machine=machine, plan=replace(plan, costs=here.plan.costs))
+    durations_s, times_from = None, f"{here.plan.chosen.match} - {here.plan.chosen.reason}"
+    if replay is not None:
+        record = replay if isinstance(replay, RunRecord) else json_files.load_run(Path(replay))
+        times_from = f"the run of {replay.created}" if isinstance(replay, RunRecord) else str(replay)
+        durations_s = replayed_s(record, prepared.work.tasks, prepared.estimates, name=times_from)
     return _Pretence(
         prepared=prepared,
-        durations_s=None if replay is None else _replayed_s(replay, prepared),
+        durations_s=durations_s,
         measured=here.plan.tuning is not None,
         contention=contention,
-        times_from=_times_from(replay) or f"{here.plan.chosen.match} - {here.plan.chosen.reason}",
+        times_from=times_from,
     )
-
-
-def _times_from(replay: RunRecord | str | Path | None) -> str:
-    if replay is None:
-        return ""
-    return f"the run of {replay.created}" if isinstance(replay, RunRecord) else str(replay)
-
-
-def _replayed_s(replay: RunRecord | str | Path, prepared: Preparation) -> dict[int, float]:
-    from autotune.base import json_files
-
-    record = replay if isinstance(replay, RunRecord) else json_files.load_run(Path(replay))
-    return replayed_s(record, prepared.work.tasks, prepared.estimates, name=_times_from(replay))
 
 
 def replayed_s(

@@ -23,7 +23,7 @@ from autotune.schedule import bounds
 NAMED_FAILURES = 5
 
 
-@garbage.sought_seldom()
+@garbage.search_seldom()
 def record(
     execution: Execution,
     *,

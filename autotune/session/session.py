@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 from autotune.base.options import Options
 from autotune.base.records import RunRecord, TaskRecord, TuningChoice
 from autotune.base.types import Machine, Method, Policy, Task
-from autotune.costs import drift
 from autotune.costs.basis import is_spherical
 from autotune.expansion import workload
 from autotune.expansion.summary import describe
@@ -28,7 +27,7 @@ from autotune.runtime import planning
 from autotune.runtime.execution import Care, Execution
 from autotune.runtime.local import Local
 from autotune.runtime.monitor import Snapshot
-from autotune.session import plausibility, reductions, resume, run_record
+from autotune.session import reductions, resume
 from autotune.session.preparation import Preparation, options_of, read
 from autotune.tunings import library
 
@@ -158,7 +157,7 @@ class Session:
         plan = self._place.plan(work)
         if self._on_plan:
             self._on_plan(Preparation(work=work, machine=self.machine, plan=plan, manager=self._manager))
-        self._tell(*(found.words for found in lean.omitted()))
+        self._tell(*(found.words for found in lean.list_omitted()))
         checked = self._place.check(work, plan)
         self._tell_before(work, plan, checked)
         versions = _versions_of_values(checked.versions, plan.policy, remembered=bool(self._options.reuse_densities))
@@ -170,6 +169,8 @@ class Session:
         machine, nodes, late = self.machine, self._place.nodes, None
 
         def record(result: _Answer | None = None, implausible: Sequence[str] = ()) -> RunRecord:
+            from autotune.session import run_record
+
             return run_record.record(
                 execution,
                 plan=plan,
@@ -180,25 +181,27 @@ class Session:
                 versions=checked.versions,
                 result=result,
                 nodes=nodes,
-                omitted=lean.omitted(late),
+                omitted=lean.list_omitted(late),
                 doubts=(*checked.cautions, *implausible),
             )
 
         self._manager.run_started(work.tasks, plan.policy, machine)
         try:
             self._execute(work, execution, plan=plan, care=care, started=started)
-            late = lean.late(execution)
+            late = lean.find_late(execution)
             if late.tasks:
-                work = reductions.together(work, late)
+                work = reductions.join(work, late)
                 recalled += self._execute_late(late, execution, plan=plan, care=care, started=started)
-            with resume.noting_what_is_kept(care.journal, len(execution.values)):
-                filled = None if execution.failed else lean.filled(execution)
+            with resume.note_what_is_kept(care.journal, len(execution.values)):
+                filled = None if execution.failed else lean.fill_in(execution)
                 result = None if filled is None else answer(lean.whole, filled)
                 if care.journal is not None:
                     care.journal.flush()
         except BaseException as reason:
             self._manager.run_broke_off(record(), reason)
             raise
+        from autotune.session import plausibility, run_record  # what only the end of a run needs
+
         implausible = () if filled is None else plausibility.implausible(lean.whole.tasks, work.recipe, filled.values)
         self.record = record(result, implausible)
         self._manager.run_done(self.record)
@@ -321,6 +324,8 @@ def _times_note(plan: planning.Plan, tasks: Sequence[Task], records: Sequence[Ta
     """Return what to say after a run; only a tuning that was measured for it is held against it."""
     if plan.tuning is None or plan.chosen.match != "exact":
         return ""
+    from autotune.costs import drift
+
     return drift.note(plan.tuning, tasks, records, workers=plan.policy.workers, cores=cores)
 
 

@@ -26,7 +26,7 @@ from harness import Benchmark, call_in_process, geometry, offer_faulty_program
 from autotune.base.options import Options
 from autotune.base.types import Policy, Resources
 from autotune.expansion import workload
-from autotune.expansion.readers import Expansion, from_xyz
+from autotune.expansion.readers import Expansion, many_body_fields
 from autotune.expansion.xyz import read_xyz
 from autotune.journal.entries import Entry
 from autotune.journal.journal import Journal
@@ -167,7 +167,7 @@ def fields_of(waters: int, program: str, method: str, basis: str) -> dict:
     comment = json.dumps({"fragments": [3] * waters, "charges": [0] * waters, "species": ["H2O"] * waters})
     text = "\n".join([str(len(lines)), comment, *lines, ""])
     expansion = Expansion(program=program, method=method, basis=basis, max_nbody=min(3, waters))
-    return from_xyz(text, name=f"water{waters}", expansion=expansion)
+    return many_body_fields(text, name=f"water{waters}", expansion=expansion)
 
 
 BENCHMARK = Benchmark(

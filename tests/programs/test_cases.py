@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from places import CASES
 
-from autotune.expansion.readers import Expansion, from_xyz, read_text
+from autotune.expansion.readers import Expansion, many_body_fields, read_text
 
 pytestmark = pytest.mark.programs("pyscf")
 
@@ -14,7 +14,7 @@ def energies(session, name, **options):
     """Return the total and the interaction energy (Eh) of a case at HF/6-31G."""
     text, source = read_text(str(CASES / f"{name}.xyz"))
     expansion = Expansion(program="pyscf", method="hf", basis="6-31g", **options)
-    result = session.run(from_xyz(text, name=source, expansion=expansion))
+    result = session.run(many_body_fields(text, name=source, expansion=expansion))
     return result.properties.nocp_corrected_total_energy, result.properties.nocp_corrected_interaction_energy
 
 
@@ -58,7 +58,7 @@ def test_oxygen_stated_as_a_triplet_has_its_ground_states_energy(session):
 def test_freeze_codes_that_the_file_names_leave_the_positions_as_they_are_meant(session):
     text = (CASES / "freeze_code.xyz").read_text().replace("freeze codes", "Properties=species:S:1:freeze:I:1:pos:R:3")
     expansion = Expansion(program="pyscf", method="hf", basis="sto-3g")
-    result = session.run(from_xyz(text, name="freeze_code", expansion=expansion))
+    result = session.run(many_body_fields(text, name="freeze_code", expansion=expansion))
     assert result.properties.nocp_corrected_interaction_energy == pytest.approx(0.0038943, abs=2e-7)
 
 
@@ -67,7 +67,7 @@ def test_an_extended_xyz_file_in_its_usual_spelling_gives_the_energy_of_the_plai
     lines = text.split("\n")
     plain = "\n".join([lines[0], "", *lines[2:]])
     expansion = Expansion(program="pyscf", method="hf", basis="sto-3g")
-    results = [session.run(from_xyz(each, name="water", expansion=expansion)) for each in (text, plain)]
+    results = [session.run(many_body_fields(each, name="water", expansion=expansion)) for each in (text, plain)]
     both = [result.properties.nocp_corrected_total_energy for result in results]
     assert both[0] == both[1]
 
@@ -75,7 +75,7 @@ def test_an_extended_xyz_file_in_its_usual_spelling_gives_the_energy_of_the_plai
 def test_molecules_that_the_cell_cut_give_their_energy_once_they_are_whole(session):
     lines = (CASES / "co2_pbc.xyz").read_text().replace("O 5.34", "O -0.66").splitlines()
     expansion = Expansion(program="pyscf", method="hf", basis="6-31g", max_nbody=2)
-    result = session.run(from_xyz("\n".join(lines), name="co2", expansion=expansion))
+    result = session.run(many_body_fields("\n".join(lines), name="co2", expansion=expansion))
     assert result.properties.nocp_corrected_total_energy == pytest.approx(
         -375.02967, abs=1e-5
     )  # PySCF, two whole molecules
@@ -85,7 +85,8 @@ def test_heavy_water_has_the_energy_of_water_and_the_masses_of_its_isotopes(sess
     text = (CASES / "w2_cs.xyz").read_text()
     expansion = Expansion(program="pyscf", method="hf", basis="sto-3g")
     light, heavy = (
-        session.run(from_xyz(each, name="water", expansion=expansion)) for each in (text, text.replace("\nH ", "\nD "))
+        session.run(many_body_fields(each, name="water", expansion=expansion))
+        for each in (text, text.replace("\nH ", "\nD "))
     )
     assert heavy.properties.nocp_corrected_total_energy == light.properties.nocp_corrected_total_energy
     assert heavy.molecule.masses[1] == pytest.approx(2.0141018)  # AME 2012

@@ -17,7 +17,7 @@ from qcengine.exceptions import ConvergenceError
 from autotune.base.errors import InputError
 from autotune.expansion import workload
 from autotune.expansion.component import atomic_input
-from autotune.expansion.readers import Expansion, from_xyz
+from autotune.expansion.readers import Expansion, many_body_fields
 
 pytestmark = pytest.mark.programs("mopac")
 
@@ -91,7 +91,7 @@ def test_the_version_is_what_mopac_itself_says():
 
 @pytest.mark.parametrize("driver", ["energy", "gradient"])
 def test_a_lone_atom_has_the_energy_that_mopac_prints_for_it_and_no_gradient(session, driver):
-    fields = from_xyz(
+    fields = many_body_fields(
         CASE.read_text(),
         name="na_w",
         expansion=Expansion(program="mopac", method="pm6", driver=driver, charges="1,0", max_nbody=2),

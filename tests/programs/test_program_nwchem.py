@@ -19,7 +19,7 @@ from scipy.spatial.transform import Rotation
 import autotune
 from autotune.base.errors import InputError, TaskError
 from autotune.base.options import Options
-from autotune.expansion.readers import Expansion, from_xyz
+from autotune.expansion.readers import Expansion, many_body_fields
 from autotune.programs import mpi
 
 pytestmark = pytest.mark.programs("nwchem", "pyscf")
@@ -257,7 +257,7 @@ def test_open_shells_in_a_module_that_has_none_are_refused_with_the_one_that_has
 
 
 def test_a_radical_beside_water_has_the_interaction_energy_of_pyscf_and_psi4(session):
-    fields = from_xyz(
+    fields = many_body_fields(
         (CASES / "oh_w.xyz").read_text(),
         name="oh_w",
         expansion=Expansion(program="nwchem", method="b3lyp", basis="6-31g", multiplicities="1:2"),
@@ -270,7 +270,7 @@ def test_a_radical_beside_water_has_the_interaction_energy_of_pyscf_and_psi4(ses
 
 
 def test_core_potentials_go_with_the_basis_set_and_not_with_its_ghosts(session):
-    fields = from_xyz(
+    fields = many_body_fields(
         (CASES / "hexe.xyz").read_text(),
         name="hexe",
         expansion=Expansion(program="nwchem", method="hf", basis="def2-svp", bsse=("cp", "nocp"), keywords=TIGHT),

@@ -170,10 +170,10 @@ def exit_codes(command):
 def record(tmp_path_factory):
     """Return a real run record of two waters, a small one."""
     import autotune
-    from autotune.expansion.readers import Expansion, from_xyz
+    from autotune.expansion.readers import Expansion, many_body_fields
 
     text = (files("autotune.studies") / "workloads" / "water2.xyz").read_text()
-    fields = from_xyz(text, name="water2", expansion=Expansion(program="pyscf", method="hf", basis="sto-3g"))
+    fields = many_body_fields(text, name="water2", expansion=Expansion(program="pyscf", method="hf", basis="sto-3g"))
     path = tmp_path_factory.mktemp("record") / "record.json"
     with autotune.Session(autotune.Options(tuning="none", journal="none")) as session:
         session.run(fields)

@@ -26,7 +26,7 @@ from run_factory import filled, task
 from autotune.base import json_files
 from autotune.base.errors import InputError
 from autotune.base.text import percent, seconds
-from autotune.expansion.readers import Expansion, from_xyz
+from autotune.expansion.readers import Expansion, many_body_fields
 from autotune.plugin.hookspecs import hookimpl
 from autotune.plugin.manager import Manager
 from autotune.reports import content, html_page, markdown_page, run_pictures
@@ -58,7 +58,7 @@ def recorded(tmp_path_factory):
         text = (files("autotune.studies") / "workloads" / "water4.xyz").read_text()
         expansion = Expansion(program=program, method=method, basis=basis, max_nbody=max_nbody, keywords=keywords)
         source, record = folder / f"{name}-input.json", folder / f"{name}.json"
-        source.write_text(json.dumps(from_xyz(text, name="water4", expansion=expansion)))
+        source.write_text(json.dumps(many_body_fields(text, name="water4", expansion=expansion)))
         call("run", source, "-o", folder / "result.json", "--record", record, "--quiet", *options, home=folder)
         return record
 

@@ -185,9 +185,9 @@ def test_the_times_of_a_run_are_replayed_from_its_record_or_its_file(tmp_path):
 
 
 def fields_of(text):
-    from autotune.expansion.readers import from_xyz
+    from autotune.expansion.readers import many_body_fields
 
-    return from_xyz(text, name="water4", expansion=WATER)
+    return many_body_fields(text, name="water4", expansion=WATER)
 
 
 @pytest.mark.parametrize("room", [autotune, plugin])
