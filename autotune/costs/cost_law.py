@@ -173,6 +173,11 @@ class Costs:
         return known
 
 
+def by_itself_s(method: Method, wall_s: float, *, sharers: int) -> float:
+    """Return the wall time of a task by itself, of which so many shared one start of their program."""
+    return wall_s + facts_of(method.program).start_of_task_s * (1.0 - 1.0 / sharers)
+
+
 def law_s(law: Law | None, method: Method, size: TaskSize) -> float:
     """Return the seconds of a task alone on one core by a law, or by the bare prior."""
     return sum(_contributions(law, method, size).values())
