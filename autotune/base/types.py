@@ -231,7 +231,7 @@ class Policy:
     passive_wait: bool = False
     one_blas_thread: bool = False
     blas_kernel: str = ""
-    tunables: Parameters = field(default_factory=dict)
+    tunables: Parameters = field(default_factory=dict, hash=False)  # a dictionary has none; equality sees it
 
     @property
     def at_once(self) -> int:

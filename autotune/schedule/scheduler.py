@@ -33,6 +33,7 @@ TAIL_PER_SLOT = 2  # widths are chosen anew for each decision when so few tasks 
 MOST_IN_A_BATCH = 64
 LATE_SHARE = 0.1  # a task that runs longer than predicted is expected to need this share of its time more
 _ROUNDING_GIB = 1e-6  # more than what a sum that is kept up to date can be off
+WORTH_SHARING = 0.03  # of a task's time: a start that takes less is no reason to bind tasks to each other
 BATCHES_LEFT = 4  # for each worker at least; so many batches later the last ones are single tasks
 
 _Entry = tuple[float, int, int]  # urgency, position in the input from its end, number
@@ -219,7 +220,7 @@ class Scheduler:
 
     def _tasks_per_start(self, estimate: Estimate) -> int:
         # Behind a barrier a few tasks wait for all: what is saved would be lost there.
-        if not estimate.start_s or self._policy.level_barriers:
+        if estimate.start_s <= WORTH_SHARING * estimate.alone_s or self._policy.level_barriers:
             return 1
         return self._policy.tasks_per_start(estimate.program)
 
