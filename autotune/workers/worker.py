@@ -167,8 +167,8 @@ class _Batches:
         # One that took long was taken for short by mistake: the peak is its own.
         others_gib = 0.0 if last.wall_s >= TOGETHER_S else used.peak_gib
         peaks_gib = [others_gib] * (len(replies) - 1) + [used.peak_gib]
-        if last.sharers > 1:
-            peaks_gib.reverse()  # the first one is expected to hold most
+        if last.sharers > 1:  # the first one is expected to hold most
+            peaks_gib = [used.peak_gib, *[0.0] * (len(replies) - 1)]
         self._pipe.send(
             [
                 reply._replace(cpu_s=each_s * reply.wall_s, peak_gib=peak_gib, resident_gib=used.resident_gib)
