@@ -7,7 +7,7 @@ chosen by `seed`. Keyword `once` names a file: the fault strikes until it exists
 only the first attempt at each component. `allocate` holds `gib` for `seconds`, or stops with an error where it was
 granted less; `allocate-anyway` does not look; `leak` keeps `gib` for each task. `log` names a file to which each task
 that has computed adds a line. `last-words` says on every task's output how many atoms it has. Of tasks that it computes
-together it stops, as a program would, at the first that fails, and at its time limit (`sleep`); `starts` names a file to
+together it stops, as programs do, at the first that fails, and at its time limit (`sleep`); `starts` names a file to
 which each such start adds how many tasks it was given.
 """
 
@@ -72,10 +72,9 @@ def harness():  # noqa: C901 - one fault after another
             if keywords.get("starts"):
                 with Path(keywords["starts"]).open("a") as starts:
                     starts.write(f"{len(inputs)}\n")
-            results, ends = [], time.monotonic() + limit_s
+            results = []
             for each in inputs:
-                if method == "sleep" and time.monotonic() + keywords["seconds"] > ends:
-                    time.sleep(max(0.0, ends - time.monotonic()))
+                if method == "sleep" and keywords["seconds"] * (len(results) + 1) > limit_s:
                     return [*results, None]
                 try:
                     results.append(self.compute(each, config))
