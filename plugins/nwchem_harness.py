@@ -235,15 +235,10 @@ def _outputs(output: str, decks: Sequence[str]) -> list[str | None]:
     printed, places = pieces[::2], pieces[1::2]
     if places != [str(place) for place in range(1, len(printed))]:
         return []
-    *_, last_title = _TITLE.finditer(output)
-    tail = output[last_title.end() :]
-    complete = len(printed) == len(decks) and _COMPLETE.search(tail) is not None
-    ends = [*([tail] * (len(printed) - 1)), "" if complete else None]
+    complete = len(printed) == len(decks) and _COMPLETE.search(printed[-1]) is not None
     before, after = _ECHO.split(head, maxsplit=1) if _ECHO.search(head) else (head, "")
-    return [
-        None if end is None else f"{before}{deck}\n{after}{text}{end}"
-        for text, end, deck in zip(printed, ends, decks, strict=False)
-    ]
+    outputs: list[str | None] = [f"{before}{deck}\n{after}{text}" for text, deck in zip(printed, decks, strict=False)]
+    return outputs if complete else [*outputs[:-1], None]
 
 
 def _question(job: str, molecule: Molecule) -> str:
