@@ -36,6 +36,7 @@ _NO_COMMENT = "&\n\n"  # the second line of keywords goes on in an empty third o
 _JOB = re.compile(r"^(?= \*{79}\n \*\*\s+\*\*\n \*\* +MOPAC v)", re.MULTILINE)
 _NUMBER = re.compile(r"^ autotune (\d+) *$", re.MULTILINE)
 _NUMBER_OF_VALUES = re.compile(r'^ COMMENTS="autotune (\d+)"', re.MULTILINE)
+_NO_ELECTRONS = re.compile(r"^ NUM_ELECTRONS=0+$", re.MULTILINE)  # then the dipole would be that of the job before
 _VALUES_BEGIN, _VALUES_END = " START OF MOPAC FILE\n", " END OF MOPAC FILE\n"
 _ENERGY, _GRADIENTS = "HEAT_OF_FORMATION:", "GRADIENTS:KCAL/MOL/ANGSTROM"
 
@@ -114,7 +115,8 @@ class CheckedMopacHarness(MopacHarness):  # type: ignore[misc]  # QCEngine is un
         written = one_start.run({**jobs[0], "infiles": files}, ["dispatch.out", "dispatch.aux"], limit_s=limit_s).files
         outputs = _by_number(_NUMBER, _JOB.split(written["dispatch.out"] or ""))
         pieces = (written["dispatch.aux"] or "").split(_VALUES_BEGIN)
-        values = _by_number(_NUMBER_OF_VALUES, [piece for piece in pieces if _VALUES_END in piece])
+        whole = [piece for piece in pieces if _VALUES_END in piece and not _NO_ELECTRONS.search(piece)]
+        values = _by_number(_NUMBER_OF_VALUES, whole)
         results: list[AtomicResult | None] = []
         for place, each in enumerate(inputs[: max(outputs, default=-1) + 1]):
             outfiles = {"dispatch.out": outputs.get(place), "dispatch.aux": values.get(place)}

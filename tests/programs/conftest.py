@@ -126,3 +126,26 @@ def kept():
         return fields
 
     return keep
+
+
+@pytest.fixture
+def sharing_starts(monkeypatch):
+    """Return a function that makes a session of one worker in which up to 16 tasks of a program share a start."""
+    from dataclasses import replace
+
+    from autotune_plugins import strategy_dynamic_balancing
+
+    import autotune
+    from autotune.base.options import Options
+
+    def make(program):
+        apply = strategy_dynamic_balancing.DynamicBalancing.apply
+
+        def sharing(strategy, policy, params, context):
+            made = apply(strategy, policy, params, context)
+            return replace(made, tunables={f"{program}.tasks_per_start": 16})
+
+        monkeypatch.setattr(strategy_dynamic_balancing.DynamicBalancing, "apply", sharing)
+        return autotune.Session(Options(tuning="none", journal="none", threads=1, workers=1))
+
+    return make

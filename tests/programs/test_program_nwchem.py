@@ -419,12 +419,12 @@ def test_what_each_task_of_one_start_prints_is_its_own():
         assert "autotune" not in result.stdout
 
 
+@pytest.mark.parametrize("hard", [C2V, [("H", 0, 0, 0), ("Br", 0, 0, 1.41)]], ids=["diverges", "aborts"])
 @pytest.mark.parametrize("place", [0, 2, 4])
-def test_a_start_ends_with_the_task_that_does_not_converge_and_what_was_before_it_counts(place):
+def test_a_start_ends_with_the_task_that_fails_and_what_was_before_it_counts(place, hard):
     chosen = {"scf__maxiter": 4, "basis": "6-31g"}  # enough for the radicals, not for water
     easy = [molecule([("O", 0, 0, 0), ("H", 0, 0, 0.97 + 0.01 * each)], multiplicity=2) for each in range(4)]
-    hard = molecule(C2V)
-    molecules = [*easy[:place], hard, *easy[place:]]
+    molecules = [*easy[:place], molecule(hard), *easy[place:]]
     together = computed_together([asked(each, **chosen) for each in molecules])
     assert [result is not None for result in together] == [*[True] * place, False]
     for each, result in zip(molecules, together[:place], strict=False):
@@ -461,3 +461,26 @@ def test_output_that_cannot_be_divided_is_nobodys():
     assert whole.count("Total SCF energy") == 1
     marked = output + "  unset: scf:nopen\n  unset: autotune:7\n"
     assert nwchem_harness._outputs(marked, decks) == []
+
+
+def test_a_run_in_shared_starts_equals_one_in_single_starts_to_the_last_bit(session, three_waters, sharing_starts):
+    fields = three_waters("nwchem", "hf", "6-31g*", bsse=("cp", "nocp"), driver="gradient")
+    alone = session.run(fields)
+    with sharing_starts("nwchem") as shared:
+        together = shared.run(fields)
+        assert max(record.sharers for record in shared.record.task_records) > 1
+    assert together.properties.model_dump_json() == alone.properties.model_dump_json()
+    assert np.array_equal(together.return_result, alone.return_result)
+
+
+def test_a_task_that_does_not_converge_in_a_shared_start_is_told_as_in_one_of_its_own(
+    session, three_waters, sharing_starts
+):
+    fields = three_waters("nwchem", "hf", "6-31g", keywords={"scf__maxiter": 1})
+    said = []
+    with sharing_starts("nwchem") as shared:
+        for each in (session, shared):
+            with pytest.raises(TaskError, match=r"convergence: .*NWChem did not converge: scf energy failed"):
+                each.run(fields)
+            said.append({(record.label, record.error) for record in each.record.task_records})
+    assert said[0] == said[1]
