@@ -38,6 +38,7 @@ class TaskRecord:
         predicted_s: Wall time predicted when it was last ranked, at its width.
         error_type: Kind of the failure, one of `failures.KINDS`; empty when done.
         error: Message of the program; empty when done.
+        sharers: Tasks computed in the same start of the program, this one included, which share its wall and CPU time.
     """
 
     number: int
@@ -54,6 +55,7 @@ class TaskRecord:
     predicted_s: float
     error_type: str = ""
     error: str = ""
+    sharers: int = 1
 
 
 def task_record(
@@ -68,6 +70,7 @@ def task_record(
     attempts: int = 1,
     error_type: str = "",
     error: str = "",
+    sharers: int = 1,
 ) -> TaskRecord:
     """Return what happened to a task that was given some resources; it failed where there is a kind of error."""
     return TaskRecord(
@@ -85,6 +88,7 @@ def task_record(
         predicted_s=estimate.wall_s(given.cores),
         error_type=error_type,
         error=error,
+        sharers=sharers,
     )
 
 

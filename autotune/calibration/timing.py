@@ -16,7 +16,7 @@ from autotune.base.records import Law, TaskRecord
 from autotune.base.types import Context, Machine, Method, Parameter, Policy, Task
 from autotune.calibration.agreement import DisagreementError, deviation
 from autotune.calibration.instances import Instance, part
-from autotune.costs.cost_law import Costs, fit
+from autotune.costs.cost_law import Costs, by_itself_s, fit
 from autotune.machine.detection import available_memory_gib
 from autotune.plugin import composition
 from autotune.plugin.hookspecs import Strategy
@@ -142,7 +142,14 @@ class Timing:
 
     def learn(self, instance: Instance, records: Iterable[TaskRecord]) -> None:
         """Take times of tasks into the costs and the law."""
-        self.recall(instance, [(record.number, record.wall_s, record.width) for record in records])
+        method = {task.number: task.method for task in instance.tasks}
+        self.recall(
+            instance,
+            [
+                (each.number, by_itself_s(method[each.number], each.wall_s, sharers=each.sharers), each.width)
+                for each in records
+            ],
+        )
 
     def recall(self, instance: Instance, samples: Iterable[Sample]) -> None:
         """Take times of an instance's tasks into the costs and the law, as `samples` told them."""

@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 
 from autotune.base import garbage
 from autotune.base.types import Machine, Policy, Resources, Task
+from autotune.costs.cost_law import by_itself_s
 from autotune.machine import pressure
 from autotune.plugin.manager import Manager
 from autotune.programs.facts import facts_of, ranks
@@ -164,7 +165,7 @@ class Executor:
         if isinstance(event, Returned):
             self._attempts.returned(event.number)
             self.execution.attempts -= 1
-            self._scheduler.handle(Failed(event.number, again=not self._dropped))
+            self._scheduler.handle(Failed(event.number, again=not self._dropped, suspect=event.suspect))
         else:
             self._fail(event)
 
@@ -173,7 +174,8 @@ class Executor:
         width = self._attempts.width(reply.number)
         self._finish(reply, "")
         if self._policy.learn:
-            fresh = self._expected.learn(reply.number, wall_s=reply.wall_s, width=width, peak_gib=reply.peak_gib)
+            wall_s = by_itself_s(self._tasks[reply.number].method, reply.wall_s, sharers=reply.sharers)
+            fresh = self._expected.learn(reply.number, wall_s=wall_s, width=width, peak_gib=reply.peak_gib)
             if fresh:
                 self._scheduler.handle(Learned(fresh))
 

@@ -118,7 +118,10 @@ def makespan_s(
             slower = contention(busy) * max(1.0, busy)
             begins_s = clock
             for number in start.numbers:
-                wall_s = _wall_s(number, width, estimates[number], durations_s) * slower
+                wall_s = _wall_s(number, width, estimates[number], durations_s)
+                if start.together and number != start.numbers[0]:
+                    wall_s = max(0.0, wall_s - estimates[number].start_s)
+                wall_s *= slower
                 if started:
                     started(number, start, begins_s, wall_s)
                 sequence += 1

@@ -1,7 +1,8 @@
 """The supervisor: resident worker processes, one task at a time, one pipe each.
 
 Rules: a worker's death costs the task it was at, and those of the last 50 ms that it had no time to answer; those that
-were to follow come back; a task that exceeds its time limit is killed with its whole process tree, counted from the
+were to follow come back; of tasks that it computed in one start of their program all come back as suspects, because
+nobody knows at which it was. A task that exceeds its time limit is killed with its whole process tree, counted from the
 task's start; leaving the pool leaves no process and no scratch file. The pool decides nothing: it starts what it is
 told and reports what happened. See `zygote.py` for the processes and who dies with whom.
 """
@@ -309,6 +310,10 @@ class Pool:
     def _lose(self, worker: Worker, kind: str, reason: str, events: list[Outcome]) -> None:
         lost = worker.at
         assert lost is not None
+        if worker.together:
+            events += [Returned(order.number, suspect=True) for order in worker.orders]
+            self._kill(worker)
+            return
         lost_s = time.monotonic() - worker.since
         events.append(Reply(lost, worker.since, lost_s, error_type=kind, error=reason, peak_gib=worker.peak_gib))
         # Also those that it may have done without an answer.
@@ -385,6 +390,12 @@ class Worker:
         return beacon is not None and any(order.number == beacon.number for order in self.orders)
 
     @property
+    def together(self) -> bool:
+        """Whether it computes several tasks in one start of their program."""
+        beacon = self._seen()
+        return self.begun and beacon is not None and beacon.together
+
+    @property
     def last_lines(self) -> str:
         """The end of what the task it is at has printed."""
         beacon = self._seen()
@@ -397,11 +408,16 @@ class Worker:
         return held_gib, cpu_s
 
     def answered(self, replies: Sequence[Reply]) -> None:
-        """Take note of replies, which come in the order of the orders."""
-        for _ in replies:
-            self.orders.popleft()
+        """Take note of replies, in any order; none say that the next task begins."""
+        for reply in replies:
+            if self.orders[0].number == reply.number:
+                self.orders.popleft()
+            else:  # of an order before it there is no result yet
+                self.orders = deque(order for order in self.orders if order.number != reply.number)
         self.tasks += len(replies)
         self.since = time.monotonic()
+        if not replies:
+            return
         self.resident_gib, self.peak_gib = replies[-1].resident_gib, 0.0
         self.fresh_gib = self.fresh_gib or replies[0].resident_gib
 

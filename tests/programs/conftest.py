@@ -128,3 +128,18 @@ def kept():
         return fields
 
     return keep
+
+
+@pytest.fixture
+def sharing_starts():
+    """Return a function that makes a session of one worker in which up to 16 tasks of a program share a start."""
+    import autotune
+    from autotune.base.options import Options
+    from autotune.programs.facts import facts_of
+
+    def make(program):
+        (tunable,) = facts_of(program).tunables
+        assert (tunable.name, tunable.default) == ("tasks_per_start", 16)
+        return autotune.Session(Options(tuning="none", journal="none", threads=1, workers=1))
+
+    return make

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import time
@@ -15,8 +16,8 @@ from autotune.base.types import Resources
 from autotune.expansion import workload
 from autotune.machine import process
 from autotune.plugin.manager import Manager
-from autotune.workers.calculation import compute
-from autotune.workers.messages import Briefing, Check, Order, Reply, Returned
+from autotune.workers.calculation import compute, compute_together
+from autotune.workers.messages import Briefing, Check, Order, Reply, Returned, Together
 from autotune.workers.pool import Pool
 from autotune.workers.worker import TOGETHER_S
 
@@ -255,3 +256,132 @@ def test_a_result_that_cannot_be_written_down_is_a_failure_and_nothing_else(faul
     reply = compute(work.recipe, orders(work, [0])[0], Path())
     assert (reply.values, reply.result, reply.contained) == (None, None, None)
     assert "ValueError: not serialisable" in reply.error
+
+
+# --- several tasks in one start of their program ---------------------------------------------------------------------
+
+
+def sharing(work, numbers, *, part_s=lambda _: 1.0, limit_s=60.0):
+    return [each._replace(together=Together(part_s(each.number), limit_s)) for each in orders(work, numbers)]
+
+
+def answers(pool, work, told):
+    """Return what comes of orders, by number, and the lots in which it came."""
+    briefed(pool, work)
+    pool.start(told)
+    lots = []
+    while sum(map(len, lots)) < len(told):
+        lots += filter(None, [pool.wait(timeout_s=5.0)])
+    return {event.number: event for lot in lots for event in lot}, [[event.number for event in lot] for lot in lots]
+
+
+def dimers(work):
+    return [task.number for task in work.tasks if task.nbody == 2]
+
+
+def test_tasks_that_go_together_have_the_values_that_each_has_by_itself_and_share_the_time_by_their_parts(
+    pool, faulty, tmp_path
+):
+    work = workload.load(faulty("water4", "spin", seconds=0.02, starts=str(tmp_path / "starts")))
+    apart, _ = answers(pool, work, orders(work, range(6)))
+    together, lots = answers(pool, work, sharing(work, range(6), part_s=lambda number: 1.0 + number % 2))
+    assert lots == [[0, 1, 2, 3, 4, 5]]
+    assert (tmp_path / "starts").read_text() == "6\n"
+    for number, reply in together.items():
+        assert reply.values == apart[number].values
+        assert reply.sharers == 6
+        assert reply.wall_s == pytest.approx(together[0].wall_s * (1 + number % 2))
+        assert reply.cpu_s / reply.wall_s == pytest.approx(together[0].cpu_s / together[0].wall_s)
+    assert together[1].started == pytest.approx(together[0].started + together[0].wall_s)
+    assert together[0].peak_gib > 0.0 == together[1].peak_gib
+    assert sum(reply.wall_s for reply in together.values()) >= 6 * 0.02
+
+
+@pytest.mark.parametrize("place", [0, 2, 5])
+def test_a_task_that_fails_among_others_has_its_own_words_and_costs_the_others_nothing(pool, faulty, tmp_path, place):
+    work = workload.load(faulty("water4", "diverge", at=[6], starts=str(tmp_path / "starts")))
+    numbers = [0, 1, 2, 3]
+    bad = dimers(work)[0]
+    numbers.insert(place, bad)
+    alone, _ = answers(pool, work, orders(work, [bad]))
+    together, _ = answers(pool, work, sharing(work, numbers))
+    assert (together[bad].error_type, together[bad].error) == (alone[bad].error_type, alone[bad].error)
+    assert alone[bad].error_type == "convergence_error"
+    assert all(together[number].values for number in (0, 1, 2, 3))
+    given = [int(line) for line in (tmp_path / "starts").read_text().split()]
+    assert given == [5, *([4 - place] if 4 - place > 1 else [])]  # what was done before it is not done again
+
+
+def test_where_every_task_fails_each_says_so_by_itself(pool, faulty, tmp_path):
+    work = workload.load(faulty("water4", "raise", starts=str(tmp_path / "starts")))
+    together, _ = answers(pool, work, sharing(work, range(4)))
+    assert ["planted" in together[number].error for number in range(4)] == [True] * 4
+    assert (tmp_path / "starts").read_text().split() == ["4", "3", "2"]
+
+
+def test_a_worker_that_dies_in_a_shared_start_blames_none_of_its_tasks(pool, faulty):
+    work = workload.load(faulty("water4", "crash", at=[6]))
+    events, _ = answers(pool, work, sharing(work, [0, 1, dimers(work)[0], 2]))
+    assert sorted(events.values()) == sorted(Returned(n, suspect=True) for n in (0, 1, 2, dimers(work)[0]))
+    assert not pool._workers
+
+
+def test_what_a_start_did_before_its_time_limit_counts_and_the_task_it_was_at_has_a_start_of_its_own(
+    pool, faulty, tmp_path
+):
+    work = workload.load(faulty("water4", "sleep", seconds=0.02, starts=str(tmp_path / "starts")))
+    together, lots = answers(pool, work, sharing(work, range(4), limit_s=0.05))
+    assert lots[0] == [0, 1]
+    assert all(together[number].values for number in range(4))
+    assert [together[number].sharers for number in range(4)] == [3, 3, 1, 1]
+    assert (tmp_path / "starts").read_text().split() == ["4"]
+
+
+def test_the_time_limit_of_a_task_counts_from_its_own_start_behind_a_shared_one(pool, faulty):
+    work = workload.load(faulty("water4", "sleep", at=[6], seconds=3600))
+    first, second = dimers(work)[:2]
+    briefed(pool, work)
+    pool.start(sharing(work, [first, 0, second], limit_s=0.5))
+    events = []
+    while len(events) < 3:
+        events += pool.wait(timeout_s=1.0, task_limit_s=1.0)
+    (late,) = [event for event in events if isinstance(event, Reply) and event.error_type == "timeout"]
+    assert late.number == first
+    assert late.wall_s >= 1.0
+    assert {event.number for event in events if isinstance(event, Returned) and not event.suspect} == {0, second}
+
+
+def test_tasks_with_other_resources_or_another_level_do_not_share_a_start(pool, faulty, tmp_path):
+    work = workload.load(faulty("water4", "nothing", starts=str(tmp_path / "starts")))
+    told = sharing(work, range(5))
+    told[3:] = [each._replace(resources=Resources(cores=1, memory_gib=2.0)) for each in told[3:]]
+    together, _ = answers(pool, work, told)
+    assert (tmp_path / "starts").read_text().split() == ["3", "2"]
+    assert [together[number].sharers for number in range(5)] == [3, 3, 3, 2, 2]
+
+
+def test_a_result_of_a_shared_start_is_kept_whole(faulty):
+    fields = faulty("water2", "nothing")
+    fields["specification"]["protocols"] = {"cluster_results": "all"}
+    work = workload.load(fields)
+    Manager().register_programs()
+    replies, begun = compute_together(work.recipe, sharing(work, range(3)), Path())
+    assert begun == 3
+    for reply, order in zip(replies, orders(work, range(3)), strict=True):
+        ours, alone = json.loads(reply.result), json.loads(compute(work.recipe, order, Path()).result)
+        for each in (ours, alone):
+            assert each["provenance"].pop("wall_time") > 0.0
+        assert ours == alone
+
+
+def test_a_harness_that_breaks_among_several_tasks_is_asked_for_each(faulty, monkeypatch):
+    import qcengine
+
+    work = workload.load(faulty("water2", "nothing"))
+    Manager().register_programs()
+
+    def broken(*_, **__):
+        raise RuntimeError("broken")
+
+    monkeypatch.setattr(type(qcengine.get_program("faulty")), "compute_together", broken)
+    assert compute_together(work.recipe, sharing(work, range(3)), Path()) == ([], 1)
