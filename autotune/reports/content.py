@@ -16,6 +16,7 @@ from autotune.reports.advice import Advice, advice
 from autotune.reports.decisions import changes_words, policy_words
 from autotune.reports.facts import NEAR, Level, Predictions, failures, levels, predictions
 from autotune.reports.losses import Loss, bound_words, losses
+from autotune.reports.nbody_table import total_or_interaction
 from autotune.reports.sentences import as_line, reached_percent, task_name
 from autotune.reports.timeline import MOST_BARS, Timeline, timeline
 
@@ -164,10 +165,12 @@ def _facts(run: RunRecord) -> list[tuple[str, str]]:
         if limit != "physical"
     ]
     energy = "none" if run.energy_hartree is None else f"{run.energy_hartree:.10f} Eh"
+    # Records from before the table do not say of which kind it is.
+    kind = total_or_interaction(run.energies).capitalize() or "Energy of the result, total or interaction"
     return [
         ("Computed", as_line(run.workload)),
         *([("Fragments", as_line(run.understood))] if run.understood else []),
-        ("Many-body energy", energy),
+        (kind, energy),
         *(("Doubt", as_line(doubt)) for doubt in run.doubts),
         ("Tasks", join_words(filter(None, tasks))),
         ("Ended", as_line(run.created)),

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from autotune.base.text import count, gib, percent, seconds
 from autotune.reports import run_pictures
 from autotune.reports.content import Report, RunReport
+from autotune.reports.nbody_table import NBodyTable
 from autotune.reports.sentences import as_line, reached_percent, task_name
 
 MOST_FAILED = 10
@@ -157,6 +158,17 @@ def side_by_side(report: Report) -> Column:
     return (Table(headings=headings, rows=rows, long=True, links=links), Paragraphs(report.remarks))
 
 
+def _energies(run: RunReport) -> Sequence[Column]:
+    if not run.run.energies:
+        return ()
+    table = NBodyTable(run.run.energies)
+    headings = tuple(f"{column.heading}, {column.unit}" if column.unit else column.heading for column in table.columns)
+    words = tuple(place for place, column in enumerate(table.columns) if column.digits is None and place)
+    rows = tuple(tuple(as_line(cell, code=False) for cell in row) for row in table.cells)
+    returned = f"{table.returned_words[:1].upper()}{table.returned_words[1:]}."
+    return ((Table(headings=headings, rows=rows, words=words, long=True), Paragraphs((returned,))),)
+
+
 def _facts(run: RunReport) -> Sequence[Column]:
     return ((Facts(run.facts),),)
 
@@ -265,6 +277,7 @@ def _advice(run: RunReport) -> Sequence[Column]:
 
 
 PANELS = (
+    Panel("energies", "What came out", _energies),
     Panel("facts", "What ran, and on what", _facts),
     Panel("tuning", "The tuning, and what it made the run do", _tuning),
     Panel("losses", "Where the time went", _losses),

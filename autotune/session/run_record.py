@@ -14,6 +14,7 @@ from autotune.base.errors import TaskError
 from autotune.base.records import Omitted, RunRecord, TaskRecord
 from autotune.base.types import Estimate, Machine
 from autotune.base.versions import library_versions
+from autotune.expansion.nbody_energies import nbody_energies
 from autotune.expansion.summary import describe
 from autotune.expansion.workload import Workload
 from autotune.runtime.execution import Execution
@@ -93,6 +94,7 @@ def record(
         omitted=omitted,
         understood=describe(work.recipe.molecule),
         doubts=doubts,
+        energies=nbody_energies(result) if hasattr(result, "properties") else (),
     )
 
 

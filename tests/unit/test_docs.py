@@ -416,6 +416,7 @@ def commands_of(group, prefix="autotune"):
     "record_class",
     [
         records.RunRecord,
+        records.NBodyEnergies,
         records.Omitted,
         records.TaskRecord,
         records.Gap,
