@@ -161,7 +161,7 @@ def test_what_the_result_does_not_hold_is_left_open(trimer):
     assert [line.split()[2] for line in str(tabulate(result)).splitlines()[2:5]] == ["-"] * 3
 
 
-def test_kilocalories_are_those_of_qcelemental(trimer):
+def test_kilocalories_are_those_of_qcelemental():
     from qcelemental import constants
 
     assert constants.hartree2kcalmol == KCAL_PER_HARTREE
