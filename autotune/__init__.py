@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from autotune.reports.files import report
     from autotune.reports.nbody_table import tabulate
     from autotune.session.forecast import estimate, simulate, simulate_scaling
+    from autotune.session.preparation import read
     from autotune.session.session import Session, run
 
     __version__: str
@@ -47,6 +48,7 @@ __all__ = [
     "__version__",
     "calibrate",
     "estimate",
+    "read",
     "register",
     "report",
     "run",
@@ -64,6 +66,7 @@ _MODULES = {
     "autotune.reports.files": ("report",),
     "autotune.reports.nbody_table": ("tabulate",),
     "autotune.session.forecast": ("estimate", "simulate", "simulate_scaling"),
+    "autotune.session.preparation": ("read",),
     "autotune.session.session": ("Session", "run"),
 }
 

@@ -47,9 +47,10 @@ def command(
 ) -> None:
     """Compute a many-body expansion.
 
-    INPUT is a QCManyBody ManyBodyInput (JSON, schema v1 or v2), an XYZ file together with --program, --method and
-    --basis, or - for standard input. The ManyBodyResult comes back in the schema version that came in. On a terminal
-    its energies are shown as a table instead, which `autotune show` makes of a stored result, too.
+    INPUT is a QCManyBody ManyBodyInput (JSON, schema v1 or v2), or a geometry (XYZ, PDB, QCSchema Molecule, molecule of
+    Psi4) together with --program, --method and --basis, or - for standard input. The ManyBodyResult comes back in the
+    schema version that came in. On a terminal its energies are shown as a table instead, which `autotune show` makes
+    of a stored result, too.
 
     \b
     autotune run input.json -o result.json
@@ -81,7 +82,7 @@ def command(
         ) as session,
     ):
         if expansion is not None:
-            session.preload([expansion.model])
+            session.preload(expansion.models)
         fields = readers.many_body_fields(text, name=name, expansion=expansion)
         try:
             result = session.run(fields)

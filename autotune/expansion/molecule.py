@@ -11,10 +11,11 @@ from typing import Any
 
 from autotune.base.errors import InputError
 from autotune.base.text import quote
-from autotune.expansion.bonds import parts
+from autotune.expansion.bonds import closeness_words, parts
 from autotune.expansion.fragments import check_distances, parse_charges, parse_fragments
 from autotune.expansion.geometry import Bonds, Fragments, Geometry, Stated, covalent_bonds
-from autotune.expansion.ions import charges_and_multiplicities
+from autotune.expansion.ions import charges_and_multiplicities, lowest_spin_notes
+from autotune.expansion.summary import BOHR_WORDS
 
 _OF_FRAGMENTS = ("fragments", "fragment_charges", "fragment_multiplicities")
 # What is made anew when the molecule is validated with its fragments.
@@ -42,6 +43,19 @@ def molecule_fields(
         InputError: A field or an option cannot be obeyed; the message names it.
     """
     found = _geometry(fields, total=not charges, total_spin=not multiplicities)
+    try:
+        return _settle(fields, found, name=name, fragments=fragments, charges=charges, multiplicities=multiplicities)
+    except InputError as error:
+        # What is asked about a molecule half its size is asked about the wrong molecule.
+        if words := closeness_words(found.symbols, found.coordinates_angstrom):
+            error.add_note(f"{words}; {BOHR_WORDS}")
+        raise
+
+
+def _settle(
+    fields: Mapping[str, Any], found: Geometry, *, name: str, fragments: str, charges: str, multiplicities: str
+) -> dict[str, Any]:
+    """Return the fields of the molecule with fragments, charges and multiplicities; see `molecule_fields`."""
     atoms_of, bonds, own = _fragments(fields, found, fragments, name=name)
     stated = _whole(fields, "fragment_charges", len(atoms_of)) if own else {}
     spins = _whole(fields, "fragment_multiplicities", len(atoms_of)) if own else {}
@@ -57,6 +71,7 @@ def molecule_fields(
         bonds=bonds,
         name=name,
     )
+    notes = lowest_spin_notes(found, atoms_of, settled, settled_spins, stated=spins)
     left_out = {*_OF_FRAGMENTS, *_OF_ITS_MAKER}
     left_out |= {"molecular_charge"} if charges else set()
     left_out |= {"molecular_multiplicity"} if multiplicities else set()
@@ -69,6 +84,11 @@ def molecule_fields(
         "fragments": [list(atoms) for atoms in atoms_of],
         "fragment_charges": settled,
         "fragment_multiplicities": settled_spins,
+        **(
+            {"extras": {**(fields.get("extras") or {}), "autotune": {"units": "bohr", "notes": list(notes)}}}
+            if notes
+            else {}
+        ),
     }
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from autotune.base.options import Options
 from autotune.base.records import RunRecord, TaskRecord, TuningChoice
+from autotune.base.text import count
 from autotune.base.types import Machine, Method, Task
 from autotune.costs import drift
 from autotune.costs.basis import is_spherical
@@ -28,7 +29,7 @@ from autotune.runtime.execution import Care, Execution
 from autotune.runtime.local import Local
 from autotune.runtime.monitor import Snapshot
 from autotune.session import plausibility, reductions, resume, run_record
-from autotune.session.preparation import Preparation, options_of, read
+from autotune.session.preparation import Preparation, input_of, options_of
 from autotune.tunings import library
 
 if TYPE_CHECKING:
@@ -42,6 +43,8 @@ if TYPE_CHECKING:
     from autotune.workers.messages import Checked
 
 _Answer = TypeVar("_Answer")
+
+MANY_TASKS = 1000  # that nobody may have meant
 
 
 class Session:
@@ -119,7 +122,7 @@ class Session:
             TaskError: A program failed on at least one fragment; the others were computed.
             ResourceError: The journal cannot be written.
         """
-        return self._compute(read(many_body_input, expansion), self._assembled)
+        return self._compute(input_of(many_body_input, expansion), self._assembled)
 
     def components(
         self, many_body_input: object, *, labels: Iterable[str] | None = None
@@ -157,7 +160,7 @@ class Session:
         plan = self._place.plan(work)
         if self._on_plan:
             self._on_plan(Preparation(work=work, machine=self.machine, plan=plan, manager=self._manager))
-        self._tell(*(found.words for found in lean.omitted()))
+        self._tell(*(found.words for found in lean.omitted()), _extent_note(work))
         checked = self._place.check(work, plan)
         self._tell_before(work, plan, checked)
         care = self._care(checked.versions, lean.hosts)
@@ -283,6 +286,17 @@ def _names_in(source: object) -> tuple[tuple[Method, ...], list[str]]:
         return source.methods, sorted(set(source.recipe.programs.values()))
     methods = workload.methods_of(source)
     return methods, sorted({method.program for method in methods})
+
+
+def _extent_note(work: Workload) -> str:
+    """Return what to say where nobody asked for so many tasks: a left-out `max_nbody` means all levels."""
+    if work.keywords.max_nbody is not None or work.keywords.levels or len(work.tasks) <= MANY_TASKS:
+        return ""
+    fragments = len(work.recipe.molecule.fragments)
+    return (
+        f"max_nbody is not given, so all levels up to {fragments}-body are computed: {count(len(work.tasks), 'task')};"
+        " give --max-nbody 3, say, for fewer (`autotune estimate` tells what they take)"
+    )
 
 
 def _version_note(plan: planning.Plan, versions: Mapping[str, str]) -> str:

@@ -206,7 +206,7 @@ MOLECULE, LEVELS = ((CASES / f"{name}.json").read_text() for name in ("q_mol", "
         ("[]", (), "input holds a JSON list, not a ManyBodyInput object"),
         ("{}", (), "the many-body input has no molecule"),
         (XYZ, (), "input is an XYZ file; say at least --program and --method"),
-        (XYZ, ("--program", "faulty"), "an XYZ file needs --program and --method"),
+        (XYZ, ("--program", "faulty"), "a geometry needs --program and --method"),
         (MOLECULE, (), "input is a QCSchema Molecule, which does not say what to compute; say at least --program and"),
         (MOLECULE, (*FAULTY, "--fragments", "3,3"), "input states its own fragments; leave out --fragments"),
         (LEVELS, (), "several levels and supersystem_ie_only do not go together"),
