@@ -110,7 +110,7 @@ def idle_words(run: NodesSimulation) -> str:
     parts = (
         (busy, "tasks"),
         (run.within, "cores that waited for the last tasks of a bundle"),
-        (run.planning, "what bundles cost beside their tasks"),
+        (run.planning, "what bundles cost besides their tasks"),
         (run.waiting, "nodes without a bundle"),
         (run.lost, "computed twice"),
     )
@@ -147,7 +147,7 @@ def assumptions_of(nodes: PretendedNodes, *, spread: float | None, contention: f
     )
     way = f"a bundle takes {nodes.latency_s:g} s to its node and its results {nodes.latency_s:g} s back"
     bundles = (
-        f"it costs the node {PLANNING_S:g} s beside its tasks; a node has {AT_A_NODE}, one at work and one waiting"
+        f"it costs the node {PLANNING_S:g} s besides its tasks; a node has {AT_A_NODE}, one at work and one waiting"
     )
     return (
         f"{node}{others}; {start}",
