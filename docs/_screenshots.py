@@ -10,6 +10,7 @@ from __future__ import annotations
 import html
 import os
 import pty
+import shlex
 import shutil
 import subprocess
 import sys
@@ -26,7 +27,7 @@ RUN = (
     *("run", "studies/workloads/water4.xyz", "--program", "pyscf", "--method", "hf", "--basis", "6-31g*"),
     *("--bsse", "cp,nocp", "--max-nbody", "3"),
 )
-SHOWN = "autotune run studies/workloads/water4.xyz --program pyscf --method hf --basis '6-31g*' --bsse cp,nocp --max-nbody 3"
+SHOWN = shlex.join(("autotune", *RUN))
 TERMINAL = """<!doctype html><meta charset="utf-8"><style>
 body {{ margin: 0; background: #14181d }}
 pre {{ margin: 0; padding: 18px 22px; font: 15px/1.45 monospace; color: #d7dde3; white-space: pre; width: 1090px }}

@@ -331,6 +331,7 @@ class RunRecord:
         omitted: What options left out or took from other tasks; with `screen_distance` the result lacks these terms.
         understood: The fragments, their charges and spins, in words.
         doubts: What was said against the numbers, before the run and after it, sentences.
+        other_cores: Cores that other programs used on average while tasks ran; 0 where that is not known.
         energies: The result by BSSE treatment and n-body level; empty without a many-body sum, and in older records.
     """
 
@@ -358,6 +359,7 @@ class RunRecord:
     omitted: tuple[Omitted, ...] = ()
     understood: str = ""
     doubts: tuple[str, ...] = ()
+    other_cores: float = 0.0
     energies: tuple[NBodyEnergies, ...] = ()
 
     @property

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from autotune.base.records import RunRecord, TuningChoice
     from autotune.session.preparation import Preparation
 
+NOTABLE_CORES, NOTABLE_S = 0.2, 5.0  # less, or in a shorter run, may be the start of our own workers
 FORECAST_TASKS = 20_000  # a virtual run of more takes seconds
 
 
@@ -187,8 +188,11 @@ def _summary(record: RunRecord) -> str:
         "assembly": gap.assembly,
     }
     largest = max(lost, key=lambda name: lost[name])
+    others = ""
+    if record.other_cores >= NOTABLE_CORES and record.wall_s >= NOTABLE_S:
+        others = f"; other programs used {record.other_cores:.1f} of {record.machine.cores} cores meanwhile"
     return (
         f"{record.tasks} tasks in {record.wall_s:.2f} s; no schedule of these could take less than"
         f" {record.lower_bound_s:.2f} s ({100 * record.efficiency:.0f} %);"
-        f" most of the rest went to {largest} ({lost[largest]:.2f} s)"
+        f" most of the rest went to {largest} ({lost[largest]:.2f} s){others}"
     )

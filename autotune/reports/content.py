@@ -12,7 +12,7 @@ from itertools import starmap
 from autotune.base.errors import InputError
 from autotune.base.records import RunRecord, TaskRecord
 from autotune.base.text import count, gib, join_words, percent, seconds
-from autotune.reports.advice import Advice, advice
+from autotune.reports.advice import Advice, advice, is_shared, others_words
 from autotune.reports.decisions import changes_words, policy_words
 from autotune.reports.facts import NEAR, Level, Predictions, failures, levels, predictions
 from autotune.reports.losses import Loss, bound_words, losses
@@ -176,6 +176,7 @@ def _facts(run: RunRecord) -> list[tuple[str, str]]:
         ("Ended", as_line(run.created)),
         ("Machine", _machine(run)),
         *([("Limited", join_words(limits))] if limits else []),
+        *([("Other programs", others_words(run))] if is_shared(run) else []),
         *(("Not computed", as_line(each.words)) for each in run.omitted if each.tasks),
         ("Memory", f"at most {gib(run.peak_memory_gib)} held, of {gib(run.memory_budget_gib)} that tasks might take"),
         (

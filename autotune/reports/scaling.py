@@ -199,6 +199,7 @@ def draw(scaling: Scaling, *, title: str, assumptions: Sequence[str], path: Path
         for axes in (times, shares):
             axes.set(xscale="log", xlabel="nodes")
             axes.xaxis.set_major_formatter("{x:,.0f}")
+            axes.xaxis.set_minor_formatter("")
             axes.grid(visible=True, color=figures.RULE, lw=0.6)
         text = "\n".join(textwrap.wrap(f"Simulated. Assumed: {'; '.join(assumptions)}.", _LETTERS))
         drawn.supxlabel(text, fontsize=7.5, color=figures.SOFT, x=0.02, ha="left")
@@ -231,6 +232,7 @@ def _draw_times(axes: Any, scaling: Scaling, numbers: Sequence[int]) -> None:
     )
     axes.set(yscale="log", ylabel="time, s", title="Time")
     axes.yaxis.set_major_formatter("{x:,g}")
+    axes.yaxis.set_minor_formatter("{x:,g}")  # within one power of ten only minor ticks have labels
     axes.legend(loc="upper right", fontsize=8)
 
 

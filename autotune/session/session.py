@@ -160,7 +160,11 @@ class Session:
         plan = self._place.plan(work)
         if self._on_plan:
             self._on_plan(Preparation(work=work, machine=self.machine, plan=plan, manager=self._manager))
-        self._tell(*(found.words for found in lean.omitted()), _extent_note(work))
+        self._tell(
+            *(found.words for found in lean.omitted()),
+            _extent_note(work),
+            _slots_note(self._options, plan, cores=self.machine.cores),
+        )
         checked = self._place.check(work, plan)
         self._tell_before(work, plan, checked)
         care = self._care(checked.versions, lean.hosts)
@@ -296,6 +300,18 @@ def _extent_note(work: Workload) -> str:
     return (
         f"max_nbody is not given, so all levels up to {fragments}-body are computed: {count(len(work.tasks), 'task')};"
         " give --max-nbody 3, say, for fewer (`autotune estimate` tells what they take)"
+    )
+
+
+def _slots_note(options: Options, plan: planning.Plan, *, cores: int) -> str:
+    """Return what to say where the user asks for more threads than there are cores."""
+    workers, width = plan.policy.at_once, plan.policy.width
+    # More workers of one thread than cores are no mistake: where a program waits for its own start, they are faster.
+    if options.workers is None or width == 1 or workers * width <= cores or not options.here:
+        return ""
+    return (
+        f"{workers} workers with {width} threads each are {workers * width} threads on {count(cores, 'core')}, which"
+        f" mostly takes longer: give --workers {max(1, cores // width)}, or --threads 1"
     )
 
 

@@ -56,7 +56,7 @@ def test_a_range_is_taken_in_steps():
 def test_where_core_time_went_adds_up_in_words():
     run = simulated(1, 100.0, waiting=0.1, planning=0.05, within=0.05)
     assert scaling.idle_words(run) == (
-        "80.0 % tasks, 5.0 % cores that waited for the last tasks of a bundle, 5.0 % what bundles cost beside their"
+        "80.0 % tasks, 5.0 % cores that waited for the last tasks of a bundle, 5.0 % what bundles cost besides their"
         " tasks, 10.0 % nodes without a bundle"
     )
 
