@@ -15,6 +15,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,12 +26,12 @@ ROOT = Path(__file__).parent.parent
 IMAGES = ROOT / "docs" / "images"
 RUN = (
     *("run", "studies/workloads/water4.xyz", "--program", "pyscf", "--method", "hf", "--basis", "6-31g*"),
-    *("--bsse", "cp,nocp", "--max-nbody", "3"),
+    *("--bsse", "cp,nocp", "--max-nbody", "3", "--record", "run.json"),
 )
-SHOWN = shlex.join(("autotune", *RUN))
+COLUMNS = 112  # of the terminal
 TERMINAL = """<!doctype html><meta charset="utf-8"><style>
 body {{ margin: 0; background: #14181d }}
-pre {{ margin: 0; padding: 18px 22px; font: 15px/1.45 monospace; color: #d7dde3; white-space: pre; width: 1090px }}
+pre {{ margin: 0; padding: 18px 22px; font: 15px/1.45 monospace; color: #d7dde3; white-space: pre; width: 1020px }}
 b {{ color: #7fd1b9; font-weight: normal }}
 </style><pre><b>$</b> {command}
 {output}</pre>"""
@@ -42,21 +43,30 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
         environment = {**os.environ, "AUTOTUNE_HOME": folder, "COLUMNS": "200"}
-        record, page = home / "record.json", home / "report.html"
-        said = on_a_terminal([*RUN, "--record", str(record)], environment)
-        command = [sys.executable, "-m", "autotune", "report", str(record), "-o", str(page)]
-        subprocess.run(command, cwd=ROOT, env=environment, check=True, stdout=subprocess.DEVNULL)
+        (home / "studies").symlink_to(ROOT / "studies")
+        said = on_a_terminal(home, environment)
+        command = [sys.executable, "-m", "autotune", "report", "run.json"]
+        subprocess.run(command, cwd=home, env=environment, check=True, stdout=subprocess.DEVNULL)
+        lines = [shlex.join(("autotune", *RUN)), *said.splitlines()]
+        first, *others = (wrapped(line, COLUMNS) for line in lines)
         shell = home / "terminal.html"
-        shell.write_text(TERMINAL.format(command=html.escape(SHOWN), output=html.escape(said)), encoding="utf-8")
-        take(home, shell, page)
+        shell.write_text(
+            TERMINAL.format(command=html.escape(first), output=html.escape("\n".join(others))), encoding="utf-8"
+        )
+        take(home, shell, home / "run.html")
 
 
-def on_a_terminal(arguments: list[str], environment: dict[str, str]) -> str:
-    """Return what a command says on a terminal: the table, and without the bar of progress, its other lines."""
+def wrapped(line: str, columns: int) -> str:
+    """Return a line of words broken at spaces, and one that fits, such as a row of the table, as it is."""
+    return line if len(line) <= columns else textwrap.fill(line, columns, break_on_hyphens=False)
+
+
+def on_a_terminal(folder: Path, environment: dict[str, str]) -> str:
+    """Return what the run says on a terminal: the table, and without the bar of progress, its other lines."""
     leader, follower = pty.openpty()
     with subprocess.Popen(
-        [sys.executable, "-m", "autotune", *arguments],
-        cwd=ROOT,
+        [sys.executable, "-m", "autotune", *RUN],
+        cwd=folder,
         env=environment,
         stdin=subprocess.DEVNULL,
         stdout=follower,
@@ -90,7 +100,7 @@ def take(folder: Path, shell: Path, page: Path) -> None:
         # No sandbox: what is opened is our own file, and containers run as root.
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
         for name, path, width, height in (
-            ("terminal", shell, 1134, 300),
+            ("terminal", shell, 1064, 300),
             ("report_wide", page, 1400, 1300),
             ("report_phone", page, 400, 1100),
         ):

@@ -71,6 +71,14 @@ def test_a_terminal_shows_the_table_in_place_of_the_json(input_file):
     assert (status, json.loads(output)["schema_name"]) == (0, "qcschema_many_body_result")
 
 
+@pytest.mark.parametrize(("workers", "threads", "said"), [(64, 2, True), (64, 1, False), (1, 1, False)])
+def test_more_threads_than_cores_are_said(input_file, workers, threads, said):
+    status, _, errors = call("run", input_file, "--workers", workers, "--threads", threads, "--journal", "none")
+    assert status == 0
+    assert ("64 workers with 2 threads each are 128 threads on" in errors) == said
+    assert ("which mostly takes longer: give --workers" in errors) == said
+
+
 def test_a_stored_result_is_shown_as_the_run_showed_it(input_file, tmp_path):
     result, table = tmp_path / "result.json", tmp_path / "table.csv"
     status, output, errors = call("run", input_file, "-o", result, "--csv", table)

@@ -84,6 +84,14 @@ def test_the_picture_says_that_it_is_simulated_and_under_which_assumptions(tmp_p
         assert words in text, words
 
 
+@pytest.mark.parametrize("runs", [((1, 2.0), (2, 1.5), (4, 1.2)), ((1, 20.0), (8, 3.1)), ((1, 1.0), (2, 0.97))])
+def test_the_axes_have_numbers_and_no_formulas_however_small_the_work(tmp_path, runs):
+    path = tmp_path / "scaling.svg"
+    with mpl.rc_context({"svg.fonttype": "none"}):
+        scaling.draw(of(*runs), title="5 tasks", assumptions=(), path=path)
+    assert "mathdefault" not in path.read_text()
+
+
 def test_what_is_wrong_with_the_pictures_file_is_said(tmp_path):
     with pytest.raises(InputError, match=r"a\.xyz cannot be drawn"):
         scaling.draw(of((1, 1.0)), title="", assumptions=(), path=tmp_path / "a.xyz")
