@@ -290,6 +290,33 @@ class Omitted:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NBodyEnergies:
+    """What a many-body expansion adds up to through one n-body level, with one treatment of the BSSE.
+
+    Attributes:
+        bsse: Treatment of the basis-set superposition error: `nocp`, `cp` or `vmfc`.
+        nbody: The level: fragments of its largest terms.
+        method: Model chemistry that the terms of this level are computed with, such as `pyscf hf/6-31g*`.
+        total_hartree: Total energy through this level; None where it was not computed.
+        interaction_hartree: The same less the energies of the fragments; None with embedding charges.
+        contribution_hartree: What this level adds to the one below; None for the lowest.
+        gradient_norm: Euclidean norm of the total gradient through this level, Eh/a0; None where there is none.
+        contribution_gradient_norm: Norm of what this level adds to the gradient, Eh/a0; None where there is none.
+        returned: Which of its energies the result returns as its own: `interaction`, `total`, or empty for neither.
+    """
+
+    bsse: str
+    nbody: int
+    method: str
+    total_hartree: float | None = None
+    interaction_hartree: float | None = None
+    contribution_hartree: float | None = None
+    gradient_norm: float | None = None
+    contribution_gradient_norm: float | None = None
+    returned: Literal["", "interaction", "total"] = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunRecord:
     """What a run did.
 
@@ -297,7 +324,7 @@ class RunRecord:
         created: UTC time of its end, ISO 8601.
         workload: What was computed, in a few words.
         content: Digest of all tasks; equal only for the same work, whatever its name, program version and schedule.
-        energy_hartree: What came out: the interaction energy, or the total where the input asks for it; None without.
+        energy_hartree: The energy that the result returns: interaction or total, as `energies` says; None without.
         wall_s: From the call to the result.
         tasks: Distinct tasks of the input, without those omitted.
         recalled: Tasks that were not computed, because the journal of an earlier run had them.
@@ -318,6 +345,8 @@ class RunRecord:
         omitted: What options left out or took from other tasks; with `screen_distance` the result lacks these terms.
         understood: The fragments, their charges and spins, in words.
         doubts: What was said against the numbers, before the run and after it, sentences.
+        other_cores: Cores that other programs used on average while tasks ran; 0 where that is not known.
+        energies: The result by BSSE treatment and n-body level; empty without a many-body sum, and in older records.
     """
 
     created: str
@@ -344,6 +373,8 @@ class RunRecord:
     omitted: tuple[Omitted, ...] = ()
     understood: str = ""
     doubts: tuple[str, ...] = ()
+    other_cores: float = 0.0
+    energies: tuple[NBodyEnergies, ...] = ()
 
     @property
     def node(self) -> Machine:

@@ -20,7 +20,7 @@ from autotune.base.errors import AutotuneError
 from autotune.base.text import one_line
 
 INTERRUPTED = 130
-VERBS = ("run", "calibrate", "estimate", "simulate", "report", "regress", "doctor", "tunings")
+VERBS = ("run", "show", "calibrate", "estimate", "simulate", "report", "regress", "doctor", "tunings")
 
 
 def main() -> None:

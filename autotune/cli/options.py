@@ -39,6 +39,9 @@ expansion_options = together(
     click.option("--program", metavar="NAME", help="QCEngine program, such as pyscf."),
     click.option("--method", metavar="NAME", help="Method, such as hf, b3lyp, mp2, ccsd(t)."),
     click.option("--basis", metavar="NAME", default="", help="Basis set, such as '6-31g*'."),
+    click.option(
+        "--levels", metavar="LIST", default="", help="Methods of n-body levels: 2=mp2/cc-pvdz,3=hf/6-31g*; no --method."
+    ),
     click.option("--bsse", metavar="LIST", help="nocp, cp, vmfc, or several with commas. [default: nocp]"),
     click.option("--max-nbody", type=int, metavar="N", help="Largest n-body level. [default: all fragments]"),
     click.option("--driver", type=click.Choice(["energy", "gradient", "hessian"]), help="What to compute."),
@@ -93,7 +96,7 @@ omission_options = together(
 
 
 EXPANSION = (
-    *("program", "method", "basis", "bsse", "max_nbody", "driver", "keywords"),
+    *("program", "method", "basis", "levels", "bsse", "max_nbody", "driver", "keywords"),
     *("fragments", "charges", "multiplicities"),
 )
 
@@ -109,7 +112,7 @@ def expansion(given: dict[str, Any], *, text: str, name: str) -> Expansion | Non
     Raises:
         InputError: The input says itself what to compute, or the options do not suffice for a geometry.
     """
-    from autotune.expansion.readers import Expansion, parse_keywords, says_what_to_compute
+    from autotune.expansion.readers import Expansion, parse_keywords, parse_levels, says_what_to_compute
 
     told = flags(given, EXPANSION)
     if not told:
@@ -119,16 +122,19 @@ def expansion(given: dict[str, Any], *, text: str, name: str) -> Expansion | Non
             f"{name} is a ManyBodyInput, which says itself what to compute; leave out {', '.join(told)}, or give an XYZ"
             " file"
         )
-    if not given["program"] or not given["method"]:
+    if not given["program"] or not (given["method"] or given["levels"]):
         raise InputError(
-            "an XYZ file needs --program and --method, such as --program pyscf --method hf --basis '6-31g*'"
+            "a geometry needs --program and --method, such as --program pyscf --method hf --basis '6-31g*'"
         )
+    if given["levels"] and (given["method"] or given["basis"]):
+        raise InputError("--levels names methods and basis sets, as in 2=mp2/cc-pvdz; leave out --method and --basis")
     return Expansion(
         program=given["program"],
         method=given["method"],
         basis=given["basis"],
         bsse=_bsse(given["bsse"] or "nocp"),
         max_nbody=given["max_nbody"],
+        levels=parse_levels(given["levels"]) if given["levels"] else {},
         driver=given["driver"] or "energy",
         keywords=parse_keywords(given["keywords"]),
         fragments=given["fragments"],

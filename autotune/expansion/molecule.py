@@ -11,10 +11,11 @@ from typing import Any
 
 from autotune.base.errors import InputError
 from autotune.base.text import quote
-from autotune.expansion.bonds import parts
+from autotune.expansion.bonds import closeness_words, parts
 from autotune.expansion.fragments import check_distances, parse_charges, parse_fragments
 from autotune.expansion.geometry import Bonds, Fragments, Geometry, Stated, covalent_bonds
-from autotune.expansion.ions import charges_and_multiplicities
+from autotune.expansion.ions import charges_and_multiplicities, lowest_spin_notes
+from autotune.expansion.summary import BOHR_WORDS
 
 # What is made anew when the molecule is validated with its fragments.
 _OF_ITS_MAKER = ("validated", "provenance", "schema_name", "schema_version")
@@ -38,6 +39,19 @@ def molecule_fields(
     overruled = {"molecular_charge": charges, "molecular_multiplicity": multiplicities}
     fields = {field: value for field, value in fields.items() if not overruled.get(field)}
     found = _geometry(fields)
+    try:
+        return _settle(fields, found, name=name, fragments=fragments, charges=charges, multiplicities=multiplicities)
+    except InputError as error:
+        # What is asked about a molecule half its size is asked about the wrong molecule.
+        if words := closeness_words(found.symbols, found.coordinates_angstrom):
+            error.add_note(f"{words}; {BOHR_WORDS}")
+        raise
+
+
+def _settle(
+    fields: Mapping[str, Any], found: Geometry, *, name: str, fragments: str, charges: str, multiplicities: str
+) -> dict[str, Any]:
+    """Return the fields of the molecule with fragments, charges and multiplicities; see `molecule_fields`."""
     atoms_of, bonds, own = _fragments(fields, found, fragments, name=name)
     stated = _whole(fields, "fragment_charges", len(atoms_of)) if own else {}
     spins = _whole(fields, "fragment_multiplicities", len(atoms_of)) if own else {}
@@ -53,6 +67,7 @@ def molecule_fields(
         bonds=bonds,
         name=name,
     )
+    notes = lowest_spin_notes(found, atoms_of, settled, settled_spins, stated=spins)
     return {
         **{field: value for field, value in fields.items() if field not in _OF_ITS_MAKER},
         "schema_name": "qcschema_molecule",
@@ -60,6 +75,11 @@ def molecule_fields(
         "fragments": [list(atoms) for atoms in atoms_of],
         "fragment_charges": settled,
         "fragment_multiplicities": settled_spins,
+        **(
+            {"extras": {**(fields.get("extras") or {}), "autotune": {"units": "bohr", "notes": list(notes)}}}
+            if notes
+            else {}
+        ),
     }
 
 

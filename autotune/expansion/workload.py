@@ -239,6 +239,13 @@ def load(source: object) -> Workload:
     return Workload(model, schema_version=version)
 
 
+def many_body_input(source: object) -> ManyBodyInput | ManyBodyInputV1:
+    """Return the validated model of a many-body input, in the schema version it came in; raises as `load`."""
+    model, version = _as_v2(source)
+    _check_extent(model)
+    return model if version == 2 else model.convert_v(1)  # noqa: PLR2004 - a schema version
+
+
 def parse_json(text: str, *, name: str) -> dict[str, Any]:
     """Return the fields of a many-body input given as JSON text; `name` is what error messages call it."""
     if len(text) > MAX_INPUT_BYTES:

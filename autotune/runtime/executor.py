@@ -22,7 +22,7 @@ from autotune.runtime import failures, guard
 from autotune.runtime.attempts import Attempts
 from autotune.runtime.execution import Care, Execution
 from autotune.runtime.expectations import Expectations
-from autotune.runtime.monitor import LoadMeter, Monitor, Snapshot
+from autotune.runtime.monitor import LoadMeter, Monitor, OtherWork, Snapshot
 from autotune.runtime.planning import Plan
 from autotune.schedule.events import Adapted, Dropped, Failed, Finished, Learned, Paused, Start
 from autotune.schedule.scheduler import Scheduler
@@ -110,6 +110,7 @@ class Executor:
         self._scratch_gib = scratch.budget_gib(self._pool.scratch, self._care.scratch_gib)
         self._looked = at = time.monotonic()
         self._monitor.begin()
+        others, before_s = OtherWork(self._machine), sum(record.cpu_s for record in execution.records)
         ticked = sampled = 0.0
         while not scheduler.done:
             self._start_ready()
@@ -129,6 +130,7 @@ class Executor:
                 execution.memory_idle_core_s += idle * (now - at)
             at = now
             self._take_all(events)
+        execution.other_core_s += others.core_s(sum(record.cpu_s for record in execution.records) - before_s)
         self._watch()
         self._tick()
 

@@ -23,7 +23,7 @@ from autotune.expansion.summary import describe
 from autotune.runtime import planning
 from autotune.schedule.node_simulator import NodesSimulation, PretendedNodes
 from autotune.schedule.simulator import Simulation
-from autotune.session.preparation import Preparation, options_of, prepare, read
+from autotune.session.preparation import Preparation, input_of, options_of, prepare
 
 if TYPE_CHECKING:
     from autotune.expansion.readers import Expansion
@@ -110,7 +110,7 @@ def estimate(source: object, *, expansion: Expansion | None = None, **options: A
         InputError: The source or an option cannot be used, or there is nothing to compute.
         ResourceError: An option asks for more than this machine has.
     """
-    prepared = prepare(workload.load(read(source, expansion)), options_of("estimate", options))
+    prepared = prepare(workload.load(input_of(source, expansion)), options_of("estimate", options))
     plan, schedule = prepared.plan, prepared.simulate()
     return WorkloadEstimate(
         understood=describe(prepared.work.recipe.molecule),
@@ -361,7 +361,7 @@ def _pretend(
         raise InputError(f"contention is {contention:g}, but must be 1 or more and finite")
     # Costs and the tuning are those of this machine, whose own limits do not bind the one that is pretended.
     unlimited = replace(options, cores=None, memory_gib=None, workers=None, threads=None)
-    here = prepare(workload.load(read(source, expansion)), unlimited)
+    here = prepare(workload.load(input_of(source, expansion)), unlimited)
     machine = replace(
         here.machine,
         cores=options.cores or here.machine.cores,

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from autotune.base.options import Options
 from autotune.base.records import RunRecord, TaskRecord, TuningChoice
+from autotune.base.text import count
 from autotune.base.types import Machine, Method, Policy, Task
 from autotune.costs.basis import is_spherical
 from autotune.expansion import workload
@@ -28,7 +29,7 @@ from autotune.runtime.execution import Care, Execution
 from autotune.runtime.local import Local
 from autotune.runtime.monitor import Snapshot
 from autotune.session import reductions, resume
-from autotune.session.preparation import Preparation, options_of, read
+from autotune.session.preparation import Preparation, input_of, options_of
 from autotune.tunings import library
 
 if TYPE_CHECKING:
@@ -42,6 +43,8 @@ if TYPE_CHECKING:
     from autotune.workers.messages import Checked
 
 _Answer = TypeVar("_Answer")
+
+MANY_TASKS = 1000  # that nobody may have meant
 
 
 class Session:
@@ -119,7 +122,7 @@ class Session:
             TaskError: A program failed on at least one fragment; the others were computed.
             ResourceError: The journal cannot be written.
         """
-        return self._compute(read(many_body_input, expansion), self._assembled)
+        return self._compute(input_of(many_body_input, expansion), self._assembled)
 
     def components(
         self, many_body_input: object, *, labels: Iterable[str] | None = None
@@ -157,7 +160,11 @@ class Session:
         plan = self._place.plan(work)
         if self._on_plan:
             self._on_plan(Preparation(work=work, machine=self.machine, plan=plan, manager=self._manager))
-        self._tell(*(found.words for found in lean.list_omitted()))
+        self._tell(
+            *(found.words for found in lean.list_omitted()),
+            _extent_note(work),
+            _slots_note(self._options, plan, cores=self.machine.cores),
+        )
         checked = self._place.check(work, plan)
         self._tell_before(work, plan, checked)
         versions = _versions_of_values(checked.versions, plan.policy, remembered=bool(self._options.reuse_densities))
@@ -298,6 +305,29 @@ def _versions_of_values(versions: Mapping[str, str], policy: Policy, *, remember
         history = remembered and facts_of(program).remembers
         kept[program] = f"{version}{'+tuned' if tuned else ''}{'+remembered' if history else ''}"
     return kept
+
+
+def _extent_note(work: Workload) -> str:
+    """Return what to say where nobody asked for so many tasks: a left-out `max_nbody` means all levels."""
+    if work.keywords.max_nbody is not None or work.keywords.levels or len(work.tasks) <= MANY_TASKS:
+        return ""
+    fragments = len(work.recipe.molecule.fragments)
+    return (
+        f"max_nbody is not given, so all levels up to {fragments}-body are computed: {count(len(work.tasks), 'task')};"
+        " give --max-nbody 3, say, for fewer (`autotune estimate` tells what they take)"
+    )
+
+
+def _slots_note(options: Options, plan: planning.Plan, *, cores: int) -> str:
+    """Return what to say where the user asks for more threads than there are cores."""
+    workers, width = plan.policy.at_once, plan.policy.width
+    # More workers of one thread than cores are no mistake: where a program waits for its own start, they are faster.
+    if options.workers is None or width == 1 or workers * width <= cores or not options.here:
+        return ""
+    return (
+        f"{workers} workers with {width} threads each are {workers * width} threads on {count(cores, 'core')}, which"
+        f" mostly takes longer: give --workers {max(1, cores // width)}, or --threads 1"
+    )
 
 
 def _version_note(plan: planning.Plan, versions: Mapping[str, str]) -> str:

@@ -79,8 +79,6 @@ SMALLER = {"water6.xyz": "water4", "water4.xyz": "water2"}
 # Commands that are not run, and why.
 LEFT_OUT = {
     "autotune calibrate --strategies polite": "test_third_party.py runs it, and looks at what comes out",
-    "make demo": "calibrates for two minutes; `make demo` is its own test",
-    "make test": "this is it",
     "make bench": "takes hours and needs the machine for itself",
     "make faults": "takes an hour",
     "make comparison": "takes two hours and needs the machine for itself",
@@ -416,6 +414,7 @@ def commands_of(group, prefix="autotune"):
     "record_class",
     [
         records.RunRecord,
+        records.NBodyEnergies,
         records.Omitted,
         records.TaskRecord,
         records.Gap,

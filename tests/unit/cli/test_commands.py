@@ -40,6 +40,63 @@ def test_the_result_goes_to_standard_output_and_everything_else_to_standard_erro
     assert lines[-1].startswith("10 tasks in ")
 
 
+def on_a_terminal(*arguments):
+    """Return exit status and standard output of a command whose standard output is a terminal."""
+    import pty
+
+    leader, follower = pty.openpty()
+    with subprocess.Popen(
+        [*ROOT_COMMAND, *map(str, arguments)], stdin=subprocess.DEVNULL, stdout=follower, stderr=subprocess.DEVNULL
+    ) as process:
+        os.close(follower)
+        said = b""
+        while True:
+            try:
+                piece = os.read(leader, 65536)
+            except OSError:  # how a terminal ends
+                break
+            if not piece:
+                break
+            said += piece
+    os.close(leader)
+    return process.returncode, said.decode().replace("\r\n", "\n")
+
+
+def test_a_terminal_shows_the_table_in_place_of_the_json(input_file):
+    status, output = on_a_terminal("run", input_file)
+    assert status == 0
+    assert output.startswith("BSSE  n-body ")
+    assert "result: interaction energy through the 2-body level, nocp: " in output
+    status, output = on_a_terminal("run", input_file, "--json")
+    assert (status, json.loads(output)["schema_name"]) == (0, "qcschema_many_body_result")
+
+
+@pytest.mark.parametrize(("workers", "threads", "said"), [(64, 2, True), (64, 1, False), (1, 1, False)])
+def test_more_threads_than_cores_are_said(input_file, workers, threads, said):
+    status, _, errors = call("run", input_file, "--workers", workers, "--threads", threads, "--journal", "none")
+    assert status == 0
+    assert ("64 workers with 2 threads each are 128 threads on" in errors) == said
+    assert ("which mostly takes longer: give --workers" in errors) == said
+
+
+def test_a_stored_result_is_shown_as_the_run_showed_it(input_file, tmp_path):
+    result, table = tmp_path / "result.json", tmp_path / "table.csv"
+    status, output, errors = call("run", input_file, "-o", result, "--csv", table)
+    assert (status, output) == (0, "")
+    shown = call("show", result, "--csv", tmp_path / "again.csv")
+    assert (shown[0], shown[2]) == (0, "")
+    assert shown[1] in errors
+    assert table.read_text() == (tmp_path / "again.csv").read_text()
+    assert call("show", "-", stdin=result.read_text()) == shown
+
+
+def test_the_json_is_either_printed_or_written(input_file, tmp_path):
+    assert call("run", input_file, "--json", "-o", tmp_path / "result.json") == (
+        *(2, ""),
+        "autotune: --json prints the result and -o writes it to a file; leave one of them out\n",
+    )
+
+
 def test_where_nothing_has_to_be_computed_the_missing_record_is_explained(tmp_path, faulty):
     path, record = tmp_path / "input.json", tmp_path / "record.json"
     fields = faulty("water4", max_nbody=1)
@@ -47,7 +104,10 @@ def test_where_nothing_has_to_be_computed_the_missing_record_is_explained(tmp_pa
     path.write_text(json.dumps(fields))
     status, output, errors = call("run", path, "--record", record)
     assert (status, json.loads(output)["return_result"]) == (0, 0.0)
-    assert errors == "nothing had to be computed for this expansion, so there is no record of a run\n"
+    assert errors.splitlines()[-2:] == [
+        "result: interaction energy through the 1-body level, cp: 0.00000000 Eh = 0.000 kcal/mol",
+        "nothing had to be computed for this expansion, so there is no record of a run",
+    ]
     assert not record.exists()
 
 
@@ -97,7 +157,8 @@ def test_an_xyz_file_with_options_is_computed(tmp_path):
         "created workload content energy_hartree "
         "wall_s tasks recalled attempts lower_bound_s efficiency gap cpu_utilisation peak_memory_gib memory_budget_gib "
     )
-    expected += "policy tuning versions machine methods task_records nodes omitted understood doubts schema"
+    expected += "policy tuning versions machine methods task_records nodes omitted understood doubts other_cores "
+    expected += "energies schema"
     assert fields.keys() == set(expected.split())
     assert fields["gap"].keys() == {"startup", "tail", "memory", "retries", "scheduler", "assembly"}
 
@@ -154,7 +215,7 @@ MOLECULE, LEVELS = ((CASES / f"{name}.json").read_text() for name in ("q_mol", "
         ("[]", (), "input holds a JSON list, not a ManyBodyInput object"),
         ("{}", (), "the many-body input has no molecule"),
         (XYZ, (), "input is an XYZ file; say at least --program and --method"),
-        (XYZ, ("--program", "faulty"), "an XYZ file needs --program and --method"),
+        (XYZ, ("--program", "faulty"), "a geometry needs --program and --method"),
         (MOLECULE, (), "input is a QCSchema Molecule, which does not say what to compute; say at least --program and"),
         (MOLECULE, (*FAULTY, "--fragments", "3,3"), "input states its own fragments; leave out --fragments"),
         (LEVELS, (), "several levels and supersystem_ie_only do not go together"),

@@ -15,7 +15,7 @@ from tuning_factory import make_tuning
 
 from autotune.base import json_files
 from autotune.base.errors import InputError
-from autotune.compare import samples
+from autotune.compare import regression, samples
 from autotune.machine import detection
 from autotune.tunings import library
 
@@ -55,6 +55,35 @@ def test_a_folder_gives_all_its_records_oldest_first_and_passes_over_other_files
     record("c.json", created="2026-01-01T00:00:00", wall_s=1.0)
     (tmp_path / "notes.json").write_text("{}")
     assert [sample.wall_s for sample in samples.read(tmp_path)] == [1.0, 2.0, 3.0]
+
+
+def test_copies_of_a_record_are_no_repeats(tmp_path, record):
+    text = record("a.json", wall_s=2.5).read_text()
+    for number in range(5):
+        (tmp_path / f"copy{number}.json").write_text(text)
+    record("b.json", wall_s=2.75)
+    said = []
+    assert [sample.wall_s for sample in samples.read(tmp_path, say=said.append)] == [2.5, 2.75]
+    assert len(said) == 5
+    assert said[0].endswith(f"copy0.json has measurements of {tmp_path / 'a.json'}; a copy is no repeat")
+
+
+def test_copies_of_two_records_can_tell_nothing(tmp_path, record):
+    sides = []
+    for name, wall_s in (("base", 2.2), ("head", 2.7)):
+        (tmp_path / name).mkdir()
+        text = record(f"{name}.json", wall_s=wall_s).read_text()
+        for number in range(6):
+            (tmp_path / name / f"{number}.json").write_text(text)
+        sides.append(samples.read(tmp_path / name))
+    (row,) = regression.judge(*sides).rows
+    assert (row.verdict, row.base_runs, row.head_runs) == ("cannot tell", 1, 1)
+
+
+def test_two_exports_of_one_tuning_are_one(tmp_path):
+    for name in ("one", "other"):
+        library.save(make_tuning(), tmp_path / f"{name}.json")
+    assert len(samples.read(tmp_path)) == len(samples.read(tmp_path / "one.json"))
 
 
 def test_records_of_a_folder_that_cannot_count_are_named(tmp_path, record):

@@ -69,7 +69,7 @@ def said(parameters=None, **options):
         ({}, {}, "A process is replaced after 2,000 tasks or when it holds 0.5 GiB more than at first or when"),
         ({}, {}, "up to 100 ms of them"),
         ({}, {}, "its Haswell kernels"),
-        ({}, {}, "all of this is decided anew"),
+        ({}, {}, "all of this is decided again"),
         ({}, {"without": ("dynamic_balancing",)}, "An n-body level is finished before the next one starts"),
         ({}, {"without": ("memory_scheduling",)}, "a task starts whether or not its memory fits"),
         ({}, {"without": ("dynamic_balancing",)}, "it goes on as planned for 16 cores"),
