@@ -96,7 +96,7 @@ def tunings_remove(name: str, yes: bool) -> None:
         raise InputError(f"{name} holds no tunings; remove it yourself")
     path = found[0].path
     method = None if selection.is_file(name) else str(found[0].tuning.method)
-    if method and not path.is_relative_to(library.home()):
+    if method and not library.is_own(path):
         raise InputError(f"{path} is not in your folder; a tuning of your own takes its place: `autotune calibrate`")
     what = "; ".join(str(one.tuning.method) for one in found)
     if not yes and not click.confirm(f"Remove {what} from {path}?", err=True):
@@ -280,7 +280,7 @@ def tunings_verify(which: str, budget: str, force: bool) -> None:
         click.echo(line)
     if found.verdict != "holds":
         raise SystemExit({"fails": 1, "cannot tell": 3}[found.verdict])
-    own = path if selection.is_file(which) or path.is_relative_to(library.home()) else None
+    own = path if selection.is_file(which) or library.is_own(path) else None
     if not any(one == tuning for one in library.load(path)):
         raise ResourceError(f"{path} has changed meanwhile; it is left as it is")
     library.save(found.tuning, own, say=_say)

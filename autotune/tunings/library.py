@@ -24,7 +24,7 @@ from autotune.base.text import one_line
 from autotune.base.types import Machine, Method
 from autotune.costs.terms import family
 from autotune.tunings import folders, tuning_file
-from autotune.tunings.folders import everything, home, path_of
+from autotune.tunings.folders import everything, is_own, path_of
 
 __all__ = [
     "NOTHING",
@@ -34,7 +34,7 @@ __all__ = [
     "everything",
     "export",
     "find",
-    "home",
+    "is_own",
     "load",
     "matching",
     "merge",

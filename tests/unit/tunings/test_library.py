@@ -22,7 +22,7 @@ from autotune.plugin.composition import STANDARD
 from autotune.plugin.manager import Manager
 from autotune.runtime import planning
 from autotune.runtime.planning import Options
-from autotune.tunings import library
+from autotune.tunings import folders, library
 
 HERE = machines.detect()
 OTHER = dataclasses.replace(HERE, key="another-processor-64c-256g")
@@ -34,7 +34,7 @@ def found(method=HF, *, smallest=0, largest=0, machine=HERE):
 
 
 def user_file(name="pyscf-hf.json", machine=HERE):
-    return library.home() / machine.key / name
+    return folders.home() / machine.key / name
 
 
 def methods_in(path):
@@ -65,7 +65,7 @@ def test_a_tuning_is_stored_by_machine_program_and_family(changes, name):
 def test_whatever_a_program_is_called_its_file_is_in_the_folder_of_the_machine(program):
     tuning = make_tuning(program)
     path = library.path_of(HERE, tuning.method)
-    assert path.resolve().parent == (library.home() / HERE.key).resolve()
+    assert path.resolve().parent == (folders.home() / HERE.key).resolve()
     assert len(path.name) < 120
     assert path != library.path_of(HERE, make_tuning(f"{program}-").method)
 
@@ -113,7 +113,7 @@ import sys
 from pathlib import Path
 sys.path.insert(0, {tests!r})
 from tuning_factory import make_tuning
-from autotune.tunings import library
+from autotune.tunings import folders, library
 make_tuning()
 print("ready", flush=True)
 sys.stdin.readline()
