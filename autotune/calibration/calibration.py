@@ -12,6 +12,7 @@ not tell does not replace a tuning that was confirmed.
 
 from __future__ import annotations
 
+import logging
 import random
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields, replace
@@ -49,8 +50,8 @@ FEWEST_PAIRS = 6  # for which a confirmation leaves room, before it takes smalle
 OWN_RUNGS = 3
 
 
-def _say_nothing(_: str) -> None:
-    pass
+def _log(line: str) -> None:
+    logging.getLogger("autotune").info(line)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +77,7 @@ def calibrate(
     strategies: Sequence[str] | None = None,
     force: bool = False,
     output: str | Path | None = None,
-    say: Callable[[str], None] = _say_nothing,
+    say: Callable[[str], None] = _log,
     on_result: Callable[[CalibrationResult], None] = lambda _: None,
     **method: Any,
 ) -> tuple[CalibrationResult, ...]:
@@ -92,7 +93,7 @@ def calibrate(
             default the study's.
         force: Measure although the machine is loaded, throttled or short of memory.
         output: Store the tuning in this file instead of the user's folder.
-        say: Called with one line for each step.
+        say: Called with one line for each step; by default the logger `autotune` gets them, as information.
         on_result: Called with the result of each method as soon as it is there.
         method: `program`, `method`, `basis`, `driver` and `keywords` (a mapping) in place of those of the study's first
             method, which is then the only one.
@@ -113,7 +114,8 @@ def calibrate(
     chosen = studies.with_method(studies.load(str(study)), **method)
     own = None if workload is None else _own(workload)
     target = None if output is None else Path(output)
-    json_files.check_writable(target.parent if target else json_files.home())
+    for folder in (json_files.home(), *([target.parent] if target else ())):  # the search is kept in the first
+        json_files.check_writable(folder)
     # What must not be replaced is better found now than in minutes.
     if target and target.exists():
         library.load(target)
@@ -184,7 +186,7 @@ class Calibration:
         budget_s: Wall time allowed, from now; the study's by default.
         own: The user's own input, in place of the study's workloads, and its name.
         known: Tunings whose parameters are worth a try.
-        say: Called with one line for each step.
+        say: Called with one line for each step; by default the logger `autotune` gets them, as information.
 
     Attributes:
         search: The search, once it has begun.
@@ -202,7 +204,7 @@ class Calibration:
         budget_s: float | None = None,
         own: tuple[Workload, str] | None = None,
         known: Iterable[Tuning] = (),
-        say: Callable[[str], None] = _say_nothing,
+        say: Callable[[str], None] = _log,
     ) -> None:
         self._study, self._method, self._machine, self._strategies = chosen, method, machine, list(strategies)
         self._searched = self._strategies if searched is None else list(searched)
