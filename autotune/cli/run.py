@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from autotune.base.errors import InputError, TaskError
-from autotune.cli import options
+from autotune.base.errors import InputError, ResourceError, TaskError
+from autotune.cli import interruption, options, streams
 
 if TYPE_CHECKING:
     from autotune.base.records import RunRecord, TuningChoice
+    from autotune.runtime.monitor import Snapshot
     from autotune.session.preparation import Preparation
 
 FORECAST_TASKS = 20_000  # a virtual run of more takes seconds
@@ -38,6 +39,11 @@ def command(source: str, output: str | None, record: str | None, explain: bool, 
     autotune run input.json -o result.json
     autotune run water6.xyz --program pyscf --method mp2 --basis cc-pvdz --bsse cp --max-nbody 2
     """
+    with options.noting_earlier_files(output, record, f"{output}.partial" if output else None):
+        _run(source, output, record, explain=explain, quiet=quiet, **given)
+
+
+def _run(source: str, output: str | None, record: str | None, *, explain: bool, quiet: bool, **given: Any) -> None:
     from autotune.base import json_files
     from autotune.base.options import Options
     from autotune.expansion import readers
@@ -51,11 +57,17 @@ def command(source: str, output: str | None, record: str | None, explain: bool, 
     if explain and not chosen.here:
         raise InputError("--explain says what this machine would do; leave out --backend, or see `autotune simulate`")
     aloud = _Aloud()
+
+    def show(snapshot: Snapshot) -> None:
+        interruption.check()
+        if not quiet:
+            progress.show(snapshot)
+
     with (
         Progress() as progress,
         Session(
             chosen,
-            on_progress=None if quiet else progress.show,
+            on_progress=show,
             on_plan=aloud.explain if explain else None,
             on_choice=None if quiet else _say_choice,
             on_notice=None if quiet else aloud.say,
@@ -75,12 +87,18 @@ def command(source: str, output: str | None, record: str | None, explain: bool, 
             raise
     # QCSchema v1 models are pydantic v1.
     answer = result.json() if getattr(result, "schema_version", 2) == 1 else result.model_dump_json()
-    if output:
-        json_files.write_text(Path(output), answer + "\n")
-        partial.unlink(missing_ok=True)
-    else:
-        click.echo(answer)
-    _tell(session.record, record, explain=explain, quiet=quiet)
+    try:
+        try:
+            if output:
+                json_files.write_text(Path(output), answer + "\n")
+                partial.unlink(missing_ok=True)
+            else:
+                streams.deliver(answer)
+        finally:
+            _tell(session.record, record, explain=explain, quiet=quiet)
+    except ResourceError as error:
+        error.add_note(session.kept)
+        raise
 
 
 def _tell(done: RunRecord | None, path: str | None, *, explain: bool, quiet: bool) -> None:
