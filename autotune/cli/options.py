@@ -213,7 +213,7 @@ def noting_earlier_files(*targets: str | None) -> Iterator[None]:
     except BaseException as error:
         if left := [target for target, stamp in before.items() if stamp and _stamp(target) == stamp]:
             verb = "is" if len(left) == 1 else "are"
-            error.add_note(f"{' and '.join(left)} {verb} of an earlier run, not of this one")
+            error.add_note(f"{', '.join(left)} {verb} of an earlier run, not of this one")
         raise
 
 

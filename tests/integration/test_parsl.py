@@ -49,6 +49,12 @@ config = Config(
 
 
 @pytest.fixture(autouse=True)
+def private_cache(tmp_path, monkeypatch):
+    """Keep Parsl's files out of the user's cache."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+@pytest.fixture(autouse=True)
 def no_process_is_left(tmp_path):
     before = {child.pid for child in below()}
     yield
