@@ -55,13 +55,33 @@ class NewerFileError(InputError):
 
 
 def home() -> Path:
-    """Return the folder of this user's tunings and searches: `$AUTOTUNE_HOME` or the platform's data folder."""
+    """Return the folder of this user's tunings, searches and journal: `$AUTOTUNE_HOME` or the platform's data folder.
+
+    Raises:
+        ResourceError: There is none, for this user has no home, as in some containers.
+    """
     given = os.environ.get(HOME_VARIABLE)
-    if given:
-        return Path(given)
+    return Path(given) if given else _of_user("user_data_dir", HOME_VARIABLE)
+
+
+def cache_folder() -> Path:
+    """Return this user's folder of files that can be made again; raises as `home`."""
+    return _of_user("user_cache_dir", "XDG_CACHE_HOME")
+
+
+def _of_user(kind: str, variable: str) -> Path:
     import platformdirs
 
-    return Path(platformdirs.user_data_dir("autotune", appauthor=False))
+    try:
+        folder = Path(getattr(platformdirs, kind)("autotune", appauthor=False))
+    except RuntimeError:
+        folder = Path("~")
+    if not folder.is_absolute():  # what an older platformdirs returns
+        raise ResourceError(
+            f"there is no folder for this user's files: HOME is not set, and user {os.getuid()} is not known to the"
+            f" system; set {variable}"
+        )
+    return folder
 
 
 def check_writable(folder: Path) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, TypedDict
 
 from autotune.base.errors import InputError
 from autotune.base.text import quote
@@ -97,6 +97,46 @@ class Options:
         if self.here and (self.nodes or self.backend_config):
             name = "nodes" if self.nodes else "backend_config"
             raise InputError(f"option {name} is for several machines: give a backend, such as parsl, or an executor")
+
+
+class GivenOptions(TypedDict, total=False):
+    """The same as `Options`, as functions take them by name: a type checker refuses a name or a value that is wrong."""
+
+    workers: int | None
+    threads: int | None
+    cores: int | None
+    memory_gib: float | None
+    tuning: str
+    strategies: tuple[str, ...] | None
+    without: tuple[str, ...]
+    task_limit_s: float | None
+    scratch: str | None
+    scratch_gib: float | None
+    journal: str
+    resume: bool
+    fail_fast: bool
+    enforce_memory: bool
+    rescue: Mapping[str, object]
+    backend: str
+    backend_config: str
+    executor: Executor | None
+    nodes: int | None
+    reuse_contained: bool
+    reuse_equal_monomers: bool
+    screen_distance: float | None
+
+
+class GivenConditions(GivenOptions, total=False):
+    """Options, and what befalls the nodes of a simulation; see `PretendedNodes`."""
+
+    latency_s: float
+    start_spread_s: float
+    stragglers: float
+    slower: float
+    lost: int
+    back_s: float
+    spread: float | None
+    seed: int
 
 
 def _check_number(name: str, value: Any) -> None:

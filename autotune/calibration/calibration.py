@@ -12,6 +12,7 @@ not tell does not replace a tuning that was confirmed.
 
 from __future__ import annotations
 
+import logging
 import math
 import random
 import statistics
@@ -56,8 +57,8 @@ UNLIKE_ITSELF = 0.1  # of the logarithm of the time
 _ALIKE = ("grant", "tasks_per_worker", "tunables")  # what of a policy makes tasks cost the same
 
 
-def _say_nothing(_: str) -> None:
-    pass
+def _log(line: str) -> None:
+    logging.getLogger("autotune").info(line)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +85,7 @@ def calibrate(
     force: bool = False,
     untouched: bool = False,
     output: str | Path | None = None,
-    say: Callable[[str], None] = _say_nothing,
+    say: Callable[[str], None] = _log,
     on_result: Callable[[CalibrationResult], None] = lambda _: None,
     **method: Any,
 ) -> tuple[CalibrationResult, ...]:
@@ -101,7 +102,7 @@ def calibrate(
         force: Measure although the machine is loaded, throttled or short of memory.
         untouched: Start from programs that are left alone, instead of from the defaults of their tunables.
         output: Store the tuning in this file instead of the user's folder.
-        say: Called with one line for each step.
+        say: Called with one line for each step; by default the logger `autotune` gets them, as information.
         on_result: Called with the result of each method as soon as it is there.
         method: `program`, `method`, `basis`, `driver` and `keywords` (a mapping) in place of those of the study's first
             method, which is then the only one.
@@ -122,7 +123,8 @@ def calibrate(
     chosen = studies.with_method(studies.load(str(study)), **method)
     own = None if workload is None else _own(workload)
     target = None if output is None else Path(output)
-    json_files.check_writable(target.parent if target else json_files.home())
+    for folder in (json_files.home(), *([target.parent] if target else ())):  # the search is kept in the first
+        json_files.check_writable(folder)
     # What must not be replaced is better found now than in minutes.
     if target and target.exists():
         library.load(target)
@@ -200,7 +202,7 @@ class Calibration:
         own: The user's own input, in place of the study's workloads, and its name.
         faults: What spoke against measuring, where that was done by force.
         known: Tunings whose parameters are worth a try.
-        say: Called with one line for each step.
+        say: Called with one line for each step; by default the logger `autotune` gets them, as information.
 
     Attributes:
         search: The search, once it has begun.
@@ -219,7 +221,7 @@ class Calibration:
         own: tuple[Workload, str] | None = None,
         faults: Sequence[str] = (),
         known: Iterable[Tuning] = (),
-        say: Callable[[str], None] = _say_nothing,
+        say: Callable[[str], None] = _log,
     ) -> None:
         self._study, self._method, self._machine = chosen, method, machine
         self._strategies, self._faults = list(strategies), faults

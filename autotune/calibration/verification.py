@@ -71,7 +71,7 @@ def verify_stored(
     readiness.check(here, force=force, say=say)
     found = verify(tuning, machine=here, manager=Manager(), budget_s=budget_s, say=say)
     if found.verdict == "holds":
-        own = path if selection.is_file(which) or path.is_relative_to(folders.home()) else None
+        own = path if selection.is_file(which) or folders.is_own(path) else None
         if tuning not in library.load(path):
             raise ResourceError(f"{path} has changed meanwhile; it is left as it is")
         library.save(found.tuning, own, say=say)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -210,3 +211,26 @@ def check_target(path: Path) -> None:
         raise InputError(f"{path} cannot be written: there is no folder {path.parent}")
     if path.is_dir() or not os.access(path.parent, os.W_OK):
         raise InputError(f"{path} cannot be written: it is a folder, or its folder is not yours to write")
+
+
+@contextlib.contextmanager
+def noting_earlier_files(*targets: str | None) -> Iterator[None]:
+    """Add to whatever ends the block which of the files that it was to write are of an earlier run."""
+    before = {target: _stamp(target) for target in targets if target}
+    try:
+        yield
+    except BaseException as error:
+        if left := [target for target, stamp in before.items() if stamp and _stamp(target) == stamp]:
+            verb = "is" if len(left) == 1 else "are"
+            error.add_note(f"{', '.join(left)} {verb} of an earlier run, not of this one")
+        raise
+
+
+def _stamp(target: str) -> tuple[int, int] | None:
+    """Return what changes where a file is written anew; None where there is no file."""
+    path = Path(target)
+    with contextlib.suppress(OSError):
+        if path.is_file():
+            found = path.stat()
+            return found.st_ino, found.st_mtime_ns
+    return None

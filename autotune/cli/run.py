@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from autotune.base.errors import InputError, TaskError
-from autotune.cli import options
+from autotune.base.errors import InputError, ResourceError, TaskError
+from autotune.cli import interruption, options, streams
 
 if TYPE_CHECKING:
     from qcmanybody.models.v1 import ManyBodyResult as ManyBodyResultV1
     from qcmanybody.models.v2 import ManyBodyResult
 
     from autotune.base.records import RunRecord, TuningChoice
+    from autotune.runtime.monitor import Snapshot
     from autotune.session.preparation import Preparation
 
 NOTABLE_CORES, NOTABLE_S = 0.2, 5.0  # less, or in a shorter run, may be the start of our own workers
@@ -57,26 +58,48 @@ def command(
     autotune run input.json -o result.json
     autotune run water6.xyz --program pyscf --method mp2 --basis cc-pvdz --bsse cp --max-nbody 2
     """
+    options.check_targets((output, record, csv_file), [] if source == "-" else [source])
+    if as_json and output:
+        raise InputError("--json prints the result and -o writes it to a file; leave one of them out")
+    in_place = not output and not as_json and _is_terminal()
+    with options.noting_earlier_files(output, record, csv_file, f"{output}.partial" if output else None):
+        _run(source, output, record, csv_file, in_place=in_place, explain=explain, quiet=quiet, **given)
+
+
+def _run(
+    source: str,
+    output: str | None,
+    record: str | None,
+    csv_file: str | None,
+    *,
+    in_place: bool,
+    explain: bool,
+    quiet: bool,
+    **given: Any,
+) -> None:
     from autotune.base import json_files
     from autotune.base.options import Options
     from autotune.expansion import readers
     from autotune.reports.progress import Progress
     from autotune.session.session import Session
 
-    options.check_targets((output, record, csv_file), [] if source == "-" else [source])
-    if as_json and output:
-        raise InputError("--json prints the result and -o writes it to a file; leave one of them out")
     text, name = readers.read_text(source)
     expansion = options.expansion(given, text=text, name=name)
     partial, chosen = Path(f"{output}.partial"), Options(**options.session_options(given))
     if explain and not chosen.here:
         raise InputError("--explain says what this machine would do; leave out --backend, or see `autotune simulate`")
     aloud = _Aloud()
+
+    def show(snapshot: Snapshot) -> None:
+        interruption.check()
+        if not quiet:
+            progress.show(snapshot)
+
     with (
         Progress() as progress,
         Session(
             chosen,
-            on_progress=None if quiet else progress.show,
+            on_progress=show,
             on_plan=aloud.explain if explain else None,
             on_choice=None if quiet else _say_choice,
             on_notice=None if quiet else aloud.say,
@@ -94,9 +117,14 @@ def command(
                 json_files.save_partial(error.done, error.failed, partial)
                 error.add_note(f"the {len(error.done)} components that were computed are in {partial}")
             raise
-    in_place = not output and not as_json and _is_terminal()
-    _give(result, output=output, csv_file=csv_file, table_only=in_place, quiet=quiet)
-    _tell(session.record, record, explain=explain, quiet=quiet)
+    try:
+        try:
+            _give(result, output=output, csv_file=csv_file, table_only=in_place, quiet=quiet)
+        finally:
+            _tell(session.record, record, explain=explain, quiet=quiet)
+    except ResourceError as error:
+        error.add_note(session.kept)
+        raise
     if in_place and not quiet and chosen.journal != "none":
         _say("the whole ManyBodyResult: the same command with `--resume -o FILE` writes it and computes nothing again")
 
@@ -109,7 +137,11 @@ def _give(
     table_only: bool,
     quiet: bool,
 ) -> None:
-    """Write the result, and show its table: in its place on a terminal, otherwise on standard error."""
+    """Write the result, and show its table: in its place on a terminal, otherwise on standard error.
+
+    Raises:
+        ResourceError: A file or standard output cannot be written.
+    """
     from autotune.base import json_files
     from autotune.reports.nbody_table import tabulate
 
@@ -117,10 +149,12 @@ def _give(
         json_files.write_text(Path(output), _json(result) + "\n")
         Path(f"{output}.partial").unlink(missing_ok=True)
     elif not table_only:
-        click.echo(_json(result))
+        streams.deliver(_json(result))
     table = tabulate(result, output=csv_file)
-    if table_only or not quiet:
-        click.echo(str(table), err=not table_only)
+    if table_only:
+        streams.deliver(str(table))
+    elif not quiet:
+        _say(str(table))
 
 
 def _is_terminal() -> bool:

@@ -96,7 +96,7 @@ def tunings_remove(name: str, yes: bool) -> None:
         raise InputError(f"{name} holds no tunings; remove it yourself")
     path = found[0].path
     method = None if selection.is_file(name) else str(found[0].tuning.method)
-    if method and not path.is_relative_to(folders.home()):
+    if method and not folders.is_own(path):
         raise InputError(f"{path} is not in your folder; a tuning of your own takes its place: `autotune calibrate`")
     what = "; ".join(str(one.tuning.method) for one in found)
     if not yes and not click.confirm(f"Remove {what} from {path}?", err=True):

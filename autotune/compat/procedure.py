@@ -33,6 +33,7 @@ from autotune.base.records import RunRecord
 from autotune.base.text import one_line
 from autotune.base.versions import library_versions
 from autotune.expansion.workload import refuse_invalid, schema_version_of, state_molecule
+from autotune.machine import process
 from autotune.session.session import Session
 
 if TYPE_CHECKING:
@@ -51,17 +52,19 @@ _BY_KIND |= dict.fromkeys(("memory", "disk", "missing"), ResourceError)
 
 
 def register(*, options: Options | None = None) -> None:
-    """Give QCEngine the procedure `autotune` in this process; safe to call again.
+    """Give QCEngine the procedure `autotune` in this process; safe to call again, and in several threads.
 
     Args:
         options: What to decide instead of autotune in all computations from now on; left out, what was said before
             stays. QCEngine's `task_config` goes before them: `ncores`, `memory` and `scratch_directory` become the
             options `cores`, `memory_gib` and `scratch`.
     """
-    if options is not None:
-        _warm.chosen = options
-    if NAME not in list_all_procedures():
-        register_procedure(AutotuneProcedure())
+    process.name_user(os.environ)  # QCEngine asks for one
+    with _registering:
+        if options is not None:
+            _warm.chosen = options
+        if NAME not in list_all_procedures():
+            register_procedure(AutotuneProcedure())
 
 
 def close() -> None:
@@ -72,6 +75,9 @@ def close() -> None:
 def last_run() -> RunRecord | None:
     """Return what the last computation of this process did; None before the first."""
     return _warm.record
+
+
+_registering = threading.Lock()
 
 
 class AutotuneProcedure(ProcedureHarness):  # type: ignore[misc]  # QCEngine is untyped

@@ -11,11 +11,11 @@ import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 from autotune.base import json_files
 from autotune.base.errors import InputError
-from autotune.base.options import Options
+from autotune.base.options import GivenConditions, GivenOptions, Options
 from autotune.base.records import RunRecord, TuningChoice
 from autotune.base.types import Estimate, Machine, Task, TaskSize
 from autotune.expansion import workload
@@ -95,7 +95,9 @@ class WorkloadEstimate:
     classes: tuple[TaskClass, ...]
 
 
-def estimate(source: object, *, expansion: Expansion | None = None, **options: Any) -> WorkloadEstimate:
+def estimate(
+    source: object, *, expansion: Expansion | None = None, **options: Unpack[GivenOptions]
+) -> WorkloadEstimate:
     """Return what a many-body expansion is expected to take on this machine; nothing is started.
 
     Without a tuning of the method the times are a guess, of which only the proportions mean something; `tuning` in the
@@ -228,7 +230,7 @@ def simulate(
     expansion: Expansion | None = None,
     replay: RunRecord | str | Path | None = None,
     contention: float = 1.0,
-    **options: Any,
+    **options: Unpack[GivenOptions],
 ) -> SimulatedRun:
     """Return how a many-body expansion would run on a machine that is not there; nothing is started.
 
@@ -259,7 +261,7 @@ def simulate_scaling(
     expansion: Expansion | None = None,
     replay: RunRecord | str | Path | None = None,
     contention: float = 1.0,
-    **given: Any,
+    **given: Unpack[GivenConditions],
 ) -> SimulatedScaling:
     """Return how a many-body expansion would run on several machines that share its tasks; nothing is started.
 
@@ -281,8 +283,9 @@ def simulate_scaling(
     numbers = sorted(set(counts))
     if not numbers or not 1 <= numbers[0] <= numbers[-1] <= MOST_NODES:
         raise InputError(f"numbers of nodes lie between 1 and {MOST_NODES:,}; give at least one")
-    conditions = {name: given.pop(name) for name in CONDITIONS if name in given}
-    pretence = _pretend(source, expansion, replay, contention, options_of("simulate_scaling", given))
+    conditions: dict[str, Any] = {name: value for name, value in given.items() if name in CONDITIONS}
+    options = {name: value for name, value in given.items() if name not in CONDITIONS}
+    pretence = _pretend(source, expansion, replay, contention, options_of("simulate_scaling", options))
     prepared = pretence.prepared
     levels = {task.number: task.nbody for task in prepared.work.tasks}
     runs = tuple(

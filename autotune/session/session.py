@@ -8,11 +8,14 @@ or an empty text where there is nothing to say.
 from __future__ import annotations
 
 import json
+import logging
+import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Self, TypeVar, Unpack
 
-from autotune.base.options import Options
+from autotune.base.errors import InputError
+from autotune.base.options import GivenOptions, Options
 from autotune.base.records import RunRecord, TaskRecord, TuningChoice
 from autotune.base.text import count
 from autotune.base.types import Machine, Method, Policy, Task
@@ -43,6 +46,7 @@ if TYPE_CHECKING:
     from autotune.workers.messages import Checked
 
 _Answer = TypeVar("_Answer")
+_log = logging.getLogger("autotune")
 
 MANY_TASKS = 1000  # that nobody may have meant
 
@@ -50,15 +54,19 @@ MANY_TASKS = 1000  # that nobody may have meant
 class Session:
     """Keeps programs loaded and workers warm over several inputs; a context manager.
 
+    Threads may share one: it computes one input at a time, and the others wait. `close` waits, too. What is called back
+    during a run must not start another. A process that was forked needs a session of its own.
+
     Args:
         options: What to decide instead of autotune.
         on_progress: Called with a `Snapshot` about twice a second during a run, and at its end.
         on_plan: Called with what a run has planned, before programs and tasks are checked.
         on_choice: Called with the tuning that a run uses, and why, once the tasks are known to be possible.
-        on_notice: Called with each line that a user should read.
+        on_notice: Called with each line that a user should read; the logger `autotune` gets it, too, as information.
 
     Attributes:
         record: What the last run did; None before the first.
+        kept: What to tell a user whose result is lost after all: where finished tasks are kept; empty for nowhere.
     """
 
     def __init__(
@@ -72,13 +80,15 @@ class Session:
     ) -> None:
         self._options = options or Options()
         self._on_progress, self._on_plan, self._on_choice = on_progress, on_plan, on_choice
-        self._say = on_notice or (lambda _: None)
+        self._on_notice = on_notice
+        self._lock, self._computing = threading.RLock(), False
         self._manager = Manager()
         self._place = self._open_place()
         self._journal: Journal | None = None
         self._journal_opened = False
         self._understood = ""
         self.record: RunRecord | None = None
+        self.kept = ""
 
     def _open_place(self) -> Local | Fleet:
         if self._options.here:
@@ -86,6 +96,11 @@ class Session:
         from autotune.runtime.fleet import Fleet
 
         return Fleet(self._options, manager=self._manager, say=self._say)
+
+    def _say(self, line: str) -> None:
+        _log.info(line)
+        if self._on_notice:
+            self._on_notice(line)
 
     @property
     def machine(self) -> Machine:
@@ -100,14 +115,16 @@ class Session:
 
     def close(self) -> None:
         """End the worker processes; write what is left to the journal and close it."""
-        self._place.close()
-        if self._journal is not None:
-            self._journal.close()
-        self._journal, self._journal_opened = None, False
+        with self._lock:
+            self._place.close()
+            if self._journal is not None:
+                self._journal.close()
+            self._journal, self._journal_opened = None, False
 
     def preload(self, methods: Sequence[Method]) -> None:
         """Start to load the programs of an input that is still to be made, and do not wait for them."""
-        self._place.load(sorted({method.program for method in methods}), tuple(methods))
+        with self._lock:
+            self._place.load(sorted({method.program for method in methods}), tuple(methods))
 
     def run(self, many_body_input: object, *, expansion: Expansion | None = None) -> ManyBodyResult | ManyBodyResultV1:
         """Return the result of a many-body input, in the schema version it came in.
@@ -144,7 +161,17 @@ class Session:
         return self._compute(whole.subset(wanted), lambda work, done: work.components(done.results, labels=wanted))
 
     def _compute(self, source: object, answer: Callable[[Workload, Execution], _Answer]) -> _Answer:
-        """Return what `answer` makes of an input's or a workload's finished tasks."""
+        """Return what `answer` makes of an input's or a workload's finished tasks, once other threads are done."""
+        with self._lock:
+            if self._computing:
+                raise InputError("this session is computing; what it calls back cannot start another run with it")
+            self._computing = True
+            try:
+                return self._compute_alone(source, answer)
+            finally:
+                self._computing = False
+
+    def _compute_alone(self, source: object, answer: Callable[[Workload, Execution], _Answer]) -> _Answer:
         started = time.monotonic()
         if not self._journal_opened:
             self._journal, self._journal_opened = resume.open_journal(self._options, self._say), True
@@ -211,11 +238,12 @@ class Session:
 
         implausible = () if filled is None else plausibility.implausible(lean.whole.tasks, work.recipe, filled.values)
         self.record = record(result, implausible)
+        self.kept = resume.kept_note(care.journal, len(execution.values))
         self._manager.run_done(self.record)
         self._tell(*implausible, _times_note(plan, work.tasks, execution.records, cores=self.machine.cores))
         if result is None:
             error = run_record.failure(execution, work)
-            error.add_note(resume.kept_note(care.journal, len(execution.values)))
+            error.add_note(self.kept)
             raise error
         return result
 
@@ -231,7 +259,9 @@ class Session:
         if words != self._understood:
             self._say(words)
         self._understood = words
-        if self._on_choice:  # not before: how to calibrate a method that does not exist is no advice
+        # Not before: how to calibrate a method that does not exist is no advice.
+        _log.info("tuning: %s - %s", plan.chosen.match, plan.chosen.reason)
+        if self._on_choice:
             self._on_choice(plan.chosen)
         self._tell(
             _basis_note(work.methods, work.recipe.molecule.symbols),
@@ -360,7 +390,7 @@ def _times_note(plan: planning.Plan, tasks: Sequence[Task], records: Sequence[Ta
 
 
 def run(
-    many_body_input: object, *, expansion: Expansion | None = None, **options: Any
+    many_body_input: object, *, expansion: Expansion | None = None, **options: Unpack[GivenOptions]
 ) -> ManyBodyResult | ManyBodyResultV1:
     """Return the result of a many-body input, computed in parallel, in the schema version it came in.
 

@@ -107,8 +107,8 @@ class Pool:
                     return message
                 worker.pid = message
                 self._serving = True
-        lines = worker.last_lines or self._forks.last_lines() or "no output"
-        raise AutotuneError(f"the worker processes did not start: {lines}")
+        self._await_end(worker)
+        raise AutotuneError(f"the worker processes did not start: {self._describe_end(worker)}")
 
     def start(self, orders: Sequence[Order]) -> None:
         """Start tasks, one after another, on an idle worker, forking one where there is none."""
@@ -265,12 +265,22 @@ class Pool:
         try:
             message = worker.pipe.recv()
         except (EOFError, OSError):
-            deadline = time.monotonic() + 1.0
-            while worker.exit_status is None and time.monotonic() < deadline and wait([self._forks.control], 0.2):
-                self._take_exit_reports()
+            self._await_end(worker)
             self._bury(worker, events)
             return
         self._hear(worker, message, events)
+
+    def _await_end(self, worker: Worker) -> None:
+        """Wait a moment for how a worker ended, whose pipe is closed."""
+        deadline = time.monotonic() + 1.0
+        while worker.exit_status is None and time.monotonic() < deadline and wait([self._forks.control], 0.2):
+            self._take_exit_reports()
+
+    def _describe_end(self, worker: Worker) -> str:
+        """Return why a worker did not start, in words."""
+        if worker.exit_status is None:
+            return worker.last_lines or self._forks.describe_end()
+        return _words_of_end(worker.exit_status, worker.last_lines)
 
     def _hear(self, worker: Worker, message: Any, events: list[Outcome]) -> None:
         if isinstance(message, list):
@@ -291,7 +301,7 @@ class Pool:
             self._kill(worker)
             return
         lines = worker.last_lines or ("" if worker.pid else self._forks.last_lines())
-        reason = f"{process.describe_exit(worker.exit_status)}{'; last lines: ' if lines else ''}{lines}"
+        reason = _words_of_end(worker.exit_status, lines)
         if worker.begun:
             for_memory = process.was_killed(worker.exit_status) and self._kills.lately()
             self._lose(worker, "memory" if for_memory else "crash", reason, events)
@@ -432,3 +442,9 @@ class Worker:
         self.pipe.close()
         if self._beacon is not None:
             self._beacon.close()
+
+
+def _words_of_end(status: int | None, lines: str) -> str:
+    """Return how a worker ended, under which limits, and what it printed last."""
+    ended = [process.describe_exit(status), process.describe_limits()]
+    return "; ".join(filter(None, [*ended, lines and f"last lines: {lines}"]))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import stat
 import subprocess
 import sys
@@ -420,3 +421,62 @@ def test_keywords_that_are_no_object_are_refused_in_one_line(faulty, tmp_path):
         status, output, errors = call(verb, tmp_path / "in.json")
         assert (status, output, errors.count("\n")) == (2, "", 1)
         assert "keywords" in errors
+
+
+def test_a_run_that_fails_says_which_files_are_of_an_earlier_one(input_file, tmp_path, faulty):
+    output, record, failing = tmp_path / "result.json", tmp_path / "record.json", tmp_path / "failing.json"
+    assert call("run", input_file, "-o", output, "--record", record)[0] == 0
+    before = output.read_text()
+    failing.write_text(json.dumps(faulty("water4", "diverge", at=[6])))
+    status, _, errors = call("run", failing, "-o", output, "--record", record, "--quiet")
+    assert status == 1
+    assert errors.splitlines()[-1] == f"autotune: {output} is of an earlier run, not of this one"
+    assert output.read_text() == before
+    status, _, errors = call("run", tmp_path / "none.xyz", "-o", output, "--record", record)
+    assert status == 2
+    files = f"{output}, {record}, {output}.partial"
+    assert errors.splitlines()[-1] == f"autotune: {files} are of an earlier run, not of this one"
+
+
+def test_an_output_that_cannot_be_written_at_the_end_names_the_journal(input_file, tmp_path):
+    status, _, errors = call("run", input_file, "-o", "/dev/full", "--record", tmp_path / "record.json", "--quiet")
+    assert status == 2
+    kept = f"10 finished tasks are kept in {tmp_path / 'home' / 'journal.sqlite3'}"
+    assert errors.splitlines() == [
+        "autotune: /dev/full cannot be written: No space left on device",
+        f"autotune: {kept}; the same command with --resume goes on from there",
+    ]
+    assert (tmp_path / "record.json").is_file()
+
+
+LOST = """
+import os, signal, time
+from autotune.cli import interruption
+
+class Swallows:
+    def __del__(self):
+        os.kill(os.getpid(), signal.{name})
+        time.sleep(1)
+
+interruption.listen()
+swallows = Swallows()
+del swallows
+try:
+    interruption.check()
+except KeyboardInterrupt:
+    print(interruption.status(), interruption.words())
+"""
+
+
+@pytest.mark.parametrize(("name", "said"), [("SIGINT", "130 interrupted"), ("SIGTERM", "143 ended by SIGTERM")])
+def test_a_signal_that_a_librarys_callback_swallows_is_not_lost(name, said):
+    done = subprocess.run(
+        [sys.executable, "-c", LOST.format(name=name)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    assert "Exception ignored in" in done.stderr
+    assert done.stdout == f"{said}\n"

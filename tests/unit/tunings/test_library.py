@@ -113,7 +113,7 @@ import sys
 from pathlib import Path
 sys.path.insert(0, {tests!r})
 from tuning_factory import make_tuning
-from autotune.tunings import library
+from autotune.tunings import folders, library
 make_tuning()
 print("ready", flush=True)
 sys.stdin.readline()

@@ -44,13 +44,17 @@ def events_of(pool, work, numbers):
 
 
 def test_short_tasks_are_answered_and_measured_together(pool, faulty):
-    (lot,) = events_of(pool, workload.load(faulty("water4", "nothing")), range(10))
-    assert [reply.number for reply in lot] == list(range(10))
-    assert all(reply.values for reply in lot)
-    (peak_gib,) = {reply.peak_gib for reply in lot}
-    assert 0.0 < peak_gib < 1.0
-    per_wall = [reply.cpu_s / reply.wall_s for reply in lot]
-    assert per_wall == pytest.approx([per_wall[0]] * 10)
+    lots = events_of(pool, workload.load(faulty("water4", "nothing")), range(10))
+    assert [reply.number for lot in lots for reply in lot] == list(range(10))
+    assert all(reply.values for lot in lots for reply in lot)
+    for lot in lots:
+        # On a busy machine ten of them may take longer than answers wait for one another.
+        together_s = [reply.started + reply.wall_s - lot[0].started for reply in lot]
+        assert all(since_s < TOGETHER_S for since_s in together_s[:-1])
+        assert together_s[-1] > 0.9 * TOGETHER_S or lot is lots[-1]
+        per_wall = [reply.cpu_s / reply.wall_s for reply in lot]
+        assert per_wall == pytest.approx([per_wall[0]] * len(lot))
+        assert 0.0 < lot[-1].peak_gib < 1.0
 
 
 def test_tasks_that_take_longer_are_answered_and_measured_each_by_itself(pool, faulty):
@@ -64,9 +68,9 @@ def test_a_peak_is_not_that_of_tasks_that_were_done_before(pool, faulty):
     # The dimer takes half a second and a quarter of a GiB where its worker was told that it is as short as monomers.
     work = workload.load(faulty("water4", "allocate", at=[6], gib=0.25, seconds=0.5))
     dimer = next(task.number for task in work.tasks if task.nbody == 2)
-    (lot,) = events_of(pool, work, [0, 1, 2, dimer])
-    assert [reply.peak_gib for reply in lot[:3]] == [0.0, 0.0, 0.0]
-    assert lot[3].peak_gib > 0.25
+    *before, last = [reply for lot in events_of(pool, work, [0, 1, 2, dimer]) for reply in lot]
+    assert all(reply.peak_gib < 0.25 for reply in before)
+    assert last.peak_gib > 0.25
 
 
 def test_of_a_crash_the_last_lines_are_those_of_its_own_task(pool, faulty):
@@ -225,7 +229,7 @@ def test_when_the_zygote_dies_what_its_workers_started_dies_too(tmp_path, faulty
             pool.wait(timeout_s=0.1)
         below = [pid for pid in process.tree(worker.pid) if pid != worker.pid]
         os.kill(pool._forks.pid, signal.SIGKILL)
-        with pytest.raises(AutotuneError, match="ended unexpectedly"):
+        with pytest.raises(AutotuneError, match="ended unexpectedly: the process they come from was ended by SIGKILL"):
             waits(pool)
     finally:
         pool.close()
