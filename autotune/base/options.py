@@ -82,6 +82,11 @@ class Options:
         """Whether tasks run on this machine alone."""
         return self.executor is None and self.backend == "local"
 
+    @property
+    def remembers(self) -> bool:
+        """Whether tasks may start from where those of the run before ended."""
+        return bool(self.reuse_densities) and self.program_tuning
+
     def __post_init__(self) -> None:
         """Refuse values that cannot be meant."""
         for name in (*_COUNTS, *_QUANTITIES):
