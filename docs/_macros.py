@@ -39,9 +39,9 @@ def define_env(env: MacrosPlugin) -> None:
     }
     env.variables["rooms"] = list(rooms(root))
     sys.path.append(str(root / "tests" / "bench"))
-    import comparison_tables
+    import speedups
 
-    env.macro(comparison_tables.older_best)
+    env.macro(speedups.older_best)
     env.macro(geometric_mean, "mean")
     env.macro(properties_cell)
 
@@ -51,7 +51,7 @@ def define_env(env: MacrosPlugin) -> None:
         path = root / name
         return f"```{LANGUAGES[path.suffix]}\n{path.read_text(encoding='utf-8')}```"
 
-    for written in (count, fixed, percent, power, within, simulated_speedup, comparison_tables.speedups):
+    for written in (count, fixed, percent, power, within, simulated_speedup, speedups.speedups):
         env.filter(written)
 
 

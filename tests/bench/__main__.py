@@ -84,9 +84,6 @@ def run(name: str, words: list[str]) -> int:
     module = importlib.import_module(name)
     benchmark: Benchmark = module.BENCHMARK
     arguments = parse(name, module.__doc__ or "", benchmark, words)
-    if benchmark.table and arguments.table:
-        print("\n".join(benchmark.table(json.loads(arguments.table.read_text()))))
-        return 0
     load = os.getloadavg()
     if load[0] > QUIET * (os.cpu_count() or 1):
         print(f"the machine is not quiet (load {load[0]:.1f}); its times will not be those of a quiet one", flush=True)
@@ -101,8 +98,6 @@ def run(name: str, words: list[str]) -> int:
         record = complete(common, fields)
         if arguments.output:
             arguments.output.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n")
-    if benchmark.table:
-        print("\n".join(benchmark.table(record)))
     return int(benchmark.fails(record))
 
 
@@ -119,8 +114,6 @@ def parse(name: str, document: str, benchmark: Benchmark, words: list[str]) -> a
         parser.add_argument("--case", action="append", metavar="TEXT", help=help_.replace("%", "%%"))
     if benchmark.repeats:
         parser.add_argument("--repeats", type=int, default=benchmark.repeats, metavar="N", help="default: %(default)s")
-    if benchmark.table:
-        parser.add_argument("--table", type=Path, metavar="RECORD", help="only print the table of a record")
     for option, told in benchmark.options.items():
         parser.add_argument(option, **told)
     arguments = parser.parse_args(words)

@@ -43,7 +43,6 @@ class Benchmark:
         options: Further options, and what argparse is told of them.
         summary: Returns further fields of the record from all rows.
         fails: Whether a record shows a fault of autotune; then the exit status is 1.
-        table: Yields the lines of the table that the docs show, from a record; for `--table`.
     """
 
     what: str
@@ -55,7 +54,6 @@ class Benchmark:
     options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     summary: Callable[[Sequence[dict]], dict] = lambda _: {}
     fails: Callable[[dict], bool] = lambda _: False
-    table: Callable[[dict], Iterable[str]] | None = None
 
     def __post_init__(self) -> None:
         if self.measure.__module__ == "__main__":  # started as older records say: `python tests/bench/NAME.py`

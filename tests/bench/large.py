@@ -68,17 +68,6 @@ def measure(arguments) -> Iterator[dict]:
             yield {"case": case.name, **case._asdict(), "growth": growth, "sizes": sizes}
 
 
-def table(record: dict) -> Iterator[str]:
-    """Yield the lines of the table in docs/scheduling.md."""
-    rows = record["cases"]
-    sizes = [f"{row['tasks']:,} tasks" for row in rows[0]["sizes"]]
-    yield f"| case | {' | '.join(sizes)} | growth | memory |"
-    yield "|" + "---|" * (len(sizes) + 3)
-    for row in rows:
-        costs = " | ".join(f"{size['scheduler_us_per_task']:.1f} µs" for size in row["sizes"])
-        yield f"| {row['case']} | {costs} | {row['growth']:.2f} | {row['sizes'][-1]['bytes_per_task']:.0f} bytes |"
-
-
 def plan_and_drive(number: int, count: int) -> dict:
     """Return what planning and driving the scheduler took; memory is that of the scheduler alone."""
     case = CASES[number]
@@ -211,5 +200,4 @@ BENCHMARK = Benchmark(
     key=("case",),
     cases=tuple(case.name for case in CASES),
     options={"--most": {"type": int, "default": SIZES[-1], "metavar": "TASKS", "help": "only so many tasks"}},
-    table=table,
 )

@@ -72,20 +72,6 @@ def measure(arguments) -> Iterator[dict]:
         }
 
 
-def table(record: dict) -> Iterator[str]:
-    """Yield the lines of the table in docs/scheduling.md: medians, and in brackets the range, in µs a task."""
-    sizes = record["sizes"]
-    yield "| layer | what | " + " | ".join(f"{size['tasks']:,} tasks" for size in sizes) + " |"
-    yield "|---|---|" + "---|" * len(sizes)
-    for layer, what in {**LAYERS, "together": ""}.items():
-        cells = [size["us_per_task"][layer] for size in sizes]
-        shown = " | ".join(f"{c['median']:.0f} ({c['low']:.0f} to {c['high']:.0f}) µs" for c in cells)
-        yield f"| {layer} | {what} | {shown} |"
-    yield (
-        "| peak of memory | of all but the pipe | " + " | ".join(f"{size['peak_gib']:.2f} GiB" for size in sizes) + " |"
-    )
-
-
 def in_the_parent(waters: int) -> dict:
     """Return the seconds of all layers but the pipe, and the largest memory this process had."""
     workload.load(fields_of(2, "pyscf", "hf", "6-31g*"))  # what is imported and read once
@@ -180,5 +166,4 @@ BENCHMARK = Benchmark(
         "--waters": {"type": int, "action": "append", "metavar": "N", "help": "only clusters of N; may be repeated"}
     },
     summary=lambda _: {"layers": LAYERS},
-    table=table,
 )

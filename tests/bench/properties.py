@@ -13,7 +13,6 @@ import itertools
 import json
 import os
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import cache, partial
 
@@ -48,7 +47,6 @@ TOLERANCES = {  # Eh, Eh/a0, Eh/a0^2
     "functional": 5e-5,  # each program has a grid of its own, and treats that of ghosts its own way
     "mopac": 2e-5,  # it ends an SCF at its usual threshold: radicals are off by up to 0.008 kcal/mol
 }
-ORDER = ("wrong", "failed", "cautioned", "agrees", "did not converge", "refused")
 APART = 0.01  # Eh; neutral radicals 3.8 Å apart and without a bond do not interact by more
 ROTATIONS = 5
 
@@ -404,43 +402,6 @@ def judge(session: autotune.Session, one: Case) -> dict:
     return {**row, "status": status, **({"told": list(doubts)} if doubts else {})}
 
 
-def table(record: dict) -> Iterator[str]:
-    """Yield the lines of a table of the record."""
-    yield "| property | " + " | ".join(f"`{program}`" for program in PROGRAMS) + " |"
-    yield "|---|" + "---|" * len(PROGRAMS)
-    cells = {(cell["property"], cell["program"]): cell for cell in record["cells"]}
-    for row in ROWS:
-        yield f"| {row} | " + " | ".join(shown(cells.get((row, program))) for program in PROGRAMS) + " |"
-
-
-def shown(cell: dict | None) -> str:
-    if cell is None or not cell["cases"]:
-        return "–"
-    counts = Counter(one["status"] for one in cell["cases"])
-    total = len(cell["cases"])
-    words = []
-    for status in ORDER:
-        if not counts[status]:
-            continue
-        of = "" if counts[status] == total else f" ({counts[status]} of {total})"
-        largest = max((off(one) for one in cell["cases"] if one["status"] == status), default=0.0)
-        words.append(
-            {
-                "wrong": f"**wrong by {largest:.0e}**{of}",
-                "failed": f"**failed**{of}",
-                "cautioned": f"{largest:.0e} off, and said{of}",
-                "agrees": f"{largest:.0e}{of}",
-                "did not converge": f"said not to converge{of}",
-                "refused": f"refused{of}",
-            }[status]
-        )
-    return "; ".join(words)
-
-
-def off(one: dict) -> float:
-    return max(one.get("deviation", 0.0), one.get("deviation_of_components", 0.0))
-
-
 def measure(arguments) -> Iterator[dict]:
     os.environ["OMP_NUM_THREADS"] = "1"  # of the references, which are small
     with autotune.Session(Options(tuning="none", journal="none", threads=1)) as session:
@@ -463,5 +424,4 @@ BENCHMARK = Benchmark(
     cases=CASES,
     summary=lambda _: {"versions": references.program_versions(), "tolerances": TOLERANCES},
     fails=lambda record: any(one["status"] in FAULTS for cell in record["cells"] for one in cell["cases"]),
-    table=table,
 )
