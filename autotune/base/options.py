@@ -114,6 +114,7 @@ class GivenOptions(TypedDict, total=False):
     tuning: str
     strategies: tuple[str, ...] | None
     without: tuple[str, ...]
+    program_tuning: bool
     task_limit_s: float | None
     scratch: str | None
     scratch_gib: float | None
@@ -128,6 +129,7 @@ class GivenOptions(TypedDict, total=False):
     nodes: int | None
     reuse_contained: bool
     reuse_equal_monomers: bool
+    reuse_densities: bool | None
     screen_distance: float | None
 
 
