@@ -50,7 +50,7 @@ types: $(STAMP)
 docs: $(STAMP)  ## the guide, built strictly into site/, without a network
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict  # not --quiet, which counts no warnings
 
-pictures: $(STAMP)  ## of docs/scheduling.md, where the commands are, of simulated nodes, and of the README's run; ten minutes
+pictures: $(STAMP)  ## of docs/scheduling.md, where the commands are, of simulated nodes, and of runs and reports; ten minutes
 	$(BIN)/autotune simulate studies/workloads/methanol_water6.xyz --program pyscf --method hf --basis '6-31g*' \
 		--max-nbody 3 --tuning none --cores 8 --memory 32 --plot docs/images/longest_first.svg
 	$(BIN)/autotune simulate studies/workloads/methanol_water6.xyz --program pyscf --method hf --basis '6-31g*' \
@@ -62,6 +62,8 @@ pictures: $(STAMP)  ## of docs/scheduling.md, where the commands are, of simulat
 	AUTOTUNE_HOME=$(DEMO_HOME) $(BIN)/autotune run studies/workloads/water6.xyz --program pyscf --method hf \
 		--basis '6-31g*' --max-nbody 3 -o $(DEMO_HOME)/result.json --record $(DEMO_HOME)/record.json
 	$(BIN)/autotune report $(DEMO_HOME)/record.json -o $(DEMO_HOME)/report.html --picture docs/images/run.svg
+	$(BIN)/pip install --quiet --editable '.[browser]'
+	$(BIN)/python docs/_screenshots.py
 
 speed: $(STAMP)  ## how long our own layers take; `autotune regress` compares what it stores in .benchmarks
 	$(BIN)/pytest tests/bench/test_speed.py --benchmark-enable --benchmark-autosave

@@ -2,14 +2,15 @@
 
     import autotune
     result = autotune.run(many_body_input)          # a QCManyBody ManyBodyInput, v1 or v2
+    print(autotune.tabulate(result))                # its n-body energies, in Eh and kcal/mol
 
     water = autotune.Expansion(program="pyscf", method="hf", basis="6-31g*", max_nbody=2)
     autotune.estimate("water6.xyz", expansion=water).wall_s
     autotune.calibrate(program="pyscf", method="hf", basis="6-31g*")
 
     with autotune.Session() as session:             # warm workers for many inputs
-        for geometry in trajectory:
-            result = session.run(geometry)
+        for path in paths_of_geometries:
+            result = session.run(path, expansion=water)
     autotune.report(session.record, output="report.html")
 
     autotune.register()                             # and QCEngine knows it, with warm workers too
@@ -29,7 +30,9 @@ if TYPE_CHECKING:
     from autotune.compat.procedure import register
     from autotune.expansion.readers import Expansion
     from autotune.reports.files import report
+    from autotune.reports.nbody_table import tabulate
     from autotune.session.forecast import estimate, simulate, simulate_scaling
+    from autotune.session.preparation import read
     from autotune.session.session import Session, run
 
     __version__: str
@@ -45,11 +48,13 @@ __all__ = [
     "__version__",
     "calibrate",
     "estimate",
+    "read",
     "register",
     "report",
     "run",
     "simulate",
     "simulate_scaling",
+    "tabulate",
 ]
 
 _MODULES = {
@@ -59,7 +64,9 @@ _MODULES = {
     "autotune.compat.procedure": ("register",),
     "autotune.expansion.readers": ("Expansion",),
     "autotune.reports.files": ("report",),
+    "autotune.reports.nbody_table": ("tabulate",),
     "autotune.session.forecast": ("estimate", "simulate", "simulate_scaling"),
+    "autotune.session.preparation": ("read",),
     "autotune.session.session": ("Session", "run"),
 }
 

@@ -6,13 +6,17 @@ configuration is a Python file that defines `config`, a `parsl.Config`; `slurm` 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import runpy
+import signal
 import sys
-from collections.abc import Callable, Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from autotune.base import json_files
 from autotune.base.errors import InputError, ResourceError
 from autotune.base.text import one_line
 from autotune.plugin.hookspecs import Backend, hookimpl
@@ -46,12 +50,40 @@ def start(path: Path | None) -> Backend:
         raise ResourceError(f"Parsl cannot be loaded ({one_line(error)}); {CURE}") from error
     config = one_node() if path is None else _read(path)
     nodes = _nodes(config, str(path))
+    kernel = None
     try:
-        # Not `parsl.load`: that would be the only one of its process.
-        kernel = DataFlowKernel(config)
+        # An interrupted start would leave processes that nobody knows.
+        with _signals_deferred():
+            # Not `parsl.load`: that would be the only one of its process.
+            kernel = DataFlowKernel(config)
     except Exception as error:
         raise ResourceError(f"Parsl does not start ({type(error).__name__}: {one_line(error)})") from error
+    except BaseException:
+        if kernel is not None:
+            kernel.cleanup()
+        raise
     return Backend(ParslPoolExecutor(dfk=kernel), nodes, kernel.cleanup)
+
+
+@contextlib.contextmanager
+def _signals_deferred() -> Iterator[None]:
+    """Let signals with a handler in Python wait until the end of the block; in the main thread, which gets them."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    caught: list[int] = []
+    handlers = {
+        number: handler for number in (signal.SIGINT, signal.SIGTERM) if callable(handler := signal.getsignal(number))
+    }
+    for number in handlers:
+        signal.signal(number, lambda number, _: caught.append(number))
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        for first in caught[:1]:
+            handlers[signal.Signals(first)](first, None)
 
 
 def one_node(*, folder: str | None = None) -> Config:
@@ -179,6 +211,4 @@ def _find_own_commands() -> None:
 
 
 def _folder() -> str:
-    import platformdirs
-
-    return str(Path(platformdirs.user_cache_dir("autotune", appauthor=False)) / "parsl")
+    return str(json_files.cache_folder() / "parsl")

@@ -3,19 +3,24 @@
 MOPAC ends with status 0 whatever happens, and says what went wrong in a box at the end of its output. For one atom it
 writes no gradient, which is zero. Open shells with an even number of electrons need its keyword UHF; odd ones are
 unrestricted by themselves. What has parameters is for MOPAC to say: it is asked once for each method and set of
-elements, with atoms far apart.
+elements, with atoms far apart. One file may hold several jobs, of which each starts anew; what MOPAC writes about them
+is divided by their numbers, which it is given as comments.
 """
 
 from __future__ import annotations
 
+import math
 import re
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from qcelemental.util import safe_version
 from qcengine.config import get_config
-from qcengine.exceptions import ConvergenceError, InputError, UnknownError
+from qcengine.exceptions import ConvergenceError, InputError, QCEngineException, UnknownError
 from qcengine.programs.mopac import MopacHarness
 from qcengine.util import execute
+
+from . import one_start
 
 if TYPE_CHECKING:
     from qcelemental.models.v2 import AtomicInput, AtomicResult
@@ -26,6 +31,13 @@ _BOX_TITLE = "termination messages reported in this calculation"
 _LAST_WORDS = re.compile(r"([^\n]*\S)\s*\n\s*(?:TOTAL JOB TIME|== MOPAC DONE)")
 _NOT_CONVERGED = re.compile(r"SELF-CONSISTENCE|FAILED TO ACHIEVE SCF|SCF CALCULATION FAILED")
 _NO_REASON = "it wrote no results, and no reason"
+_CAUTION = "TREAT RESULTS WITH CAUTION"
+_NO_COMMENT = "&\n\n"  # the second line of keywords goes on in an empty third one
+_JOB = re.compile(r"^(?= \*{79}\n \*\*\s+\*\*\n \*\* +MOPAC v)", re.MULTILINE)
+_NUMBER = re.compile(r"^ autotune (\d+) *$", re.MULTILINE)
+_NUMBER_OF_VALUES = re.compile(r'^ COMMENTS="autotune (\d+)"', re.MULTILINE)
+_NO_ELECTRONS = re.compile(r"^ NUM_ELECTRONS=0+$", re.MULTILINE)  # then the dipole would be that of the job before
+_VALUES_BEGIN, _VALUES_END = " START OF MOPAC FILE\n", " END OF MOPAC FILE\n"
 _ENERGY, _GRADIENTS = "HEAT_OF_FORMATION:", "GRADIENTS:KCAL/MOL/ANGSTROM"
 
 
@@ -84,6 +96,36 @@ class CheckedMopacHarness(MopacHarness):  # type: ignore[misc]  # QCEngine is un
             job["infiles"]["dispatch.mop"] = job["infiles"]["dispatch.mop"].replace(" MS=", " UHF MS=", 1)
         return job
 
+    def compute_together(
+        self, inputs: Sequence[AtomicInput], config: TaskConfig, *, limit_s: float = math.inf
+    ) -> list[AtomicResult | None]:
+        """Return the results of the inputs that one start of MOPAC has taken up, or None for one that failed."""
+        self.found(raise_error=True)
+        jobs: list[dict[str, Any]] = []
+        for each in inputs:
+            try:
+                jobs.append(self.build_input(each, config))
+            except QCEngineException:
+                break
+        texts = [job["infiles"]["dispatch.mop"] for job in jobs]
+        if not texts or any(_NO_COMMENT not in text for text in texts):
+            return [None]
+        named = [text.replace(_NO_COMMENT, f"\nautotune {place}\n", 1) for place, text in enumerate(texts)]
+        files = {"dispatch.mop": "\n\n".join([*named, ""])}
+        written = one_start.run({**jobs[0], "infiles": files}, ["dispatch.out", "dispatch.aux"], limit_s=limit_s).files
+        outputs = _by_number(_NUMBER, _JOB.split(written["dispatch.out"] or ""))
+        pieces = (written["dispatch.aux"] or "").split(_VALUES_BEGIN)
+        whole = [piece for piece in pieces if _VALUES_END in piece and not _NO_ELECTRONS.search(piece)]
+        values = _by_number(_NUMBER_OF_VALUES, whole)
+        results: list[AtomicResult | None] = []
+        for place, each in enumerate(inputs[: max(outputs, default=-1) + 1]):
+            outfiles = {"dispatch.out": outputs.get(place), "dispatch.aux": values.get(place)}
+            try:
+                results.append(self.parse_output(outfiles, each))
+            except QCEngineException:
+                results.append(None)
+        return results
+
     def parse_output(self, outfiles: dict[str, str | None], input_model: AtomicInput) -> AtomicResult:
         """Return the result.
 
@@ -91,13 +133,19 @@ class CheckedMopacHarness(MopacHarness):  # type: ignore[misc]  # QCEngine is un
             qcengine.exceptions.QCEngineException: There is none; the message is MOPAC's reason.
         """
         output, values = outfiles["dispatch.out"] or "", outfiles["dispatch.aux"] or ""
-        if _ENERGY not in values or "TREAT RESULTS WITH CAUTION" in output:
+        if _ENERGY not in values or _CAUTION in output:
             cause = _cause(output)
             kind = ConvergenceError if _NOT_CONVERGED.search(cause) else InputError if output else UnknownError
             raise kind(f"MOPAC: {cause}")
         if len(input_model.molecule.symbols) == 1 and _GRADIENTS not in values:
             values += f"\n {_GRADIENTS}[03]=\n 0.0 0.0 0.0\n"
         return super().parse_output({**outfiles, "dispatch.aux": values}, input_model)
+
+
+def _by_number(pattern: re.Pattern[str], pieces: Sequence[str]) -> dict[int, str]:
+    """Return pieces of what MOPAC wrote, by the number of the job that each tells."""
+    found = [(pattern.search(piece), piece) for piece in pieces]
+    return {int(number[1]): piece for number, piece in found if number is not None}
 
 
 def _cause(output: str) -> str:

@@ -10,33 +10,47 @@ Rules
 - Open shells are unrestricted unless a reference is named, as everywhere in autotune: NWChem's own default is ROHF for
   Hartree-Fock, which its MP2 refuses, and unrestricted for density functionals.
 - The input is read by NWChem before anything is computed; see `nwchem_faults` for its words.
+- Several tasks go into one input, one behind the other. NWChem would take the orbitals of the last task as the guess of
+  the next: all of its database is deleted between two tasks. Deleting prints the entries, and one that is put in for
+  this divides the output.
 """
 
 from __future__ import annotations
 
+import math
 import re
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from qcelemental.util import safe_version, which, which_import
 from qcengine.config import get_config
-from qcengine.exceptions import ConvergenceError, InputError, UnknownError
+from qcengine.exceptions import ConvergenceError, InputError, QCEngineException, UnknownError
 from qcengine.programs.nwchem.errors import ConvergenceFailedError
 from qcengine.programs.nwchem.runner import NWChemHarness
 from qcengine.util import execute
 
-from . import nwchem_faults, nwchem_potentials
+from . import nwchem_faults, nwchem_potentials, one_start
 
 if TYPE_CHECKING:
     from qcelemental.models.v2 import AtomicInput, AtomicResult, Molecule
     from qcengine.config import TaskConfig
 
+_DRIVERS = ("energy", "gradient")
+_EXTRAS = ("allow_restarts", "is_driver")
+_WITHOUT_FILES = ("scf", "dft", "mp2", "python")  # modules
+_TASK = re.compile(r"^task (\S+)", re.MULTILINE)
 _MENDED = "geom_binvr"  # QCEngine tries again without internal coordinates
 _REFERENCES = ("scf__rhf", "scf__rohf", "scf__uhf")
 _CLOSED_SHELL_METHODS = ("ccsd", "ccsd(t)", "ccsd+t(ccsd)")  # of the module that is not TCE
 _SMALLEST_SHIFT_BOHR = 1e-5  # NWChem prints eight digits; it moves atoms by more where it makes a symmetry exact
 _VERSION = re.compile(r"\(NWChem\) +(\S+)")
 _REVISION = re.compile(r"nwchem revision += +(\S+)")
+_TITLE = re.compile(r"^ +NWChem Input Module\n +-+\n", re.MULTILINE)
+_ECHO = re.compile(r"(?<== echo of input deck ={30}\n).*?(?=^={80}$)", re.DOTALL | re.MULTILINE)
+_DELETED = r"(?: *unset: [^\n]*\n)*"
+_NEXT = re.compile(rf"^{_DELETED} *unset: autotune:(\d+)\n{_DELETED}", re.MULTILINE)
+_COMPLETE = re.compile(r"^ Total times  cpu:", re.MULTILINE)
 _POSITIONS = re.compile(r"Output coordinates in a\.u\..*?\n ---- [- ]+\n(.*?)\n\s*\n", re.DOTALL)
 
 
@@ -118,6 +132,52 @@ class CheckedNWChemHarness(NWChemHarness):  # type: ignore[misc]  # QCEngine is 
             raise fault
         self._sound.add(question)
 
+    def compute_together(
+        self, inputs: Sequence[AtomicInput], config: TaskConfig, *, limit_s: float = math.inf
+    ) -> list[AtomicResult | None]:
+        """Return the results of the first inputs, as far as one start of NWChem came; None at the end for its failure.
+
+        It ends with the first task that fails. What leaves files that NWChem reads again, as amplitudes, Hessians and
+        restarts are, has a start of its own.
+        """
+        self.found(raise_error=True)
+        specification = inputs[0].specification
+        if specification.driver not in _DRIVERS or any(specification.extras.get(name) for name in _EXTRAS):
+            return [None] * len(inputs)
+        jobs: list[dict[str, Any]] = []
+        for each in inputs:
+            try:
+                jobs.append(self.build_input(each, config))
+            except QCEngineException:
+                break
+        if not jobs:
+            return [None]
+        decks = [job["infiles"]["nwchem.nw"] for job in jobs]
+        if any(module[1] not in _WITHOUT_FILES for module in _TASK.finditer("\n".join(decks))):
+            return [None] * len(inputs)
+        own = [deck.replace("'nwchem.grad'", f"'{place}.grad'") for place, deck in enumerate(decks)]
+        files = {"nwchem.nw": "\n".join([own[0], *(_clear(place) + deck for place, deck in enumerate(own) if place)])}
+        gradients = [f"{place}.grad" for place in range(len(jobs))]
+        written = one_start.run({**jobs[0], "infiles": files}, gradients, limit_s=limit_s)
+        self._remember_version(written.stdout)
+        results: list[AtomicResult | None] = []
+        for place, output in enumerate(_outputs(written.stdout, decks)):
+            if output is None:
+                results.append(None)
+                continue
+            outfiles = {
+                "nwchem.hess": None,
+                "nwchem.grad": written.files[gradients[place]],
+                "stdout": output,
+                "stderr": written.stderr,
+                "input": decks[place],
+            }
+            try:
+                results.append(self.parse_output(outfiles, inputs[place]))
+            except QCEngineException:
+                results.append(None)
+        return results
+
     def build_input(self, input_model: AtomicInput, config: TaskConfig, template: str | None = None) -> dict[str, Any]:
         """Return QCEngine's job for an input without symmetry, with core potentials, and with a reference.
 
@@ -143,7 +203,7 @@ class CheckedNWChemHarness(NWChemHarness):  # type: ignore[misc]  # QCEngine is 
             raise fault
         return success, outputs
 
-    def parse_output(self, outfiles: dict[str, str], input_model: AtomicInput) -> AtomicResult:
+    def parse_output(self, outfiles: dict[str, str | None], input_model: AtomicInput) -> AtomicResult:
         """Return the result, with derivatives in the frame of the input.
 
         Raises:
@@ -152,12 +212,33 @@ class CheckedNWChemHarness(NWChemHarness):  # type: ignore[misc]  # QCEngine is 
         molecule = input_model.molecule
         if not (molecule.fix_com and molecule.fix_orientation) or input_model.specification.extras.get("is_driver"):
             return super().parse_output(outfiles, input_model)
-        _check_frame(outfiles["stdout"], molecule)
+        _check_frame(outfiles["stdout"] or "", molecule)
         # QCEngine turns derivatives back by the rotation that brings the molecules together, which is not unique for
         # atoms and linear molecules. Here nothing was turned, and this says so.
         free = molecule.model_copy(update={"fix_com": False, "fix_orientation": False})
         result = super().parse_output(outfiles, input_model.model_copy(update={"molecule": free}))
         return result.model_copy(update={"molecule": molecule, "input_data": input_model})
+
+
+def _clear(place: int) -> str:
+    """Return what makes NWChem forget the tasks before this one."""
+    return f"set autotune:{place} 1\nunset *\nset file_prefix nwchem\n"
+
+
+def _outputs(output: str, decks: Sequence[str]) -> list[str | None]:
+    """Return what a start would have printed for each task alone, up to the one at which it ended; None for that."""
+    title = _TITLE.search(output)
+    if title is None:
+        return []
+    head, body = output[: title.end()], output[title.end() :]
+    pieces = _NEXT.split(body)
+    printed, places = pieces[::2], pieces[1::2]
+    if places != [str(place) for place in range(1, len(printed))]:
+        return []
+    complete = len(printed) == len(decks) and _COMPLETE.search(printed[-1]) is not None
+    before, after = _ECHO.split(head, maxsplit=1) if _ECHO.search(head) else (head, "")
+    outputs: list[str | None] = [f"{before}{deck}\n{after}{text}" for text, deck in zip(printed, decks, strict=False)]
+    return outputs if complete else [*outputs[:-1], None]
 
 
 def _question(job: str, molecule: Molecule) -> str:

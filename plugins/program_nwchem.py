@@ -8,20 +8,30 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from autotune.plugin.facts import ProgramFacts, register_harness
+from autotune.plugin.facts import ProgramFacts, Tunable, choices, register_harness
 from autotune.plugin.hookspecs import hookimpl
 
 
 @hookimpl
 def autotune_program_facts() -> Sequence[ProgramFacts]:
-    """Return what is particular to NWChem; 0.2 s is what `mpirun -n 1` takes to start it."""
+    """Return what is particular to NWChem; 0.14 s is what it takes to start and end without a task."""
     return [
         ProgramFacts(
             name="nwchem",
-            start_s=0.2,
+            start_s=0.14,
             spherical_keyword="basis__spherical",
             cartesian_keyword="basis__cartesian",
             usual=True,
+            tunables=(
+                Tunable(
+                    name="tasks_per_start",
+                    about="so many tasks at most are computed in one start of NWChem",
+                    distribution=choices(1, 4, 16),
+                    default=16,
+                    untouched=1,
+                    exact=True,
+                ),
+            ),
         )
     ]
 

@@ -1,7 +1,8 @@
 """PySCF as a QCEngine program: the plugin's door, and nothing heavy behind it until a worker needs it.
 
 PySCF speaks no QCSchema and QCEngine has no harness for it; `pyscf_harness` is ours. Neighbours: `pyscf_input` says
-what may be asked, `pyscf_basis` finds basis sets, `pyscf_calculation` computes.
+what may be asked, `pyscf_basis` finds basis sets, `pyscf_scf` and `pyscf_calculation` compute, `pyscf_settings` is what
+the tunables below become in a worker.
 """
 
 from __future__ import annotations
@@ -9,7 +10,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from autotune.plugin.facts import IN_WORKER, ContainedEnergies, ProgramFacts, register_harness
+from autotune.base.types import Method, Task
+from autotune.costs.terms import family
+from autotune.plugin.facts import IN_WORKER, ContainedEnergies, ProgramFacts, Tunable, choices, register_harness
 from autotune.plugin.hookspecs import hookimpl
 
 if TYPE_CHECKING:
@@ -21,6 +24,69 @@ _FILL = 0.9  # share of what it is told that PySCF fills with arrays
 # Keywords of `pyscf_input` by what they act on; a test compares.
 _COUPLED_CLUSTER_ONLY = frozenset({"cc_conv_tol", "cc_max_cycle"})
 _CORRELATION_ONLY = _COUPLED_CLUSTER_ONLY | {"frozen_core", "auxbasis_correlation"}
+
+
+def _is_density_functional(method: Method) -> bool:
+    return family(method).startswith("dft")
+
+
+def _is_well_determined(method: Method) -> bool:
+    """Return what `pyscf_input.is_well_determined` does: elsewhere results would move by more than 1e-9 Eh."""
+    return method.driver == "energy" and family(method).startswith(("hf", "dft"))
+
+
+def _is_well_determined_on_a_grid(method: Method) -> bool:
+    return _is_well_determined(method) and _is_density_functional(method)
+
+
+def _has_no_ghosts(task: Task, fragments: int) -> bool:
+    return len(task.real) == len(task.basis) == fragments
+
+
+_TUNABLES = (
+    Tunable(
+        name="guess",
+        about="The SCF of several fragments starts from those of each alone.",
+        distribution=choices("program", "monomers"),
+        default="monomers",
+        untouched="program",
+        matters=_is_well_determined,
+        ahead=lambda value, task: 2 * (value == "monomers" and _has_no_ghosts(task, 1)),
+    ),
+    Tunable(
+        name="conv_check",
+        about="PySCF builds one more Fock matrix after its SCF has converged.",
+        distribution=choices(True, False),
+        default=False,
+        untouched=True,
+        matters=_is_well_determined,
+    ),
+    Tunable(
+        name="kept_grid_values",
+        about="Values of basis functions on a DFT grid are kept from cycle to cycle, where memory allows.",
+        distribution=choices(True, False),
+        default=True,
+        untouched=False,
+        exact=True,
+        matters=_is_density_functional,
+    ),
+    Tunable(
+        name="first_grid",
+        about="Level of the DFT grid in the first cycles from PySCF's own guess, -1 for that of the last ones.",
+        distribution=choices(-1, 0, 1),
+        default=1,
+        untouched=-1,
+        matters=_is_well_determined_on_a_grid,
+    ),
+    Tunable(
+        name="shared_integrals",
+        about="Tasks share integrals: those of counterpoise all, trimers those of their pairs.",
+        distribution=choices(True, False),
+        default=True,
+        untouched=False,
+        ahead=lambda value, task: int(bool(value) and _has_no_ghosts(task, 2)),
+    ),
+)
 
 
 @hookimpl
@@ -37,6 +103,8 @@ def autotune_program_facts() -> Sequence[ProgramFacts]:
             grant_gib=_grant_gib,
             error_words={"memory": r"needs more than the [\d.]+ GiB granted"},
             usual=True,
+            remembers=True,
+            tunables=_TUNABLES,
         )
     ]
 

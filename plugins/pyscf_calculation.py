@@ -1,49 +1,43 @@
 """Runs a `Plan` with PySCF and returns QCSchema properties.
 
 Rules
-- Small fragments by the thousand are the case to be fast at: nothing is read, parsed or written that need not be.
 - What did not converge raises; a number always comes from converged equations.
-- Ghosts get no DFT grid. PySCF gives them one, whose share of the partition costs accuracy: HF with a ghost helium at
-  2.7 a0 (B3LYP, grid 3) is off by 4e-5 Eh, 8e-4 Eh/a0 and 1e-2 Eh/a0^2 with it, by 2e-6, 5e-6 and 2e-4 without.
-- DFT derivatives leave out the movement of the grid, which is what these last numbers are made of. Hessians suffer
-  most (M06-2X water, grid 3: 3e-2 Eh/a0^2; grid 5: 3e-4), so their default grid is finer.
+- The mean field is made by `pyscf_scf`; derivatives, correlation and the names of QCSchema are made here.
 """
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import math
-from collections.abc import Iterator
-from functools import cache
 from typing import Any, TypeAlias
 
 import numpy as np
-from pyscf import cc, df, dft, gto, lib, mp, scf
+from pyscf import cc, df, lib, mp
 from pyscf.cc import ccsd_t_lambda
 from pyscf.data.elements import chemcore
 from pyscf.grad import ccsd_t as ccsd_t_gradient
 from pyscf.hessian import rhf, rks, uhf, uks  # noqa: F401 - these add Hessian() to the mean fields
 from qcengine.exceptions import ConvergenceError, InputError, ResourceError
 
-from . import pyscf_dispersion, pyscf_stability
-from .pyscf_input import CORRELATED, Plan
+from . import pyscf_dispersion, pyscf_integrals, pyscf_scf
+from .pyscf_input import Plan
+from .pyscf_settings import UNTOUCHED, Settings
 
 Properties: TypeAlias = dict[str, Any]  # of qcelemental's AtomicProperties
 MeanField: TypeAlias = Any  # PySCF is untyped
 
-_GRID, _GRID_FOR_HESSIANS, _GRID_FOR_STABILITY = 3, 5, 1
 _AMPLITUDES = 100  # times the energy threshold: CCSD amplitudes and Lambda; at 1000 energies were off by 1e-8 Eh
 _DIIS_VECTORS = 12  # amplitudes that CCSD's extrapolation holds: six, and six errors
 
 
-def run(plan: Plan, *, max_memory_mb: float, cores: int) -> Properties:
+def run(plan: Plan, *, max_memory_mb: float, cores: int, settings: Settings = UNTOUCHED) -> Properties:
     """Return the properties of a plan; `return_<driver>` among them, and `return_energy` always.
 
     Args:
         plan: What to compute.
         max_memory_mb: Resident memory at which PySCF turns to algorithms that need less, in 1e6 bytes.
         cores: Threads that PySCF may use.
+        settings: How to compute it.
 
     Raises:
         qcengine.exceptions.ConvergenceError: SCF, CCSD or Lambda equations did not converge.
@@ -51,10 +45,10 @@ def run(plan: Plan, *, max_memory_mb: float, cores: int) -> Properties:
         MemoryError: The memory does not suffice for any algorithm of PySCF's.
     """
     try:
-        mean_field = _mean_field(plan, max_memory_mb)
+        mean_field = pyscf_scf.converge(plan, settings, max_memory_mb)
         properties = _scf_properties(plan, mean_field)
         correlate = {"mp2": _mp2, "ccsd": _ccsd, "ccsd(t)": _ccsd}.get(plan.method)
-        gradient = correlate(plan, mean_field, properties, cores) if correlate else None
+        gradient = correlate(plan, mean_field, properties, cores, settings) if correlate else None
         if plan.driver != "energy" and gradient is None:
             gradient = properties["scf_total_gradient"] = mean_field.nuc_grad_method().kernel()
         if plan.functional.dispersion:
@@ -76,112 +70,7 @@ def run(plan: Plan, *, max_memory_mb: float, cores: int) -> Properties:
     return properties
 
 
-# --- molecule and mean field -----------------------------------------------------------------------------------------
-
-
-def _molecule(plan: Plan, max_memory_mb: float) -> gto.Mole:
-    molecule = gto.Mole()
-    molecule.verbose = 0
-    molecule.max_memory = max_memory_mb
-    molecule.unit = "Bohr"
-    molecule.atom = plan.atoms
-    molecule.charge, molecule.spin = plan.charge, plan.unpaired
-    molecule.cart = plan.cartesian
-    molecule.basis = {symbol: element.shells for symbol, element in plan.basis.items()}
-    # Keyed by the element itself, so ghosts get none.
-    molecule.ecp = {symbol: e.core_potential for symbol, e in plan.basis.items() if e.core_potential}
-    return molecule.build(dump_input=False, parse_arg=False)
-
-
-def _mean_field(plan: Plan, max_memory_mb: float) -> MeanField:
-    """Return the converged mean field."""
-    molecule, keywords = _molecule(plan, max_memory_mb), plan.keywords
-    mean_field = _unsolved(plan, molecule)
-    with _basis_files_read_once():
-        guess = mean_field.get_init_guess(molecule, keywords.init_guess)
-    if keywords.newton:
-        mean_field = pyscf_stability.second_order(mean_field, guess)
-    else:
-        mean_field.kernel(dm0=guess)
-        if plan.stable and not mean_field.converged and keywords.max_cycle > pyscf_stability.FIRST_CYCLES:
-            mean_field = pyscf_stability.continue_second_order(mean_field, mean_field.mo_coeff)
-    if not mean_field.converged:
-        limits = f"{keywords.max_cycle} cycles to {keywords.conv_tol:g} Eh"
-        raise ConvergenceError(f"the SCF did not converge in {limits}")
-    if not plan.stable:
-        return mean_field
-    return pyscf_stability.minimum(mean_field, _probe(plan, mean_field), curvatures=max(1, plan.radicals) + 1)
-
-
-def _unsolved(plan: Plan, molecule: gto.Mole) -> MeanField:
-    """Return the mean field with all its settings."""
-    keywords = plan.keywords
-    if plan.method == "dft":
-        mean_field = (dft.rks.RKS if plan.reference == "rhf" else dft.uks.UKS)(molecule, xc=plan.functional.name)
-        if not plan.functional.nonlocal_part:
-            mean_field.nlc = False
-        _place_grids(plan, mean_field, keywords.grid_level)
-    else:
-        kinds = {"rhf": scf.hf.RHF, "uhf": scf.uhf.UHF, "rohf": scf.rohf.ROHF}
-        mean_field = kinds[plan.reference](molecule)
-    if plan.fitting:
-        mean_field = mean_field.density_fit(auxbasis=dict(plan.fitting))
-    mean_field.chkfile = None  # would be written every cycle
-    for name in ("conv_tol", "conv_tol_grad", "max_cycle", "level_shift", "damp", "diis_space", "direct_scf_tol"):
-        value = getattr(keywords, name)
-        if value is not None:
-            setattr(mean_field, name, value)
-    if plan.method in CORRELATED and keywords.conv_tol_grad is None:
-        # Correlation energies depend on the orbitals' error itself, not its square: 6e-8 Eh in OH- without this.
-        mean_field.conv_tol_grad = 0.1 * math.sqrt(keywords.conv_tol)
-    return mean_field
-
-
-def _probe(plan: Plan, mean_field: MeanField) -> MeanField:
-    """Return what second derivatives are taken from: a mean field with a coarse grid where it has one."""
-    if plan.method != "dft" or mean_field.grids.level <= _GRID_FOR_STABILITY:
-        return mean_field
-    probe = mean_field.copy()
-    probe.grids = dft.gen_grid.Grids(mean_field.mol)
-    _place_grids(plan, probe, _GRID_FOR_STABILITY)
-    return probe
-
-
-def _place_grids(plan: Plan, mean_field: MeanField, level: int | None) -> None:
-    grids = mean_field.grids
-    if level is None:
-        level = _GRID_FOR_HESSIANS if plan.driver == "hessian" else _GRID
-    grids.level = level
-    nuclei = [atom for atom in plan.atoms if not atom[0].startswith("GHOST")]
-    if 0 < len(nuclei) < len(plan.atoms):
-        molecule = mean_field.mol
-        real = molecule.copy(deep=False)
-        real.build(dump_input=False, parse_arg=False, atom=nuclei)
-        for each in (grids, mean_field.nlcgrids) if mean_field.do_nlc() else (grids,):
-            each.build(real)
-            each.non0tab = each.screen_index = each.make_mask(molecule, each.coords)
-
-
-@contextlib.contextmanager
-def _basis_files_read_once() -> Iterator[None]:
-    """Keep PySCF's initial guesses from parsing the ANO basis file anew for every element of every task.
-
-    That takes 15 ms an element, half the time of a water molecule in HF/6-31G*.
-    """
-    load = gto.basis.load
-    gto.basis.load = _guess_basis
-    try:
-        yield
-    finally:
-        gto.basis.load = load
-
-
-_load_basis = gto.basis.load
-
-
-@cache
-def _guess_basis(name: str, symbol: str) -> object:
-    return _load_basis(name, symbol)
+# --- mean field -------------------------------------------------------------------------------------------------------
 
 
 def _scf_properties(plan: Plan, mean_field: MeanField) -> Properties:
@@ -231,7 +120,9 @@ def _hessian(mean_field: MeanField) -> np.ndarray:
 # --- correlated methods ----------------------------------------------------------------------------------------------
 
 
-def _mp2(plan: Plan, mean_field: MeanField, properties: Properties, _cores: int) -> np.ndarray | None:
+def _mp2(
+    plan: Plan, mean_field: MeanField, properties: Properties, _cores: int, settings: Settings
+) -> np.ndarray | None:
     """Add the MP2 energies; return the gradient if it is asked for and not the mean field's."""
     frozen = _frozen_orbitals(plan, mean_field)
     if not _has_double_excitations(mean_field, frozen):
@@ -240,6 +131,7 @@ def _mp2(plan: Plan, mean_field: MeanField, properties: Properties, _cores: int)
     method = mp.MP2(mean_field, frozen=frozen or None)
     if plan.fitting_correlation:
         method.with_df = df.DF(mean_field.mol, auxbasis=dict(plan.fitting_correlation))
+        pyscf_integrals.share_fitted(plan, method.with_df, settings, purpose="correlation")
     method.kernel(with_t2=plan.driver == "gradient")
     _add_mp2(properties, method.e_corr, method.e_corr_ss, method.e_corr_os)
     return np.asarray(method.nuc_grad_method().kernel()) if plan.driver == "gradient" else None
@@ -259,7 +151,9 @@ def _add_correlation(properties: Properties, method: str, correlation: float) ->
     properties["return_energy"] = properties[f"{method}_total_energy"]
 
 
-def _ccsd(plan: Plan, mean_field: MeanField, properties: Properties, cores: int) -> np.ndarray | None:
+def _ccsd(
+    plan: Plan, mean_field: MeanField, properties: Properties, cores: int, settings: Settings
+) -> np.ndarray | None:
     """Add the CCSD and, where asked for, CCSD(T) energies; return the gradient as `_mp2` does."""
     frozen, with_triples, keywords = _frozen_orbitals(plan, mean_field), plan.method == "ccsd(t)", plan.keywords
     if not _has_double_excitations(mean_field, frozen):
@@ -271,6 +165,7 @@ def _ccsd(plan: Plan, mean_field: MeanField, properties: Properties, cores: int)
     method = cc.CCSD(mean_field, frozen=frozen or None)
     if plan.fitting_correlation:
         method.with_df = df.DF(mean_field.mol, auxbasis=dict(plan.fitting_correlation))
+        pyscf_integrals.share_fitted(plan, method.with_df, settings, purpose="correlation")
     method.conv_tol, method.conv_tol_normt = keywords.cc_conv_tol, _AMPLITUDES * keywords.cc_conv_tol
     method.max_cycle = keywords.cc_max_cycle
     method.incore_complete = _fits_in_memory(mean_field)

@@ -2,22 +2,29 @@
 
 Determinism (PySCF 2.14, tested): with one core the same input gives the same bits, in a fresh process and in one that
 has computed others before. With more cores OpenMP adds in changing order and totals differ in the last digits (up to
-5e-13 Eh seen). Memory enters too, where a grant is close to one of PySCF's thresholds between algorithms.
+5e-13 Eh seen). Memory enters too, where a grant is close to one of PySCF's thresholds between algorithms. Tunables
+change none of this: what a task takes over from others is defined by its own input, and computed where it is missing.
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from pydantic import PrivateAttr
 from qcengine.exceptions import ResourceError
 from qcengine.programs.model import ProgramHarness
+
+from .pyscf_settings import UNTOUCHED, Settings
 
 if TYPE_CHECKING:
     from qcelemental.models.v2 import AtomicInput, AtomicResult
     from qcengine.config import TaskConfig
-    from threadpoolctl import ThreadpoolController
+
+    from autotune.base.types import Parameter
 
     from .pyscf_input import Plan
 
@@ -43,6 +50,8 @@ class PySCFHarness(ProgramHarness):  # type: ignore[misc]  # QCEngine is untyped
         "managed_memory": True,
     }
 
+    _settings: Settings = PrivateAttr(default=UNTOUCHED)
+
     # Added to the version where results are kept; a new one whenever the same input gives another number.
     # r2: open shells end at minima, second order starts after ordinary cycles.
     revision: ClassVar[str] = "r2"
@@ -62,7 +71,18 @@ class PySCFHarness(ProgramHarness):  # type: ignore[misc]  # QCEngine is untyped
 
     def warm_up(self) -> None:
         """Import all that tasks need; runs no threads, so processes may be forked afterwards."""
-        _thread_pools()
+        from . import pyscf_threads
+
+        pyscf_threads.pools()
+
+    def tune(self, settings: Mapping[str, Parameter], shared: Path | None) -> None:
+        """Compute as these settings say from here on; see `pyscf_settings.Settings`.
+
+        Args:
+            settings: Values of tunables by name; those that are missing leave PySCF as it is.
+            shared: Folder that all workers of this machine share, for densities and integrals.
+        """
+        self._settings = Settings(**settings, shared=shared)  # type: ignore[arg-type]  # as declared in the door
 
     def preflight(self, input_data: AtomicInput) -> Plan:
         """Return the checked input, without computing anything.
@@ -112,7 +132,9 @@ class PySCFHarness(ProgramHarness):  # type: ignore[misc]  # QCEngine is untyped
 
         max_memory_mb = _take_resources(config)
         try:
-            properties = pyscf_calculation.run(plan, max_memory_mb=max_memory_mb, cores=config.ncores)
+            properties = pyscf_calculation.run(
+                plan, max_memory_mb=max_memory_mb, cores=config.ncores, settings=self._settings
+            )
         except MemoryError as error:
             detail = str(error) or "its arrays do not fit"
             raise ResourceError(f"PySCF needs more than the {config.memory:g} GiB granted: {detail}") from error
@@ -134,19 +156,6 @@ def _version() -> str:
 
 
 @cache
-def _thread_pools() -> ThreadpoolController:
-    """Return the BLAS libraries of this process; looking for them takes milliseconds, so it is done once.
-
-    Everything that brings a BLAS of its own is imported first.
-    """
-    from threadpoolctl import ThreadpoolController
-
-    from . import pyscf_calculation  # noqa: F401
-
-    return ThreadpoolController()
-
-
-@cache
 def _usual_scratch() -> str:
     from pyscf import lib
 
@@ -157,11 +166,13 @@ def _take_resources(config: TaskConfig) -> float:
     """Set threads and scratch folder of this process to the task's; return its `max_memory`, in MB (1e6 bytes)."""
     from pyscf import lib
 
+    from . import pyscf_threads
+
     lib.num_threads(config.ncores)
     # PySCF threads its own loops with OpenMP; `ncores` for its BLAS too is the plain reading of QCEngine's setting, and
     # autotune says when fewer are faster.
     blas_threads = int(os.environ.get("AUTOTUNE_BLAS_THREADS") or config.ncores)
-    _thread_pools().limit(limits=min(blas_threads, config.ncores), user_api="blas")
+    pyscf_threads.pools().limit(limits=min(blas_threads, config.ncores), user_api="blas")
     usual = _usual_scratch()
     lib.param.TMPDIR = config.scratch_directory or usual
     for_arrays_mb = config.memory * 1024**3 / 1e6 - _LIBRARIES_MB

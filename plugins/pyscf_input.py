@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
 from pyscf.dft import libxc
@@ -84,6 +84,14 @@ KEYWORDS = {entry.name: entry.metadata for entry in fields(Keywords)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """A fragment without unpaired electrons: its atoms as positions in `Plan.atoms`, and its charge."""
+
+    atoms: tuple[int, ...]
+    charge: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """One calculation, checked.
 
@@ -102,6 +110,9 @@ class Plan:
         basis: By element symbol.
         fitting: Fitting shells of the SCF by element symbol; empty without density fitting.
         fitting_correlation: Fitting shells of the correlated method; empty without.
+        parts: The real fragments, if all have closed shells and their charges add up to the molecule's; else none.
+        name: What the molecule is called: equal for the same fragments of a cluster, wherever their atoms are.
+        chemistry: Method, basis set, keywords and driver as they were asked for, all that is not the molecule.
     """
 
     method: str
@@ -118,6 +129,27 @@ class Plan:
     basis: Mapping[str, pyscf_basis.ElementBasis]
     fitting: Mapping[str, pyscf_basis.Shells]
     fitting_correlation: Mapping[str, pyscf_basis.Shells]
+    parts: tuple[Part, ...]
+    name: str
+    chemistry: str
+
+
+def is_well_determined(plan: Plan) -> bool:
+    """Return whether the result is the same to 1e-9 Eh in whatever way the SCF converges.
+
+    That is so for energies of HF and DFT, into which the error of the orbitals enters as its square: 1e-11 Eh. In
+    correlation energies and derivatives it is the error itself: at PySCF's usual thresholds those of two waters are
+    3e-9 Eh (MP2/cc-pVDZ) and 4e-7 Eh/a0 (B3LYP/6-31G*) from where tight ones lead. The minima of open shells may be so
+    flat that two ways end 1e-9 (HF/def2-SVP, Fe2+) or 1e-8 Eh apart (B3LYP/6-31G*, NO next to NO).
+    """
+    return plan.method not in CORRELATED and plan.driver == "energy" and plan.reference == "rhf"
+
+
+def alone(plan: Plan, part: Part) -> Plan:
+    """Return the plan for a fragment alone in its own basis, by the same method."""
+    atoms = tuple(plan.atoms[atom] for atom in part.atoms)
+    parts = (replace(part, atoms=tuple(range(len(atoms)))),)
+    return replace(plan, atoms=atoms, charge=part.charge, parts=parts, name="")
 
 
 def read(input_data: AtomicInput) -> Plan:
@@ -170,6 +202,9 @@ def read(input_data: AtomicInput) -> Plan:
         basis=basis,
         fitting=fitting,
         fitting_correlation=fitting_correlation,
+        parts=_parts(molecule, charge),
+        name=str(molecule.name or ""),
+        chemistry=f"{method} {functional} {name.lower()} {driver} {keywords}",
     )
 
 
@@ -239,6 +274,21 @@ def _electrons(molecule: Molecule) -> tuple[int, int]:
     if electrons < 0 or unpaired > electrons or (electrons - unpaired) % 2:
         raise InputError(f"charge {charge} and multiplicity {multiplicity} do not fit nuclei of total charge {nuclei}")
     return charge, unpaired
+
+
+def _parts(molecule: Molecule, charge: int) -> tuple[Part, ...]:
+    """Return the real fragments, if they have closed shells and add up to the molecule."""
+    parts = []
+    states = zip(molecule.fragments, molecule.fragment_charges, molecule.fragment_multiplicities, strict=True)
+    for atoms, of_fragment, multiplicity in states:
+        real = [bool(molecule.real[atom]) for atom in atoms]
+        if not any(real):
+            continue
+        electrons = int(sum(molecule.atomic_numbers[atom] for atom in atoms)) - of_fragment
+        if not all(real) or multiplicity != 1 or electrons < 0 or electrons % 2:  # which a fraction is, too
+            return ()
+        parts.append(Part(atoms=tuple(int(atom) for atom in atoms), charge=round(of_fragment)))
+    return tuple(parts) if sum(part.charge for part in parts) == charge else ()
 
 
 def _reference(from_method: str | None, from_keyword: str | None, unpaired: int) -> str:

@@ -29,11 +29,13 @@ def private_home(tmp_path, monkeypatch):
 @pytest.fixture
 def cluster():
     """Return a function that makes ManyBodyInput fields (v2) from a packaged cluster."""
-    from autotune.expansion.readers import Expansion, from_xyz
+    from autotune.expansion.readers import Expansion, many_body_fields
 
     def make(name, *, program="pyscf", method="hf", basis="sto-3g", **expansion):
         text = (files("autotune.studies") / "workloads" / f"{name}.xyz").read_text()
-        return from_xyz(text, name=name, expansion=Expansion(program=program, method=method, basis=basis, **expansion))
+        return many_body_fields(
+            text, name=name, expansion=Expansion(program=program, method=method, basis=basis, **expansion)
+        )
 
     return make
 

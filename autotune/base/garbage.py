@@ -40,7 +40,7 @@ _blocks = _Blocks()
 
 
 @contextlib.contextmanager
-def sought_seldom() -> Iterator[None]:
+def search_seldom() -> Iterator[None]:
     """Search seldom within the block, which may hold others and run beside others; also a decorator."""
     _blocks.begin()
     try:

@@ -55,13 +55,33 @@ class NewerFileError(InputError):
 
 
 def home() -> Path:
-    """Return the folder of this user's tunings and searches: `$AUTOTUNE_HOME` or the platform's data folder."""
+    """Return the folder of this user's tunings, searches and journal: `$AUTOTUNE_HOME` or the platform's data folder.
+
+    Raises:
+        ResourceError: There is none, for this user has no home, as in some containers.
+    """
     given = os.environ.get(HOME_VARIABLE)
-    if given:
-        return Path(given)
+    return Path(given) if given else _of_user("user_data_dir", HOME_VARIABLE)
+
+
+def cache_folder() -> Path:
+    """Return this user's folder of files that can be made again; raises as `home`."""
+    return _of_user("user_cache_dir", "XDG_CACHE_HOME")
+
+
+def _of_user(kind: str, variable: str) -> Path:
     import platformdirs
 
-    return Path(platformdirs.user_data_dir("autotune", appauthor=False))
+    try:
+        folder = Path(getattr(platformdirs, kind)("autotune", appauthor=False))
+    except RuntimeError:
+        folder = Path("~")
+    if not folder.is_absolute():  # what an older platformdirs returns
+        raise ResourceError(
+            f"there is no folder for this user's files: HOME is not set, and user {os.getuid()} is not known to the"
+            f" system; set {variable}"
+        )
+    return folder
 
 
 def check_writable(folder: Path) -> None:
@@ -74,7 +94,7 @@ def check_writable(folder: Path) -> None:
         raise ResourceError(f"folder {folder} cannot be written: {error.strerror}; set {HOME_VARIABLE}") from error
 
 
-@garbage.sought_seldom()
+@garbage.search_seldom()
 def save_run(run: RunRecord, path: Path) -> None:
     """Write a run record, a line for each task; piece by piece, for a run of a hundred thousand has 50 MB of it."""
     write_text(path, _run_pieces(run))
@@ -126,6 +146,16 @@ def read_json(path: Path, *schemas: str) -> tuple[str, dict[str, Any]]:
         raise _of_another_schema(path, found, schemas)
     del fields["schema"]
     return str(found), dict(fields)
+
+
+def json_object(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    """Return a JSON object (a hook of `json.loads`); ValueError for a field given twice: Python takes the last."""
+    fields = dict(pairs)
+    if len(fields) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"field {quote(twice)} is given twice in one object")
+    return fields
 
 
 def read_bytes(path: Path, *, most: int, kind: str, cure: str = "") -> bytes:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, TypedDict
 
 from autotune.base.errors import InputError
 from autotune.base.text import quote
@@ -31,6 +31,7 @@ class Options:
         tuning: `auto` finds the best stored one, `none` takes the defaults, anything else is a tuning file.
         strategies: Strategies to apply, in order, instead of the standard ones (or the tuning's).
         without: Strategies to leave out.
+        program_tuning: Use the programs' tunables; otherwise each program computes in its own way.
         task_limit_s: A task that runs longer is killed, with everything it started.
         scratch: Folder for scratch files.
         scratch_gib: What scratch files may take together; nine tenths of what is free by default.
@@ -45,6 +46,9 @@ class Options:
         nodes: Bundles that run at once; by default what the backend or the executor says.
         reuse_contained: Take energies that a task of a higher method contains, instead of computing them.
         reuse_equal_monomers: Compute one of the monomers that are equal up to rotation and translation.
+        reuse_densities: In a `Session`, let each task start from where the same task of the run before ended, where the
+            program can; results then depend, within 1e-9 Eh, on what was computed before. Left out, only the
+            procedure for optimisers does so.
         screen_distance: Leave out terms of fragments that are farther apart than this, in Å; they are reported.
     """
 
@@ -55,6 +59,7 @@ class Options:
     tuning: str = "auto"
     strategies: tuple[str, ...] | None = None
     without: tuple[str, ...] = ()
+    program_tuning: bool = True
     task_limit_s: float | None = None
     scratch: str | None = None
     scratch_gib: float | None = None
@@ -69,6 +74,7 @@ class Options:
     nodes: int | None = None
     reuse_contained: bool = False
     reuse_equal_monomers: bool = False
+    reuse_densities: bool | None = None
     screen_distance: float | None = None
 
     @property
@@ -91,6 +97,46 @@ class Options:
         if self.here and (self.nodes or self.backend_config):
             name = "nodes" if self.nodes else "backend_config"
             raise InputError(f"option {name} is for several machines: give a backend, such as parsl, or an executor")
+
+
+class GivenOptions(TypedDict, total=False):
+    """The same as `Options`, as functions take them by name: a type checker refuses a name or a value that is wrong."""
+
+    workers: int | None
+    threads: int | None
+    cores: int | None
+    memory_gib: float | None
+    tuning: str
+    strategies: tuple[str, ...] | None
+    without: tuple[str, ...]
+    task_limit_s: float | None
+    scratch: str | None
+    scratch_gib: float | None
+    journal: str
+    resume: bool
+    fail_fast: bool
+    enforce_memory: bool
+    rescue: Mapping[str, object]
+    backend: str
+    backend_config: str
+    executor: Executor | None
+    nodes: int | None
+    reuse_contained: bool
+    reuse_equal_monomers: bool
+    screen_distance: float | None
+
+
+class GivenConditions(GivenOptions, total=False):
+    """Options, and what befalls the nodes of a simulation; see `PretendedNodes`."""
+
+    latency_s: float
+    start_spread_s: float
+    stragglers: float
+    slower: float
+    lost: int
+    back_s: float
+    spread: float | None
+    seed: int
 
 
 def _check_number(name: str, value: Any) -> None:

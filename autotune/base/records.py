@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeAlias
 
 from annotated_types import Ge, Interval
 
@@ -38,6 +38,7 @@ class TaskRecord:
         predicted_s: Wall time predicted when it was last ranked, at its width.
         error_type: Kind of the failure, one of `failures.KINDS`; empty when done.
         error: Message of the program; empty when done.
+        sharers: Tasks computed in the same start of the program, this one included, which share its wall and CPU time.
     """
 
     number: int
@@ -54,6 +55,7 @@ class TaskRecord:
     predicted_s: float
     error_type: str = ""
     error: str = ""
+    sharers: int = 1
 
 
 def task_record(
@@ -68,6 +70,7 @@ def task_record(
     attempts: int = 1,
     error_type: str = "",
     error: str = "",
+    sharers: int = 1,
 ) -> TaskRecord:
     """Return what happened to a task that was given some resources; it failed where there is a kind of error."""
     return TaskRecord(
@@ -85,6 +88,7 @@ def task_record(
         predicted_s=estimate.wall_s(given.cores),
         error_type=error_type,
         error=error,
+        sharers=sharers,
     )
 
 
@@ -113,8 +117,9 @@ class Trial:
 
     Attributes:
         parameters: As `strategy.parameter`.
-        source: Where it comes from: `default`, `transferred` (another tuning), `simulated`, `search`, or `final` (a
-            winner with only the changes that matter).
+        source: Where it comes from: `default`, `untouched` (the program left alone), `stated` (what its plugin says is
+            fastest), `transferred` (another tuning), `simulated`, `search`, or `final` (a winner with only the changes
+            that matter).
         state: `done`, `pruned` (given up early, because others were clearly faster) or `failed`.
         workers: Tasks that its policy runs at once.
         width: Cores its policy gives to an ordinary task.
@@ -146,6 +151,9 @@ class Pair:
     tuned_s: float
 
 
+Verdict: TypeAlias = Literal["faster", "same", "slower", "cannot tell", "not confirmed"]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
     """Why a tuning may be believed: the winner of the search re-measured, paired, against the default.
@@ -158,7 +166,8 @@ class Evidence:
         pairs: The confirmation, on workloads that the search did not see; empty where the default won the search.
         speed_up: Geometric mean of default over winner.
         interval: 95 % confidence interval of the speed-up; None where there are too few pairs.
-        verdict: `faster`, `same`, `slower` or `cannot tell`; the winner is stored only where it is `faster`.
+        verdict: `faster`, `same`, `slower` or `cannot tell` by the pairs; the winner is stored only where it is
+            `faster`. `not confirmed` where the default won the search, so that no pairs were run.
         noise: Run-to-run coefficient of variation of the default on this machine.
         noise_s: All wall times of the default in look and search, by search workload.
         trials: Configurations of the search, in order.
@@ -168,6 +177,9 @@ class Evidence:
         spent_s: Time used.
         smallest_functions: Fewest basis functions of a task seen.
         largest_functions: Most of them; predictions beyond are extrapolations.
+        deviations: Largest change of an energy (Eh) from the program left alone, over all runs with a value of a
+            program's tunable, by `PROGRAM.NAME=VALUE`.
+        cautions: What speaks against the measurements, sentences.
     """
 
     study: str
@@ -177,7 +189,7 @@ class Evidence:
     pairs: tuple[Pair, ...]
     speed_up: Annotated[float, Ge(0.0)]
     interval: tuple[float, float] | None
-    verdict: Literal["faster", "same", "slower", "cannot tell"]
+    verdict: Verdict
     noise: float
     noise_s: tuple[tuple[float, ...], ...]
     trials: tuple[Trial, ...]
@@ -187,6 +199,8 @@ class Evidence:
     spent_s: float
     smallest_functions: Annotated[int, Ge(0)]
     largest_functions: int
+    deviations: Mapping[str, float] = field(default_factory=dict)
+    cautions: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -276,6 +290,33 @@ class Omitted:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NBodyEnergies:
+    """What a many-body expansion adds up to through one n-body level, with one treatment of the BSSE.
+
+    Attributes:
+        bsse: Treatment of the basis-set superposition error: `nocp`, `cp` or `vmfc`.
+        nbody: The level: fragments of its largest terms.
+        method: Model chemistry that the terms of this level are computed with, such as `pyscf hf/6-31g*`.
+        total_hartree: Total energy through this level; None where it was not computed.
+        interaction_hartree: The same less the energies of the fragments; None with embedding charges.
+        contribution_hartree: What this level adds to the one below; None for the lowest.
+        gradient_norm: Euclidean norm of the total gradient through this level, Eh/a0; None where there is none.
+        contribution_gradient_norm: Norm of what this level adds to the gradient, Eh/a0; None where there is none.
+        returned: Which of its energies the result returns as its own: `interaction`, `total`, or empty for neither.
+    """
+
+    bsse: str
+    nbody: int
+    method: str
+    total_hartree: float | None = None
+    interaction_hartree: float | None = None
+    contribution_hartree: float | None = None
+    gradient_norm: float | None = None
+    contribution_gradient_norm: float | None = None
+    returned: Literal["", "interaction", "total"] = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunRecord:
     """What a run did.
 
@@ -283,7 +324,7 @@ class RunRecord:
         created: UTC time of its end, ISO 8601.
         workload: What was computed, in a few words.
         content: Digest of all tasks; equal only for the same work, whatever its name, program version and schedule.
-        energy_hartree: What came out: the interaction energy, or the total where the input asks for it; None without.
+        energy_hartree: The energy that the result returns: interaction or total, as `energies` says; None without.
         wall_s: From the call to the result.
         tasks: Distinct tasks of the input, without those omitted.
         recalled: Tasks that were not computed, because the journal of an earlier run had them.
@@ -304,6 +345,8 @@ class RunRecord:
         omitted: What options left out or took from other tasks; with `screen_distance` the result lacks these terms.
         understood: The fragments, their charges and spins, in words.
         doubts: What was said against the numbers, before the run and after it, sentences.
+        other_cores: Cores that other programs used on average while tasks ran; 0 where that is not known.
+        energies: The result by BSSE treatment and n-body level; empty without a many-body sum, and in older records.
     """
 
     created: str
@@ -330,6 +373,8 @@ class RunRecord:
     omitted: tuple[Omitted, ...] = ()
     understood: str = ""
     doubts: tuple[str, ...] = ()
+    other_cores: float = 0.0
+    energies: tuple[NBodyEnergies, ...] = ()
 
     @property
     def node(self) -> Machine:

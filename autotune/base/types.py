@@ -154,6 +154,8 @@ class Estimate:
         grant_gib: Memory to tell the program, so that it takes its fastest algorithm; 0 where nothing is known.
         spread: Standard deviation of the logarithm of the time.
         one_core: The program takes one core whatever it is given.
+        program: QCEngine name of the program; empty where it does not matter.
+        start_s: Part of `alone_s` in which the program starts, and which tasks share that are computed in one start.
     """
 
     alone_s: float
@@ -162,10 +164,21 @@ class Estimate:
     grant_gib: float = 0.0
     spread: float = 0.0
     one_core: bool = False
+    program: str = ""
+    start_s: float = 0.0
+
+    @property
+    def work_s(self) -> float:
+        """What the task takes of `alone_s` beside the start of its program."""
+        return self.alone_s - self.start_s
 
     def wall_s(self, width: int) -> float:
         """Return the expected wall time in seconds on `width` cores."""
         return self.alone_s * ((1.0 - self.parallel) + self.parallel / width)
+
+    def next_s(self, width: int) -> float:
+        """Return the expected wall time in seconds behind another task, in one start of the program."""
+        return max(0.0, self.wall_s(width) - self.start_s)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -194,6 +207,7 @@ class Policy:
         passive_wait: Idle OpenMP threads sleep instead of spinning.
         one_blas_thread: Programs that thread their own loops call BLAS with one thread, whatever their width.
         blas_kernel: What OpenBLAS is told about the processor (OPENBLAS_CORETYPE); empty lets it find out.
+        tunables: Values of the programs' tunables by `PROGRAM.NAME`; what is not named leaves its program as it is.
     """
 
     workers: int = 4
@@ -217,12 +231,17 @@ class Policy:
     passive_wait: bool = False
     one_blas_thread: bool = False
     blas_kernel: str = ""
+    tunables: tuple[tuple[str, Parameter], ...] = ()
 
     @property
     def at_once(self) -> int:
         """How many ordinary tasks run at once when there are enough of them, at least 1."""
         slots = max(self.core_slots, self.width)
         return max(1, min(self.workers, slots // self.width))
+
+    def tasks_per_start(self, program: str) -> int:
+        """Return how many tasks of a program may be computed in one start of it."""
+        return int(dict(self.tunables).get(f"{program}.tasks_per_start", 1))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

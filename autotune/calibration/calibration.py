@@ -12,17 +12,20 @@ not tell does not replace a tuning that was confirmed.
 
 from __future__ import annotations
 
+import logging
+import math
 import random
-from collections.abc import Callable, Iterable, Sequence
+import statistics
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from autotune.base import json_files
-from autotune.base.errors import InputError
-from autotune.base.records import Evidence, Pair, Tuning
-from autotune.base.types import Machine, Parameters, Policy
+from autotune.base.errors import InputError, TaskError
+from autotune.base.records import Evidence, Law, Pair, Tuning, Verdict
+from autotune.base.types import Machine, Method, Parameters, Policy, Task
 from autotune.base.versions import library_versions
 from autotune.calibration import confirmation, effects, first_look, search_database, shortlist, studies
 from autotune.calibration.confirmation import LostError, measure
@@ -30,14 +33,16 @@ from autotune.calibration.first_look import Looked
 from autotune.calibration.instances import Instance, halves, ladders
 from autotune.calibration.search import Proposal, Search, final
 from autotune.calibration.timing import Budget, OutOfTimeError, Timed, Timing
+from autotune.costs.cost_law import fit
 from autotune.expansion import readers
 from autotune.expansion.workload import Workload, load
 from autotune.machine import detection, readiness
 from autotune.plugin import composition
 from autotune.plugin.hookspecs import Strategy
 from autotune.plugin.manager import Manager
+from autotune.plugin.program_tuning import ProgramTuning
 from autotune.runtime import planning
-from autotune.tunings import library, tuning_file
+from autotune.tunings import folders, library, tuning_file
 
 if TYPE_CHECKING:
     import optuna
@@ -47,10 +52,13 @@ TRIALS_WANTED = 14  # a workload is small enough when so many trials fit into th
 LONG_ENOUGH_S = 6.0  # a trial on one workload of each kind, together; longer ones tell little more
 FEWEST_PAIRS = 6  # for which a confirmation leaves room, before it takes smaller workloads
 OWN_RUNGS = 3
+CROWDED = 2.0  # times as long, which is more than two hardware threads of one core cost each other
+UNLIKE_ITSELF = 0.1  # of the logarithm of the time
+_ALIKE = ("grant", "tasks_per_worker", "tunables")  # what of a policy makes tasks cost the same
 
 
-def _say_nothing(_: str) -> None:
-    pass
+def _log(line: str) -> None:
+    logging.getLogger("autotune").info(line)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,8 +83,9 @@ def calibrate(
     budget_s: float | None = None,
     strategies: Sequence[str] | None = None,
     force: bool = False,
+    untouched: bool = False,
     output: str | Path | None = None,
-    say: Callable[[str], None] = _say_nothing,
+    say: Callable[[str], None] = _log,
     on_result: Callable[[CalibrationResult], None] = lambda _: None,
     **method: Any,
 ) -> tuple[CalibrationResult, ...]:
@@ -91,8 +100,9 @@ def calibrate(
         strategies: Names of those whose parameters are searched; others than the standard ones are applied, too. By
             default the study's.
         force: Measure although the machine is loaded, throttled or short of memory.
+        untouched: Start from programs that are left alone, instead of from the defaults of their tunables.
         output: Store the tuning in this file instead of the user's folder.
-        say: Called with one line for each step.
+        say: Called with one line for each step; by default the logger `autotune` gets them, as information.
         on_result: Called with the result of each method as soon as it is there.
         method: `program`, `method`, `basis`, `driver` and `keywords` (a mapping) in place of those of the study's first
             method, which is then the only one.
@@ -113,22 +123,26 @@ def calibrate(
     chosen = studies.with_method(studies.load(str(study)), **method)
     own = None if workload is None else _own(workload)
     target = None if output is None else Path(output)
-    json_files.check_writable(target.parent if target else json_files.home())
+    for folder in (json_files.home(), *([target.parent] if target else ())):  # the search is kept in the first
+        json_files.check_writable(folder)
     # What must not be replaced is better found now than in minutes.
     if target and target.exists():
         library.load(target)
     here, manager = detection.detect(), Manager()
     methods = chosen.methods[:1] if own else chosen.methods
     for each in methods:
-        tuning_file.check_storable(target or library.path_of(here, own[0].methods[0] if own else each.as_method))
-    searched = composition.choose(
-        manager.strategies, list(chosen.strategies if strategies is None else strategies) or None
-    )
-    applied = composition.choose(manager.strategies, None)
-    applied += [strategy for strategy in searched if strategy not in applied]
+        tuning_file.check_storable(target or folders.path_of(here, own[0].methods[0] if own else each.as_method))
+    names = list(chosen.strategies if strategies is None else strategies) or None
+    composition.choose(manager.strategies, names)
     results = []
     for each in methods:
-        readiness.check(here, force=force, say=say)
+        programs = {own[0].methods[0].program if own else each.program}
+        searched = composition.choose(manager.strategies, names, programs=programs)
+        applied = composition.choose(manager.strategies, None, programs=programs)
+        applied += [strategy for strategy in searched if strategy not in applied]
+        if untouched:
+            applied, searched = ([_left_alone(strategy) for strategy in some] for some in (applied, searched))
+        faults = readiness.check(here, force=force, say=say)
         with Calibration(
             chosen,
             each,
@@ -138,7 +152,8 @@ def calibrate(
             searched=searched,
             budget_s=budget_s,
             own=own,
-            known=[found for _, found in library.everything() if not isinstance(found, str)],
+            faults=faults,
+            known=[found for _, found in folders.everything() if not isinstance(found, str)],
             say=say,
         ) as calibration:
             tuning = calibration.run()
@@ -152,7 +167,9 @@ def calibrate(
 
 def confirmed_tuning(tuning: Tuning) -> Path | None:
     """Return the file of the confirmed tuning of the same method that one which could not tell must not replace."""
-    if tuning.evidence.verdict != "cannot tell":
+    evidence = tuning.evidence
+    told = evidence.verdict != "not confirmed" or len(evidence.trials) >= effects.LEAST_TRIALS
+    if evidence.verdict != "cannot tell" and told:
         return None
     for known, path in library.of_machine(tuning.machine):
         confirmed = known.evidence.verdict == "faster" and not library.version_note(known, tuning.program_version)
@@ -183,8 +200,9 @@ class Calibration:
         searched: Those whose parameters are searched; by default all.
         budget_s: Wall time allowed, from now; the study's by default.
         own: The user's own input, in place of the study's workloads, and its name.
+        faults: What spoke against measuring, where that was done by force.
         known: Tunings whose parameters are worth a try.
-        say: Called with one line for each step.
+        say: Called with one line for each step; by default the logger `autotune` gets them, as information.
 
     Attributes:
         search: The search, once it has begun.
@@ -201,14 +219,19 @@ class Calibration:
         searched: Sequence[Strategy] | None = None,
         budget_s: float | None = None,
         own: tuple[Workload, str] | None = None,
+        faults: Sequence[str] = (),
         known: Iterable[Tuning] = (),
-        say: Callable[[str], None] = _say_nothing,
+        say: Callable[[str], None] = _log,
     ) -> None:
-        self._study, self._method, self._machine, self._strategies = chosen, method, machine, list(strategies)
+        self._study, self._method, self._machine = chosen, method, machine
+        self._strategies, self._faults = list(strategies), faults
         self._searched = self._strategies if searched is None else list(searched)
+        # What runs will apply: here programs may be left alone.
+        self._usual = [manager.strategies.get(strategy.name, strategy) for strategy in strategies]
         self._budget = Budget(budget_s or chosen.budget_s)
         self._known, self._say = known, say
-        self._timing = Timing(machine=machine, manager=manager, strategies=strategies, budget=self._budget)
+        self._timing = Timing(machine=machine, manager=manager, strategies=self._strategies, budget=self._budget)
+        self._tuned: list[tuple[Task, float, int]] = []
         self._random = random.Random(chosen.seed)  # noqa: S311 - an order of runs, not a secret
         self._own = own[1] if own else ""
         self._workloads = own[0].recipe.to_json() if own else studies.geometries(chosen)
@@ -251,6 +274,8 @@ class Calibration:
 
     def _found(self, recalled: optuna.Study) -> Tuning:
         looked = self._looked(recalled)
+        for instance in looked.instances:
+            self._refer(instance)
         needed = confirmation.pairs_needed(looked.noise)
         more = f", more than the {confirmation.MOST_PAIRS} that are run" if needed > confirmation.MOST_PAIRS else ""
         gain = f"a gain of {confirmation.WORTH_SHOWING:.0%}"
@@ -299,6 +324,7 @@ class Calibration:
             "workloads": self._workloads,
             "strategies": [s.name for s in self._strategies],
             "searched": [s.name for s in self._searched],
+            "untouched": self._usual != self._strategies,
             "versions": library_versions(),
         }
         title = f"{self._machine.key} {self._own or self._method}"
@@ -316,7 +342,7 @@ class Calibration:
         def attempt(instance: Instance, plan: Policy, limit_s: float) -> Timed:
             # Tasks of an oversubscribed run tell nothing about costs, nor do those in another environment.
             alike = planning.environment(plan) == planning.environment(usual)
-            alike = alike and (plan.grant, plan.tasks_per_worker) == (usual.grant, usual.tasks_per_worker)
+            alike = alike and all(getattr(plan, name) == getattr(usual, name) for name in _ALIKE)
             learn = alike and plan.workers * plan.width <= self._machine.cores
             return self._timing.run(instance, plan, learn=learn, limit_s=limit_s)
 
@@ -335,8 +361,13 @@ class Calibration:
 
     def _proposals(self, looked: Looked) -> list[Proposal]:
         context = self._timing.context(looked.instances)
+        defaults = composition.default_parameters(self._searched, context)
+        alone = dict(self._timing.untouched(looked.instances[0]))
+        usual = composition.default_parameters(self._usual, context)
         return [
-            Proposal(composition.default_parameters(self._searched, context), "default"),
+            Proposal(defaults, "default"),
+            Proposal(defaults | {name: value for name, value in alone.items() if name in defaults}, "untouched"),
+            Proposal({name: usual[name] for name in defaults}, "stated"),
             *shortlist.transfer(
                 self._known,
                 machine=self._machine,
@@ -364,6 +395,14 @@ class Calibration:
             left_s / (2 * confirmation.pairs_wanted(noise)), min(left_s / (2 * FEWEST_PAIRS), LONG_ENOUGH_S)
         )
         instances = first_look.affordable(self._confirm_ladders, timing=self._timing, allowed_s=allowed_s)
+        for instance in instances:
+            if self._timing.policy(parameters, instance).tunables != self._timing.policy({}, instance).tunables:
+                self._refer(instance)
+
+        def keep(instance: Instance, timed: Timed) -> None:
+            by_number = {task.number: task for task in instance.tasks}
+            self._tuned += [(by_number[each.number], each.wall_s, each.width) for each in timed.records]
+
         try:
             measure(
                 pairs,
@@ -374,11 +413,21 @@ class Calibration:
                 order=self._random,
                 say=self._say,
                 on_pair=lambda all_: self._note("pairs", [[p.workload, p.default_s, p.tuned_s] for p in all_]),
+                on_tuned=keep,
             )
         except LostError as error:
             self._say(f"  the winner lost: {error}")
             return str(error)
         return ""
+
+    def _refer(self, instance: Instance) -> None:
+        """Run an instance with its programs left alone, so that results can be compared; they may be unable to."""
+        try:
+            self._timing.refer(instance)
+        except OutOfTimeError:
+            raise
+        except TaskError as error:
+            self._say(f"  results on {instance.name} cannot be compared with the program left alone: {error}")
 
     # --- the answer --------------------------------------------------------------------------------------------------
 
@@ -391,9 +440,13 @@ class Calibration:
     ) -> Tuning:
         found, timing, method = confirmation.conclude(pairs), self._timing, looked.instances[0].methods[0]
         changes = {name: value for name, value in parameters.items() if value != search.defaults.get(name)}
-        verdict = "slower" if lost else found.verdict
+        verdict: Verdict = "slower" if lost else found.verdict
         if self._is_default(parameters, looked.instances):
-            changes, verdict = {}, "same"
+            changes, verdict = {}, "not confirmed"
+        kept: Parameters = parameters if verdict == "faster" else {}
+        if verdict != "faster" and timing.policy({}, looked.instances[0]).tunables in timing.wrong:
+            self._say("  the defaults of the program's tunables change its results here: it is left alone")
+            kept = dict(timing.untouched(looked.instances[0]))
         evidence = Evidence(
             study=self._own or self._study.name,
             search_workloads=tuple(instance.name for instance in looked.instances),
@@ -412,15 +465,50 @@ class Calibration:
             spent_s=self._budget.spent_s,
             smallest_functions=timing.smallest_functions,
             largest_functions=timing.largest_functions,
+            deviations=dict(timing.deviations),
+            cautions=tuple(self._cautions(search, looked)),
         )
         return Tuning(
             machine=self._machine,
             method=method,
             program_version=timing.versions.get(method.program, "unknown"),
             strategies=tuple(strategy.name for strategy in self._strategies),
-            parameters=changes if verdict == "faster" else {},
-            law=replace(timing.laws()[method], contention=looked.contention),
+            parameters=self._stored(kept, looked.instances[0]),
+            law=self._law(method, looked, parameters if verdict == "faster" else {}),
             evidence=evidence,
             versions=library_versions(),
             created=datetime.now(UTC).isoformat(timespec="seconds"),
         )
+
+    def _cautions(self, search: Search, looked: Looked) -> Iterator[str]:
+        """Yield what speaks against the measurements, in sentences."""
+        for fault in self._faults:
+            yield f"it was measured by force: {fault}"
+        others = statistics.fmean(self._timing.others or [0.0]) / self._machine.cores
+        if others > readiness.BUSY_SHARE:
+            yield f"other programs used {others:.0%} of the cores while it was measured"
+        if looked.contention > CROWDED:
+            yield (
+                f"a task took {looked.contention:.1f} times as long while all cores worked as alone: something else"
+                " used them, or they share what tasks need"
+            )
+        again = [trial.speed_up for trial in search.trials if trial.source == "default" and trial.state == "done"]
+        if again and abs(math.log(again[0])) > max(UNLIKE_ITSELF, 3 * looked.noise):
+            yield f"the default ran at {again[0]:.2f} times its own speed a little earlier"
+
+    def _stored(self, parameters: Parameters, instance: Instance) -> Parameters:
+        """Return what a run must be told to do as was found: parameters other than its own defaults."""
+        usual = composition.default_parameters(self._usual, self._timing.context([instance]))
+        return {name: value for name, value in parameters.items() if value != usual.get(name)}
+
+    def _law(self, method: Method, looked: Looked, parameters: Parameters) -> Law:
+        """Return the fitted times of the method with these parameters: other tunables, other times."""
+        policies = [self._timing.policy(each, looked.instances[0]) for each in (parameters, {})]
+        law = self._timing.laws()[method]
+        if policies[0].tunables != policies[1].tunables and self._tuned:
+            law = replace(fit(self._tuned)[method], parallel=law.parallel, half_s=law.half_s)
+        return replace(law, contention=looked.contention)
+
+
+def _left_alone(strategy: Strategy) -> Strategy:
+    return strategy.left_alone() if isinstance(strategy, ProgramTuning) else strategy

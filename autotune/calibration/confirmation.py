@@ -39,7 +39,7 @@ class Confirmation(NamedTuple):
 
 def pairs_needed(noise: float) -> int:
     """Return how many pairs show a gain of `WORTH_SHOWING` at this run-to-run coefficient of variation."""
-    return judgement.pairs_needed(noise, WORTH_SHOWING, alpha=1.0 - CONFIDENCE, noise_known=False)
+    return judgement.pairs_needed(noise, WORTH_SHOWING, alpha=1.0 - CONFIDENCE)
 
 
 def pairs_wanted(noise: float) -> int:
@@ -111,6 +111,7 @@ def measure(
     say: Callable[[str], None],
     on_pair: Callable[[Sequence[Pair]], None] = lambda _: None,
     on_default: Callable[[Instance, Timed], None] = lambda _, __: None,
+    on_tuned: Callable[[Instance, Timed], None] = lambda _, __: None,
 ) -> None:
     """Add pairs to a list until the answer is clear or the next would not fit into the budget.
 
@@ -124,6 +125,7 @@ def measure(
         say: Called with one line for each pair.
         on_pair: Called with all pairs after each.
         on_default: Called with each run of the default.
+        on_tuned: Called with each run of the winner.
 
     Raises:
         InputError: A program, method or basis set cannot be used at all.
@@ -141,7 +143,7 @@ def measure(
             break
         sides = order.sample((False, True), 2)
         try:
-            walls = dict(_runs(instance, parameters, sides, known_s, timing=timing, on_default=on_default))
+            walls = dict(_runs(instance, parameters, sides, known_s, timing=timing, on_run=(on_default, on_tuned)))
         except OutOfTimeError:
             break
         except _DefaultFailedError as error:
@@ -166,7 +168,7 @@ def _runs(
     default_s: float | None,
     *,
     timing: Timing,
-    on_default: Callable[[Instance, Timed], None],
+    on_run: Sequence[Callable[[Instance, Timed], None]],
 ) -> Iterator[tuple[bool, float]]:
     """Yield whether it was the winner, and its wall time; `default_s` is what the default took before, if it did."""
     for tuned in sides:
@@ -183,7 +185,7 @@ def _runs(
             raise (LostError if tuned else _DefaultFailedError)(f"{instance.name}: {one_line(error)}") from error
         if not tuned:
             default_s = timed.wall_s
-            on_default(instance, timed)
+        on_run[tuned](instance, timed)
         yield tuned, timed.wall_s
 
 

@@ -48,7 +48,7 @@ _Identity: TypeAlias = tuple[Policy, ...]
 
 
 class Proposal(NamedTuple):
-    """Parameters to try, and where they come from: `default`, `transferred` or `simulated`."""
+    """Parameters to try, and where they come from; see `Trial`."""
 
     parameters: Parameters
     source: str

@@ -72,7 +72,8 @@ class MethodChoice:
     @property
     def as_method(self) -> Method:
         """The method as tunings know it."""
-        return self.expansion(("nocp",), None).model
+        (method,) = self.expansion(("nocp",), None).models
+        return method
 
     def expansion(self, bsse: tuple[str, ...], max_nbody: int | None) -> Expansion:
         """Return the expansion of a workload with this method."""

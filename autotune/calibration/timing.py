@@ -9,17 +9,19 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import NamedTuple, Self, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, Self, TypeAlias
 
 from autotune.base.errors import AutotuneError, InputError, TaskError
 from autotune.base.records import Law, TaskRecord
 from autotune.base.types import Context, Machine, Method, Parameter, Policy, Task
+from autotune.calibration.agreement import DisagreementError, deviation
 from autotune.calibration.instances import Instance, part
-from autotune.costs.cost_law import Costs, fit
+from autotune.costs.cost_law import Costs, by_itself_s, fit
 from autotune.machine.detection import available_memory_gib
 from autotune.plugin import composition
 from autotune.plugin.hookspecs import Strategy
 from autotune.plugin.manager import Manager
+from autotune.plugin.program_tuning import ProgramTuning
 from autotune.programs import abilities
 from autotune.runtime import planning
 from autotune.runtime.execution import Care
@@ -27,6 +29,9 @@ from autotune.runtime.executor import Executor
 from autotune.runtime.monitor import Snapshot
 from autotune.workers.pool import Pool
 from autotune.workers.preflight import question
+
+if TYPE_CHECKING:
+    from autotune.journal.values import TaskValues
 
 RESERVE_S = 1.5  # for storing and closing
 LEAST_RUN_S = 1.0
@@ -95,6 +100,9 @@ class Timing:
         on_run: Called after each run.
         costs: What is known of the costs so far.
         versions: Of the programs that ran.
+        deviations: Largest change of an energy (Eh) in runs with a value of a program's tunable, by `NAME=VALUE`.
+        wrong: Values of tunables that changed a result.
+        others: Cores that other programs used, as seen about twice a second during all runs.
         smallest_functions: Fewest basis functions of a task that was learned from; 0 before any.
         largest_functions: Most of them.
     """
@@ -115,6 +123,10 @@ class Timing:
         self._samples: dict[str, list[tuple[Task, float, int]]] = {}
         self.costs = Costs(laws)
         self.versions: dict[str, str] = {}
+        self.deviations: dict[str, float] = {}
+        self.others: list[float] = []
+        self.wrong: set[tuple[tuple[str, Parameter], ...]] = set()
+        self._references: dict[str, TaskValues] = {}
         self.smallest_functions = self.largest_functions = 0
 
     def __enter__(self) -> Self:
@@ -130,7 +142,14 @@ class Timing:
 
     def learn(self, instance: Instance, records: Iterable[TaskRecord]) -> None:
         """Take times of tasks into the costs and the law."""
-        self.recall(instance, [(record.number, record.wall_s, record.width) for record in records])
+        method = {task.number: task.method for task in instance.tasks}
+        self.recall(
+            instance,
+            [
+                (each.number, by_itself_s(method[each.number], each.wall_s, sharers=each.sharers), each.width)
+                for each in records
+            ],
+        )
 
     def recall(self, instance: Instance, samples: Iterable[Sample]) -> None:
         """Take times of an instance's tasks into the costs and the law, as `samples` told them."""
@@ -158,6 +177,41 @@ class Timing:
         """Return what the strategies make of parameters for an instance, as for any run; none are the defaults."""
         return composition.compose(self.strategies, parameters, self.context([instance], len(instance.tasks)))
 
+    def refer(self, instance: Instance) -> None:
+        """Run an instance with its programs left alone; later runs of its tasks are held against these values.
+
+        Raises as `run`.
+        """
+        usual = self.policy({}, instance)
+        if usual.tunables:
+            self.run(instance, replace(usual, tunables=self.untouched(instance)), learn=False)
+
+    def untouched(self, instance: Instance) -> tuple[tuple[str, Parameter], ...]:
+        """Return the values of tunables that leave an instance's programs alone."""
+        context = self.context([instance])
+        return tuple(
+            (f"{strategy.name}.{name}", value)
+            for strategy in self.strategies
+            if isinstance(strategy, ProgramTuning)
+            for name, value in strategy.untouched(context).items()
+        )
+
+    def _compare(self, instance: Instance, plan: Policy, values: Mapping[str, TaskValues]) -> None:
+        """Hold values against those of programs left alone; raises DisagreementError where they differ."""
+        untouched = self.untouched(instance)
+        if plan.tunables == untouched:
+            self._references.update(values)
+            return
+        found = deviation(values, self._references)
+        for name, value in set(plan.tunables) - set(untouched):
+            key = f"{name}={value}"
+            self.deviations[key] = max(self.deviations.get(key, 0.0), found.energy_hartree)
+        try:
+            found.check()
+        except DisagreementError:
+            self.wrong.add(plan.tunables)
+            raise
+
     def predicted_s(self, instance: Instance) -> float:
         """Return the wall time to expect of the default."""
         alone_s = [self.costs.estimate(task).alone_s for task in instance.tasks]
@@ -180,6 +234,7 @@ class Timing:
         Raises:
             InputError: A program, method or basis set cannot be used.
             TaskError: A task failed.
+            DisagreementError: It changed results.
             TooSlowError: The run reached its limit.
             OutOfTimeError: It reached the end of the budget.
         """
@@ -193,6 +248,9 @@ class Timing:
         started = time.monotonic()
 
         def within_limit(seen: Snapshot) -> None:
+            self.others.append(
+                max(0.0, seen.cores - seen.busy_cores - seen.idle_cores) if seen.settled_s > 1.0 else 0.0
+            )
             if limit_s is not None and seen.elapsed_s > limit_s:
                 raise TooSlowError(f"more than {limit_s:.1f} s")
             if seen.elapsed_s > left_s:
@@ -218,6 +276,7 @@ class Timing:
             self.on_run()
         if execution.failed:
             raise TaskError(f"{execution.failed[0].label}: {execution.failed[0].error}")
+        self._compare(instance, plan, execution.values)
         if learn:
             self.learn(instance, execution.records)
         return Timed(wall_s, execution.peak_gib, budget_gib, execution.records)
@@ -228,7 +287,7 @@ class Timing:
         pool = self._pools.get(key)
         if pool is None:
             pool = Pool(programs=list(instance.recipe.programs.values()), environment=environment)
-            pool.set_recipe(instance.recipe.to_json())
+            pool.brief(planning.briefing(instance.recipe, instance.tasks, plan))
             self._pools[key] = pool
             checked = pool.check(question(instance.tasks, instance.recipe))
             if checked.problems:
@@ -237,5 +296,5 @@ class Timing:
             self.versions.update(checked.versions)
             self.costs.one_core |= abilities.on_one_core(checked.widths)
             pool.retire_all()
-        pool.set_recipe(instance.recipe.to_json())
+        pool.brief(planning.briefing(instance.recipe, instance.tasks, plan))
         return pool

@@ -1,7 +1,7 @@
 """Verification of a stored tuning: does it still hold on this machine, with the programs that are there now?
 
 Rules: quick; default and tuning alternate on the confirmation's workloads, and the law is held against what the default
-took, for tasks of sizes that it was fitted to. What was found is stored only by whoever asked.
+took, for tasks of sizes that it was fitted to. Only a tuning that holds is stored again.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Literal
 
-from autotune.base.errors import InputError
+from autotune.base.errors import InputError, ResourceError
 from autotune.base.records import Pair, TaskRecord, Tuning
 from autotune.base.types import Machine, Task
 from autotune.calibration import confirmation, search_database, studies
@@ -22,8 +22,10 @@ from autotune.calibration.first_look import affordable
 from autotune.calibration.instances import Instance, ladders
 from autotune.calibration.timing import Budget, Timed, Timing
 from autotune.costs.drift import Drift, drift
+from autotune.machine import detection, readiness
 from autotune.plugin import composition
 from autotune.plugin.manager import Manager
+from autotune.tunings import folders, library, selection
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +47,35 @@ class Verification:
     program_version: str
     study: str
     tuning: Tuning
+
+
+def verify_stored(
+    which: str, *, budget_s: float, force: bool = False, say: Callable[[str], None] = lambda _: None
+) -> Verification:
+    """Measure the tuning of a file, or the one of this machine that words of its method name; store that it holds.
+
+    It is stored where it was, one of the site's or of the package in the user's own folder.
+
+    Args:
+        which: A file with one tuning, or words of a method.
+        budget_s: Time allowed.
+        force: Measure although the machine is loaded, throttled or short of memory.
+        say: Called with each line about what is done.
+
+    Raises:
+        InputError: No tuning is meant, or several are; or as `verify`.
+        ResourceError: The machine is not fit to be measured; or the file has changed meanwhile, or cannot be written.
+    """
+    tuning, path = selection.only(which)
+    here = detection.detect()
+    readiness.check(here, force=force, say=say)
+    found = verify(tuning, machine=here, manager=Manager(), budget_s=budget_s, say=say)
+    if found.verdict == "holds":
+        own = path if selection.is_file(which) or folders.is_own(path) else None
+        if tuning not in library.load(path):
+            raise ResourceError(f"{path} has changed meanwhile; it is left as it is")
+        library.save(found.tuning, own, say=say)
+    return found
 
 
 def verify(

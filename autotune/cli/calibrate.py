@@ -28,6 +28,7 @@ from autotune.cli.tunings import verdict
     help="Strategies to search, with commas; others than the five built in are applied, too. [default: the study's]",
 )
 @click.option("--force", is_flag=True, help="Measure although the machine is loaded, throttled or short of memory.")
+@click.option("--untouched", is_flag=True, help="Start from the program's own ways, without its tunables' defaults.")
 @click.option("-o", "--output", metavar="FILE", help="Store the tuning here instead of the user's folder.")
 @click.option("--picture", metavar="FILE", help="Draw what was found (PNG, SVG or PDF).")
 @click.option("--quiet", is_flag=True, help="Say only the outcome.")
@@ -57,6 +58,8 @@ def command(study_name: str, **given: Any) -> None:
         results.append(result)
         tuning, path = result.tuning, result.path
         click.echo(f"{tuning.method}: {verdict(tuning)}")
+        for caution in tuning.evidence.cautions:
+            click.echo(f"careful: {caution}")
         click.echo(f"stored in {path}" if result.stored else f"the tuning in {path} is confirmed and stays")
 
     calibrate(
@@ -65,6 +68,7 @@ def command(study_name: str, **given: Any) -> None:
         budget_s=parse_duration(given["budget"]) if given["budget"] else None,
         strategies=[name.strip() for name in given["strategies"].split(",")] if given["strategies"] else None,
         force=given["force"],
+        untouched=given["untouched"],
         output=given["output"],
         say=_say_nothing if given["quiet"] else _say,
         on_result=show,

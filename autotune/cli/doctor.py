@@ -25,11 +25,11 @@ def command(as_json: bool) -> None:
     from autotune.machine import detection, examination
     from autotune.plugin.manager import Manager
     from autotune.programs import inventory
-    from autotune.tunings import library
+    from autotune.tunings import folders
 
     here = detection.detect()
     Manager().register_programs()
-    findings, programs, tunings = examination.examine(here), inventory.programs(), list(library.everything())
+    findings, programs, tunings = examination.examine(here), inventory.programs(), list(folders.everything())
     if as_json:
         click.echo(
             json.dumps(

@@ -1,14 +1,14 @@
 """The command line: each verb is a module of this room; errors become one line and an exit code in `main`.
 
 Rules: results go to standard output or to files, everything else to standard error. Exits: 0 done, 1 a task failed or
-something became slower, 2 bad input or usage, 3 cannot tell, 130 interrupted.
+something became slower, 2 bad input or usage or output that cannot be written, 3 cannot tell, 130 interrupted, 143
+ended by SIGTERM.
 """
 
 from __future__ import annotations
 
 import atexit
 import os
-import signal
 import sys
 from collections.abc import Iterator, Mapping
 from importlib import import_module
@@ -16,11 +16,13 @@ from importlib import import_module
 import click
 
 from autotune.base import garbage
-from autotune.base.errors import AutotuneError
+from autotune.base.errors import AutotuneError, ResourceError
 from autotune.base.text import one_line
+from autotune.cli import interruption, streams
+from autotune.machine.process import describe_limits
 
-INTERRUPTED = 130
-VERBS = ("run", "calibrate", "estimate", "simulate", "report", "regress", "doctor", "tunings")
+INTERRUPTED = 130  # where nobody sent a signal: a question that was not answered
+VERBS = ("run", "show", "calibrate", "estimate", "simulate", "report", "regress", "doctor", "tunings")
 
 
 def main() -> None:
@@ -29,29 +31,34 @@ def main() -> None:
     Taking down an interpreter with the libraries of the field in it takes a tenth of a second, in which nothing happens
     that the end of the process would not do.
     """
+    streams.secure()
     status = invoke()
     atexit._run_exitfuncs()  # noqa: SLF001 - no public way; what libraries want done at the end
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            stream.flush()
-        except (OSError, ValueError):  # closed, or its reader went away
-            continue
+    sys.stdout.flush()
+    sys.stderr.flush()
     os._exit(status)
 
 
-@garbage.sought_seldom()
+@garbage.search_seldom()
 def invoke() -> int:
     """Run the command line and return its exit code."""
-    for name in ("SIGTERM", "SIGHUP"):
-        # Where a hang-up is ignored, as under nohup, it stays ignored.
-        if hasattr(signal, name) and signal.getsignal(getattr(signal, name)) is not signal.SIG_IGN:
-            signal.signal(getattr(signal, name), signal.default_int_handler)
+    interruption.listen()
     try:
-        status = cli.main(prog_name="autotune", standalone_mode=False)
+        try:
+            status = cli.main(prog_name="autotune", standalone_mode=False)
+        except SystemExit as end:
+            status = end.code
+        if not status:
+            streams.check()
+        interruption.check()
     except AutotuneError as error:
         click.echo(f"autotune: {error}", err=True)
         _echo_notes(error)
         status = error.exit_code
+    except MemoryError:
+        limits = "; ".join(filter(None, ["there is not enough memory for this command itself", describe_limits()]))
+        click.echo(f"autotune: {limits}", err=True)
+        status = ResourceError.exit_code
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()
         status = 2
@@ -61,14 +68,10 @@ def invoke() -> int:
         click.echo(f"autotune: {said[:1].lower()}{said[1:]}; see `{command} --help`", err=True)
         status = 2
     except (click.Abort, KeyboardInterrupt) as stop:
-        click.echo("autotune: interrupted; no process was left running", err=True)
+        click.echo(f"autotune: {interruption.words()}; no process was left running", err=True)
         _echo_notes(stop.__cause__ if isinstance(stop, click.Abort) else stop)
-        status = INTERRUPTED
-    except BrokenPipeError:
-        # The reader of our output went away, as `head` does.
-        sys.stderr.close()
-        status = 0
-    return status if isinstance(status, int) else 0
+        status = interruption.status() or INTERRUPTED
+    return interruption.status() or (status if isinstance(status, int) else 0)
 
 
 def _echo_notes(error: BaseException | None) -> None:

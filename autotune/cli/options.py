@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +40,9 @@ expansion_options = together(
     click.option("--program", metavar="NAME", help="QCEngine program, such as pyscf."),
     click.option("--method", metavar="NAME", help="Method, such as hf, b3lyp, mp2, ccsd(t)."),
     click.option("--basis", metavar="NAME", default="", help="Basis set, such as '6-31g*'."),
+    click.option(
+        "--levels", metavar="LIST", default="", help="Methods of n-body levels: 2=mp2/cc-pvdz,3=hf/6-31g*; no --method."
+    ),
     click.option("--bsse", metavar="LIST", help="nocp, cp, vmfc, or several with commas. [default: nocp]"),
     click.option("--max-nbody", type=int, metavar="N", help="Largest n-body level. [default: all fragments]"),
     click.option("--driver", type=click.Choice(["energy", "gradient", "hessian"]), help="What to compute."),
@@ -60,6 +64,7 @@ planning_options = together(
     click.option("--tuning", default="auto", metavar="FILE|none", help="A tuning file, or none for the defaults."),
     click.option("--strategies", metavar="LIST", help="Strategies to apply, in order, with commas."),
     click.option("--no-strategy", multiple=True, metavar="NAME", help="Leave a strategy out; may be repeated."),
+    click.option("--no-program-tuning", is_flag=True, help="Let each program compute in its own way."),
 )
 
 fault_options = together(
@@ -92,7 +97,7 @@ omission_options = together(
 
 
 EXPANSION = (
-    *("program", "method", "basis", "bsse", "max_nbody", "driver", "keywords"),
+    *("program", "method", "basis", "levels", "bsse", "max_nbody", "driver", "keywords"),
     *("fragments", "charges", "multiplicities"),
 )
 
@@ -108,7 +113,7 @@ def expansion(given: dict[str, Any], *, text: str, name: str) -> Expansion | Non
     Raises:
         InputError: The input says itself what to compute, or the options do not suffice for a geometry.
     """
-    from autotune.expansion.readers import Expansion, parse_keywords, says_what_to_compute
+    from autotune.expansion.readers import Expansion, parse_keywords, parse_levels, says_what_to_compute
 
     told = flags(given, EXPANSION)
     if not told:
@@ -118,16 +123,19 @@ def expansion(given: dict[str, Any], *, text: str, name: str) -> Expansion | Non
             f"{name} is a ManyBodyInput, which says itself what to compute; leave out {', '.join(told)}, or give an XYZ"
             " file"
         )
-    if not given["program"] or not given["method"]:
+    if not given["program"] or not (given["method"] or given["levels"]):
         raise InputError(
-            "an XYZ file needs --program and --method, such as --program pyscf --method hf --basis '6-31g*'"
+            "a geometry needs --program and --method, such as --program pyscf --method hf --basis '6-31g*'"
         )
+    if given["levels"] and (given["method"] or given["basis"]):
+        raise InputError("--levels names methods and basis sets, as in 2=mp2/cc-pvdz; leave out --method and --basis")
     return Expansion(
         program=given["program"],
         method=given["method"],
         basis=given["basis"],
         bsse=_bsse(given["bsse"] or "nocp"),
         max_nbody=given["max_nbody"],
+        levels=parse_levels(given["levels"]) if given["levels"] else {},
         driver=given["driver"] or "energy",
         keywords=parse_keywords(given["keywords"]),
         fragments=given["fragments"],
@@ -170,6 +178,8 @@ def session_options(given: dict[str, Any]) -> dict[str, Any]:
 
     found = {name: given[name] for name in _SAME_NAMES if name in given}
     found |= {name: given[shown] for shown, name in _OTHER_NAMES.items() if shown in given}
+    if given["no_program_tuning"]:
+        found["program_tuning"] = False
     if given["strategies"] is not None:
         found["strategies"] = tuple(filter(None, given["strategies"].split(",")))
     if "rescue" in given:
@@ -201,3 +211,26 @@ def check_target(path: Path) -> None:
         raise InputError(f"{path} cannot be written: there is no folder {path.parent}")
     if path.is_dir() or not os.access(path.parent, os.W_OK):
         raise InputError(f"{path} cannot be written: it is a folder, or its folder is not yours to write")
+
+
+@contextlib.contextmanager
+def noting_earlier_files(*targets: str | None) -> Iterator[None]:
+    """Add to whatever ends the block which of the files that it was to write are of an earlier run."""
+    before = {target: _stamp(target) for target in targets if target}
+    try:
+        yield
+    except BaseException as error:
+        if left := [target for target, stamp in before.items() if stamp and _stamp(target) == stamp]:
+            verb = "is" if len(left) == 1 else "are"
+            error.add_note(f"{', '.join(left)} {verb} of an earlier run, not of this one")
+        raise
+
+
+def _stamp(target: str) -> tuple[int, int] | None:
+    """Return what changes where a file is written anew; None where there is no file."""
+    path = Path(target)
+    with contextlib.suppress(OSError):
+        if path.is_file():
+            found = path.stat()
+            return found.st_ino, found.st_mtime_ns
+    return None

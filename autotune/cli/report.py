@@ -12,7 +12,7 @@ from autotune.cli import options
 
 @click.command("report")
 @click.argument("records", metavar="RUN...", nargs=-1, required=True)
-@click.option("-o", "--output", metavar="FILE", help="Write the HTML here. [default: beside the first RUN, as .html]")
+@click.option("-o", "--output", metavar="FILE", help="Write the HTML here. [default: next to the first RUN, as .html]")
 @click.option("--markdown", metavar="FILE", help="Write the same as markdown; it shows the picture, if there is one.")
 @click.option("--picture", metavar="FILE", help="Draw who ran where and when (PNG, SVG or PDF).")
 def command(records: tuple[str, ...], output: str | None, markdown: str | None, picture: str | None) -> None:

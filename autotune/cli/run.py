@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from autotune.base.errors import InputError, TaskError
-from autotune.cli import options
+from autotune.base.errors import InputError, ResourceError, TaskError
+from autotune.cli import interruption, options, streams
 
 if TYPE_CHECKING:
+    from qcmanybody.models.v1 import ManyBodyResult as ManyBodyResultV1
+    from qcmanybody.models.v2 import ManyBodyResult
+
     from autotune.base.records import RunRecord, TuningChoice
+    from autotune.runtime.monitor import Snapshot
     from autotune.session.preparation import Preparation
 
+NOTABLE_CORES, NOTABLE_S = 0.2, 5.0  # less, or in a shorter run, may be the start of our own workers
 FORECAST_TASKS = 20_000  # a virtual run of more takes seconds
 
 
@@ -25,44 +31,82 @@ FORECAST_TASKS = 20_000  # a virtual run of more takes seconds
 @options.fleet_options
 @options.omission_options
 @click.option("-o", "--output", metavar="FILE", help="Write the ManyBodyResult here instead of standard output.")
+@click.option("--json", "as_json", is_flag=True, help="Print the ManyBodyResult on a terminal, too, not the table.")
+@click.option("--csv", "csv_file", metavar="FILE", help="Write the table of n-body energies here.")
 @click.option("--record", metavar="FILE", help="Write what happened here: times, memory, bound, efficiency.")
 @click.option("--explain", is_flag=True, help="Say first, in words, what will be done and why, and what it may take.")
 @click.option("--quiet", is_flag=True, help="Say nothing but errors.")
-def command(source: str, output: str | None, record: str | None, explain: bool, quiet: bool, **given: Any) -> None:
+def command(
+    source: str,
+    *,
+    output: str | None,
+    as_json: bool,
+    csv_file: str | None,
+    record: str | None,
+    explain: bool,
+    quiet: bool,
+    **given: Any,
+) -> None:
     """Compute a many-body expansion.
 
-    INPUT is a QCManyBody ManyBodyInput (JSON, schema v1 or v2), an XYZ file together with --program, --method and
-    --basis, or - for standard input. The ManyBodyResult comes back in the schema version that came in.
+    INPUT is a QCManyBody ManyBodyInput (JSON, schema v1 or v2), or a geometry (XYZ, PDB, QCSchema Molecule, molecule of
+    Psi4) together with --program, --method and --basis, or - for standard input. The ManyBodyResult comes back in the
+    schema version that came in. On a terminal its energies are shown as a table instead, which `autotune show` makes
+    of a stored result, too.
 
     \b
     autotune run input.json -o result.json
     autotune run water6.xyz --program pyscf --method mp2 --basis cc-pvdz --bsse cp --max-nbody 2
     """
+    options.check_targets((output, record, csv_file), [] if source == "-" else [source])
+    if as_json and output:
+        raise InputError("--json prints the result and -o writes it to a file; leave one of them out")
+    in_place = not output and not as_json and _is_terminal()
+    with options.noting_earlier_files(output, record, csv_file, f"{output}.partial" if output else None):
+        _run(source, output, record, csv_file, in_place=in_place, explain=explain, quiet=quiet, **given)
+
+
+def _run(
+    source: str,
+    output: str | None,
+    record: str | None,
+    csv_file: str | None,
+    *,
+    in_place: bool,
+    explain: bool,
+    quiet: bool,
+    **given: Any,
+) -> None:
     from autotune.base import json_files
     from autotune.base.options import Options
     from autotune.expansion import readers
     from autotune.reports.progress import Progress
     from autotune.session.session import Session
 
-    options.check_targets((output, record), [] if source == "-" else [source])
     text, name = readers.read_text(source)
     expansion = options.expansion(given, text=text, name=name)
     partial, chosen = Path(f"{output}.partial"), Options(**options.session_options(given))
     if explain and not chosen.here:
         raise InputError("--explain says what this machine would do; leave out --backend, or see `autotune simulate`")
     aloud = _Aloud()
+
+    def show(snapshot: Snapshot) -> None:
+        interruption.check()
+        if not quiet:
+            progress.show(snapshot)
+
     with (
         Progress() as progress,
         Session(
             chosen,
-            on_progress=None if quiet else progress.show,
+            on_progress=show,
             on_plan=aloud.explain if explain else None,
             on_choice=None if quiet else _say_choice,
             on_notice=None if quiet else aloud.say,
         ) as session,
     ):
         if expansion is not None:
-            session.preload([expansion.model])
+            session.preload(expansion.models)
         fields = readers.many_body_fields(text, name=name, expansion=expansion)
         try:
             result = session.run(fields)
@@ -73,14 +117,54 @@ def command(source: str, output: str | None, record: str | None, explain: bool, 
                 json_files.save_partial(error.done, error.failed, partial)
                 error.add_note(f"the {len(error.done)} components that were computed are in {partial}")
             raise
-    # QCSchema v1 models are pydantic v1.
-    answer = result.json() if getattr(result, "schema_version", 2) == 1 else result.model_dump_json()
+    try:
+        try:
+            _give(result, output=output, csv_file=csv_file, table_only=in_place, quiet=quiet)
+        finally:
+            _tell(session.record, record, explain=explain, quiet=quiet)
+    except ResourceError as error:
+        error.add_note(session.kept)
+        raise
+    if in_place and not quiet and chosen.journal != "none":
+        _say("the whole ManyBodyResult: the same command with `--resume -o FILE` writes it and computes nothing again")
+
+
+def _give(
+    result: ManyBodyResult | ManyBodyResultV1,
+    *,
+    output: str | None,
+    csv_file: str | None,
+    table_only: bool,
+    quiet: bool,
+) -> None:
+    """Write the result, and show its table: in its place on a terminal, otherwise on standard error.
+
+    Raises:
+        ResourceError: A file or standard output cannot be written.
+    """
+    from autotune.base import json_files
+    from autotune.reports.nbody_table import tabulate
+
     if output:
-        json_files.write_text(Path(output), answer + "\n")
-        partial.unlink(missing_ok=True)
-    else:
-        click.echo(answer)
-    _tell(session.record, record, explain=explain, quiet=quiet)
+        json_files.write_text(Path(output), _json(result) + "\n")
+        Path(f"{output}.partial").unlink(missing_ok=True)
+    elif not table_only:
+        streams.deliver(_json(result))
+    table = tabulate(result, output=csv_file)
+    if table_only:
+        streams.deliver(str(table))
+    elif not quiet:
+        _say(str(table))
+
+
+def _is_terminal() -> bool:
+    return sys.stdout is not None and sys.stdout.isatty()
+
+
+def _json(result: ManyBodyResult | ManyBodyResultV1) -> str:
+    # QCSchema v1 models are pydantic v1.
+    text: str = result.json() if getattr(result, "schema_version", 2) == 1 else result.model_dump_json()
+    return text
 
 
 def _tell(done: RunRecord | None, path: str | None, *, explain: bool, quiet: bool) -> None:
@@ -138,8 +222,11 @@ def _summary(record: RunRecord) -> str:
         "assembly": gap.assembly,
     }
     largest = max(lost, key=lambda name: lost[name])
+    others = ""
+    if record.other_cores >= NOTABLE_CORES and record.wall_s >= NOTABLE_S:
+        others = f"; other programs used {record.other_cores:.1f} of {record.machine.cores} cores meanwhile"
     return (
         f"{record.tasks} tasks in {record.wall_s:.2f} s; no schedule of these could take less than"
         f" {record.lower_bound_s:.2f} s ({100 * record.efficiency:.0f} %);"
-        f" most of the rest went to {largest} ({lost[largest]:.2f} s)"
+        f" most of the rest went to {largest} ({lost[largest]:.2f} s){others}"
     )

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from autotune.base.errors import InputError, ResourceError
+from autotune.base.errors import InputError
 
 if TYPE_CHECKING:
     from autotune.base.records import Tuning
@@ -33,11 +33,11 @@ def command() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def tunings_list(as_json: bool) -> None:
     """List the stored tunings, and what is wrong with files that cannot be used."""
-    from autotune.tunings import library
+    from autotune.tunings import folders
 
     stored: list[tuple[Path, Tuning]] = []
     problems: list[tuple[Path, str]] = []
-    for path, found in library.everything():
+    for path, found in folders.everything():
         if isinstance(found, str):
             problems.append((path, found))
         else:
@@ -89,14 +89,14 @@ def tunings_show(name: str, as_json: bool, picture: str | None) -> None:
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def tunings_remove(name: str, yes: bool) -> None:
     """Remove the tuning that words of its method name, or a file of tunings."""
-    from autotune.tunings import library, selection
+    from autotune.tunings import folders, library, selection
 
     found = selection.select(name)
     if not found:
         raise InputError(f"{name} holds no tunings; remove it yourself")
     path = found[0].path
     method = None if selection.is_file(name) else str(found[0].tuning.method)
-    if method and not path.is_relative_to(library.home()):
+    if method and not folders.is_own(path):
         raise InputError(f"{path} is not in your folder; a tuning of your own takes its place: `autotune calibrate`")
     what = "; ".join(str(one.tuning.method) for one in found)
     if not yes and not click.confirm(f"Remove {what} from {path}?", err=True):
@@ -266,24 +266,14 @@ def tunings_verify(which: str, budget: str, force: bool) -> None:
     hold: calibrate again. Exit status 3 says that the time allowed was too short to tell.
     """
     from autotune.calibration import studies, verification
-    from autotune.machine import detection, readiness
-    from autotune.plugin.manager import Manager
-    from autotune.tunings import library, selection
 
-    tuning, path = selection.only(which)
-    here, manager = detection.detect(), Manager()
-    readiness.check(here, force=force, say=_say)
-    found = verification.verify(
-        tuning, machine=here, manager=manager, budget_s=studies.parse_duration(budget), say=_say
-    )
+    found = verification.verify_stored(which, budget_s=studies.parse_duration(budget), force=force, say=_say)
+    for caution in found.tuning.evidence.cautions:
+        click.echo(f"careful: {caution}")
     for line in _verified_words(found):
         click.echo(line)
     if found.verdict != "holds":
         raise SystemExit({"fails": 1, "cannot tell": 3}[found.verdict])
-    own = path if selection.is_file(which) or path.is_relative_to(library.home()) else None
-    if not any(one == tuning for one in library.load(path)):
-        raise ResourceError(f"{path} has changed meanwhile; it is left as it is")
-    library.save(found.tuning, own, say=_say)
 
 
 def _verified_words(found: Verification) -> list[str]:

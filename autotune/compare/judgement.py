@@ -81,15 +81,7 @@ def compare_pairs(
 
     Raises `InputError` if the sides differ in length or a time is not a positive number.
     """
-    if len(baseline_s) != len(candidate_s):
-        counts = f"{len(baseline_s)} baseline and {len(candidate_s)} candidate times"
-        raise InputError(f"{counts} are no pairs; measure them alternately, or compare them unpaired")
-    both = zip(_logs(baseline_s, "baseline"), _logs(candidate_s, "candidate"), strict=True)
-    ratios = [baseline - candidate for baseline, candidate in both]
-    n = len(ratios)
-    centre = math.fsum(ratios) / n if n else 0.0
-    error = statistics.stdev(ratios) / math.sqrt(n) if n > 1 else math.inf
-    return _judge(centre, error, max(n - 1, 1), n=n, confidence=confidence, threshold=threshold)
+    return compare_strata([baseline_s], [candidate_s], confidence=confidence, threshold=threshold)
 
 
 def compare_strata(
@@ -116,8 +108,9 @@ def compare_strata(
     centre = math.fsum(math.fsum(group) / len(group) for group in groups) / len(groups) if groups else 0.0
     error = math.inf
     if freedom:
-        squares = math.fsum(statistics.variance(group) * (len(group) - 1) for group in groups if len(group) > 1)
-        error = math.sqrt(squares / freedom * math.fsum(1.0 / len(group) for group in groups)) / len(groups)
+        error = math.sqrt(_pooled_variance(groups, freedom) * math.fsum(1.0 / len(group) for group in groups)) / len(
+            groups
+        )
     return _judge(centre, error, max(freedom, 1), n=n, confidence=confidence, threshold=threshold)
 
 
@@ -175,16 +168,14 @@ def holm(p_values: Sequence[float]) -> tuple[float, ...]:
     return tuple(adjusted)
 
 
-def pairs_needed(
-    cv: float, change: float, *, power: float = POWER, alpha: float = 0.05, noise_known: bool = True, pilot: int = 0
-) -> int:
-    """Return how many pairs (or samples a side) show a relative `change` with this power, at least 2.
+def pairs_needed(cv: float, change: float, *, power: float = POWER, alpha: float = 0.05, pilot: int = 0) -> int:
+    """Return how many pairs show a relative `change` with this power, at least 2.
 
-    n = 2 (z(1 - alpha/2) + z(power))² (cv / change)² for two sides of run-to-run coefficient of variation `cv`, whose
-    noise is known beforehand and not shared. With `noise_known=False`, Student's quantiles take the place of z, as in
-    `compare_pairs`, which learns the noise from the same pairs: about two more pairs. With so many pairs as a `pilot`,
-    which told the CV and are not counted, the quantiles are of their degrees of freedom (Stein, Ann. Math. Statist. 16,
-    243, 1945): then the power holds on average over all that a pilot may find. Raises `InputError` out of range.
+    n = 2 (t(1 - alpha/2) + t(power))² (cv / change)² for two sides of run-to-run coefficient of variation `cv`, with
+    quantiles of n - 1 degrees of freedom, as in `compare_pairs`, which learns the noise from the same pairs. With so
+    many pairs as a `pilot`, which told the CV and are not counted, the quantiles are of their degrees of freedom
+    (Stein, Ann. Math. Statist. 16, 243, 1945): then the power holds on average over all that a pilot may find. Raises
+    `InputError` out of range.
     """
     if not (0.0 <= cv < math.inf and MIN_CHANGE * max(cv, 1.0) < change < math.inf):
         raise InputError(
@@ -196,7 +187,7 @@ def pairs_needed(
     if pilot:
         return max(2, math.ceil(unit * (t_quantile(power, pilot - 1) - t_quantile(alpha / 2.0, pilot - 1)) ** 2))
     n = max(2, math.ceil(unit * (_NORMAL.inv_cdf(power) - _NORMAL.inv_cdf(alpha / 2.0)) ** 2))
-    while not noise_known and n < unit * (t_quantile(power, n - 1) - t_quantile(alpha / 2.0, n - 1)) ** 2:
+    while n < unit * (t_quantile(power, n - 1) - t_quantile(alpha / 2.0, n - 1)) ** 2:
         n += 1
     return n
 
@@ -227,8 +218,11 @@ def pooled_noise(times_s: Sequence[Sequence[float]]) -> Noise | None:
     """
     groups = [logs for logs in (_logs(of_group, "equal run's") for of_group in times_s) if len(logs) > 1]
     freedom = sum(len(logs) - 1 for logs in groups)
-    squares = math.fsum(statistics.variance(logs) * (len(logs) - 1) for logs in groups)
-    return Noise(cv=math.sqrt(squares / freedom), freedom=freedom) if groups else None
+    return Noise(cv=math.sqrt(_pooled_variance(groups, freedom)), freedom=freedom) if groups else None
+
+
+def _pooled_variance(groups: Sequence[Sequence[float]], freedom: int) -> float:
+    return math.fsum(statistics.variance(group) * (len(group) - 1) for group in groups if len(group) > 1) / freedom
 
 
 def _logs(times_s: Sequence[float], side: str) -> list[float]:

@@ -50,7 +50,7 @@ class Sample:
 
 
 def read(path: Path, *, say: Callable[[str], None] = lambda _: None) -> tuple[Sample, ...]:
-    """Return the samples in a file, or in all files of a folder, oldest first.
+    """Return the samples in a file, or in all files of a folder, oldest first, each measurement once.
 
     Args:
         path: The file, or the folder.
@@ -74,7 +74,26 @@ def read(path: Path, *, say: Callable[[str], None] = lambda _: None) -> tuple[Sa
     if not found:
         why = f" ({faults[0]})" if faults else ""
         raise InputError(f"{path} has no run record, tuning or pytest-benchmark file{why}")
-    return tuple(sorted(found, key=lambda sample: sample.created))
+    return tuple(sorted(_without_copies(found, say), key=lambda sample: sample.created))
+
+
+def _without_copies(found: Iterable[Sample], say: Callable[[str], None]) -> list[Sample]:
+    """Return samples without those that an earlier file has as well: a copy of a measurement is no repeat of it.
+
+    Times are stored with all their digits, so no two runs that ended in the same second have the same by chance.
+    """
+    sources: dict[Sample, str] = {}
+    copies: dict[str, str] = {}
+    kept = []
+    for sample in found:
+        first = sources.setdefault(replace(sample, source=""), sample.source)
+        if first == sample.source:
+            kept.append(sample)
+        else:
+            copies.setdefault(sample.source, first)
+    for copy, first in copies.items():
+        say(f"left out: {copy} has measurements of {first}; a copy is no repeat")
+    return kept
 
 
 class UnknownKindError(InputError):
@@ -84,11 +103,13 @@ class UnknownKindError(InputError):
 def from_run(record: RunRecord, *, source: str) -> Sample:
     """Return the sample of a run; InputError where its time says nothing."""
     if record.recalled:
-        raise InputError(f"{source} took {record.recalled} tasks from a journal, so its time says nothing; run it anew")
+        raise InputError(
+            f"{source} took {record.recalled} tasks from a journal, so its time says nothing; run it again"
+        )
     if any(task.status != "done" for task in record.task_records):
         raise InputError(f"{source} is of a run that failed, so its time says nothing")
     if not finite(record.wall_s):
-        raise InputError(f"{source} has the time {record.wall_s} s, which is none; run it anew")
+        raise InputError(f"{source} has the time {record.wall_s} s, which is none; run it again")
     return Sample(
         workload=record.workload,
         content=record.content,
@@ -160,13 +181,11 @@ def _of_file(path: Path) -> tuple[Sample, ...]:
 def _read(path: Path) -> dict[str, Any]:
     """Return the fields of a JSON file; none where it holds something else."""
     try:
-        with path.open("rb") as file:
-            text = file.read(json_files.MAX_FILE_BYTES + 1)
-        if len(text) > json_files.MAX_FILE_BYTES:
-            raise InputError(f"{path} has more than {json_files.MAX_FILE_BYTES // 1024**2} MiB, too much for a record")
-        fields = json.loads(text.decode())
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}; check the path") from error
+        fields = json.loads(
+            json_files.read_bytes(
+                path, most=json_files.MAX_FILE_BYTES, kind="a record", cure="; check the path"
+            ).decode()
+        )
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path} is not valid JSON ({one_line(error)})") from error
     return fields if isinstance(fields, dict) else {}
@@ -183,7 +202,9 @@ def _of_tuning(tuning: Tuning, *, source: str) -> Iterator[Sample]:
     for name, walls in times:
         for wall_s in walls:
             if not finite(wall_s):
-                raise InputError(f"{source} has the time {wall_s} s of {one_line(name)}, which is none; calibrate anew")
+                raise InputError(
+                    f"{source} has the time {wall_s} s of {one_line(name)}, which is none; calibrate again"
+                )
             yield Sample(
                 workload=f"{tuning.method}: {name}",
                 wall_s=wall_s,

@@ -18,7 +18,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from qcelemental import exceptions as elemental
 from qcelemental.models import v1 as schema_1
 from qcelemental.models import v2 as schema_2
 from qcengine.config import get_global
@@ -29,12 +28,12 @@ from qcmanybody.models import v1 as many_body_1
 from qcmanybody.models import v2 as many_body_2
 
 from autotune.base import errors
-from autotune.base.json_files import fault_of
 from autotune.base.options import Options
 from autotune.base.records import RunRecord
 from autotune.base.text import one_line
 from autotune.base.versions import library_versions
-from autotune.expansion.workload import schema_version_of, state_molecule
+from autotune.expansion.workload import refuse_invalid, schema_version_of, state_molecule
+from autotune.machine import process
 from autotune.session.session import Session
 
 if TYPE_CHECKING:
@@ -47,29 +46,25 @@ DRIVERS = ("energy", "gradient", "hessian")
 _SHARE_OF_MEMORY = 0.9
 _MEMORY_ROUNDING_GIB = 1e-3
 _MODELS = (schema_1.AtomicInput, schema_2.AtomicInput, many_body_1.ManyBodyInput, many_body_2.ManyBodyInput)
-# What a model's validators let through, beside their own kinds, where a value is of the wrong kind.
-_REFUSALS = (
-    *(ValueError, TypeError, LookupError, ArithmeticError, AttributeError),
-    *(elemental.ChoicesError, elemental.DataUnavailableError, elemental.MoleculeFormatError),
-    *(elemental.NotAnElementError, elemental.ValidationError),
-)
 # By the kind of all failed tasks. A crash is not QCEngine's random_error: it has been tried again already.
 _BY_KIND = {"input": InputError, "convergence": ConvergenceError}
 _BY_KIND |= dict.fromkeys(("memory", "disk", "missing"), ResourceError)
 
 
 def register(*, options: Options | None = None) -> None:
-    """Give QCEngine the procedure `autotune` in this process; safe to call again.
+    """Give QCEngine the procedure `autotune` in this process; safe to call again, and in several threads.
 
     Args:
         options: What to decide instead of autotune in all computations from now on; left out, what was said before
             stays. QCEngine's `task_config` goes before them: `ncores`, `memory` and `scratch_directory` become the
             options `cores`, `memory_gib` and `scratch`.
     """
-    if options is not None:
-        _warm.chosen = options
-    if NAME not in list_all_procedures():
-        register_procedure(AutotuneProcedure())
+    process.name_user(os.environ)  # QCEngine asks for one
+    with _registering:
+        if options is not None:
+            _warm.chosen = options
+        if NAME not in list_all_procedures():
+            register_procedure(AutotuneProcedure())
 
 
 def close() -> None:
@@ -80,6 +75,9 @@ def close() -> None:
 def last_run() -> RunRecord | None:
     """Return what the last computation of this process did; None before the first."""
     return _warm.record
+
+
+_registering = threading.Lock()
 
 
 class AutotuneProcedure(ProcedureHarness):  # type: ignore[misc]  # QCEngine is untyped
@@ -122,6 +120,9 @@ class AutotuneProcedure(ProcedureHarness):  # type: ignore[misc]  # QCEngine is 
             options = options_of(config, _warm.chosen)
             if not isinstance(input_model, schema_2.AtomicInput):
                 return _warm.run(input_model, options)
+            # An optimiser asks for the same fragments again and again, each time a little farther.
+            if options.reuse_densities is None:
+                options = replace(options, reuse_densities=True)
             return atomic_result(input_model, _warm.run(many_body_input(input_model), options))
 
 
@@ -171,7 +172,7 @@ def many_body_input(asked: Any) -> Any:
             "model": asked.specification.model.model_dump(),
             "keywords": keywords.get("keywords") or {},
         }
-    with _refusing("the keywords make no many-body input"):
+    with refuse_invalid("the keywords make no many-body input"):
         fields = {
             "molecule": asked.molecule,
             "specification": {
@@ -206,7 +207,7 @@ def atomic_result(asked: Any, result: Any) -> Any:
 
 
 def _read(data: object) -> tuple[Any, int]:
-    with _refusing("the input is not valid"):
+    with refuse_invalid("the input is not valid"):
         model = data if isinstance(data, _MODELS) else _from_fields(data)
         return model.convert_v(2), int(model.schema_version)
 
@@ -226,17 +227,6 @@ def _from_fields(data: object) -> Any:
     if atomic:
         return (schema_1 if older else schema_2).AtomicInput(**fields)
     return (many_body_1 if older else many_body_2).ManyBodyInput(**fields)
-
-
-@contextlib.contextmanager
-def _refusing(what: str) -> Iterator[None]:
-    """Turn what validators raise into an `InputError` of one line, with the first field at fault."""
-    try:
-        yield
-    except _REFUSALS as error:
-        of_fields = hasattr(error, "errors") and error.errors()
-        said = fault_of(error) if of_fields else one_line(error) or type(error).__name__
-        raise errors.InputError(f"{what}: {said}") from error
 
 
 @contextlib.contextmanager

@@ -19,10 +19,12 @@ from autotune.base.records import Law
 from autotune.base.types import Estimate, Method, Task, TaskSize
 from autotune.costs.memory import Need, need
 from autotune.costs.terms import family, prior, terms
+from autotune.programs.facts import facts_of
 
 RIDGE = 0.05  # weight of a term's prior against one measured size
 CONTRADICTED = 0.5  # of its spread: so much better the prior must fit before a stored law is dropped
 _SWEEPS = 500
+_MOST_START = 0.9  # of a task's time, where tasks take less than what is stated of the start
 _LEAST_SPREAD, _UNMEASURED_SPREAD = 0.05, 0.5
 # Share of the time that divides over cores, at most, and the seconds of a task of which half of that does. Judged from
 # a few clusters on one and two cores with PySCF in the environment that `method_tuning` sets; a tuning fits its own.
@@ -143,6 +145,8 @@ class Costs:
             grant_gib=needed.grant_gib,
             spread=seen.spread if seen else law.spread if law else _UNMEASURED_SPREAD,
             one_core=method.program in self.one_core,
+            program=method.program,
+            start_s=min(facts_of(method.program).start_of_task_s, _MOST_START * alone_s),
         )
 
     def observe(self, task: Task, *, wall_s: float, width: int, peak_gib: float) -> None:
@@ -167,6 +171,11 @@ class Costs:
         if known is None:
             known = self._of[method] = _MethodCosts(given=None)
         return known
+
+
+def by_itself_s(method: Method, wall_s: float, *, sharers: int) -> float:
+    """Return the wall time of a task by itself, of which so many shared one start of their program."""
+    return wall_s + facts_of(method.program).start_of_task_s * (1.0 - 1.0 / sharers)
 
 
 def law_s(law: Law | None, method: Method, size: TaskSize) -> float:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from autotune.base.records import Law, TaskRecord, Tuning
 from autotune.base.types import Method, Task
-from autotune.costs.cost_law import Costs
+from autotune.costs.cost_law import Costs, by_itself_s
 
 LEAST_TASKS = 5
 WORTH_SAYING = 0.3  # of the time, either way
@@ -32,7 +32,8 @@ def drift(tasks: Sequence[Task], records: Sequence[TaskRecord], laws: Mapping[Me
     for record in records:
         task = by_number[record.number]
         if record.status == "done" and task.method in laws and record.wall_s > 0:
-            logs.append(math.log(record.wall_s / costs.estimate(task).wall_s(record.width)))
+            wall_s = by_itself_s(task.method, record.wall_s, sharers=record.sharers)
+            logs.append(math.log(wall_s / costs.estimate(task).wall_s(record.width)))
             spreads.append(laws[task.method].spread)
     if len(logs) < LEAST_TASKS:
         return None

@@ -20,7 +20,7 @@ _BASES_GIB = {"ccsd": 0.22, "ccsd(t)": 0.22}  # more of a program is loaded
 MARGIN = 1.1  # resident set over arrays, exceeded in one task of twenty
 _MARGINS = {"ccsd": 0.45, "ccsd(t)": 0.45}  # the rule for CCSD is on the safe side
 _AUXILIARY = 5.0  # fitting functions for each basis function, largest of the usual sets
-_GRID_DOUBLES = 5.0e4  # per real atom and basis function: orbitals on a block of grid points
+_GRID_DOUBLES = 5.0e4  # per real atom and basis function: values and slopes on all points of a usual grid
 _GRADIENT_FACTOR = 2.0  # derivatives of correlated methods hold densities of the size of the amplitudes
 
 

@@ -41,7 +41,7 @@ def assemble(
         label: {name: _energy_or_source(values[key], name) for name in names} for label, key in keys_by_label.items()
     }
     core = computer.qcmb_core
-    with _padding_nothing(core):
+    with _pad_nothing(core):
         back = core.analyze(properties)
     too_much = left_out_bytes(computer, keys_by_label, values) > 0
     back["component_properties"] = {
@@ -94,7 +94,7 @@ def _array(of_task: Mapping[str, Any], name: str) -> Array:
 
 
 @contextlib.contextmanager
-def _padding_nothing(core: Any) -> Iterator[None]:
+def _pad_nothing(core: Any) -> Iterator[None]:
     """Have upstream's core pad arrays by `padding.py` within the block."""
     frame = Frame(atoms=core.fragment_slice_dict, natom=sum(core.fragment_size_dict.values()))
     core.resize_gradient, core.resize_hessian = frame.gradient, frame.hessian

@@ -18,6 +18,10 @@ Position: TypeAlias = tuple[float, float, float]
 # The slack of a bond is that of an ordinary single bond at least: 1.2 times the radii alone would lose F2 and
 # stretched H2, and would make a lone proton of the one that two molecules share.
 SLACK_FROM_ANGSTROM = 1.5
+# Of the sum of the covalent radii of two non-metals. The shortest bonds, such as N2's, have 0.77 of it; F2 in ångström
+# that is taken for bohr has 0.65. Bonds between metals may be shorter.
+TOO_CLOSE = 0.7
+NON_METALS = ("H", "B", "C", "N", "O", "F", "Si", "P", "S", "Cl")
 _NEIGHBOURS = tuple(itertools.product((-1, 0, 1), repeat=3))
 
 
@@ -73,6 +77,21 @@ def reaches(elements: Collection[str], *, scale: float) -> dict[tuple[str, str],
 def without_radius(symbols: Iterable[str]) -> set[str]:
     """Return the elements among some symbols that have no covalent radius."""
     return {symbol for symbol in set(symbols) if _radius_angstrom(symbol) <= 0.0}
+
+
+def closeness_words(symbols: Sequence[str], positions: Sequence[Position]) -> str:
+    """Return which two non-metals are closer than any bond, in words; empty where none are.
+
+    Args:
+        symbols: Element symbols.
+        positions: Shape (natom, 3), Å.
+    """
+    bond = reaches(set(NON_METALS).intersection(symbols), scale=1.0)
+    for i, j, distance in close_pairs(positions, TOO_CLOSE * max(bond.values(), default=1.0)):
+        if distance < TOO_CLOSE * bond.get((symbols[i], symbols[j]), 0.0):
+            pair = f"atoms {i + 1} ({symbols[i]}) and {j + 1} ({symbols[j]})"
+            return f"{pair} are {distance:.2f} Å apart, much closer than a bond"
+    return ""
 
 
 def parts(natom: int, pairs: Iterable[tuple[int, int]]) -> tuple[tuple[int, ...], ...]:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from qcelemental.models.v2 import AtomicInput, Molecule
 
 PROPERTIES = ("energy", "gradient", "hessian")
+ENERGIES = ("scf_total_energy", "mp2_total_energy", "ccsd_total_energy")  # of QCElemental's AtomicProperties
 
 
 @dataclass(frozen=True, kw_only=True)

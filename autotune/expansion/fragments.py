@@ -14,13 +14,15 @@ import math
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from autotune.base.errors import InputError
 from autotune.base.text import one_line, quote
 from autotune.costs import basis
 from autotune.expansion.bonds import close_pairs
-from autotune.expansion.geometry import Fragments
+
+if TYPE_CHECKING:
+    from autotune.expansion.geometry import Fragments
 
 MIN_DISTANCE_BOHR = 0.75  # 0.4 Å: closer than any bond (H2 has 0.74 Å), so two atoms were given one place
 MAX_COORDINATE_BOHR = 1.0e7
@@ -184,7 +186,7 @@ def parse_fragments(text: str, natom: int) -> Fragments:
     if len(groups) == 1 and "-" in text and "," in text:
         raise InputError(f"{shown}: separate fragments with ';', as in 1-3;4-6")
     if len(groups) > 1 or "-" in text:
-        return _atom_groups(groups, natom, shown)
+        return atom_groups(groups, natom, shown=shown)
     items = [re.fullmatch(r"\s*([0-9]{1,6})\s*(?:[xX]\s*([0-9]{1,6})\s*)?", item) for item in text.split(",")]
     sizes = [(int(item[1]), int(item[2] or 1)) for item in items if item]
     total = sum(size * times for size, times in sizes)
@@ -220,7 +222,11 @@ def parse_charges(text: str, nfragments: int, *, label: Literal["charge", "multi
     return {number - 1: value for number, value in zip(numbers, values, strict=True)}
 
 
-def _atom_groups(groups: Sequence[str], natom: int, shown: str) -> Fragments:
+def atom_groups(groups: Sequence[str], natom: int, *, shown: str) -> Fragments:
+    """Return the fragments whose atoms, counted from 1, texts such as `1-3,7` name.
+
+    Raises `InputError`, which begins with what is `shown`, unless each of the `natom` atoms is in one of them.
+    """
     owner: dict[int, int] = {}
     members: list[list[int]] = [[] for _ in groups]
     for fragment, group in enumerate(groups, start=1):

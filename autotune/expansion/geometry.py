@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from autotune.base.errors import InputError
-from autotune.expansion.bonds import Position, bonded_pairs, close_pairs, parts, reaches, without_radius
+from autotune.expansion.bonds import Position, bonded_pairs, close_pairs, reaches, without_radius
 from autotune.expansion.cell import MIN_HEIGHT_ANGSTROM, Cell, bond_across, complete, heights_angstrom
 
 Fragments: TypeAlias = tuple[tuple[int, ...], ...]
@@ -117,14 +117,6 @@ def covalent_bonds(geometry: Geometry, *, scale: float = BOND_SCALE, skip: Colle
     """
     alone = {*CATIONS, *skip}
     return bonded_pairs(geometry.symbols, geometry.coordinates_angstrom, alone=alone, scale=scale)
-
-
-def fragments_by_connectivity(geometry: Geometry, bonds: Bonds | None = None) -> Fragments:
-    """Return the covalently bonded parts of a geometry, numbered by their first atom.
-
-    Metals of groups 1 and 2 stand alone. Raises `InputError` without a radius. `bonds` saves looking for them.
-    """
-    return parts(len(geometry.symbols), covalent_bonds(geometry) if bonds is None else bonds)
 
 
 def refuse(name: str, problems: Sequence[str], most: int = 3) -> None:

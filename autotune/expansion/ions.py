@@ -13,10 +13,11 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from autotune.base.errors import InputError
+from autotune.base.text import count
 from autotune.costs.basis import atomic_number, electrons
 from autotune.expansion.bonds import close_pairs, without_radius
 from autotune.expansion.geometry import CATIONS, Bonds, Fragments, Geometry, Stated, covalent_bonds, refuse
-from autotune.expansion.summary import formula
+from autotune.expansion.summary import formula, spin_words
 from autotune.expansion.valence import suggested_charge
 
 ION_CHARGES = CATIONS | dict.fromkeys(("F", "Cl", "Br", "I", "At"), -1)
@@ -83,6 +84,45 @@ def charges_and_multiplicities(
     settled_spins = _multiplicities(geometry, fragments, settled, spins, multiplicity, name)
     check_electrons(geometry, fragments, settled, settled_spins)
     return settled, settled_spins
+
+
+def lowest_spin_notes(
+    geometry: Geometry,
+    fragments: Fragments,
+    charges: Sequence[int],
+    multiplicities: Sequence[int],
+    *,
+    stated: Collection[int],
+) -> tuple[str, ...]:
+    """Return what to say of ions with an unpaired electron whose multiplicity nobody stated.
+
+    Args:
+        geometry: All atoms, with what the file states of them together.
+        fragments: Atoms of each.
+        charges: Of each.
+        multiplicities: Of each.
+        stated: The fragments whose multiplicity the options state.
+    """
+    by_file = geometry.stated
+    if by_file.multiplicity is not None or by_file.spin is not None or any(by_file.multiplicities):
+        return ()
+    open_shells = [
+        number
+        for number, (charge, multiplicity) in enumerate(zip(charges, multiplicities, strict=True))
+        if charge and multiplicity > 1 and number not in stated
+    ]
+    if not open_shells:
+        return ()
+    first = open_shells[0]
+    what = formula(geometry.symbols[atom] for atom in fragments[first])
+    others = f" (and {count(len(open_shells) - 1, 'other fragment')})" if open_shells[1:] else ""
+    return (
+        (
+            f"fragment {first + 1}, {what} with charge {charges[first]:+d}{others}, has an odd number of electrons and"
+            f" is computed as a {spin_words(multiplicities[first])}, as no multiplicity is stated; correct the charge,"
+            f" or say --multiplicities {first + 1}:{multiplicities[first]}"
+        ),
+    )
 
 
 def _of_the_comment(

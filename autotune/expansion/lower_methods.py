@@ -13,10 +13,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from autotune.base.types import Task
-from autotune.expansion.component import Keys, Recipe
+from autotune.expansion.component import ENERGIES, Keys, Recipe
 from autotune.programs.facts import facts_of
 
-ENERGIES = ("scf_total_energy", "mp2_total_energy", "ccsd_total_energy")  # of QCElemental's AtomicProperties
 ENERGY_OF = {
     "hf": "scf_total_energy",
     "scf": "scf_total_energy",

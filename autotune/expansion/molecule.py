@@ -11,19 +11,14 @@ from typing import Any
 
 from autotune.base.errors import InputError
 from autotune.base.text import quote
-from autotune.expansion.bonds import parts
+from autotune.expansion.bonds import closeness_words, parts
 from autotune.expansion.fragments import check_distances, parse_charges, parse_fragments
 from autotune.expansion.geometry import Bonds, Fragments, Geometry, Stated, covalent_bonds
-from autotune.expansion.ions import charges_and_multiplicities
+from autotune.expansion.ions import charges_and_multiplicities, lowest_spin_notes
+from autotune.expansion.summary import BOHR_WORDS
 
-_OF_FRAGMENTS = ("fragments", "fragment_charges", "fragment_multiplicities")
 # What is made anew when the molecule is validated with its fragments.
 _OF_ITS_MAKER = ("validated", "provenance", "schema_name", "schema_version")
-
-
-def is_molecule(fields: Mapping[str, Any]) -> bool:
-    """Return whether the fields of a JSON object are those of a QCSchema Molecule, not of an input that has one."""
-    return "symbols" in fields and "geometry" in fields and not fields.keys() & {"molecule", "specification"}
 
 
 def molecule_fields(
@@ -41,7 +36,22 @@ def molecule_fields(
     Raises:
         InputError: A field or an option cannot be obeyed; the message names it.
     """
-    found = _geometry(fields, total=not charges, total_spin=not multiplicities)
+    overruled = {"molecular_charge": charges, "molecular_multiplicity": multiplicities}
+    fields = {field: value for field, value in fields.items() if not overruled.get(field)}
+    found = _geometry(fields)
+    try:
+        return _settle(fields, found, name=name, fragments=fragments, charges=charges, multiplicities=multiplicities)
+    except InputError as error:
+        # What is asked about a molecule half its size is asked about the wrong molecule.
+        if words := closeness_words(found.symbols, found.coordinates_angstrom):
+            error.add_note(f"{words}; {BOHR_WORDS}")
+        raise
+
+
+def _settle(
+    fields: Mapping[str, Any], found: Geometry, *, name: str, fragments: str, charges: str, multiplicities: str
+) -> dict[str, Any]:
+    """Return the fields of the molecule with fragments, charges and multiplicities; see `molecule_fields`."""
     atoms_of, bonds, own = _fragments(fields, found, fragments, name=name)
     stated = _whole(fields, "fragment_charges", len(atoms_of)) if own else {}
     spins = _whole(fields, "fragment_multiplicities", len(atoms_of)) if own else {}
@@ -57,23 +67,24 @@ def molecule_fields(
         bonds=bonds,
         name=name,
     )
-    left_out = {*_OF_FRAGMENTS, *_OF_ITS_MAKER}
-    left_out |= {"molecular_charge"} if charges else set()
-    left_out |= {"molecular_multiplicity"} if multiplicities else set()
-    kept = {field: value for field, value in fields.items() if field not in left_out}
-    _check_totals(kept, settled, settled_spins, name=name)
+    notes = lowest_spin_notes(found, atoms_of, settled, settled_spins, stated=spins)
     return {
-        **kept,
+        **{field: value for field, value in fields.items() if field not in _OF_ITS_MAKER},
         "schema_name": "qcschema_molecule",
         "schema_version": 3,
         "fragments": [list(atoms) for atoms in atoms_of],
         "fragment_charges": settled,
         "fragment_multiplicities": settled_spins,
+        **(
+            {"extras": {**(fields.get("extras") or {}), "autotune": {"units": "bohr", "notes": list(notes)}}}
+            if notes
+            else {}
+        ),
     }
 
 
-def _geometry(fields: Mapping[str, Any], *, total: bool, total_spin: bool) -> Geometry:
-    """Return the atoms, with the totals that are stated of them where these count."""
+def _geometry(fields: Mapping[str, Any]) -> Geometry:
+    """Return the atoms, with the totals that are stated of them."""
     import numpy as np
     from qcelemental import constants, periodictable
 
@@ -87,8 +98,8 @@ def _geometry(fields: Mapping[str, Any], *, total: bool, total_spin: bool) -> Ge
         raise InputError(f"field symbols holds {quote(unknown[0])}, which is no element")
     positions = np.asarray(fields["geometry"], dtype=float).reshape(-1, 3) * constants.bohr2angstroms
     stated = Stated(
-        charge=_number(fields, "molecular_charge") if total else None,
-        multiplicity=_number(fields, "molecular_multiplicity") if total_spin else None,
+        charge=_number(fields, "molecular_charge"),
+        multiplicity=_number(fields, "molecular_multiplicity"),
         where="the Molecule",
     )
     return Geometry(
@@ -158,18 +169,3 @@ def _whole(fields: Mapping[str, Any], name: str, count: int) -> dict[int, int]:
     if not fits:
         raise InputError(f"field {name} must hold a whole number for each of the {count} fragments")
     return dict(enumerate(numbers))
-
-
-def _check_totals(fields: Mapping[str, Any], charges: Sequence[int], spins: Sequence[int], *, name: str) -> None:
-    charge, multiplicity = fields.get("molecular_charge"), fields.get("molecular_multiplicity")
-    if charge is not None and charge != sum(charges):
-        raise InputError(
-            f"{name} states molecular_charge {quote(charge)}, but its fragments add up to {sum(charges):+d}; say which"
-            " have it, as in --charges 1:-1"
-        )
-    together = 1 + sum(spin - 1 for spin in spins)
-    if multiplicity is not None and multiplicity != together:
-        raise InputError(
-            f"{name} states molecular_multiplicity {quote(multiplicity)}, but its fragments make {together} together,"
-            " their spins parallel; say which have unpaired electrons, as in --multiplicities 1:3"
-        )

@@ -60,14 +60,6 @@ class _Atom:
     charge: int | None
 
 
-def is_pdb(text: str, name: str) -> bool:
-    """Return whether a text is meant to be a PDB file: it has atom records, or its name ends as such files' do."""
-    first = text.lstrip("\ufeff \t\r\n").partition("\n")[0].strip()
-    if first.isdigit() or first.startswith("data_"):  # an XYZ file, or mmCIF
-        return False
-    return name.lower().endswith((".pdb", ".ent")) or re.search(r"(?m)^(ATOM  |HETATM)", text) is not None
-
-
 def read_pdb(text: str, name: str) -> Geometry:
     """Read one geometry in PDB format; `name` is what messages call the file.
 

@@ -7,12 +7,12 @@ fragment's charge and multiplicity are always stated in what comes out.
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from autotune.base.errors import InputError
 from autotune.base.json_files import read_bytes
@@ -21,27 +21,28 @@ from autotune.base.types import Method
 from autotune.costs.basis import is_spherical
 from autotune.expansion.bonds import parts
 from autotune.expansion.fragments import parse_charges, parse_fragments
-from autotune.expansion.geometry import Geometry, covalent_bonds
-from autotune.expansion.ions import charges_and_multiplicities
-from autotune.expansion.molecule import is_molecule, molecule_fields
-from autotune.expansion.pdb import is_pdb, read_pdb
 from autotune.expansion.workload import MAX_INPUT_BYTES, parse_json
-from autotune.expansion.xyz import read_xyz
 from autotune.programs.facts import facts_of
+
+if TYPE_CHECKING:
+    from autotune.expansion.geometry import Geometry
 
 NO_TEXT = "{} is not a text file; give a ManyBodyInput (JSON) or an XYZ file"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Expansion:
-    """What an XYZ file does not say: the model chemistry and the expansion.
+    """What a geometry does not say: the model chemistry and the expansion.
 
     Attributes:
         program: QCEngine program.
-        method: Method.
+        method: Method; empty where `levels` name the methods.
         basis: Basis set; empty for methods without one.
         bsse: `nocp`, `cp`, `vmfc`, or several.
-        max_nbody: Largest n-body level; None for all fragments.
+        max_nbody: Largest n-body level; None for all fragments, or for the highest of `levels`.
+        levels: Model chemistry of each n-body level as `METHOD/BASIS`, or `PROGRAM METHOD/BASIS` for another program;
+            by the level, or by `supersystem` for what a calculation of all fragments at once adds. A level that is
+            not named is computed as the next higher one. Empty for one model chemistry.
         driver: `energy`, `gradient` or `hessian`.
         keywords: Program keywords.
         fragments: As `--fragments`; empty to find them by covalent connectivity.
@@ -50,26 +51,63 @@ class Expansion:
     """
 
     program: str
-    method: str
+    method: str = ""
     basis: str = ""
     bsse: tuple[str, ...] = ("nocp",)
     max_nbody: int | None = None
+    levels: Mapping[int | str, str] = field(default_factory=dict)
     driver: str = "energy"
     keywords: Mapping[str, Any] = field(default_factory=dict)
     fragments: str = ""
     charges: str = ""
     multiplicities: str = ""
 
+    def __post_init__(self) -> None:
+        """Refuse what names no method, or names it twice."""
+        if bool(self.method) == bool(self.levels):
+            raise InputError("an expansion needs a method or levels that name methods, and not both")
+        if self.basis and self.levels:
+            raise InputError("levels name their basis sets themselves, as in 2=mp2/cc-pvdz; leave the basis out")
+        for level in self.levels:
+            if level != "supersystem" and (isinstance(level, str) or level < 1):
+                raise InputError(f"levels name {level!r}; a level is a number from 1 on, or supersystem")
+
     @property
-    def model(self) -> Method:
-        """The model chemistry, as tunings know it."""
-        return Method(
-            program=self.program.lower(),
-            method=self.method.lower(),
-            basis=self.basis.lower(),
-            driver=self.driver,
-            keywords=json.dumps(dict(self.keywords), sort_keys=True, separators=(",", ":"), default=str),
+    def models(self) -> tuple[Method, ...]:
+        """The model chemistries, as tunings know them."""
+        return tuple(
+            Method(
+                program=chemistry.program,
+                method=chemistry.method.lower(),
+                basis=chemistry.basis.lower(),
+                driver=self.driver,
+                keywords=json.dumps(dict(self.keywords), sort_keys=True, separators=(",", ":"), default=str),
+            )
+            for chemistry in self.chemistries.values()
         )
+
+    @property
+    def chemistries(self) -> dict[str, Chemistry]:
+        """The model chemistries by the label that the ManyBodyInput gives them; one that several levels have is one."""
+        if not self.levels:
+            return {"(auto)": Chemistry(program=self.program.lower(), method=self.method, basis=self.basis)}
+        return {text: self._chemistry(text) for text in self.levels.values()}
+
+    def _chemistry(self, text: str) -> Chemistry:
+        program, _, model = text.strip().rpartition(" ")
+        method, _, basis = model.partition("/")
+        if not method:
+            raise InputError(f"the level {text!r} names no method; write METHOD/BASIS, as in 2=mp2/cc-pvdz")
+        return Chemistry(program=(program.strip() or self.program).lower(), method=method, basis=basis)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chemistry:
+    """A program, a method, and a basis set or an empty text."""
+
+    program: str
+    method: str
+    basis: str
 
 
 def read_text(source: str) -> tuple[str, str]:
@@ -114,11 +152,32 @@ def _is_json(text: str, _: str) -> bool:
 
 
 def _is_molecule(text: str, name: str) -> bool:
-    return _is_json(text, name) and is_molecule(parse_json(text, name=name))
+    """Return whether a text is a QCSchema Molecule, not an input that has one."""
+    fields = parse_json(text, name=name) if _is_json(text, name) else {}
+    return "symbols" in fields and "geometry" in fields and not fields.keys() & {"molecule", "specification"}
+
+
+def _is_pdb(text: str, name: str) -> bool:
+    """Return whether a text is meant to be a PDB file: it has atom records, or its name ends as such files' do."""
+    first = text.lstrip("\ufeff \t\r\n").partition("\n")[0].strip()
+    if first.isdigit() or first.startswith("data_"):  # an XYZ file, or mmCIF
+        return False
+    return name.lower().endswith((".pdb", ".ent")) or re.search(r"(?m)^(ATOM  |HETATM)", text) is not None
+
+
+def _is_psi4_block(text: str, name: str) -> bool:
+    from autotune.expansion.psi4_block import is_psi4_block
+
+    return is_psi4_block(text, name)
+
+
+# A kind of file is loaded when there is one.
 
 
 def _molecule_of_json(text: str, name: str, stated: Expansion) -> dict[str, Any]:
     """Return the molecule of a QCSchema Molecule of any version, its atoms in their order; raises as `molecule`."""
+    from autotune.expansion.molecule import molecule_fields
+
     return molecule_fields(
         parse_json(text, name=name),
         name=name,
@@ -128,18 +187,36 @@ def _molecule_of_json(text: str, name: str, stated: Expansion) -> dict[str, Any]
     )
 
 
-def _molecule_of_geometry(
-    read: Callable[[str, str], Geometry], text: str, name: str, stated: Expansion
-) -> dict[str, Any]:
+def _molecule_of_pdb(text: str, name: str, stated: Expansion) -> dict[str, Any]:
+    from autotune.expansion.pdb import read_pdb
+
+    return _molecule_of_geometry(read_pdb(text, name), name, stated)
+
+
+def _molecule_of_psi4_block(text: str, name: str, stated: Expansion) -> dict[str, Any]:
+    from autotune.expansion.psi4_block import read_psi4_block
+
+    return _molecule_of_geometry(read_psi4_block(text, name), name, stated)
+
+
+def _molecule_of_xyz(text: str, name: str, stated: Expansion) -> dict[str, Any]:
+    from autotune.expansion.xyz import read_xyz
+
+    return _molecule_of_geometry(read_xyz(text, name), name, stated)
+
+
+def _molecule_of_geometry(found: Geometry, name: str, stated: Expansion) -> dict[str, Any]:
     """Return the molecule of a geometry, its atoms in the order of the file.
 
     The atoms of a fragment need not be neighbours. `extras.autotune` says how the file was understood: `units`
     (`angstrom` or `bohr`), `source` (its name), and `notes`, sentences for the user, where there are any. Raises
-    `InputError` as `read` and `ions.charges_and_multiplicities` do.
+    `InputError` as `ions.charges_and_multiplicities` does.
     """
     from qcelemental import constants
 
-    found = read(text, name)
+    from autotune.expansion.geometry import covalent_bonds
+    from autotune.expansion.ions import charges_and_multiplicities, lowest_spin_notes
+
     natom, bonds = len(found.symbols), None
     if stated.fragments:
         fragments = parse_fragments(stated.fragments, natom)
@@ -148,17 +225,19 @@ def _molecule_of_geometry(
     else:
         bonds = covalent_bonds(found)
         fragments = parts(natom, bonds)
-    given, spins = stated.charges, stated.multiplicities
+    given, text_of_spins = stated.charges, stated.multiplicities
+    spins = parse_charges(text_of_spins, len(fragments), label="multiplicity") if text_of_spins else {}
     charges, multiplicities = charges_and_multiplicities(
         found,
         fragments,
         charges=parse_charges(given, len(fragments)) if given else {},
-        multiplicities=parse_charges(spins, len(fragments), label="multiplicity") if spins else {},
+        multiplicities=spins,
         bonds=bonds,
         name=name,
     )
     bohr = 1.0 / constants.bohr2angstroms  # `conversion_factor` gives the same and loads a library of units for it
-    notes = {"notes": list(found.notes)} if found.notes else {}
+    words = (*found.notes, *lowest_spin_notes(found, fragments, charges, multiplicities, stated=spins))
+    notes = {"notes": list(words)} if words else {}
     return {
         "symbols": list(found.symbols),
         "geometry": [x * bohr for position in found.coordinates_angstrom for x in position],
@@ -174,8 +253,9 @@ def _molecule_of_geometry(
 READERS = {
     "a QCSchema Molecule, which does not say what to compute": Reader(owns=_is_molecule, molecule=_molecule_of_json),
     "a ManyBodyInput": Reader(owns=_is_json, molecule=None),
-    "a PDB file": Reader(owns=is_pdb, molecule=partial(_molecule_of_geometry, read_pdb)),
-    "an XYZ file": Reader(owns=lambda *_: True, molecule=partial(_molecule_of_geometry, read_xyz)),
+    "a molecule as Psi4 has it": Reader(owns=_is_psi4_block, molecule=_molecule_of_psi4_block),
+    "a PDB file": Reader(owns=_is_pdb, molecule=_molecule_of_pdb),
+    "an XYZ file": Reader(owns=lambda *_: True, molecule=_molecule_of_xyz),
 }
 
 
@@ -219,17 +299,11 @@ def many_body_fields(text: str, *, name: str, expansion: Expansion | None) -> di
     return _input_of(reader.molecule(text, name, expansion), expansion)
 
 
-def from_xyz(text: str, *, name: str, expansion: Expansion) -> dict[str, Any]:
-    """Return the fields of a v2 ManyBodyInput for a text that is known to be an XYZ file; see `many_body_fields`."""
-    return _input_of(_molecule_of_geometry(read_xyz, text, name, expansion), expansion)
-
-
 def _input_of(molecule: dict[str, Any], expansion: Expansion) -> dict[str, Any]:
     """Return the fields of a v2 ManyBodyInput for a molecule's fields."""
-    model: dict[str, Any] = {"method": expansion.method}
-    if expansion.basis:
-        model["basis"] = expansion.basis
     keywords: dict[str, Any] = {"bsse_type": list(expansion.bsse)}
+    if expansion.levels:
+        keywords["levels"] = dict(expansion.levels)
     if expansion.max_nbody is not None:
         keywords["max_nbody"] = expansion.max_nbody
     return {
@@ -240,24 +314,54 @@ def _input_of(molecule: dict[str, Any], expansion: Expansion) -> dict[str, Any]:
             "driver": expansion.driver,
             "keywords": keywords,
             "specification": {
-                "(auto)": {
-                    "program": expansion.program.lower(),
+                label: {
+                    "program": chemistry.program,
                     "driver": expansion.driver,
-                    "model": model,
-                    "keywords": {**_conventional(expansion, molecule["symbols"]), **expansion.keywords},
+                    "model": {
+                        "method": chemistry.method,
+                        **({"basis": chemistry.basis} if chemistry.basis else {}),
+                    },
+                    "keywords": {
+                        **_conventional(chemistry, expansion.keywords, molecule["symbols"]),
+                        **expansion.keywords,
+                    },
                 }
+                for label, chemistry in expansion.chemistries.items()
             },
         },
     }
 
 
-def _conventional(expansion: Expansion, symbols: Sequence[str]) -> dict[str, Any]:
+def _conventional(chemistry: Chemistry, keywords: Mapping[str, Any], symbols: Sequence[str]) -> dict[str, Any]:
     """Return the keyword that makes a program take the basis set as the set was made, if it needs one."""
-    facts = facts_of(expansion.program)
-    told = {name.lower() for name in expansion.keywords}
+    facts = facts_of(chemistry.program)
+    told = {name.lower() for name in keywords}
     if not facts.spherical_keyword or told & {facts.spherical_keyword, facts.cartesian_keyword}:
         return {}
-    return {facts.spherical_keyword: True} if is_spherical(expansion.basis, symbols) else {}
+    return {facts.spherical_keyword: True} if is_spherical(chemistry.basis, symbols) else {}
+
+
+_NEXT_LEVEL = re.compile(r",(?=\s*(?:\d+|supersystem)\s*=)")  # basis sets such as 6-311g(2df,p) have commas
+
+
+def parse_levels(text: str) -> dict[int | str, str]:
+    """Return the levels that a text names, as `2=mp2/cc-pvdz,3=hf/6-31g*,supersystem=hf/sto-3g`.
+
+    Raises:
+        InputError: A part of it is no such thing, or a level is named twice.
+    """
+    found: dict[int | str, str] = {}
+    for part in _NEXT_LEVEL.split(text):
+        level, equals, chemistry = (word.strip() for word in part.partition("="))
+        if not equals or not chemistry or chemistry.endswith(",") or not (level == "supersystem" or level.isdecimal()):
+            raise InputError(
+                f"--levels has {one_line(part)[:40]!r}; write LEVEL=METHOD/BASIS, as in 2=mp2/cc-pvdz,3=hf/6-31g*"
+            )
+        key = level if level == "supersystem" else int(level)
+        if key in found:
+            raise InputError(f"--levels names level {level} twice; keep one")
+        found[key] = chemistry
+    return found
 
 
 def parse_keywords(text: str, *, option: str = "--keywords") -> dict[str, Any]:

@@ -10,12 +10,15 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from autotune.base.text import count, join_words, one_line
+from autotune.expansion.bonds import closeness_words
+from autotune.expansion.fragments import BOHR_IN_ANGSTROM
 
 if TYPE_CHECKING:
     from qcelemental.models.v2 import Molecule
 
 MOST_KINDS = 12
 MOST_NOTES = 3
+BOHR_WORDS = "coordinates in JSON are in bohr: were these meant in ångström?"
 SPINS = ("singlet", "doublet", "triplet", "quartet", "quintet", "sextet", "septet")
 
 
@@ -34,11 +37,11 @@ def describe(molecule: Molecule) -> str:
     named = [f"{times} {kind}" if times > 1 else kind for kind, times in kinds.items()]
     more = [f"{count(len(named) - MOST_KINDS, 'more kind')} of fragments"] if len(named) > MOST_KINDS else []
     units = {"angstrom": "ångström"}.get(str(notes_of(molecule).get("units")), "bohr")
-    further = "".join(f"; {words}" for words in (_isotopes(molecule), *_notes(molecule)) if words)
+    further = "".join(f"; {words}" for words in (_isotopes(molecule), *_notes(molecule), _closeness(molecule)) if words)
     return (
         f"{count(len(molecule.fragments), 'fragment')}: {join_words([*named[:MOST_KINDS], *more])}; in all"
         f" {count(len(molecule.symbols), 'atom')}, charge {_sign(molecule.molecular_charge)},"
-        f" {spin(molecule.molecular_multiplicity)}; coordinates in {units}{further}"
+        f" {spin_words(molecule.molecular_multiplicity)}; coordinates in {units}{further}"
     )
 
 
@@ -53,6 +56,14 @@ def _notes(molecule: Molecule) -> list[str]:
     return [one_line(note) for note in notes[:MOST_NOTES]] if isinstance(notes, list) else []
 
 
+def _closeness(molecule: Molecule) -> str:
+    """Return what to say of atoms that are closer than any bond; empty where there are none."""
+    positions = [(x, y, z) for x, y, z in (molecule.geometry * BOHR_IN_ANGSTROM).tolist()]
+    words = closeness_words(molecule.symbols.tolist(), positions)
+    in_json = not notes_of(molecule).get("source")
+    return f"{words}; {BOHR_WORDS}" if words and in_json else words
+
+
 def formula(symbols: Iterable[str]) -> str:
     """Return a formula in Hill's order (J. Am. Chem. Soc. 22, 478 (1900)): carbon, hydrogen, then by the alphabet."""
     times = Counter(symbols)
@@ -61,7 +72,7 @@ def formula(symbols: Iterable[str]) -> str:
     return "".join(f"{symbol}{times[symbol] if times[symbol] > 1 else ''}" for symbol in order)
 
 
-def spin(multiplicity: float) -> str:
+def spin_words(multiplicity: float) -> str:
     """Return the name of a multiplicity, such as `triplet`."""
     whole = round(multiplicity)
     return SPINS[whole - 1] if whole == multiplicity and 1 <= whole <= len(SPINS) else f"multiplicity {multiplicity:g}"
@@ -70,7 +81,7 @@ def spin(multiplicity: float) -> str:
 def _kind(what: str, charge: float, multiplicity: float) -> str:
     state = [
         *([f"charge {_sign(charge)}"] if charge else []),
-        *([spin(multiplicity)] if multiplicity != 1 else []),
+        *([spin_words(multiplicity)] if multiplicity != 1 else []),
     ]
     return f"{what} ({', '.join(state)})" if state else what
 

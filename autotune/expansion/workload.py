@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from autotune.base import garbage
 from autotune.base.errors import InputError
-from autotune.base.json_files import fault_of
+from autotune.base.json_files import fault_of, json_object
 from autotune.base.text import one_line, quote
 from autotune.base.types import Method, Task
 from autotune.costs.sizes import Sizes
@@ -69,7 +69,7 @@ class Workload:
         except _REFUSALS as error:
             raise InputError(f"the many-body input cannot be planned: {_fault(error)}") from error
 
-    @garbage.sought_seldom()
+    @garbage.search_seldom()
     def _plan(self) -> tuple[Task, ...]:
         keys = Keys(self.recipe)
         sizes = Sizes(self.recipe.molecule)
@@ -156,7 +156,7 @@ class Workload:
                 found |= dict.fromkeys(answered, model.convert_v(1) if self.schema_version == 1 else model)
         return found
 
-    @garbage.sought_seldom()
+    @garbage.search_seldom()
     def assemble(
         self, values: Mapping[str, Mapping[str, Any]], results: Mapping[str, str]
     ) -> ManyBodyResult | ManyBodyResultV1:
@@ -239,28 +239,25 @@ def load(source: object) -> Workload:
     return Workload(model, schema_version=version)
 
 
+def many_body_input(source: object) -> ManyBodyInput | ManyBodyInputV1:
+    """Return the validated model of a many-body input, in the schema version it came in; raises as `load`."""
+    model, version = _as_v2(source)
+    _check_extent(model)
+    return model if version == 2 else model.convert_v(1)  # noqa: PLR2004 - a schema version
+
+
 def parse_json(text: str, *, name: str) -> dict[str, Any]:
     """Return the fields of a many-body input given as JSON text; `name` is what error messages call it."""
     if len(text) > MAX_INPUT_BYTES:
         raise InputError(f"{name} is larger than {MAX_INPUT_BYTES // 2**20} MiB; this is not a many-body input")
     try:
         # Editors of some systems put a byte order mark first.
-        fields = json.loads(text.removeprefix("\ufeff"), object_pairs_hook=_object)
+        fields = json.loads(text.removeprefix("\ufeff"), object_pairs_hook=json_object)
     except (ValueError, RecursionError) as error:
         where = f" (line {error.lineno}, column {error.colno})" if isinstance(error, json.JSONDecodeError) else ""
         raise InputError(f"{name} is not valid JSON{where}: {one_line(error)}; give a ManyBodyInput file") from error
     if not isinstance(fields, dict):
         raise InputError(f"{name} holds a JSON {type(fields).__name__}, not a ManyBodyInput object")
-    return fields
-
-
-def _object(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
-    """Return a JSON object; ValueError for a field that is given twice, of which Python would take the last."""
-    fields = dict(pairs)
-    if len(fields) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"field {quote(twice)} is given twice in one object")
     return fields
 
 
@@ -300,7 +297,7 @@ def _as_v2(source: object) -> tuple[ManyBodyInput, int]:
         fields["molecule"] = molecule = state_molecule(molecule, schema_version=version)
     elif not isinstance(molecule, (elemental_1.Molecule, elemental_2.Molecule)):
         raise InputError("the many-body input has no molecule; give field 'molecule' with symbols, geometry, fragments")
-    with _refusing():
+    with refuse_invalid():
         model = (v1 if version == 1 else v2).ManyBodyInput(**fields)
         claimed = not isinstance(molecule, Mapping) or bool(molecule.get("validated"))
         return _with_masses(_believe(model) if claimed else model.convert_v(2)), version
@@ -319,7 +316,7 @@ def state_molecule(fields: Mapping[str, Any], *, schema_version: int) -> dict[st
     blocks = atom_order.block_order(molecule["fragments"])
     if blocks is None:
         return molecule
-    with _refusing():
+    with refuse_invalid():
         found = atom_order.validate({**molecule, "schema_version": 3} if schema_version == 1 else molecule, blocks)
         return found.convert_v(1) if schema_version == 1 else found
 
@@ -329,7 +326,7 @@ def _believe(model: ManyBodyInput | ManyBodyInputV1) -> ManyBodyInput:
 
     QCElemental believes it, and what it does not know of is checked as for fields.
     """
-    with _refusing():
+    with refuse_invalid():
         model = model.convert_v(2)
         molecule = model.molecule
         stated = _check_molecule(molecule.model_dump())
@@ -356,19 +353,21 @@ def _with_masses(model: ManyBodyInput) -> ManyBodyInput:
 
 
 @contextlib.contextmanager
-def _refusing() -> Iterator[None]:
-    """Turn what validators of many-body inputs raise into `InputError`, and keep what they print to themselves."""
+def refuse_invalid(what: str = "the many-body input is not valid") -> Iterator[None]:
+    """Turn what validators of QCSchema models raise within the block into an `InputError` of one line.
+
+    It says `what`, and the first field at fault. What they print is kept back.
+    """
     try:
         with contextlib.redirect_stdout(io.StringIO()):
             yield
     except InputError:
         raise
     except _REFUSALS as error:
-        raise InputError(f"the many-body input is not valid: {_fault(error)}") from error
+        raise InputError(f"{what}: {_fault(error)}") from error
     except Exception as error:
         if type(error).__module__.startswith("qcelemental"):
-            fault = f"{type(error).__name__}: {one_line(error)}"
-            raise InputError(f"the many-body input is not valid: {fault}") from error
+            raise InputError(f"{what}: {type(error).__name__}: {one_line(error)}") from error
         raise
 
 

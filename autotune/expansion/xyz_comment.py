@@ -10,14 +10,15 @@ from __future__ import annotations
 import itertools
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from autotune.base.errors import InputError
+from autotune.base.json_files import json_object
 from autotune.base.text import one_line, quote
 from autotune.expansion.cell import Cell
-from autotune.expansion.fragments import blocks
+from autotune.expansion.fragments import atom_groups, blocks
 from autotune.expansion.geometry import Fragments, Stated
 
 Units: TypeAlias = Literal["", "angstrom", "bohr"]
@@ -48,7 +49,6 @@ _WHOLE = re.compile(r"([-+]?[0-9]{1,7})(?:\.0*)?")
 _INTEGERS = re.compile(r"\s*[-+]?[0-9]{1,4}(?:(?:\s*,\s*|\s+)[-+]?[0-9]{1,4})*\s*")
 _CHARGE_AND_MULTIPLICITY = re.compile(r"\s*([-+]?[0-9]{1,3})(?:\s*,\s*|\s+)([0-9]{1,2})(?![\w.])(?!\s*,?\s*[-+.0-9])")
 _OF_LETTER = re.compile(r"(charge|multiplicity|mult|selection)_([a-z])")
-_RANGE = re.compile(r"([0-9]{1,6})(?:-([0-9]{1,6}))?")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,9 +77,6 @@ class Comment(Stated):
     units: Units = ""
     columns: Columns | None = None
     cell: Cell | None = None
-
-
-NOTHING_STATED = Comment()
 
 
 def read_comment(text: str, *, natom: int, name: str) -> Comment:
@@ -126,7 +123,7 @@ def _json_object(text: str, name: str) -> dict[str, object] | None:
     if not text.lstrip().startswith("{"):
         return None
     try:
-        fields = json.loads(text, object_pairs_hook=_without_doubles)
+        fields = json.loads(text, object_pairs_hook=json_object)
     except (ValueError, RecursionError) as error:
         if re.match(r'\s*\{\s*"', text):
             cure = 'write it as {"fragments": [3, 1], "charges": [0, -1]}'
@@ -136,15 +133,6 @@ def _json_object(text: str, name: str) -> dict[str, object] | None:
     if unknown := sorted(fields.keys() - set(_JSON_KEYS)):
         known = f"known are {', '.join(_JSON_KEYS)}"
         raise InputError(f"{name}: line 2 states {', '.join(map(quote, unknown[:3]))}, which is not known; {known}")
-    return fields
-
-
-def _without_doubles(pairs: Iterable[tuple[str, object]]) -> dict[str, object]:
-    fields: dict[str, object] = {}
-    for key, value in pairs:
-        if key in fields:
-            raise ValueError(f"key {quote(key)} is there twice")
-        fields[key] = value
     return fields
 
 
@@ -245,25 +233,9 @@ def _by_letter(
     )
     if any(value is not None and value < 1 for value in multiplicities):
         raise InputError(f"{name}: line 2 states a multiplicity below 1; write 2S + 1, which is 1 or more")
-    return _select([selections[letter] for letter in letters if selections], natom, name), charges, multiplicities
-
-
-def _select(texts: Sequence[str], natom: int, name: str) -> Fragments | None:
-    """Return the atoms that selections such as `1-3,7` name; each atom must be in one."""
-    if not texts:
-        return None
-    fragments: list[tuple[int, ...]] = []
-    for text in texts:
-        matches = [_RANGE.fullmatch(part.strip()) for part in text.split(",")]
-        spans = [(int(match[1]), int(match[2] or match[1])) for match in matches if match]
-        if len(spans) < len(matches) or not all(1 <= first <= last <= natom for first, last in spans):
-            raise InputError(
-                f"{name}: selection {one_line(text)[:40]!r} in line 2 is no atom or range within 1-{natom}"
-            )
-        fragments.append(tuple(sorted(atom - 1 for first, last in spans for atom in range(first, last + 1))))
-    if sorted(itertools.chain.from_iterable(fragments)) != list(range(natom)):
-        raise InputError(f"{name}: the selections in line 2 must hold each of the {natom} atoms exactly once")
-    return tuple(fragments)
+    texts = [selections[letter] for letter in letters if selections]
+    fragments = atom_groups(texts, natom, shown=f"{name}: selections in line 2") if texts else None
+    return fragments, charges, multiplicities
 
 
 def _units(pairs: Pairs, rest: str, name: str, *, gold: bool = False) -> Units:

@@ -14,8 +14,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from autotune.expansion.component import PROPERTIES
-from autotune.expansion.lower_methods import ENERGIES
+from autotune.expansion.component import ENERGIES, PROPERTIES
 
 TABLE = (
     "CREATE TABLE tasks (key TEXT NOT NULL, version TEXT NOT NULL, rescue TEXT NOT NULL, used REAL NOT NULL,"

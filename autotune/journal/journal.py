@@ -66,7 +66,7 @@ class Journal:
         Raises:
             ResourceError: The file cannot be read.
         """
-        found = self._mending(lambda: self._read(keys, rescue))
+        found = self._read_or_mend(lambda: self._read(keys, rescue))
         return {(e.key, e.version): e for e in found if e.result is not None or not results}
 
     def read_back(self, key: str, *, version: str, rescue: str) -> Entry:
@@ -77,10 +77,10 @@ class Journal:
         Raises:
             ResourceError: The file cannot be read or written, or has lost the entry.
         """
-        found = self._mending(lambda: self._one(key, version, rescue))
+        found = self._read_or_mend(lambda: self._one(key, version, rescue))
         if found is None:
             self.flush()  # it may not be written yet
-            found = self._mending(lambda: self._one(key, version, rescue))
+            found = self._read_or_mend(lambda: self._one(key, version, rescue))
         if found is None:
             raise ResourceError(f"the journal {self.path} has lost a finished task; --resume computes it again")
         return found
@@ -172,7 +172,7 @@ class Journal:
             self._connection.close()
             self._connection = None
 
-    def _mending(self, read: Callable[[], _Found]) -> _Found:
+    def _read_or_mend(self, read: Callable[[], _Found]) -> _Found:
         """Return what is read, if need be after mending the file."""
         with self._using:
             try:

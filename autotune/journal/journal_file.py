@@ -71,10 +71,10 @@ class JournalFile:
         try:
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._lock = os.open(f"{path}.lock", os.O_CREAT | os.O_RDWR, 0o600)
-            if self._locked(exclusively=True):
+            if self._change_lock(exclusively=True):
                 self._make_or_check()
-            self._locked(exclusively=False)
-            self.connection = self._opened()
+            self._change_lock(exclusively=False)
+            self.connection = self._open()
         except (OSError, *FAULTS) as error:
             self.close()
             raise self.unwritable(error) from error
@@ -99,15 +99,15 @@ class JournalFile:
         try:
             # Others that have found the same let go of it, too.
             deadline = time.monotonic() + LET_GO_S
-            while not self._is_replaced() and not self._locked(exclusively=True):
+            while not self._is_replaced() and not self._change_lock(exclusively=True):
                 if time.monotonic() > deadline:
-                    self._locked(exclusively=False)
+                    self._change_lock(exclusively=False)
                     raise self.unwritable(f"{damage}; another run is using it, so it cannot be mended now")
                 time.sleep(0.05)
             if not self._is_replaced():
                 self._set_aside(damage)
-            self._locked(exclusively=False)
-            self.connection = self._opened()
+            self._change_lock(exclusively=False)
+            self.connection = self._open()
         except (OSError, *FAULTS) as error:
             raise self.unwritable(error) from error
 
@@ -133,7 +133,7 @@ class JournalFile:
             " free space or give another --journal FILE, then go on with --resume"
         )
 
-    def _locked(self, *, exclusively: bool) -> bool:
+    def _change_lock(self, *, exclusively: bool) -> bool:
         """Change the lock and return whether it was to be had; an exclusive one is not waited for."""
         assert self._lock is not None
         try:
@@ -209,7 +209,7 @@ class JournalFile:
             " tasks that could be read of it are kept"
         )
 
-    def _opened(self) -> sqlite3.Connection:
+    def _open(self) -> sqlite3.Connection:
         self._inode = self.path.stat().st_ino
         return _connect(self.path)
 

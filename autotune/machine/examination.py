@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from autotune.machine import detection
+from autotune.machine import detection, process
 from autotune.programs import blas
 
 if TYPE_CHECKING:
@@ -37,8 +37,6 @@ SWAP_GIB = 0.1
 SCRATCH_GIB = 2.0
 SHARED_MEMORY_GIB = 0.25  # containers give 64 MiB, too little for MPI programs
 
-THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "BLIS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
-PINNING = ("OMP_PROC_BIND", "OMP_PLACES", "GOMP_CPU_AFFINITY", "KMP_AFFINITY")
 HARMLESS_PINNING = {"", "false", "none", "disabled"}
 RAISE_LIMIT = {
     "affinity": "to use all, start without taskset, numactl or MPI binding",
@@ -285,7 +283,7 @@ def _blas(visit: _Visit) -> Iterator[Judgement]:
 
 
 def _threads(_visit: _Visit) -> Iterator[Judgement]:
-    given = {name: os.environ[name] for name in THREADS if os.environ.get(name)}
+    given = {name: os.environ[name] for name in process.THREAD_VARIABLES if os.environ.get(name)}
     if given:
         conflict = ", which disagree" if len(set(given.values())) > 1 else ""
         text = f"{' '.join(f'{name}={value}' for name, value in given.items())}{conflict}"
@@ -293,6 +291,6 @@ def _threads(_visit: _Visit) -> Iterator[Judgement]:
 
 
 def _pinning(_visit: _Visit) -> Iterator[Judgement]:
-    given = [name for name in PINNING if os.environ.get(name, "").lower() not in HARMLESS_PINNING]
+    given = [name for name in process.PINNING_VARIABLES if os.environ.get(name, "").lower() not in HARMLESS_PINNING]
     if given:
         yield "warning", f"{' '.join(given)} set: all workers may inherit one core", f"unset {' '.join(given)}"

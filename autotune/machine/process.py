@@ -11,7 +11,7 @@ import ctypes
 import os
 import signal
 import sys
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, MutableMapping
 from pathlib import Path
 
 HAS_PROC = Path("/proc/self/stat").exists()
@@ -27,6 +27,7 @@ THREAD_VARIABLES = (
     "VECLIB_MAXIMUM_THREADS",
     "NUMEXPR_NUM_THREADS",
 )
+PINNING_VARIABLES = ("OMP_PROC_BIND", "OMP_PLACES", "GOMP_CPU_AFFINITY", "KMP_AFFINITY")  # all children get one core
 
 
 def descendants() -> list[int]:
@@ -159,8 +160,7 @@ def worker_environment(
 ) -> dict[str, str]:
     """Return the environment of the workers: one thread until a task says otherwise, nothing pinned."""
     environment = {**os.environ, **dict.fromkeys(THREAD_VARIABLES, "1")}
-    # Children would inherit one core from these.
-    for pinned in ("OMP_PROC_BIND", "OMP_PLACES", "GOMP_CPU_AFFINITY", "KMP_AFFINITY"):
+    for pinned in PINNING_VARIABLES:
         environment.pop(pinned, None)
     # Left alone, GNU OpenMP spins for a while and then sleeps.
     environment.pop("OMP_WAIT_POLICY", None)
@@ -169,11 +169,25 @@ def worker_environment(
     environment.pop(RESIDENT_VARIABLE, None)
     if not resident:
         environment[RESIDENT_VARIABLE] = "0"
+    name_user(environment)
     if one_blas_thread:
         environment[BLAS_THREADS_VARIABLE] = "1"
     if blas_kernel:
         environment["OPENBLAS_CORETYPE"] = blas_kernel
     return environment
+
+
+def name_user(environment: MutableMapping[str, str]) -> None:
+    """Add a name of this process's user to an environment, where the system knows none, as in some containers.
+
+    QCEngine asks for one, and some programs do; they fail where there is none.
+    """
+    import getpass
+
+    try:
+        getpass.getuser()
+    except (KeyError, OSError):  # the second since Python 3.13
+        environment["LOGNAME"] = str(os.getuid())
 
 
 def was_killed(status: int | None) -> bool:
@@ -182,7 +196,7 @@ def was_killed(status: int | None) -> bool:
 
 
 def describe_exit(status: int | None) -> str:
-    """Return how a process ended, in words, from its wait status."""
+    """Return how a worker process ended, in words, from its wait status."""
     if status is None:
         return "the worker process ended without a word"
     if os.WIFSIGNALED(status):
@@ -191,3 +205,26 @@ def describe_exit(status: int | None) -> str:
         memory = " (often the system's answer to too little memory)" if number == signal.SIGKILL else ""
         return f"the worker process was ended by {name}{memory}"
     return f"the worker process exited with status {os.WEXITSTATUS(status)}"
+
+
+_GIB = 2**30
+_LIMITS = (  # of getrlimit(2), as shells set them, and what they count
+    ("RLIMIT_AS", "-v", _GIB, " GiB of address space"),
+    ("RLIMIT_DATA", "-d", _GIB, " GiB of data"),
+    ("RLIMIT_CPU", "-t", 1, " s of processor time"),
+    ("RLIMIT_FSIZE", "-f", _GIB, " GiB a file"),
+)
+
+
+def describe_limits() -> str:
+    """Return the limits that a shell or batch job has set for each process, and that may end one; empty for none."""
+    try:
+        import resource
+    except ImportError:  # on Windows
+        return ""
+    found = []
+    for name, flag, unit, words in _LIMITS:
+        limit, _ = resource.getrlimit(getattr(resource, name))
+        if limit != resource.RLIM_INFINITY:
+            found.append(f"{limit / unit:.3g}{words} (`ulimit {flag}`)")
+    return f"each process is limited to {' and '.join(found)}" if found else ""

@@ -27,8 +27,8 @@ def check(
     say: Callable[[str], None],
     root: Path = detection.ROOT,
     busy_shares: Callable[[float], Sequence[float]] | None = None,
-) -> None:
-    """Say what speaks against measuring now; takes about a second.
+) -> tuple[str, ...]:
+    """Say what speaks against measuring now, and return it; takes about a second.
 
     Args:
         machine: What may be used.
@@ -60,6 +60,7 @@ def check(
         raise ResourceError(f"measurements taken now would mislead: {'; '.join(faults)} (or measure with --force)")
     for fault in faults:
         say(f"warning: {fault}")
+    return tuple(faults)
 
 
 def _periods(root: Path) -> tuple[float, float]:

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
         IN_WORKER,
         ContainedEnergies,
         ProgramFacts,
+        Tunable,
+        choices,
         register_harness,
     )
     from autotune.plugin.hookspecs import Backend, Progress, Strategy, hookimpl
@@ -57,7 +59,9 @@ __all__ = [
     "Task",
     "TaskRecord",
     "TaskSize",
+    "Tunable",
     "TuningChoice",
+    "choices",
     "hookimpl",
     "register_harness",
 ]

@@ -7,12 +7,13 @@ Rules: `compose` folds the strategies' `apply` over the bare `Policy`, in the or
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from autotune.base.errors import InputError
 from autotune.base.types import Context, Parameter, Parameters, Policy
 from autotune.plugin.hookspecs import Strategy
+from autotune.plugin.program_tuning import ProgramTuning
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -21,13 +22,28 @@ ON_A_STEP = 1e-8  # of a step, by which a number may miss one; as Optuna has it
 STANDARD = ("adaptive_workers", "memory_scheduling", "method_tuning", "hybrid", "dynamic_balancing")
 
 
-def choose(known: Mapping[str, Strategy], names: Sequence[str] | None, without: Sequence[str] = ()) -> list[Strategy]:
-    """Return strategies by name, in order; `None` means the five standard ones.
+def choose(
+    known: Mapping[str, Strategy],
+    names: Sequence[str] | None,
+    without: Sequence[str] = (),
+    *,
+    programs: Collection[str] = (),
+) -> list[Strategy]:
+    """Return strategies by name, in order.
+
+    Args:
+        known: All there are.
+        names: Those wanted; None means the five standard ones, and the tunables of the programs.
+        without: Those left out again.
+        programs: Names of programs.
 
     Raises:
         InputError: A name is not known.
     """
-    wanted = [name for name in STANDARD if name in known] if names is None else list(names)
+    if names is None:
+        wanted = [name for name in STANDARD if name in known] + programs_tuned(known, programs)
+    else:
+        wanted = list(names)
     for name in (*wanted, *without):
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1)
@@ -36,9 +52,31 @@ def choose(known: Mapping[str, Strategy], names: Sequence[str] | None, without: 
     return [known[name] for name in wanted if name not in without]
 
 
+def programs_tuned(known: Mapping[str, Strategy], programs: Collection[str]) -> list[str]:
+    """Return the names of those strategies that are the tunables of one of some programs."""
+    return [name for name, strategy in known.items() if name in programs and isinstance(strategy, ProgramTuning)]
+
+
 def default_parameters(strategies: Sequence[Strategy], context: Context) -> Parameters:
     """Return the parameters used before anything was measured."""
     return {f"{s.name}.{key}": value for s in strategies for key, value in s.defaults(context).items()}
+
+
+def parameters_for(strategies: Sequence[Strategy], context: Context, stored: Mapping[str, Parameter]) -> Parameters:
+    """Return those of a tuning's parameters that some strategies may take; for `compose` to judge.
+
+    A program's tunable may matter to the tuning's method and not to another one.
+    """
+    applied = {strategy.name: strategy for strategy in strategies}
+    taken: Parameters = {}
+    for key, value in stored.items():
+        owner, _, name = key.partition(".")
+        strategy = applied.get(owner)
+        if strategy is not None and not (
+            isinstance(strategy, ProgramTuning) and name not in strategy.defaults(context)
+        ):
+            taken[key] = value
+    return taken
 
 
 def compose(strategies: Sequence[Strategy], parameters: Mapping[str, Parameter], context: Context) -> Policy:

@@ -9,13 +9,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from autotune.base.types import Method, Parameter
+from autotune.base.types import Method, Parameter, Task
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
 
 IN_WORKER, BESIDE_WORKER = "stays loaded in its worker", "stays loaded beside its worker"
 FOR_EACH_TASK = "a new process for each task"
+# Settings of harnesses that are no tunables: see `ProgramFacts.remembers`; most fragments of a task of the run.
+REMEMBER, MOST_FRAGMENTS = "remember", "most_fragments"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +59,10 @@ class Tunable:
         distribution: Returns the Optuna distribution of its values; see `choices`.
         default: What is used before anything was measured.
         untouched: The value that leaves the program as it is.
+        exact: All values give the same results to the last bit.
         matters: Whether it can make a difference to a model chemistry; elsewhere it is not searched.
+        ahead: How far ahead of others a task is to start, with a value of it, because it makes what others use: 0 for
+            tasks that do not, more for what is used by more.
     """
 
     name: str
@@ -65,7 +70,9 @@ class Tunable:
     distribution: Callable[[], BaseDistribution]
     default: Parameter
     untouched: Parameter
+    exact: bool = False
     matters: Callable[[Method], bool] = _always
+    ahead: Callable[[Parameter, Task], int] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,9 +95,11 @@ class ProgramFacts:
             thresholds are not known.
         error_words: Regular expressions for what it says when it fails, by kind of failure, such as `convergence`.
         usual: People expect it in the list of programs that are not installed.
+        remembers: Its harness has the setting `remember`, see `tunables`: a task starts from where the one of the same
+            fragments of the run before ended, which is kept in the shared folder.
         tunables: Choices of how it computes, which are searched with the strategies' parameters. Its harness has a
-            method `tune(settings, shared)`: the values by name without the program's, and a folder that all workers of
-            a machine share during a run.
+            method `tune(settings, shared)`: the values by name without the program's, with `most_fragments` of any task
+            of the run, and a folder that all workers of a machine share during a run.
     """
 
     name: str
@@ -106,6 +115,7 @@ class ProgramFacts:
     grant_gib: Callable[[float], float] | None = None
     error_words: Mapping[str, str] = field(default_factory=dict)
     usual: bool = False
+    remembers: bool = False
     tunables: tuple[Tunable, ...] = ()
 
     @property

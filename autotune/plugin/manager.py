@@ -7,6 +7,7 @@ takes the names of entry points to leave out.
 
 from __future__ import annotations
 
+import itertools
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -24,6 +25,7 @@ from autotune.base.types import Estimate, Machine, Policy, Task
 from autotune.plugin import hookspecs
 from autotune.plugin.facts import ProgramFacts
 from autotune.plugin.hookspecs import Backend, Strategy
+from autotune.plugin.program_tuning import ProgramTuning
 
 GROUP = "autotune"
 DISABLED_VARIABLE = "AUTOTUNE_DISABLED_PLUGINS"
@@ -55,11 +57,13 @@ class Manager:
 
     @property
     def strategies(self) -> dict[str, Strategy]:
-        """Strategies by name, in registration order."""
+        """Strategies by name, in registration order; then one for each program with tunables, under its name."""
         if self._strategies is None:
             self._strategies = {}
             # pluggy calls the last registered plugin first; users expect the order of registration.
-            for strategy in _flatten(reversed(self._pluggy.hook.autotune_strategies())):
+            offered = _flatten(reversed(self._pluggy.hook.autotune_strategies()))
+            programs = (ProgramTuning(facts) for facts in self.program_facts.values() if facts.tunables)
+            for strategy in itertools.chain(offered, programs):
                 if strategy.name in self._strategies:
                     raise InputError(f"two plugins define a strategy named {strategy.name!r}; uninstall one of them")
                 self._strategies[strategy.name] = strategy

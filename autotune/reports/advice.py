@@ -21,6 +21,7 @@ WORTH_CHANGING = 0.05  # of the wall time
 GOOD_EFFICIENCY = 0.9
 BAD_PREDICTIONS = 0.2  # half of the tasks are further off
 WAITING = 0.75  # CPU time over the time that tasks held cores, below which they waited for something else
+SHARED = 0.1  # of the cores
 LEAST_WAITED_S = 5.0  # shorter runs cannot tell
 MOST_COMMANDS = 3
 _ALL_MEMORY = 0.95  # a little has to stay for the rest of the system
@@ -59,11 +60,13 @@ def advice(run: RunRecord, *, losses: Sequence[Loss], predictions: Predictions |
     broken = list(_about_failures(run))
     if not run.task_records:
         return (*broken, _nothing(run))
+    if broken and all(record.status == "failed" for record in run.task_records):
+        return tuple(broken)  # what would be faster is no matter as long as nothing works
     # Where one long task or memory sets the bound, cores may idle for long although nothing else could be scheduled.
     good = run.efficiency >= GOOD_EFFICIENCY and all(
         loss.useful or loss.share <= 1.0 - GOOD_EFFICIENCY for loss in losses
     )
-    found = [*broken, *([] if good else _about_losses(run, losses)), *_about_waiting(run, losses)]
+    found = [*broken, *_about_others(run), *([] if good else _about_losses(run, losses)), *_about_waiting(run, losses)]
     found += _about_calibration(run, predictions, good=good)
     return tuple(found) if found else (_nothing(run),)
 
@@ -192,10 +195,28 @@ def _wide(run: RunRecord) -> str:
     )
 
 
+def is_shared(run: RunRecord) -> bool:
+    """Return whether other programs used so much of the cores that the run's times tell of them as well."""
+    return run.wall_s >= LEAST_WAITED_S and run.other_cores >= SHARED * run.machine.cores
+
+
+def others_words(run: RunRecord) -> str:
+    """Return what other programs used, in words."""
+    return f"used {run.other_cores:.1f} of {count(run.machine.cores, 'core')}, on average, while tasks ran"
+
+
+def _about_others(run: RunRecord) -> Iterator[Advice]:
+    if is_shared(run):
+        yield Advice(
+            what="Stop what else runs on this machine, or use fewer cores by `--cores`; then look at what follows.",
+            why=f"Other programs {others_words(run)}: tasks took longer than they would alone.",
+        )
+
+
 def _about_waiting(run: RunRecord, losses: Sequence[Loss]) -> Iterator[Advice]:
     """Yield what to do where tasks held cores and did not use them."""
     working = sum(loss.share for loss in losses if loss.useful or loss.name == "price of wide tasks")
-    if run.wall_s < LEAST_WAITED_S or not working or run.cpu_utilisation >= WAITING * working:
+    if is_shared(run) or run.wall_s < LEAST_WAITED_S or not working or run.cpu_utilisation >= WAITING * working:
         return
     yield Advice(
         what="Let more tasks run at once: `autotune calibrate` tries that, too. Or put scratch files on a faster disk"

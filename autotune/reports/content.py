@@ -12,10 +12,11 @@ from itertools import starmap
 from autotune.base.errors import InputError
 from autotune.base.records import RunRecord, TaskRecord
 from autotune.base.text import count, gib, join_words, percent, seconds
-from autotune.reports.advice import Advice, advice
+from autotune.reports.advice import Advice, advice, is_shared, others_words
 from autotune.reports.decisions import changes_words, policy_words
 from autotune.reports.facts import NEAR, Level, Predictions, failures, levels, predictions
 from autotune.reports.losses import Loss, bound_words, losses
+from autotune.reports.nbody_table import total_or_interaction
 from autotune.reports.sentences import as_line, reached_percent, task_name
 from autotune.reports.timeline import MOST_BARS, Timeline, timeline
 
@@ -164,15 +165,18 @@ def _facts(run: RunRecord) -> list[tuple[str, str]]:
         if limit != "physical"
     ]
     energy = "none" if run.energy_hartree is None else f"{run.energy_hartree:.10f} Eh"
+    # Records from before the table do not say of which kind it is.
+    kind = total_or_interaction(run.energies).capitalize() or "Energy of the result, total or interaction"
     return [
         ("Computed", as_line(run.workload)),
         *([("Fragments", as_line(run.understood))] if run.understood else []),
-        ("Many-body energy", energy),
+        (kind, energy),
         *(("Doubt", as_line(doubt)) for doubt in run.doubts),
         ("Tasks", join_words(filter(None, tasks))),
         ("Ended", as_line(run.created)),
         ("Machine", _machine(run)),
         *([("Limited", join_words(limits))] if limits else []),
+        *([("Other programs", others_words(run))] if is_shared(run) else []),
         *(("Not computed", as_line(each.words)) for each in run.omitted if each.tasks),
         ("Memory", f"at most {gib(run.peak_memory_gib)} held, of {gib(run.memory_budget_gib)} that tasks might take"),
         (

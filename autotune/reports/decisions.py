@@ -142,4 +142,4 @@ def _thread_words(policy: Policy) -> list[str]:
 def _change_words(policy: Policy, machine: Machine) -> list[str]:
     if not policy.follow_machine:
         return [f"Should cores or memory become fewer, it goes on as planned for {count(machine.cores, 'core')}."]
-    return ["Should cores or memory become more or fewer, all of this is decided anew."]
+    return ["Should cores or memory become more or fewer, all of this is decided again."]

@@ -34,9 +34,10 @@ _KEPT = "\N{NO-BREAK SPACE}"
 BAR = 30  # characters of an importance of 1
 _FINDINGS = {
     "faster": "the winner of the search is faster than the default, and is used",
-    "same": "nothing was found that is faster than the default, which is used",
+    "same": "the winner of the search is no faster than the default, which is used",
     "slower": "the winner of the search turned out slower than the default, which is used",
     "cannot tell": "the winner of the search was not shown to be faster than the default, which is used",
+    "not confirmed": "the search found nothing that is faster than the default, which is used",
 }
 _MOST_SHARES = 3  # of importances, where only the largest are said
 _MATCHES = {
@@ -58,6 +59,8 @@ def tuning_words(tuning: Tuning) -> str:
     blocks = {
         "": _origin(tuning),
         "verdict": [*_verdict(evidence), *_noise(evidence)],
+        "what speaks against it": [line for caution in evidence.cautions for line in _wrap(caution)],
+        "largest change of an energy by a program's tunable": _deviations(evidence),
         "parameters": _choice(tuning.parameters, defaults_of(evidence.trials)),
         "search": _search(evidence),
         f"the best of {count(len(evidence.trials), 'trial')}": _table(evidence.trials),
@@ -90,7 +93,7 @@ def _origin(tuning: Tuning) -> list[str]:
 def _verdict(evidence: Evidence) -> list[str]:
     finding = f"{evidence.verdict}: {_FINDINGS.get(evidence.verdict, 'see the numbers')}"
     if not evidence.pairs:
-        return _wrap(f"{finding}; nothing had to be confirmed: no pairs were run")
+        return _wrap(f"{finding}; no pairs were run")
     measured = f"{evidence.speed_up:.2f}× the speed of the default"
     if evidence.interval:
         measured += f" (95 % interval {evidence.interval[0]:.2f} to {evidence.interval[1]:.2f})"
@@ -116,6 +119,10 @@ def _noise(evidence: Evidence) -> list[str]:
         f"noise: the same run takes {100 * evidence.noise:.1f} % more or less from one time to the next{runs}; a single"
         f" trial within {200 * evidence.noise:.1f} % of the default says nothing"
     )
+
+
+def _deviations(evidence: Evidence) -> list[str]:
+    return [f"{name}: {largest:.1e} Eh" for name, largest in sorted(evidence.deviations.items())]
 
 
 def _choice(parameters: Mapping[str, Parameter], defaults: Mapping[str, Parameter]) -> list[str]:

@@ -19,6 +19,8 @@ from xml.etree.ElementTree import Element, SubElement, fromstring, tostring
 from autotune.base.errors import InputError, ResourceError
 
 COLOURS = ("#4c78a8", "#f58518", "#54a24b", "#e45756", "#72b7b2", "#b279a2")
+# Of losses: darker, so that no loss has the colour of an n-body level; white letters stand on them.
+LOSS_COLOURS = ("#7a3b69", "#8c5a13", "#2f5f5b", "#5b4b9e", "#8f3a3a", "#4d5b2a", "#3d4f6b", "#6b4a3d")
 INK, SOFT, RULE, PAPER = "#17212b", "#586573", "#dfe4ea", "#ffffff"
 _IN_PAGE = {INK: "var(--ink)", SOFT: "var(--soft)", RULE: "var(--rule)", PAPER: "var(--card)"}
 _STYLE = {

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from autotune.base.text import printable
 from autotune.reports.content import Report
-from autotune.reports.figures import COLOURS
+from autotune.reports.figures import COLOURS, LOSS_COLOURS
 from autotune.reports.panels import PANELS, side_by_side, tiles
 from autotune.reports.sentences import spans
 
@@ -33,7 +33,15 @@ def html(report: Report) -> str:
     number = itertools.count(1).__next__
     template = _environment().get_template("page.html")
     together = side_by_side(report)
-    return template.render(report=report, together=together, panels=PANELS, tiles=tiles, colours=COLOURS, number=number)
+    return template.render(
+        report=report,
+        together=together,
+        panels=PANELS,
+        tiles=tiles,
+        colours=COLOURS,
+        loss_colours=LOSS_COLOURS,
+        number=number,
+    )
 
 
 def sentence(text: str) -> Markup:

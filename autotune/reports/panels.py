@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from autotune.base.text import count, gib, percent, seconds
 from autotune.reports import run_pictures
 from autotune.reports.content import Report, RunReport
+from autotune.reports.nbody_table import NBodyTable
 from autotune.reports.sentences import as_line, reached_percent, task_name
+from autotune.session.run_record import alike
 
 MOST_FAILED = 10
 MOST_MESSAGE = 300
@@ -74,6 +76,7 @@ class Share:
         name: What is written in it, a letter or a word.
         share: Of 1.
         colour: Number of its colour; None for grey.
+        lost: It is a loss: losses and n-body levels have colours of their own.
         sentence: What it is, for the key below; empty for no key.
         what: Its whole name.
     """
@@ -83,6 +86,7 @@ class Share:
     colour: int | None
     what: str
     sentence: str = ""
+    lost: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,12 +115,14 @@ class Panel:
     Attributes:
         name: In links to it.
         title: Above it.
-        columns: Gives its blocks, in columns beside each other where there is room.
+        columns: Gives its blocks, in columns next to each other where there is room.
+        folded: Only its title is shown until somebody opens it.
     """
 
     name: str
     title: str
     columns: Callable[[RunReport], Sequence[Column]]
+    folded: bool = False
 
 
 def tiles(run: RunReport) -> tuple[tuple[str, str, str, float | None], ...]:
@@ -157,6 +163,17 @@ def side_by_side(report: Report) -> Column:
     return (Table(headings=headings, rows=rows, long=True, links=links), Paragraphs(report.remarks))
 
 
+def _energies(run: RunReport) -> Sequence[Column]:
+    if not run.run.energies:
+        return ()
+    table = NBodyTable(run.run.energies)
+    headings = tuple(f"{column.heading}, {column.unit}" if column.unit else column.heading for column in table.columns)
+    words = tuple(place for place, column in enumerate(table.columns) if column.digits is None and place)
+    rows = tuple(tuple(as_line(cell, code=False) for cell in row) for row in table.cells)
+    returned = f"{table.returned_words[:1].upper()}{table.returned_words[1:]}."
+    return ((Table(headings=headings, rows=rows, words=words, long=True), Paragraphs((returned,))),)
+
+
 def _facts(run: RunReport) -> Sequence[Column]:
     return ((Facts(run.facts),),)
 
@@ -172,11 +189,19 @@ def _losses(run: RunReport) -> Sequence[Column]:
     total = sum(loss.share for loss in run.losses) or 1.0
     shares = []
     for loss in run.losses:
-        # The first colour is left to the levels' bars, the useful part is grey.
         letter = "" if loss.useful else next(letters)
-        colour = _LETTERS.index(letter) + 1 if letter else None
-        name = letter or loss.name
-        shares.append(Share(name=name, share=loss.share / total, colour=colour, what=loss.name, sentence=loss.sentence))
+        colour = _LETTERS.index(letter) if letter else None
+        share = loss.share / total
+        shares.append(
+            Share(
+                name=letter or loss.name,
+                share=share,
+                colour=colour,
+                what=loss.name,
+                sentence=loss.sentence,
+                lost=True,
+            )
+        )
     return ((Shares(tuple(shares)), Paragraphs((run.bound,) if run.bound else ())),)
 
 
@@ -245,18 +270,19 @@ def _levels(run: RunReport) -> Sequence[Column]:
 def _failures(run: RunReport) -> Sequence[Column]:
     if not run.failed:
         return ()
+    groups = alike(run.failed)
     rows = tuple(
         (
-            task_name(record),
-            as_line(record.error_type),
-            f"{record.attempts}",
-            as_line(record.error)[:MOST_MESSAGE] or "no message",
+            f"{task_name(group[0])}{f' and {len(group) - 1:,} more' if group[1:] else ''}",
+            f"{len(group):,} of {run.run.tasks:,}: {as_line(group[0].error_type)}",
+            f"{max(record.attempts for record in group)}",
+            as_line(group[0].error)[:MOST_MESSAGE] or "no message",
         )
-        for record in run.failed[:MOST_FAILED]
+        for group in groups[:MOST_FAILED]
     )
-    left = len(run.failed) - len(rows)
+    left = sum(map(len, groups[MOST_FAILED:]))
     more = (f"and {count(left, 'more task')}, in the record",) if left else ()
-    table = Table(headings=("task", "kind", "attempts", "message"), rows=rows, words=(1, 3), long=True)
+    table = Table(headings=("task", "failed alike", "attempts", "message"), rows=rows, words=(1, 3), long=True)
     return ((table, Paragraphs(more)),)
 
 
@@ -265,12 +291,13 @@ def _advice(run: RunReport) -> Sequence[Column]:
 
 
 PANELS = (
+    Panel("energies", "What came out", _energies),
+    Panel("next", "What to change next", _advice),
+    Panel("failures", "What failed", _failures),
     Panel("facts", "What ran, and on what", _facts),
-    Panel("tuning", "The tuning, and what it made the run do", _tuning),
+    Panel("tuning", "The tuning, and what it made the run do", _tuning, folded=True),
     Panel("losses", "Where the time went", _losses),
     Panel("timeline", "Who ran where, and when", _timeline),
     Panel("predictions", "Predicted against measured", _predictions),
     Panel("levels", "Cost by n-body level", _levels),
-    Panel("failures", "What failed", _failures),
-    Panel("next", "What to change next", _advice),
 )

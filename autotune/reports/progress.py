@@ -79,10 +79,10 @@ def line(snapshot: Snapshot) -> str:
         return (
             f"{snapshot.done}/{snapshot.total} tasks, {count(snapshot.running, 'bundle')} out to"
             f" {count(snapshot.nodes, 'node')} with {count(snapshot.cores, 'core')},"
-            f" {duration(snapshot.elapsed_s)} gone{left}"
+            f" {duration(snapshot.elapsed_s)} elapsed{left}"
         )
     return (
         f"{snapshot.done}/{snapshot.total} tasks, {snapshot.running} running on {snapshot.cores_in_use} of"
         f" {snapshot.cores} cores, {snapshot.resident_gib:.1f} of {snapshot.budget_gib:.1f} GiB,"
-        f" {duration(snapshot.elapsed_s)} gone{left}"
+        f" {duration(snapshot.elapsed_s)} elapsed{left}"
     )

@@ -110,7 +110,7 @@ def idle_words(run: NodesSimulation) -> str:
     parts = (
         (busy, "tasks"),
         (run.within, "cores that waited for the last tasks of a bundle"),
-        (run.planning, "what bundles cost beside their tasks"),
+        (run.planning, "what bundles cost besides their tasks"),
         (run.waiting, "nodes without a bundle"),
         (run.lost, "computed twice"),
     )
@@ -147,7 +147,7 @@ def assumptions_of(nodes: PretendedNodes, *, spread: float | None, contention: f
     )
     way = f"a bundle takes {nodes.latency_s:g} s to its node and its results {nodes.latency_s:g} s back"
     bundles = (
-        f"it costs the node {PLANNING_S:g} s beside its tasks; a node has {AT_A_NODE}, one at work and one waiting"
+        f"it costs the node {PLANNING_S:g} s besides its tasks; a node has {AT_A_NODE}, one at work and one waiting"
     )
     return (
         f"{node}{others}; {start}",
@@ -199,6 +199,7 @@ def draw(scaling: Scaling, *, title: str, assumptions: Sequence[str], path: Path
         for axes in (times, shares):
             axes.set(xscale="log", xlabel="nodes")
             axes.xaxis.set_major_formatter("{x:,.0f}")
+            axes.xaxis.set_minor_formatter("")
             axes.grid(visible=True, color=figures.RULE, lw=0.6)
         text = "\n".join(textwrap.wrap(f"Simulated. Assumed: {'; '.join(assumptions)}.", _LETTERS))
         drawn.supxlabel(text, fontsize=7.5, color=figures.SOFT, x=0.02, ha="left")
@@ -231,6 +232,7 @@ def _draw_times(axes: Any, scaling: Scaling, numbers: Sequence[int]) -> None:
     )
     axes.set(yscale="log", ylabel="time, s", title="Time")
     axes.yaxis.set_major_formatter("{x:,g}")
+    axes.yaxis.set_minor_formatter("{x:,g}")  # within one power of ten only minor ticks have labels
     axes.legend(loc="upper right", fontsize=8)
 
 

@@ -5,6 +5,7 @@ Rules: knows orders and replies, not who carries them out; what is done about a 
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 
@@ -15,7 +16,11 @@ from autotune.runtime import failures
 from autotune.runtime.execution import Care
 from autotune.runtime.expectations import Expectations
 from autotune.schedule.events import Start
-from autotune.workers.messages import Order, Reply
+from autotune.workers.messages import Order, Reply, Together
+
+# Of the time limit of a task that a start with several may take; then the one that it is at is computed by itself, with
+# the whole limit. The rest is for ending the program and reading what it has finished.
+_START_SHARE = 0.5
 
 
 class Attempts:
@@ -45,8 +50,15 @@ class Attempts:
             self._made[number] += 1
             grant_gib = self._expected.grant_gib(number, width, alone=number in self._alone)
             resources = self._given[number] = Resources(cores=width, memory_gib=grant_gib, gpus=start.resources.gpus)
-            orders.append(Order(number, task.level, task.real, task.basis, resources, number in self._rescued))
+            together = self._together(number, start) if start.together else None
+            rescued = number in self._rescued
+            orders.append(Order(number, task.level, task.real, task.basis, resources, rescued, together))
         return orders
+
+    def _together(self, number: int, start: Start) -> Together:
+        expected, limit_s = self._expected.of[number], self._care.task_limit_s
+        part_s = expected.next_s(start.resources.cores) + expected.start_s / len(start.numbers)
+        return Together(part_s, math.inf if limit_s is None else _START_SHARE * limit_s)
 
     def width(self, number: int) -> int:
         """Return the cores that a task was given."""
@@ -92,4 +104,5 @@ class Attempts:
             attempts=self._made[number],
             error_type=kind,
             error=reply.error,
+            sharers=reply.sharers,
         )

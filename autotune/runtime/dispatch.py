@@ -17,6 +17,7 @@ from autotune.base.errors import InputError, ResourceError
 from autotune.base.records import TaskRecord, task_record
 from autotune.base.text import count, one_line
 from autotune.base.types import Machine, Resources, Task
+from autotune.costs.cost_law import by_itself_s
 from autotune.journal.entries import Entry
 from autotune.plugin.hookspecs import Backend
 from autotune.plugin.manager import Manager
@@ -182,9 +183,8 @@ class Dispatch:
             # Clocks of nodes are not quite ours.
             self._end(self._tasks[record.number], replace(record, started_s=max(0.0, offset_s + record.started_s)))
             if record.status == "done" and self._plan.policy.learn:
-                fresh = self._expected.learn(
-                    record.number, wall_s=record.wall_s, width=record.width, peak_gib=record.peak_gib
-                )
+                wall_s = by_itself_s(self._tasks[record.number].method, record.wall_s, sharers=record.sharers)
+                fresh = self._expected.learn(record.number, wall_s=wall_s, width=record.width, peak_gib=record.peak_gib)
                 costs_s |= {number: estimate.alone_s for number, estimate in fresh.items()}
         if costs_s:
             self._dealer.learn(costs_s)

@@ -30,6 +30,7 @@ class Execution:
         peak_gib: Largest sampled resident memory of all workers together.
         memory_idle_core_s: Core-seconds idle while a ready task waited for memory.
         lost_core_s: Core-seconds of attempts that failed.
+        other_core_s: Core-seconds that other programs used while tasks ran; 0 where that is not known.
     """
 
     values: Values = field(default_factory=Values)
@@ -40,6 +41,7 @@ class Execution:
     peak_gib: float = 0.0
     memory_idle_core_s: float = 0.0
     lost_core_s: float = 0.0
+    other_core_s: float = 0.0
 
     def take(self, entry: Entry) -> None:
         """Take what a finished task computed."""
@@ -64,6 +66,7 @@ class Execution:
         self.peak_gib = max(self.peak_gib, later.peak_gib)
         self.memory_idle_core_s += later.memory_idle_core_s
         self.lost_core_s += later.lost_core_s
+        self.other_core_s += later.other_core_s
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

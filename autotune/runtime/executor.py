@@ -14,14 +14,15 @@ from collections.abc import Callable, Sequence
 
 from autotune.base import garbage
 from autotune.base.types import Machine, Policy, Resources, Task
+from autotune.costs.cost_law import by_itself_s
 from autotune.machine import pressure
 from autotune.plugin.manager import Manager
-from autotune.programs.facts import facts_of
+from autotune.programs.facts import facts_of, ranks
 from autotune.runtime import failures, guard
 from autotune.runtime.attempts import Attempts
 from autotune.runtime.execution import Care, Execution
 from autotune.runtime.expectations import Expectations
-from autotune.runtime.monitor import LoadMeter, Monitor, Snapshot
+from autotune.runtime.monitor import LoadMeter, Monitor, OtherWork, Snapshot
 from autotune.runtime.planning import Plan
 from autotune.schedule.events import Adapted, Dropped, Failed, Finished, Learned, Paused, Start
 from autotune.schedule.scheduler import Scheduler
@@ -49,7 +50,7 @@ class Executor:
         execution: What is known already, to which the rest is added.
     """
 
-    @garbage.sought_seldom()
+    @garbage.search_seldom()
     def __init__(
         self,
         tasks: Sequence[Task],
@@ -78,6 +79,7 @@ class Executor:
             {task.number: task.nbody for task in tasks},
             plan.policy,
             budget=Resources(cores=machine.cores, memory_gib=plan.budget_gib, gpus=machine.gpus),
+            ahead=ranks(tasks, plan.policy.tunables),
         )
         self._attempts = Attempts(tasks, expected=self._expected, care=self._care, started=self._started)
         self._usage = Usage(0.0, 0.0, {})
@@ -86,7 +88,7 @@ class Executor:
         self._looked = self._scratch_looked = time.monotonic()
         self.execution = execution or Execution()
 
-    @garbage.sought_seldom()
+    @garbage.search_seldom()
     def run(self) -> Execution:
         """Run all tasks and return what came out; it counts when the journal is flushed.
 
@@ -108,6 +110,7 @@ class Executor:
         self._scratch_gib = scratch.budget_gib(self._pool.scratch, self._care.scratch_gib)
         self._looked = at = time.monotonic()
         self._monitor.begin()
+        others, before_s = OtherWork(self._machine), sum(record.cpu_s for record in execution.records)
         ticked = sampled = 0.0
         while not scheduler.done:
             self._start_ready()
@@ -127,6 +130,7 @@ class Executor:
                 execution.memory_idle_core_s += idle * (now - at)
             at = now
             self._take_all(events)
+        execution.other_core_s += others.core_s(sum(record.cpu_s for record in execution.records) - before_s)
         self._watch()
         self._tick()
 
@@ -163,7 +167,7 @@ class Executor:
         if isinstance(event, Returned):
             self._attempts.returned(event.number)
             self.execution.attempts -= 1
-            self._scheduler.handle(Failed(event.number, again=not self._dropped))
+            self._scheduler.handle(Failed(event.number, again=not self._dropped, suspect=event.suspect))
         else:
             self._fail(event)
 
@@ -172,7 +176,8 @@ class Executor:
         width = self._attempts.width(reply.number)
         self._finish(reply, "")
         if self._policy.learn:
-            fresh = self._expected.learn(reply.number, wall_s=reply.wall_s, width=width, peak_gib=reply.peak_gib)
+            wall_s = by_itself_s(self._tasks[reply.number].method, reply.wall_s, sharers=reply.sharers)
+            fresh = self._expected.learn(reply.number, wall_s=wall_s, width=width, peak_gib=reply.peak_gib)
             if fresh:
                 self._scheduler.handle(Learned(fresh))
 

@@ -71,7 +71,10 @@ class Local:
         """
         pool = self._open_pool(sorted(set(work.recipe.programs.values())), plan.policy)
         try:
-            pool.set_recipe(replace(work.recipe, rescue=self._options.rescue).to_json())
+            remember = bool(self._options.reuse_densities) and self._options.program_tuning
+            recipe = replace(work.recipe, rescue=self._options.rescue)
+            briefing = planning.briefing(recipe, work.tasks, plan.policy, remember=remember)
+            pool.brief(briefing, keep_shared=remember)
             if self._options.enforce_memory:
                 pool.enforce(plan.budget_gib)
             pool.prepare(min(plan.policy.workers, len(work.tasks)))

@@ -136,7 +136,7 @@ class LoadMeter:
     def take(self, usage: Usage) -> Load:
         """Add a sample and return the means; without two samples no core is idle and all are busy."""
         now = time.monotonic()
-        self._samples.append((now, usage.cpu_s, self._idle_s()))
+        self._samples.append((now, usage.cpu_s, idle_core_s(self._machine)))
         while len(self._samples) > 2 and now - self._samples[1][0] >= WINDOW_S:  # noqa: PLR2004 - two ends of a window
             self._samples.popleft()
         began, cpu_before_s, idle_before_s = self._samples[0]
@@ -151,11 +151,38 @@ class LoadMeter:
             return Load(busy, left)
         return Load(busy, min(left, (self._samples[-1][2] - idle_before_s) / (now - began)))
 
-    def _idle_s(self) -> float:
-        """Return the idle seconds of the usable cores since the machine started."""
-        import psutil
 
-        times = psutil.cpu_times(percpu=True)
-        usable = [cpu for cpu in usable_cpus() if cpu < len(times)] or range(len(times))
-        idle_s = sum(times[cpu].idle + getattr(times[cpu], "iowait", 0.0) for cpu in usable)
-        return float(idle_s * min(1.0, self._machine.cores / len(usable)))
+class OtherWork:
+    """What other programs took of the usable cores from now on.
+
+    Args:
+        machine: Its usable cores are watched.
+    """
+
+    def __init__(self, machine: Machine) -> None:
+        self._machine = machine
+        self._began, self._idle_s, self._own_s = time.monotonic(), idle_core_s(machine), time.process_time()
+
+    def core_s(self, tasks_cpu_s: float) -> float:
+        """Return the core-seconds that were neither idle nor used by the tasks, nor by this process.
+
+        Under a quota of a control group nothing can be told, and 0 is returned: the processors are shared with others.
+
+        Args:
+            tasks_cpu_s: CPU seconds of the tasks in this time.
+        """
+        if self._machine.cores_limited_by.startswith("cgroup"):
+            return 0.0
+        all_s = self._machine.cores * (time.monotonic() - self._began)
+        own_s = tasks_cpu_s + time.process_time() - self._own_s
+        return max(0.0, all_s - (idle_core_s(self._machine) - self._idle_s) - own_s)
+
+
+def idle_core_s(machine: Machine) -> float:
+    """Return the idle seconds of a machine's usable cores since it started."""
+    import psutil
+
+    times = psutil.cpu_times(percpu=True)
+    usable = [cpu for cpu in usable_cpus() if cpu < len(times)] or range(len(times))
+    idle_s = sum(times[cpu].idle + getattr(times[cpu], "iowait", 0.0) for cpu in usable)
+    return float(idle_s * min(1.0, machine.cores / len(usable)))

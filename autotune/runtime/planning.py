@@ -20,10 +20,13 @@ from autotune.expansion.component import Recipe
 from autotune.machine import process
 from autotune.machine.detection import available_memory_gib, detect
 from autotune.plugin import composition
+from autotune.plugin.facts import MOST_FRAGMENTS, REMEMBER
 from autotune.plugin.hookspecs import Strategy
 from autotune.plugin.manager import Manager
 from autotune.programs import abilities
+from autotune.programs.facts import facts_of
 from autotune.tunings import library
+from autotune.workers.messages import Briefing
 
 MEMORY_CHANGE = 0.05  # of the limit; less is noise
 
@@ -78,7 +81,7 @@ class Plan:
     remake: Callable[[], Remade | None]
 
 
-@garbage.sought_seldom()
+@garbage.search_seldom()
 def make(work: Work, *, machine: Machine, manager: Manager, options: Options, here: bool = True) -> Plan:
     """Return the plan for a workload on a machine.
 
@@ -178,14 +181,15 @@ class _Composition:
 
 
 def _compose(found: library.Found, context: Context, *, manager: Manager, options: Options) -> _Composition:
-    names = options.strategies
+    names, known = options.strategies, manager.strategies
+    programs = {method.program for method in context.methods}
+    tuned = composition.programs_tuned(known, programs)
     if names is None and found.tuning and found.match != "model":
-        names = tuple(name for name in found.tuning.strategies if name in manager.strategies)
-    strategies = composition.choose(manager.strategies, names, options.without)
-    parameters: Parameters = {}
-    if found.tuning:
-        applied = {strategy.name for strategy in strategies}
-        parameters = {k: v for k, v in found.tuning.parameters.items() if k.partition(".")[0] in applied}
+        # A tuning from before a program had tunables does not name it.
+        names = tuple(dict.fromkeys([*(name for name in found.tuning.strategies if name in known), *tuned]))
+    without = options.without if options.program_tuning else (*options.without, *tuned)
+    strategies = composition.choose(known, names, without, programs=programs)
+    parameters = composition.parameters_for(strategies, context, found.tuning.parameters if found.tuning else {})
     try:
         composition.compose(strategies, parameters, context)
     except InputError as error:
@@ -231,6 +235,23 @@ class _Remaker:
             return self._composition.policy(machine)
         except InputError:  # a parameter of the tuning is out of range on what is left
             return replace(self._composition, parameters={}).policy(machine)
+
+
+def briefing(recipe: Recipe, tasks: Sequence[Task], policy: Policy, *, remember: bool = False) -> Briefing:
+    """Return what workers are told before tasks: the recipe, and the settings of programs that have tunables.
+
+    Args:
+        recipe: Of the tasks' inputs.
+        tasks: Of the run.
+        policy: Of the run; programs of which it has no values are left alone.
+        remember: Programs that can start tasks from where those of the run before ended.
+    """
+    tuned = {name.partition(".")[0] for name, _ in policy.tunables}
+    most = max((task.nbody for task in tasks), default=0)
+    settings = [(f"{program}.{MOST_FRAGMENTS}", most) for program in sorted(tuned)]
+    remembering = {program for program in recipe.programs.values() if remember and facts_of(program).remembers}
+    settings += [(f"{program}.{REMEMBER}", True) for program in sorted(remembering)]
+    return Briefing(recipe.to_json(), (*policy.tunables, *settings))
 
 
 def environment(plan: Policy) -> dict[str, str]:

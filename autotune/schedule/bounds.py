@@ -39,17 +39,29 @@ def lower_bound_s(
 
 
 def gap(
-    records: Sequence[TaskRecord], *, cores: int, wall_s: float, memory_idle_core_s: float, lost_core_s: float
+    records: Sequence[TaskRecord],
+    failed: Sequence[TaskRecord] = (),
+    *,
+    cores: int,
+    wall_s: float,
+    memory_idle_core_s: float,
+    lost_core_s: float,
 ) -> Gap:
     """Return how idle core time divides, each in seconds of the whole run (core-seconds over cores).
 
     Args:
         records: Finished tasks; starts count from the start of the run.
+        failed: Tasks that failed for good; where nothing finished, the time of these is what the run was busy with.
         cores: Usable cores.
         wall_s: Length of the run.
         memory_idle_core_s: Core-seconds idle while a ready task waited for memory.
         lost_core_s: Core-seconds of attempts that failed.
     """
+    if not records and failed:
+        first = min(wall_s, *(record.started_s for record in failed))
+        end = min(wall_s, max(record.started_s + record.wall_s for record in failed))
+        lost = min(lost_core_s / cores, max(0.0, end - first))
+        return Gap(startup=first, retries=lost, scheduler=max(0.0, end - first - lost), assembly=max(0.0, wall_s - end))
     if not records:
         return Gap(startup=wall_s)
     first = min(record.started_s for record in records)

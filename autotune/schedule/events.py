@@ -56,11 +56,13 @@ class Dropped(NamedTuple):
 class Start(NamedTuple):
     """Decision: give tasks, to be run one after another, to one worker now.
 
-    Its memory is what the tasks are expected to hold; infinite where they are to have the whole machine.
+    Its memory is what the tasks are expected to hold; infinite where they are to have the whole machine. Tasks that go
+    `together` are computed in one start of their program.
     """
 
     numbers: tuple[int, ...]
     resources: Resources
+    together: bool = False
 
 
 Event = Finished | Failed | Learned | Adapted | Paused | Dropped

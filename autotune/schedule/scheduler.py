@@ -22,6 +22,7 @@ from bisect import bisect_left, insort
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import NamedTuple
 
 from autotune.base.types import Estimate, Policy, Resources
@@ -33,6 +34,8 @@ TAIL_PER_SLOT = 2  # widths are chosen anew for each decision when so few tasks 
 MOST_IN_A_BATCH = 64
 LATE_SHARE = 0.1  # a task that runs longer than predicted is expected to need this share of its time more
 _ROUNDING_GIB = 1e-6  # more than what a sum that is kept up to date can be off
+_AHEAD_S = 1e9  # more than any task takes
+WORTH_SHARING = 0.03  # of a task's time: a start that takes less is no reason to bind tasks to each other
 BATCHES_LEFT = 4  # for each worker at least; so many batches later the last ones are single tasks
 
 _Entry = tuple[float, int, int]  # urgency, position in the input from its end, number
@@ -60,12 +63,20 @@ class Scheduler:
         levels: n-body level of each, for policies with barriers.
         policy: What to optimise; see `Policy`.
         budget: What tasks may hold together, at least one core.
+        ahead: Tasks that go before all others where the longest are to go first, because they make what others use; the
+            higher number first.
     """
 
     def __init__(
-        self, estimates: Mapping[int, Estimate], levels: Mapping[int, int], policy: Policy, *, budget: Resources
+        self,
+        estimates: Mapping[int, Estimate],
+        levels: Mapping[int, int],
+        policy: Policy,
+        *,
+        budget: Resources,
+        ahead: Mapping[int, int] = MappingProxyType({}),
     ) -> None:
-        self._estimates, self._levels = dict(estimates), levels
+        self._estimates, self._levels, self._ahead = dict(estimates), levels, ahead
         self._position = {number: -position for position, number in enumerate(estimates)}
         self._unfinished, self._unfinished_at = len(estimates), Counter(levels.values())
         self._running = Running()
@@ -76,6 +87,7 @@ class Scheduler:
         self._waiting: dict[int, list[_Entry]] = {}
         self._widths: dict[int, int] | None = None
         self._last: LastTasks | None = None
+        self._work_s = 0.0  # of all that waits, beside the starts of programs
         self._adapt(Adapted(policy, budget))
         self._rank(self._estimates)
 
@@ -126,8 +138,9 @@ class Scheduler:
                 break
             width = start.resources.cores
             self._whole = start.resources.memory_gib == math.inf
-            wall_s = sum([self._estimates[number].wall_s(width) for number in start.numbers])
-            self._running.begin(start, now_s, now_s + wall_s)
+            first, *others = [self._estimates[number] for number in start.numbers]
+            behind_s = sum([each.next_s(width) if start.together else each.wall_s(width) for each in others])
+            self._running.begin(start, now_s, now_s + first.wall_s(width) + behind_s)
             starts.append(start)
         return starts
 
@@ -170,11 +183,19 @@ class Scheduler:
                 if later is None or now_s + wall_s <= later.at_s + estimate.wall_s(wanted):
                     del queue[place]
                     # Behind a hold only this one was found to end in time.
-                    others = [] if hold or number in self._suspects else self._batch(queue, estimate, width)
-                    if self._last is not None:
-                        for each in (number, *others):
+                    single = hold is not None or number in self._suspects
+                    together = not single and self._tasks_per_start(estimate) > 1
+                    others: list[int] = []
+                    if together:
+                        others = self._batch_of_one_start(queue, estimate, width, now_s)
+                    elif not single:
+                        others = self._batch(queue, estimate, width)
+                    for each in (number, *others):
+                        self._work_s -= self._estimates[each].work_s
+                        if self._last is not None:
                             self._last.remove(each)
-                    return Start((number, *others), Resources(cores=width, memory_gib=memory_gib))
+                    resources = Resources(cores=width, memory_gib=memory_gib)
+                    return Start((number, *others), resources, together=together and bool(others))
             hold = hold or self._hold(Resources(cores=wanted, memory_gib=memory_gib), now_s)
         return None
 
@@ -190,7 +211,7 @@ class Scheduler:
         for number in [entry[2] for queue in self._waiting.values() for entry in queue] + self._alone:
             self._unfinished -= 1
             self._unfinished_at[self._levels[number]] -= 1
-        self._waiting, self._alone, self._last = {}, [], None
+        self._waiting, self._alone, self._last, self._work_s = {}, [], None, 0.0
 
     def _batch(self, queue: list[_Entry], first: Estimate, width: int) -> list[int]:
         """Take tasks from the queue that go along with a short one, so that its worker need not wait between them."""
@@ -203,6 +224,35 @@ class Scheduler:
             spent_s += estimate.wall_s(width)
             too_much = spent_s > self._policy.batch_s or estimate.memory_gib > first.memory_gib
             if too_much or number in self._suspects:
+                break
+            batch.append(queue.pop()[2])
+        return batch
+
+    def _tasks_per_start(self, estimate: Estimate) -> int:
+        # Behind a barrier a few tasks wait for all: what is saved would be lost there.
+        if estimate.start_s <= WORTH_SHARING * estimate.alone_s or self._policy.level_barriers:
+            return 1
+        return self._policy.tasks_per_start(estimate.program)
+
+    def _batch_of_one_start(self, queue: list[_Entry], first: Estimate, width: int, now_s: float) -> list[int]:
+        """Take tasks from the queue that are computed in one start of their program with the first.
+
+        Together they work no longer than a worker's part of all work that is left, and so much less that the others do
+        not wait for them should they take two standard deviations longer. What works shorter than a start takes is not
+        divided further: that would cost more than it evens out.
+        """
+        part_s = (self._work_s + self._running.work_s(now_s)) / self._policy.at_once
+        most_s = max(part_s / (1.0 + 2.0 * first.spread), min(part_s, first.start_s))
+        limit = self._tasks_per_start(first) - 1
+        spent_s = first.next_s(width)
+        batch: list[int] = []
+        while queue and len(batch) < limit:
+            number = queue[-1][2]
+            estimate = self._estimates[number]
+            spent_s += estimate.next_s(width)
+            if spent_s > most_s or estimate.program != first.program or estimate.memory_gib > first.memory_gib:
+                break
+            if number in self._suspects:
                 break
             batch.append(queue.pop()[2])
         return batch
@@ -276,6 +326,7 @@ class Scheduler:
 
     def _rank(self, numbers: Iterable[int]) -> None:
         entries = self._entries(numbers)
+        self._work_s = sum([self._estimates[entry[2]].work_s for entry in entries])
         self._waiting = {0: entries}
         if self._policy.level_barriers:
             self._waiting = {}
@@ -288,12 +339,18 @@ class Scheduler:
         level = self._levels[number] if self._policy.level_barriers else 0
         (entry,) = self._entries([number])
         insort(self._waiting.setdefault(level, []), entry)
+        self._work_s += self._estimates[number].work_s
         if self._last is not None:
             self._last.add(number, self._estimates[number])
 
     def _entries(self, numbers: Iterable[int]) -> list[_Entry]:
         estimates, position = self._estimates, self._position
         if self._policy.order == "longest":
+            if ahead := self._ahead:
+                return [
+                    (estimates[number].alone_s + _AHEAD_S * ahead.get(number, 0), position[number], number)
+                    for number in numbers
+                ]
             return [(estimates[number].alone_s, position[number], number) for number in numbers]
         if self._policy.order == "shortest":
             return [(-estimates[number].alone_s, position[number], number) for number in numbers]
@@ -336,7 +393,7 @@ class Running:
         self._batch_of: dict[int, int] = {}
         self._by_end: list[tuple[float, Start, int]] = []
         self._begun = 0
-        self._gib = 0.0
+        self._gib = self._slot_ends_s = 0.0
         self._left: tuple[float, float] | None = None  # when it was asked for, core-seconds
 
     def __len__(self) -> int:
@@ -359,6 +416,7 @@ class Running:
         insort(self._by_end, (ends_s, start, self._begun))
         self.slots += start.resources.cores
         self._gib += start.resources.memory_gib
+        self._slot_ends_s += start.resources.cores * ends_s
         if self._left is not None and self._left[0] == now_s:
             self._left = (now_s, self._left[1] + start.resources.cores * batch.left_s(now_s))
 
@@ -374,6 +432,7 @@ class Running:
         freed = batch.start.resources
         self.slots -= freed.cores
         self._gib = self._gib - freed.memory_gib if self._batches else 0.0  # also after infinity
+        self._slot_ends_s = self._slot_ends_s - freed.cores * batch.ends_s if self._batches else 0.0
         self._left = None
 
     def leave_gib(self, memory_gib: float, budget_gib: float) -> bool:
@@ -389,6 +448,10 @@ class Running:
             left = sum([batch.start.resources.cores * batch.left_s(now_s) for batch in self._batches.values()])
             self._left = (now_s, left)
         return self._left[1]
+
+    def work_s(self, now_s: float) -> float:
+        """Return nearly what `left_core_s` does, of sums: what is late counts as if it gave the time back."""
+        return max(0.0, self._slot_ends_s - self.slots * now_s)
 
     def room(self, wanted: Resources, now_s: float, *, slots: int, budget_gib: float) -> Room:
         """Return when batches are expected to have left a task what it wants.

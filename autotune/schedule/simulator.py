@@ -10,9 +10,11 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from autotune.base.records import TaskRecord, task_record
 from autotune.base.types import Estimate, Machine, Policy, Resources, Task
+from autotune.programs.facts import ranks
 from autotune.schedule import bounds
 from autotune.schedule.events import Finished, Start
 from autotune.schedule.scheduler import Scheduler
@@ -84,6 +86,7 @@ def simulate(
         durations_s=durations_s,
         contention=contention,
         started=note,
+        ahead=ranks(tasks, policy.tunables),
     )
     alone_s = {n: _wall_s(n, 1, estimate, durations_s) for n, estimate in estimates.items()}
     bound_s = bounds.lower_bound_s(records, cores=max(machine.cores, policy.core_slots), narrow_s=alone_s)
@@ -99,13 +102,14 @@ def makespan_s(
     durations_s: Mapping[int, float] | None = None,
     contention: Callable[[float], float] = lambda _: 1.0,
     started: Callable[[int, Start, float, float], None] | None = None,
+    ahead: Mapping[int, int] = MappingProxyType({}),
 ) -> float:
     """Return when the last task ends, in seconds; `started` is told number, start, begin and wall time of each.
 
-    Estimates, levels and budget are those of `Scheduler`, the other arguments those of `simulate`, with as many
+    Estimates, levels, budget and ahead are those of `Scheduler`, the other arguments those of `simulate`, with as many
     durations as there are tasks or more.
     """
-    scheduler = Scheduler(estimates, levels, policy, budget=budget)
+    scheduler = Scheduler(estimates, levels, policy, budget=budget, ahead=ahead)
     clock, sequence = 0.0, 0
     ends: list[tuple[float, int, int]] = []
     while not scheduler.done:
@@ -114,7 +118,10 @@ def makespan_s(
             slower = contention(busy) * max(1.0, busy)
             begins_s = clock
             for number in start.numbers:
-                wall_s = _wall_s(number, width, estimates[number], durations_s) * slower
+                wall_s = _wall_s(number, width, estimates[number], durations_s)
+                if start.together and number != start.numbers[0]:
+                    wall_s = max(0.0, wall_s - estimates[number].start_s)
+                wall_s *= slower
                 if started:
                     started(number, start, begins_s, wall_s)
                 sequence += 1

@@ -11,10 +11,11 @@ import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
+from autotune.base import json_files
 from autotune.base.errors import InputError
-from autotune.base.options import Options
+from autotune.base.options import GivenConditions, GivenOptions, Options
 from autotune.base.records import RunRecord, TuningChoice
 from autotune.base.types import Estimate, Machine, Task, TaskSize
 from autotune.expansion import workload
@@ -22,7 +23,7 @@ from autotune.expansion.summary import describe
 from autotune.runtime import planning
 from autotune.schedule.node_simulator import NodesSimulation, PretendedNodes
 from autotune.schedule.simulator import Simulation
-from autotune.session.preparation import Preparation, options_of, prepare, read
+from autotune.session.preparation import Preparation, input_of, options_of, prepare
 
 if TYPE_CHECKING:
     from autotune.expansion.readers import Expansion
@@ -94,7 +95,9 @@ class WorkloadEstimate:
     classes: tuple[TaskClass, ...]
 
 
-def estimate(source: object, *, expansion: Expansion | None = None, **options: Any) -> WorkloadEstimate:
+def estimate(
+    source: object, *, expansion: Expansion | None = None, **options: Unpack[GivenOptions]
+) -> WorkloadEstimate:
     """Return what a many-body expansion is expected to take on this machine; nothing is started.
 
     Without a tuning of the method the times are a guess, of which only the proportions mean something; `tuning` in the
@@ -109,7 +112,7 @@ def estimate(source: object, *, expansion: Expansion | None = None, **options: A
         InputError: The source or an option cannot be used, or there is nothing to compute.
         ResourceError: An option asks for more than this machine has.
     """
-    prepared = prepare(workload.load(read(source, expansion)), options_of("estimate", options))
+    prepared = prepare(workload.load(input_of(source, expansion)), options_of("estimate", options))
     plan, schedule = prepared.plan, prepared.simulate()
     return WorkloadEstimate(
         understood=describe(prepared.work.recipe.molecule),
@@ -227,7 +230,7 @@ def simulate(
     expansion: Expansion | None = None,
     replay: RunRecord | str | Path | None = None,
     contention: float = 1.0,
-    **options: Any,
+    **options: Unpack[GivenOptions],
 ) -> SimulatedRun:
     """Return how a many-body expansion would run on a machine that is not there; nothing is started.
 
@@ -258,7 +261,7 @@ def simulate_scaling(
     expansion: Expansion | None = None,
     replay: RunRecord | str | Path | None = None,
     contention: float = 1.0,
-    **given: Any,
+    **given: Unpack[GivenConditions],
 ) -> SimulatedScaling:
     """Return how a many-body expansion would run on several machines that share its tasks; nothing is started.
 
@@ -280,8 +283,9 @@ def simulate_scaling(
     numbers = sorted(set(counts))
     if not numbers or not 1 <= numbers[0] <= numbers[-1] <= MOST_NODES:
         raise InputError(f"numbers of nodes lie between 1 and {MOST_NODES:,}; give at least one")
-    conditions = {name: given.pop(name) for name in CONDITIONS if name in given}
-    pretence = _pretend(source, expansion, replay, contention, options_of("simulate_scaling", given))
+    conditions: dict[str, Any] = {name: value for name, value in given.items() if name in CONDITIONS}
+    options = {name: value for name, value in given.items() if name not in CONDITIONS}
+    pretence = _pretend(source, expansion, replay, contention, options_of("simulate_scaling", options))
     prepared = pretence.prepared
     levels = {task.number: task.nbody for task in prepared.work.tasks}
     runs = tuple(
@@ -360,7 +364,7 @@ def _pretend(
         raise InputError(f"contention is {contention:g}, but must be 1 or more and finite")
     # Costs and the tuning are those of this machine, whose own limits do not bind the one that is pretended.
     unlimited = replace(options, cores=None, memory_gib=None, workers=None, threads=None)
-    here = prepare(workload.load(read(source, expansion)), unlimited)
+    here = prepare(workload.load(input_of(source, expansion)), unlimited)
     machine = replace(
         here.machine,
         cores=options.cores or here.machine.cores,
@@ -368,26 +372,18 @@ def _pretend(
     )
     plan = planning.make(here.work, machine=machine, manager=here.manager, options=options, here=False)
     prepared = replace(here, machine=machine, plan=replace(plan, costs=here.plan.costs))
+    durations_s, times_from = None, f"{here.plan.chosen.match} - {here.plan.chosen.reason}"
+    if replay is not None:
+        record = replay if isinstance(replay, RunRecord) else json_files.load_run(Path(replay))
+        times_from = f"the run of {replay.created}" if isinstance(replay, RunRecord) else str(replay)
+        durations_s = replayed_s(record, prepared.work.tasks, prepared.estimates, name=times_from)
     return _Pretence(
         prepared=prepared,
-        durations_s=None if replay is None else _replayed_s(replay, prepared),
+        durations_s=durations_s,
         measured=here.plan.tuning is not None,
         contention=contention,
-        times_from=_times_from(replay) or f"{here.plan.chosen.match} - {here.plan.chosen.reason}",
+        times_from=times_from,
     )
-
-
-def _times_from(replay: RunRecord | str | Path | None) -> str:
-    if replay is None:
-        return ""
-    return f"the run of {replay.created}" if isinstance(replay, RunRecord) else str(replay)
-
-
-def _replayed_s(replay: RunRecord | str | Path, prepared: Preparation) -> dict[int, float]:
-    from autotune.base import json_files
-
-    record = replay if isinstance(replay, RunRecord) else json_files.load_run(Path(replay))
-    return replayed_s(record, prepared.work.tasks, prepared.estimates, name=_times_from(replay))
 
 
 def replayed_s(

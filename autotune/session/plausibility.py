@@ -18,6 +18,7 @@ from autotune.base.types import Task
 from autotune.expansion.bonds import bonded_parts
 from autotune.expansion.component import Recipe
 from autotune.expansion.congruence import equal_shapes
+from autotune.expansion.nbody_energies import KCAL_PER_HARTREE
 
 if TYPE_CHECKING:
     import numpy as np
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 Fragments: TypeAlias = tuple[int, ...]
 Energies: TypeAlias = Mapping[Fragments, float]
 
-KCAL_PER_HARTREE = 627.5095
 PAIR = 2
 NAMED = 3  # terms of a kind that are named
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from autotune.base.errors import InputError
 from autotune.base.options import Options
 from autotune.base.types import Estimate, Machine
+from autotune.expansion import workload
 from autotune.expansion.workload import Workload
 from autotune.plugin.manager import Manager
 from autotune.runtime import planning
@@ -21,6 +22,9 @@ from autotune.runtime.local import Local
 from autotune.session import reductions
 
 if TYPE_CHECKING:
+    from qcmanybody.models.v1 import ManyBodyInput as ManyBodyInputV1
+    from qcmanybody.models.v2 import ManyBodyInput
+
     from autotune.expansion.readers import Expansion
     from autotune.schedule.simulator import Simulation
 
@@ -89,13 +93,26 @@ def prepare(work: Workload, options: Options) -> Preparation:
     return Preparation(work=reduced, machine=here.machine, plan=here.plan(reduced), manager=manager)
 
 
-def read(source: object, expansion: Expansion | None = None) -> object:
+def read(source: object, *, expansion: Expansion | None = None) -> ManyBodyInput | ManyBodyInputV1:
+    """Return the many-body input that a file means, validated, for a look at it before it is run.
+
+    Args:
+        source: As for `run`.
+        expansion: What to compute for a geometry.
+
+    Raises:
+        InputError: As for `run`.
+    """
+    return workload.many_body_input(input_of(source, expansion))
+
+
+def input_of(source: object, expansion: Expansion | None = None) -> object:
     """Return the many-body input that a user means: a model, or fields that are not validated yet.
 
     Args:
         source: A QCManyBody `ManyBodyInput` (v1 or v2) or its fields as a mapping; a path of a file with one, or with
-            a geometry (XYZ, or a QCSchema Molecule); or the text of such a file, which is told from a path by having
-            several lines.
+            a geometry (XYZ, PDB, a block of Psi4, a QCSchema Molecule); or the text of such a file, which is told from
+            a path by having several lines.
         expansion: Says what to compute for a geometry; None where the input says it itself.
 
     Raises:

@@ -12,20 +12,21 @@ import copy
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from autotune.base.errors import InputError
 from autotune.base.options import Options
 from autotune.base.records import Omitted
 from autotune.base.text import count, join_words
 from autotune.base.types import Task
-from autotune.expansion.congruence import equal_monomers, turns
-from autotune.expansion.lower_methods import Source, sources
-from autotune.expansion.screening import Screen
 from autotune.expansion.workload import Workload
 from autotune.journal.entries import Entry
 from autotune.journal.values import Values
 from autotune.runtime.execution import Execution
+
+if TYPE_CHECKING:
+    from autotune.expansion.lower_methods import Source
+    from autotune.expansion.screening import Screen
 
 NAMES = {
     "screen_distance": "--screen-distance",
@@ -59,13 +60,13 @@ class Omission:
         """Keys of the tasks whose contained energies are wanted."""
         return frozenset(source.key for source in self.contained.values())
 
-    def late(self, execution: Execution) -> Workload:
+    def find_late(self, execution: Execution) -> Workload:
         """Return the tasks that must be computed after all, as a part of the workload; mostly none."""
         stopped = self.options.fail_fast and execution.failed
         missing = {key for key, source in self.contained.items() if _energy(execution, source) is None}
         return _part(self.whole, () if stopped else missing)
 
-    def filled(self, execution: Execution) -> Execution:
+    def fill_in(self, execution: Execution) -> Execution:
         """Return what came out of a run without failures, with the values of all tasks."""
         if self.work is self.whole:
             return execution
@@ -82,7 +83,7 @@ class Omission:
                 values.keep(_given(key, of["energy"]))
         return replace(execution, values=values)
 
-    def omitted(self, late: Workload | None = None) -> tuple[Omitted, ...]:
+    def list_omitted(self, late: Workload | None = None) -> tuple[Omitted, ...]:
         """Return what is left out, for people and records; less the tasks that were computed after all."""
         found = []
         if self.screen is not None:
@@ -104,6 +105,9 @@ def plan(work: Workload, options: Options) -> Omission:
     asked = [name for option, name in NAMES.items() if getattr(options, option)]
     if not asked:
         return Omission(whole=work, work=work, options=options)
+    from autotune.expansion.congruence import equal_monomers
+    from autotune.expansion.lower_methods import sources
+
     _check(work, join_words(asked))
     left, screen = {task.key: task for task in work.tasks}, None
     if options.screen_distance is not None:
@@ -118,7 +122,7 @@ def plan(work: Workload, options: Options) -> Omission:
     )
 
 
-def together(work: Workload, late: Workload) -> Workload:
+def join(work: Workload, late: Workload) -> Workload:
     """Return the tasks of two parts of one workload as one part."""
     found = copy.copy(work)
     found.tasks = (*work.tasks, *late.tasks)
@@ -150,6 +154,8 @@ def _check(work: Workload, asked: str) -> None:
 
 def _screen(work: Workload, distance: float) -> Screen:
     """Return the screen of a workload, or refuse it where the term of a component is not what it leaves out."""
+    from autotune.expansion.screening import Screen
+
     keywords, name = work.keywords, NAMES["screen_distance"]
     corrections = {kind.value for kind in keywords.bsse_type}
     if "vmfc" in corrections:
@@ -182,6 +188,8 @@ def _apply_screen(screen: Screen, tasks: Iterable[Task], distance: float | None)
 
 
 def _equal(number: int, tasks: Iterable[Task]) -> Omitted:
+    from autotune.expansion.congruence import turns
+
     tasks = tuple(tasks)
     of = sum(task.nbody == 1 and task.real == task.basis for task in tasks)
     words = (

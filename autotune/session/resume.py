@@ -43,7 +43,7 @@ def open_journal(options: Options, say: Callable[[str], None]) -> Journal | None
         return None
 
 
-@garbage.sought_seldom()
+@garbage.search_seldom()
 def recall(work: Workload, care: Care, *, resume: bool) -> Execution:
     """Return a run's beginning: what the journal has of a workload's tasks; nothing unless asked to resume.
 
@@ -85,7 +85,7 @@ def left_out_note(nbytes: int, journal: Journal | None, *, keeps_results: bool) 
 
 
 @contextlib.contextmanager
-def noting_what_is_kept(kept: Journal | None, count: int) -> Iterator[None]:
+def note_what_is_kept(kept: Journal | None, count: int) -> Iterator[None]:
     """Add `kept_note` to whatever ends the block, Ctrl-C included; not where the journal itself is at fault."""
     try:
         yield

@@ -6,7 +6,8 @@ Rules: arithmetic and words on what came out; nothing is started or kept here.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 from autotune.base import garbage
@@ -14,6 +15,7 @@ from autotune.base.errors import TaskError
 from autotune.base.records import Omitted, RunRecord, TaskRecord
 from autotune.base.types import Estimate, Machine
 from autotune.base.versions import library_versions
+from autotune.expansion.nbody_energies import nbody_energies
 from autotune.expansion.summary import describe
 from autotune.expansion.workload import Workload
 from autotune.runtime.execution import Execution
@@ -21,9 +23,10 @@ from autotune.runtime.planning import Plan
 from autotune.schedule import bounds
 
 NAMED_FAILURES = 5
+_NUMBERS = re.compile(r"[-+]?\d+(?:\.\d*)?(?:[eE][-+]?\d+)?")
 
 
-@garbage.sought_seldom()
+@garbage.search_seldom()
 def record(
     execution: Execution,
     *,
@@ -62,6 +65,16 @@ def record(
         memory_gib=nodes * plan.budget_gib,
         narrow_s={r.number: _alone_s(r, plan.costs.estimate(tasks[r.number])) for r in done if r.width > 1},
     )
+    failed = [record for record in execution.records if record.status != "done"]
+    gap = bounds.gap(
+        done,
+        failed,
+        cores=machine.cores,
+        wall_s=wall_s,
+        memory_idle_core_s=execution.memory_idle_core_s,
+        lost_core_s=execution.lost_core_s,
+    )
+    tasks_s = wall_s - gap.startup - gap.assembly
     return RunRecord(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         workload=_workload_words(work),
@@ -73,13 +86,7 @@ def record(
         attempts=execution.attempts,
         lower_bound_s=bound_s,
         efficiency=bound_s / wall_s,
-        gap=bounds.gap(
-            done,
-            cores=machine.cores,
-            wall_s=wall_s,
-            memory_idle_core_s=execution.memory_idle_core_s,
-            lost_core_s=execution.lost_core_s,
-        ),
+        gap=gap,
         cpu_utilisation=sum(record.cpu_s for record in execution.records) / (wall_s * machine.cores),
         peak_memory_gib=execution.peak_gib,
         memory_budget_gib=plan.budget_gib,
@@ -93,6 +100,8 @@ def record(
         omitted=omitted,
         understood=describe(work.recipe.molecule),
         doubts=doubts,
+        other_cores=min(execution.other_core_s / tasks_s, float(machine.cores)) if tasks_s > 0.0 else 0.0,
+        energies=nbody_energies(result) if hasattr(result, "properties") else (),
     )
 
 
@@ -102,8 +111,14 @@ def failure(execution: Execution, work: Workload) -> TaskError:
     Arrays that were too many to stay in memory are not read back for this.
     """
     failed = execution.failed
-    named = [f"{r.label}: {r.error_type}: {' '.join(r.error.split())[-400:]}" for r in failed[:NAMED_FAILURES]]
-    more = f"; and {len(failed) - NAMED_FAILURES} more" if len(failed) > NAMED_FAILURES else ""
+    groups = alike(failed)
+    named = [
+        f"{group[0].label}{f' and {len(group) - 1} more alike' if group[1:] else ''}: {group[0].error_type}:"
+        f" {' '.join(group[0].error.split())[-400:]}"
+        for group in groups[:NAMED_FAILURES]
+    ]
+    left_out = sum(map(len, groups[NAMED_FAILURES:]))
+    more = f"; and {left_out} more" if left_out else ""
     left = len(work.tasks) - len(execution.values) - len(failed)
     stopped = f"; {left} were not started after that" if left else ""
     errors = {record.number: (record.error_type, record.error) for record in failed}
@@ -120,6 +135,14 @@ def failure(execution: Execution, work: Workload) -> TaskError:
     if not execution.values.whole:
         error.add_note("of what was computed only energies are given here; gradients and Hessians are in the journal")
     return error
+
+
+def alike(failed: Sequence[TaskRecord]) -> list[list[TaskRecord]]:
+    """Return failed tasks in groups of one kind and message, but for numbers in it; the largest group first."""
+    groups: dict[tuple[str, str], list[TaskRecord]] = {}
+    for record in failed:
+        groups.setdefault((record.error_type, _NUMBERS.sub("#", " ".join(record.error.split()))), []).append(record)
+    return sorted(groups.values(), key=len, reverse=True)
 
 
 def _workload_words(work: Workload) -> str:

@@ -8,27 +8,31 @@ or an empty text where there is nothing to say.
 from __future__ import annotations
 
 import json
+import logging
+import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Self, TypeVar, Unpack
 
-from autotune.base.options import Options
+from autotune.base.errors import InputError
+from autotune.base.options import GivenOptions, Options
 from autotune.base.records import RunRecord, TaskRecord, TuningChoice
-from autotune.base.types import Machine, Method, Task
-from autotune.costs import drift
+from autotune.base.text import count
+from autotune.base.types import Machine, Method, Policy, Task
 from autotune.costs.basis import is_spherical
 from autotune.expansion import workload
 from autotune.expansion.summary import describe
 from autotune.expansion.workload import Workload
 from autotune.journal.journal import Journal
 from autotune.plugin.manager import Manager
+from autotune.plugin.program_tuning import touches_digits
 from autotune.programs.facts import facts_of
 from autotune.runtime import planning
 from autotune.runtime.execution import Care, Execution
 from autotune.runtime.local import Local
 from autotune.runtime.monitor import Snapshot
-from autotune.session import plausibility, reductions, resume, run_record
-from autotune.session.preparation import Preparation, options_of, read
+from autotune.session import reductions, resume
+from autotune.session.preparation import Preparation, input_of, options_of
 from autotune.tunings import library
 
 if TYPE_CHECKING:
@@ -42,20 +46,27 @@ if TYPE_CHECKING:
     from autotune.workers.messages import Checked
 
 _Answer = TypeVar("_Answer")
+_log = logging.getLogger("autotune")
+
+MANY_TASKS = 1000  # that nobody may have meant
 
 
 class Session:
     """Keeps programs loaded and workers warm over several inputs; a context manager.
+
+    Threads may share one: it computes one input at a time, and the others wait. `close` waits, too. What is called back
+    during a run must not start another. A process that was forked needs a session of its own.
 
     Args:
         options: What to decide instead of autotune.
         on_progress: Called with a `Snapshot` about twice a second during a run, and at its end.
         on_plan: Called with what a run has planned, before programs and tasks are checked.
         on_choice: Called with the tuning that a run uses, and why, once the tasks are known to be possible.
-        on_notice: Called with each line that a user should read.
+        on_notice: Called with each line that a user should read; the logger `autotune` gets it, too, as information.
 
     Attributes:
         record: What the last run did; None before the first.
+        kept: What to tell a user whose result is lost after all: where finished tasks are kept; empty for nowhere.
     """
 
     def __init__(
@@ -69,13 +80,15 @@ class Session:
     ) -> None:
         self._options = options or Options()
         self._on_progress, self._on_plan, self._on_choice = on_progress, on_plan, on_choice
-        self._say = on_notice or (lambda _: None)
+        self._on_notice = on_notice
+        self._lock, self._computing = threading.RLock(), False
         self._manager = Manager()
         self._place = self._open_place()
         self._journal: Journal | None = None
         self._journal_opened = False
         self._understood = ""
         self.record: RunRecord | None = None
+        self.kept = ""
 
     def _open_place(self) -> Local | Fleet:
         if self._options.here:
@@ -83,6 +96,11 @@ class Session:
         from autotune.runtime.fleet import Fleet
 
         return Fleet(self._options, manager=self._manager, say=self._say)
+
+    def _say(self, line: str) -> None:
+        _log.info(line)
+        if self._on_notice:
+            self._on_notice(line)
 
     @property
     def machine(self) -> Machine:
@@ -97,14 +115,16 @@ class Session:
 
     def close(self) -> None:
         """End the worker processes; write what is left to the journal and close it."""
-        self._place.close()
-        if self._journal is not None:
-            self._journal.close()
-        self._journal, self._journal_opened = None, False
+        with self._lock:
+            self._place.close()
+            if self._journal is not None:
+                self._journal.close()
+            self._journal, self._journal_opened = None, False
 
     def preload(self, methods: Sequence[Method]) -> None:
         """Start to load the programs of an input that is still to be made, and do not wait for them."""
-        self._place.load(sorted({method.program for method in methods}), tuple(methods))
+        with self._lock:
+            self._place.load(sorted({method.program for method in methods}), tuple(methods))
 
     def run(self, many_body_input: object, *, expansion: Expansion | None = None) -> ManyBodyResult | ManyBodyResultV1:
         """Return the result of a many-body input, in the schema version it came in.
@@ -119,7 +139,7 @@ class Session:
             TaskError: A program failed on at least one fragment; the others were computed.
             ResourceError: The journal cannot be written.
         """
-        return self._compute(read(many_body_input, expansion), self._assembled)
+        return self._compute(input_of(many_body_input, expansion), self._assembled)
 
     def components(
         self, many_body_input: object, *, labels: Iterable[str] | None = None
@@ -141,7 +161,17 @@ class Session:
         return self._compute(whole.subset(wanted), lambda work, done: work.components(done.results, labels=wanted))
 
     def _compute(self, source: object, answer: Callable[[Workload, Execution], _Answer]) -> _Answer:
-        """Return what `answer` makes of an input's or a workload's finished tasks."""
+        """Return what `answer` makes of an input's or a workload's finished tasks, once other threads are done."""
+        with self._lock:
+            if self._computing:
+                raise InputError("this session is computing; what it calls back cannot start another run with it")
+            self._computing = True
+            try:
+                return self._compute_alone(source, answer)
+            finally:
+                self._computing = False
+
+    def _compute_alone(self, source: object, answer: Callable[[Workload, Execution], _Answer]) -> _Answer:
         started = time.monotonic()
         if not self._journal_opened:
             self._journal, self._journal_opened = resume.open_journal(self._options, self._say), True
@@ -157,10 +187,15 @@ class Session:
         plan = self._place.plan(work)
         if self._on_plan:
             self._on_plan(Preparation(work=work, machine=self.machine, plan=plan, manager=self._manager))
-        self._tell(*(found.words for found in lean.omitted()))
+        self._tell(
+            *(found.words for found in lean.list_omitted()),
+            _extent_note(work),
+            _slots_note(self._options, plan, cores=self.machine.cores),
+        )
         checked = self._place.check(work, plan)
         self._tell_before(work, plan, checked)
-        care = self._care(checked.versions, lean.hosts)
+        versions = _versions_of_values(checked.versions, plan.policy, remembered=bool(self._options.reuse_densities))
+        care = self._care(versions, lean.hosts)
         execution = resume.recall(work, care, resume=self._options.resume)
         recalled = len(execution.values)
         if self._options.resume:
@@ -168,6 +203,8 @@ class Session:
         machine, nodes, late = self.machine, self._place.nodes, None
 
         def record(result: _Answer | None = None, implausible: Sequence[str] = ()) -> RunRecord:
+            from autotune.session import run_record
+
             return run_record.record(
                 execution,
                 plan=plan,
@@ -178,32 +215,35 @@ class Session:
                 versions=checked.versions,
                 result=result,
                 nodes=nodes,
-                omitted=lean.omitted(late),
+                omitted=lean.list_omitted(late),
                 doubts=(*checked.cautions, *implausible),
             )
 
         self._manager.run_started(work.tasks, plan.policy, machine)
         try:
             self._execute(work, execution, plan=plan, care=care, started=started)
-            late = lean.late(execution)
+            late = lean.find_late(execution)
             if late.tasks:
-                work = reductions.together(work, late)
+                work = reductions.join(work, late)
                 recalled += self._execute_late(late, execution, plan=plan, care=care, started=started)
-            with resume.noting_what_is_kept(care.journal, len(execution.values)):
-                filled = None if execution.failed else lean.filled(execution)
+            with resume.note_what_is_kept(care.journal, len(execution.values)):
+                filled = None if execution.failed else lean.fill_in(execution)
                 result = None if filled is None else answer(lean.whole, filled)
                 if care.journal is not None:
                     care.journal.flush()
         except BaseException as reason:
             self._manager.run_broke_off(record(), reason)
             raise
+        from autotune.session import plausibility, run_record  # what only the end of a run needs
+
         implausible = () if filled is None else plausibility.implausible(lean.whole.tasks, work.recipe, filled.values)
         self.record = record(result, implausible)
+        self.kept = resume.kept_note(care.journal, len(execution.values))
         self._manager.run_done(self.record)
         self._tell(*implausible, _times_note(plan, work.tasks, execution.records, cores=self.machine.cores))
         if result is None:
             error = run_record.failure(execution, work)
-            error.add_note(resume.kept_note(care.journal, len(execution.values)))
+            error.add_note(self.kept)
             raise error
         return result
 
@@ -219,7 +259,9 @@ class Session:
         if words != self._understood:
             self._say(words)
         self._understood = words
-        if self._on_choice:  # not before: how to calibrate a method that does not exist is no advice
+        # Not before: how to calibrate a method that does not exist is no advice.
+        _log.info("tuning: %s - %s", plan.chosen.match, plan.chosen.reason)
+        if self._on_choice:
             self._on_choice(plan.chosen)
         self._tell(
             _basis_note(work.methods, work.recipe.molecule.symbols),
@@ -285,6 +327,39 @@ def _names_in(source: object) -> tuple[tuple[Method, ...], list[str]]:
     return methods, sorted({method.program for method in methods})
 
 
+def _versions_of_values(versions: Mapping[str, str], policy: Policy, *, remembered: bool) -> dict[str, str]:
+    """Return the versions under which the journal keeps values: apart where last digits are not the program's own."""
+    kept = {}
+    for program, version in versions.items():
+        tuned = touches_digits(policy.tunables, facts_of(program))
+        history = remembered and facts_of(program).remembers
+        kept[program] = f"{version}{'+tuned' if tuned else ''}{'+remembered' if history else ''}"
+    return kept
+
+
+def _extent_note(work: Workload) -> str:
+    """Return what to say where nobody asked for so many tasks: a left-out `max_nbody` means all levels."""
+    if work.keywords.max_nbody is not None or work.keywords.levels or len(work.tasks) <= MANY_TASKS:
+        return ""
+    fragments = len(work.recipe.molecule.fragments)
+    return (
+        f"max_nbody is not given, so all levels up to {fragments}-body are computed: {count(len(work.tasks), 'task')};"
+        " give --max-nbody 3, say, for fewer (`autotune estimate` tells what they take)"
+    )
+
+
+def _slots_note(options: Options, plan: planning.Plan, *, cores: int) -> str:
+    """Return what to say where the user asks for more threads than there are cores."""
+    workers, width = plan.policy.at_once, plan.policy.width
+    # More workers of one thread than cores are no mistake: where a program waits for its own start, they are faster.
+    if options.workers is None or width == 1 or workers * width <= cores or not options.here:
+        return ""
+    return (
+        f"{workers} workers with {width} threads each are {workers * width} threads on {count(cores, 'core')}, which"
+        f" mostly takes longer: give --workers {max(1, cores // width)}, or --threads 1"
+    )
+
+
 def _version_note(plan: planning.Plan, versions: Mapping[str, str]) -> str:
     """Return what to say before a run, with these versions of the programs."""
     tuning = plan.tuning
@@ -309,11 +384,13 @@ def _times_note(plan: planning.Plan, tasks: Sequence[Task], records: Sequence[Ta
     """Return what to say after a run; only a tuning that was measured for it is held against it."""
     if plan.tuning is None or plan.chosen.match != "exact":
         return ""
+    from autotune.costs import drift
+
     return drift.note(plan.tuning, tasks, records, workers=plan.policy.workers, cores=cores)
 
 
 def run(
-    many_body_input: object, *, expansion: Expansion | None = None, **options: Any
+    many_body_input: object, *, expansion: Expansion | None = None, **options: Unpack[GivenOptions]
 ) -> ManyBodyResult | ManyBodyResultV1:
     """Return the result of a many-body input, computed in parallel, in the schema version it came in.
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from autotune.base import json_files
-from autotune.base.errors import InputError
+from autotune.base.errors import InputError, ResourceError
 from autotune.base.records import Tuning
 from autotune.base.types import Machine, Method
 from autotune.costs.terms import family
@@ -34,6 +34,11 @@ class Stored(NamedTuple):
 def home() -> Path:
     """Return this user's folder of tunings."""
     return json_files.home() / "tunings"
+
+
+def is_own(path: Path) -> bool:
+    """Return whether a file is in this user's folder."""
+    return any(path.is_relative_to(folder) for folder in _own())
 
 
 def path_of(machine: Machine, method: Method) -> Path:
@@ -80,11 +85,19 @@ def _read(path: Path) -> tuple[Tuning, ...]:
 def _folders() -> Iterator[Path]:
     import platformdirs
 
-    yield home()
+    yield from _own()
     yield Path(platformdirs.site_data_dir("autotune", appauthor=False)) / "tunings"
     packaged = importlib.util.find_spec("autotune.results")
     if packaged and packaged.submodule_search_locations:
         yield Path(packaged.submodule_search_locations[0]) / "tunings"
+
+
+def _own() -> list[Path]:
+    """Return this user's folder, or nothing where the user has no home."""
+    try:
+        return [home()]
+    except ResourceError:
+        return []
 
 
 def _files(folder: Path, pattern: str) -> list[Path]:

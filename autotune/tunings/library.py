@@ -24,27 +24,6 @@ from autotune.base.text import one_line
 from autotune.base.types import Machine, Method
 from autotune.costs.terms import family
 from autotune.tunings import folders, tuning_file
-from autotune.tunings.folders import everything, home, path_of
-
-__all__ = [
-    "NOTHING",
-    "Found",
-    "Merged",
-    "calibration_of",
-    "everything",
-    "export",
-    "find",
-    "home",
-    "load",
-    "matching",
-    "merge",
-    "of_machine",
-    "path_of",
-    "pick",
-    "remove",
-    "save",
-    "version_note",
-]
 
 EXTRAPOLATION = 2  # so many times the largest size that was measured, predictions still hold
 NAMED = 3  # files or tunings that a message names; more are counted
@@ -93,7 +72,7 @@ def save(tuning: Tuning, path: Path | None = None, *, say: Callable[[str], None]
         InputError: The file is of a newer autotune, or the tuning holds what no file may, such as NaN.
         ResourceError: The file cannot be written.
     """
-    path = path or path_of(tuning.machine, tuning.method)
+    path = path or folders.path_of(tuning.machine, tuning.method)
     with tuning_file.change(path, say) as held:
         held[tuning_file.key_of(tuning)] = tuning
     return path
@@ -152,7 +131,7 @@ def merge(
     newest = tuning_file.newest(tuning for path in sources for tuning in load(path))
     by_path: dict[Path, list[Tuning]] = {}
     for tuning in newest.values():
-        by_path.setdefault(into or path_of(tuning.machine, tuning.method), []).append(tuning)
+        by_path.setdefault(into or folders.path_of(tuning.machine, tuning.method), []).append(tuning)
     merged: list[Merged] = []
     for path, tunings in by_path.items():
         with tuning_file.change(path, say) as held:

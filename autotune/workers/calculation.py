@@ -1,4 +1,4 @@
-"""One order to its reply: the task's input, QCEngine, and what of the result goes back.
+"""Orders to their replies: the task's input, QCEngine, and what of the result goes back.
 
 Rules: a program that fails is an answer, not an end. Runs in the workers.
 """
@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from autotune.expansion import lower_methods
 from autotune.programs import abilities, mpi
-from autotune.workers.messages import Order, Reply
+from autotune.workers.messages import Order, Reply, Together
 
 if TYPE_CHECKING:
     from autotune.expansion.component import Recipe
@@ -25,10 +26,6 @@ def compute(recipe: Recipe, order: Order, scratch: Path) -> Reply:
     from autotune.expansion.component import atomic_input
 
     started = time.monotonic()
-    values: dict[str, Any] | None = None
-    text: str | None = None
-    within: dict[str, float] | None = None
-    error_type = error = ""
     try:
         result = qcengine.compute(
             atomic_input(recipe, order.level, order.real, order.basis, rescue=order.rescue),
@@ -36,29 +33,66 @@ def compute(recipe: Recipe, order: Order, scratch: Path) -> Reply:
             task_config=_task_config(recipe.programs[order.level], order, scratch),
             return_version=2,
         )
-        if result.success:
-            values, error = _values(result)
-            within = lower_methods.energies(result.properties)
-            error_type = "unknown_error" if error else ""
-            text = result.model_dump_json() if recipe.keep_results and not error else None
-        else:
-            error_type, error = result.error.error_type, result.error.error_message
+        reply = _reply(recipe, order, result, started=started)
     except Exception as failure:  # noqa: BLE001 - the place where a crash of a program becomes a record
-        values = within = text = None
-        error_type, error = "unknown_error", f"{type(failure).__name__}: {failure}"
-    wall_s = time.monotonic() - started
+        error = f"{type(failure).__name__}: {failure}"
+        reply = Reply(order.number, started, 0.0, error_type="unknown_error", error=error)
+    return reply._replace(wall_s=time.monotonic() - started)
+
+
+def compute_together(recipe: Recipe, orders: Sequence[Order], scratch: Path) -> tuple[list[Reply], int]:
+    """Return the replies that one start of a program brings, and how many of the first orders it has taken up.
+
+    The orders are of one level, with equal resources. What was taken up and has no reply failed there: computed by
+    itself it has the outcome, and the words, that it has without the others. The rest wants another start.
+    """
+    import qcengine
+    from qcengine.util import environ_context, handle_output_metadata
+
+    from autotune.expansion.component import atomic_input
+
+    first, program, started = orders[0], recipe.programs[orders[0].level], time.monotonic()
+    harness = qcengine.get_program(program)
+    parts = {each.number: each.together or Together(1.0) for each in orders}
+    replies: list[Reply] = []
+    try:
+        inputs = [atomic_input(recipe, each.level, each.real, each.basis, rescue=each.rescue) for each in orders]
+        options = [each.specification.extras.pop("_qcengine_local_config", {}) for each in inputs]  # as `compute` does
+        config = qcengine.get_config(task_config={**_task_config(program, first, scratch), **options[0]})
+        with environ_context(config=config):
+            limit_s = parts[first.number].limit_s
+            results = harness.compute_together(inputs, config, limit_s=limit_s)
+        begun = orders[: len(results)]
+        second_s = (time.monotonic() - started) / (sum([parts[each.number].part_s for each in begun]) or 1.0)
+        for order, result in zip(begun, results, strict=True):
+            wall_s = parts[order.number].part_s * second_s
+            if result is not None:
+                said = {"success": True, "retries": 0, "stdout": None, "stderr": None, "wall_time": wall_s}
+                whole = handle_output_metadata(result, said, return_dict=False, convert_version=2)
+                reply = _reply(recipe, order, whole, started=started)
+                if reply.values is not None:
+                    replies.append(reply._replace(wall_s=wall_s, sharers=len(begun)))
+            started += wall_s
+    except Exception:  # noqa: BLE001 - whichever task is at fault says so by itself
+        return replies, max(1, len(replies))
+    return replies, len(begun)
+
+
+def _reply(recipe: Recipe, order: Order, result: Any, *, started: float) -> Reply:
+    """Return what QCEngine's answer is in a reply, without the time it took."""
+    if not result.success:
+        failed = result.error
+        return Reply(order.number, started, 0.0, error_type=failed.error_type, error=failed.error_message)
+    values, error = _values(result)
     return Reply(
         number=order.number,
-        values=values,
-        result=text,
-        error_type=error_type,
-        error=error,
         started=started,
-        wall_s=wall_s,
-        cpu_s=0.0,
-        peak_gib=0.0,
-        resident_gib=0.0,
-        contained=within,
+        wall_s=0.0,
+        values=values,
+        result=result.model_dump_json() if recipe.keep_results and not error else None,
+        error_type="unknown_error" if error else "",
+        error=error,
+        contained=lower_methods.energies(result.properties),
     )
 
 

@@ -15,7 +15,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
 
+from autotune.base import descriptors
 from autotune.base.errors import AutotuneError, ResourceError
+from autotune.machine import process
 from autotune.workers.messages import EXIT_REPORT, FORK_REQUEST
 from autotune.workers.scratch import make, remove, remove_orphans
 
@@ -44,6 +46,8 @@ class Forks:
     def __init__(self, *, programs: Sequence[str], environment: Mapping[str, str], scratch: Path | None) -> None:
         if not hasattr(os, "fork"):
             raise ResourceError("worker processes need a platform with fork (Linux, macOS, or WSL on Windows)")
+        # Descriptors of the control socket and of the scratch folder must not be standard ones of the zygote.
+        descriptors.occupy_standard()
         remove_orphans(scratch)
         self.scratch, self._owner_fd = make(scratch)
         self._log = self.scratch / "zygote-output"
@@ -124,6 +128,19 @@ class Forks:
         """Return the end of what the zygote printed."""
         return last_lines(self._log)
 
+    def describe_end(self) -> str:
+        """Return how the zygote ended, what it printed last, and which limits it had; or that it has not ended."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._zygote.wait(1.0)  # its socket closes a moment before it has ended
+        code = self._zygote.returncode
+        if code is None:
+            ended = "the process they come from still lives"
+        else:
+            status = -code if code < 0 else code << 8  # as `wait` has it
+            ended = process.describe_exit(status).replace("the worker process", "the process they come from")
+        printed = self.last_lines()
+        return "; ".join(filter(None, [ended, process.describe_limits(), printed and f"last lines: {printed}"]))
+
     def close(self, *, serving: bool) -> None:
         """End the zygote and remove the scratch folder; safe to call twice.
 
@@ -148,7 +165,7 @@ class Forks:
             self._owner_fd = -1
 
     def _gone(self) -> AutotuneError:
-        return AutotuneError(f"the worker processes ended unexpectedly: {self.last_lines() or 'no output'}")
+        return AutotuneError(f"the worker processes ended unexpectedly: {self.describe_end()}")
 
 
 def _not_started(error: OSError) -> ResourceError:

@@ -1,27 +1,46 @@
 """What a pool, its workers, their zygote, and whoever gives the pool tasks tell each other.
 
-Rules: records only. Over its pipe a worker is sent a recipe (JSON text), a `Check`, a list of `Order`, or None for the
-end; it sends its process's number first, then a `Checked` or lists of `Reply`. Over the control socket the zygote is
-sent requests for forks, and reports how workers ended. A pool hands on each `Outcome`.
+Rules: records only. Over its pipe a worker is sent a `Briefing`, a `Check`, a list of `Order`, or None for the end; it
+sends its process's number first, then a `Checked` or lists of `Reply`. Over the control socket the zygote is sent
+requests for forks, and reports how workers ended. A pool hands on each `Outcome`.
 """
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Mapping
 from typing import Any, NamedTuple, TypeAlias
 
-from autotune.base.types import Resources
+from autotune.base.types import Parameter, Resources
 
 FORK_REQUEST = struct.Struct("!I")  # worker number; the worker's end of its pipe travels beside it
 EXIT_REPORT = struct.Struct("!Ii")  # worker number, wait status
 NO_FORK = 1 << 8  # the wait status of a worker that could not be started: that of an exit with 1
 
 
+class Briefing(NamedTuple):
+    """What all orders that follow have in common: the recipe of their inputs (JSON text), and programs' tunables."""
+
+    recipe: str
+    tunables: tuple[tuple[str, Parameter], ...] = ()
+
+
+class Together(NamedTuple):
+    """That a task is computed with others in one start of its program, which may take `limit_s`.
+
+    `part_s` is what the task is expected to take of it: what the start takes is shared out by these.
+    """
+
+    part_s: float
+    limit_s: float = math.inf
+
+
 class Order(NamedTuple):
     """One task for a worker; with `rescue`, the recipe's other keywords are laid over its own.
 
-    The program is told the memory of `resources`, and takes their cores.
+    The program is told the memory of `resources`, and takes their cores. With `together`, its neighbours that say so
+    too and are of the same level are computed in the same start of the program, where its harness can.
     """
 
     number: int
@@ -30,6 +49,7 @@ class Order(NamedTuple):
     basis: tuple[int, ...]
     resources: Resources
     rescue: bool = False
+    together: Together | None = None
 
 
 class Reply(NamedTuple):
@@ -41,7 +61,8 @@ class Reply(NamedTuple):
     Short tasks that are answered together are measured together: they share their CPU time by wall time, and the peak
     is that of all; 0 where it is not known whose it is. `resident_gib` is what the worker holds afterwards: it grows
     where a program leaks. `contained` are energies (Eh) of lower methods that the task computed on its way, by
-    property.
+    property. `sharers` are the tasks computed in the same start of the program, this one included: they share its wall
+    time.
     """
 
     number: int
@@ -55,12 +76,17 @@ class Reply(NamedTuple):
     peak_gib: float = 0.0
     resident_gib: float = 0.0
     contained: dict[str, float] | None = None
+    sharers: int = 1
 
 
 class Returned(NamedTuple):
-    """A task that its worker did not come to, because it ended with an earlier one of the same batch."""
+    """A task that its worker did not come to, because it ended with an earlier one of the same batch.
+
+    A `suspect` was computed in one start with others when the worker ended, so nobody knows which of them is to blame.
+    """
 
     number: int
+    suspect: bool = False
 
 
 Outcome: TypeAlias = Reply | Returned

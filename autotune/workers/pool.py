@@ -1,7 +1,8 @@
 """The supervisor: resident worker processes, one task at a time, one pipe each.
 
 Rules: a worker's death costs the task it was at, and those of the last 50 ms that it had no time to answer; those that
-were to follow come back; a task that exceeds its time limit is killed with its whole process tree, counted from the
+were to follow come back; of tasks that it computed in one start of their program all come back as suspects, because
+nobody knows at which it was. A task that exceeds its time limit is killed with its whole process tree, counted from the
 task's start; leaving the pool leaves no process and no scratch file. The pool decides nothing: it starts what it is
 told and reports what happened. See `zygote.py` for the processes and who dies with whom.
 """
@@ -23,7 +24,8 @@ from autotune.machine import pressure, process
 from autotune.workers.beacon import Beacon
 from autotune.workers.control_group import Enclosure
 from autotune.workers.forks import Forks, last_lines
-from autotune.workers.messages import Check, Checked, Order, Outcome, Reply, Returned, Usage
+from autotune.workers.messages import Briefing, Check, Checked, Order, Outcome, Reply, Returned, Usage
+from autotune.workers.scratch import SHARED
 
 STARTUP_LIMIT_S = 120.0
 SHARES_LOOK_S = 2.0  # at least, between looks at what workers share
@@ -40,7 +42,7 @@ class Pool:
         scratch: Folder for scratch files; a private folder is made in it and removed on `close`.
 
     Attributes:
-        scratch: That private folder; a worker's files are in `worker-N`.
+        scratch: That private folder; a worker's files are in `worker-N`, what workers share is in `shared`.
 
     Raises:
         ResourceError: This platform cannot fork, or the scratch folder cannot be written.
@@ -51,7 +53,7 @@ class Pool:
         self.scratch = self._forks.scratch
         self._workers: dict[int, Worker] = {}
         self._next_number = self._stillborn = 0
-        self._recipe: str | None = None
+        self._briefing: Briefing | None = None
         self._serving = False
         self._enclosure: Enclosure | None = None
         self._kills = pressure.Kills()
@@ -64,9 +66,14 @@ class Pool:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def set_recipe(self, recipe: str) -> None:
-        """Give what the next orders are built from; see `component.Recipe.to_json`."""
-        self._recipe = recipe
+    def brief(self, briefing: Briefing, *, keep_shared: bool = False) -> None:
+        """Give what the next orders have in common; no worker may be at work.
+
+        Unless it is to be kept, what workers shared so far is removed: the next run starts as if it were the first.
+        """
+        self._briefing = briefing
+        if not keep_shared:
+            shutil.rmtree(self.scratch / SHARED, ignore_errors=True)
 
     def enforce(self, limit_gib: float) -> None:
         """Let the kernel hold all processes to a limit together; raises ResourceError where it cannot."""
@@ -100,8 +107,8 @@ class Pool:
                     return message
                 worker.pid = message
                 self._serving = True
-        lines = worker.last_lines or self._forks.last_lines() or "no output"
-        raise AutotuneError(f"the worker processes did not start: {lines}")
+        self._await_end(worker)
+        raise AutotuneError(f"the worker processes did not start: {self._describe_end(worker)}")
 
     def start(self, orders: Sequence[Order]) -> None:
         """Start tasks, one after another, on an idle worker, forking one where there is none."""
@@ -250,20 +257,30 @@ class Pool:
         return idle or self._fork()
 
     def _brief(self, worker: Worker) -> None:
-        if worker.recipe is not self._recipe:
-            worker.pipe.send(self._recipe)
-            worker.recipe = self._recipe
+        if worker.briefing is not self._briefing:
+            worker.pipe.send(self._briefing)
+            worker.briefing = self._briefing
 
     def _receive(self, worker: Worker, events: list[Outcome]) -> None:
         try:
             message = worker.pipe.recv()
         except (EOFError, OSError):
-            deadline = time.monotonic() + 1.0
-            while worker.exit_status is None and time.monotonic() < deadline and wait([self._forks.control], 0.2):
-                self._take_exit_reports()
+            self._await_end(worker)
             self._bury(worker, events)
             return
         self._hear(worker, message, events)
+
+    def _await_end(self, worker: Worker) -> None:
+        """Wait a moment for how a worker ended, whose pipe is closed."""
+        deadline = time.monotonic() + 1.0
+        while worker.exit_status is None and time.monotonic() < deadline and wait([self._forks.control], 0.2):
+            self._take_exit_reports()
+
+    def _describe_end(self, worker: Worker) -> str:
+        """Return why a worker did not start, in words."""
+        if worker.exit_status is None:
+            return worker.last_lines or self._forks.describe_end()
+        return _words_of_end(worker.exit_status, worker.last_lines)
 
     def _hear(self, worker: Worker, message: Any, events: list[Outcome]) -> None:
         if isinstance(message, list):
@@ -284,7 +301,7 @@ class Pool:
             self._kill(worker)
             return
         lines = worker.last_lines or ("" if worker.pid else self._forks.last_lines())
-        reason = f"{process.describe_exit(worker.exit_status)}{'; last lines: ' if lines else ''}{lines}"
+        reason = _words_of_end(worker.exit_status, lines)
         if worker.begun:
             for_memory = process.was_killed(worker.exit_status) and self._kills.lately()
             self._lose(worker, "memory" if for_memory else "crash", reason, events)
@@ -303,6 +320,10 @@ class Pool:
     def _lose(self, worker: Worker, kind: str, reason: str, events: list[Outcome]) -> None:
         lost = worker.at
         assert lost is not None
+        if worker.together:
+            events += [Returned(order.number, suspect=True) for order in worker.orders]
+            self._kill(worker)
+            return
         lost_s = time.monotonic() - worker.since
         events.append(Reply(lost, worker.since, lost_s, error_type=kind, error=reason, peak_gib=worker.peak_gib))
         # Also those that it may have done without an answer.
@@ -334,7 +355,7 @@ class Worker:
         pipe: Our end.
         output: The file of what it prints; its scratch folder is the one that this is in.
         pid: Of the process; 0 until it has said so.
-        recipe: The one it was last told.
+        briefing: The one it was last given.
         orders: What it was told to do and has not answered.
         since: CLOCK_MONOTONIC second of its last answer, or of its orders.
         born: CLOCK_MONOTONIC second of its start.
@@ -350,7 +371,7 @@ class Worker:
     pipe: Connection
     output: Path
     pid: int = 0
-    recipe: str | None = None
+    briefing: Briefing | None = None
     orders: deque[Order] = field(default_factory=deque)
     since: float = 0.0
     born: float = field(default_factory=time.monotonic)
@@ -379,6 +400,12 @@ class Worker:
         return beacon is not None and any(order.number == beacon.number for order in self.orders)
 
     @property
+    def together(self) -> bool:
+        """Whether it computes several tasks in one start of their program."""
+        beacon = self._seen()
+        return self.begun and beacon is not None and beacon.together
+
+    @property
     def last_lines(self) -> str:
         """The end of what the task it is at has printed."""
         beacon = self._seen()
@@ -391,11 +418,16 @@ class Worker:
         return held_gib, cpu_s
 
     def answered(self, replies: Sequence[Reply]) -> None:
-        """Take note of replies, which come in the order of the orders."""
-        for _ in replies:
-            self.orders.popleft()
+        """Take note of replies, in any order; none say that the next task begins."""
+        for reply in replies:
+            if self.orders[0].number == reply.number:
+                self.orders.popleft()
+            else:  # of an order before it there is no result yet
+                self.orders = deque(order for order in self.orders if order.number != reply.number)
         self.tasks += len(replies)
         self.since = time.monotonic()
+        if not replies:
+            return
         self.resident_gib, self.peak_gib = replies[-1].resident_gib, 0.0
         self.fresh_gib = self.fresh_gib or replies[0].resident_gib
 
@@ -410,3 +442,9 @@ class Worker:
         self.pipe.close()
         if self._beacon is not None:
             self._beacon.close()
+
+
+def _words_of_end(status: int | None, lines: str) -> str:
+    """Return how a worker ended, under which limits, and what it printed last."""
+    ended = [process.describe_exit(status), process.describe_limits()]
+    return "; ".join(filter(None, [*ended, lines and f"last lines: {lines}"]))

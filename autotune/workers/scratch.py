@@ -20,6 +20,7 @@ from autotune.base.errors import ResourceError
 
 PREFIX = "autotune-"
 OWNER = "owner"
+SHARED = "shared"  # folder of a run that its workers share; made by whoever writes the first file
 _UNNAMED = ".owner"  # until it is locked, and where there are no locks
 FREE_SHARE = 0.9  # of what is free at the start that scratch files may take
 

@@ -3,6 +3,7 @@
 Rules: a program that fails is an answer, not an end; a program that takes the process with it is the pool's to report.
 A worker has its own session and its own scratch folder: its output goes to a file there, its tasks stand in a folder
 `files` below, which is emptied after each of them; after a batch of them where the program says it writes no files.
+Tasks that go together are computed in one start of their program; what that does not bring is computed by itself.
 """
 
 from __future__ import annotations
@@ -14,18 +15,22 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
+from itertools import groupby
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from autotune.base.types import Parameter
 from autotune.machine import process
+from autotune.plugin.program_tuning import of_program
 from autotune.programs import mpi
 from autotune.workers.beacon import Beacon
-from autotune.workers.calculation import compute
-from autotune.workers.messages import Check, Order, Reply
+from autotune.workers.calculation import compute, compute_together
+from autotune.workers.messages import Briefing, Check, Order, Reply
 from autotune.workers.meter import Meter
+from autotune.workers.scratch import SHARED
 
 if TYPE_CHECKING:
     from autotune.expansion.component import Recipe
@@ -85,19 +90,34 @@ def _loop(pipe: Connection, files: Path) -> None:
     from autotune.workers.preflight import check
 
     recipe: Recipe | None = None
+    shared = files.parent.parent / SHARED
     batch = _Batches(pipe, files)
     while True:
         message = pipe.recv()
         if message is None:
             return
-        if isinstance(message, str):
-            recipe = Recipe.from_json(message)
+        if isinstance(message, Briefing):
+            recipe = Recipe.from_json(message.recipe)
+            _tune(recipe.programs.values(), message.tunables, shared)
             continue
         assert recipe is not None
         if isinstance(message, Check):
             pipe.send(check(recipe, message.components))
             continue
         batch.serve(recipe, message)
+
+
+def _tune(programs: Iterable[str], tunables: Sequence[tuple[str, Parameter]], shared: Path) -> None:
+    """Tell programs the values of their tunables, which is nothing where they are to be left as they are."""
+    import qcengine
+    from qcengine.exceptions import QCEngineException
+
+    for program in set(programs):
+        # What is missing is reported by the check, in words.
+        with contextlib.suppress(QCEngineException):
+            tune = getattr(qcengine.get_program(program, check=False), "tune", None)
+            if tune is not None:
+                tune(of_program(tunables, program), shared)
 
 
 class _Batches:
@@ -113,15 +133,32 @@ class _Batches:
         self._beacon, self._meter, self._width = Beacon(files.parent), Meter(), 0
 
     def serve(self, recipe: Recipe, orders: Sequence[Order]) -> None:
+        for kind, group in _groups(recipe, orders):
+            if kind is None:
+                self._serve_each(recipe, group)
+            else:
+                self._serve_together(recipe, group)
+
+    def _serve_together(self, recipe: Recipe, orders: Sequence[Order]) -> None:
+        """Compute orders in as few starts of their program as can be."""
+        while len(orders) > 1:
+            self._meter.start()
+            self._begin(orders[0], together=True)
+            replies, begun = compute_together(recipe, orders, self._files)
+            _empty(self._files)
+            self._answer(replies)
+            done = {reply.number for reply in replies}
+            self._serve_each(recipe, [order for order in orders[:begun] if order.number not in done])
+            orders = orders[begun:]
+        self._serve_each(recipe, orders)
+
+    def _serve_each(self, recipe: Recipe, orders: Sequence[Order]) -> None:
         replies: list[Reply] = []
         for order in orders:
             if not replies:
                 self._meter.start()
                 began = time.monotonic()
-            self._beacon.begin(order.number, printed_bytes=_printed_bytes())
-            if order.resources.cores != self._width:
-                self._width = order.resources.cores
-                _limit_threads(self._width)
+            self._begin(order)
             replies.append(compute(recipe, order, self._files))
             if _uses_scratch(recipe.programs[order.level]):
                 _empty(self._files)
@@ -132,19 +169,49 @@ class _Batches:
         if replies:
             self._answer(replies)
 
+    def _begin(self, order: Order, *, together: bool = False) -> None:
+        self._beacon.begin(order.number, printed_bytes=_printed_bytes(), together=together)
+        if order.resources.cores != self._width:
+            self._width = order.resources.cores
+            _limit_threads(self._width)
+
     def _answer(self, replies: Sequence[Reply]) -> None:
         """Send replies with what their tasks used together; see `Reply`."""
+        if not replies:
+            self._pipe.send([])
+            return
         used, last = self._meter.read(), replies[-1]
         each_s = used.cpu_s / (sum([reply.wall_s for reply in replies]) or 1.0)
         # One that took long was taken for short by mistake: the peak is its own.
         others_gib = 0.0 if last.wall_s >= TOGETHER_S else used.peak_gib
         peaks_gib = [others_gib] * (len(replies) - 1) + [used.peak_gib]
+        if last.sharers > 1:  # the first one is expected to hold most
+            peaks_gib = [used.peak_gib, *[0.0] * (len(replies) - 1)]
         self._pipe.send(
             [
                 reply._replace(cpu_s=each_s * reply.wall_s, peak_gib=peak_gib, resident_gib=used.resident_gib)
                 for reply, peak_gib in zip(replies, peaks_gib, strict=True)
             ]
         )
+
+
+def _groups(recipe: Recipe, orders: Sequence[Order]) -> Iterator[tuple[tuple[object, ...] | None, list[Order]]]:
+    """Yield orders in a row by what lets them share a start of their program; None where nothing does."""
+
+    def kind(order: Order) -> tuple[object, ...] | None:
+        if order.together is None or not _computes_together(recipe.programs[order.level]):
+            return None
+        return order.level, order.resources, order.rescue
+
+    for shared, group in groupby(orders, kind):
+        yield shared, list(group)
+
+
+@cache
+def _computes_together(program: str) -> bool:
+    import qcengine
+
+    return hasattr(qcengine.get_program(program, check=False), "compute_together")
 
 
 @cache

@@ -34,7 +34,17 @@ sys.path[:0] = [str(HERE), *(str(HERE.parent / folder) for folder in ("support",
 
 ALL = (
     *("against_upstream", "overhead", "water64", "lost_node", "layers", "large", "prediction", "efficiency"),
-    *("ablation", "equality", "properties", "checks", "calibration", "calibration_aa", "regret", "programs"),
+    *(
+        "ablation",
+        "program_tuning",
+        "equality",
+        "properties",
+        "checks",
+        "calibration",
+        "calibration_aa",
+        "regret",
+        "programs",
+    ),
     *("upstream_suite", "real_files", "regress_aa", "nodes --pictures docs/images", "comparison"),
 )
 QUIET = 0.5  # load of each core above which a warning is due

@@ -19,7 +19,7 @@ from harness import Benchmark, cluster, interval, take_turns
 from autotune.compare import judgement
 from autotune.expansion import workload
 from autotune.expansion.component import Recipe, atomic_input
-from autotune.expansion.readers import Expansion, from_xyz
+from autotune.expansion.readers import Expansion, many_body_fields
 from autotune.plugin.manager import Manager
 from autotune.session.plausibility import implausible
 
@@ -72,7 +72,9 @@ def way_down(method: str, real: tuple[int, ...], rounds: int) -> dict:
     sides = {}
     for side, keywords in ((WITH, {}), (WITHOUT, {"stability": False})):
         like = Expansion(program="pyscf", method=method, basis="6-31g*", multiplicities="1:2", keywords=keywords)
-        sides[side] = partial(run, side, workload.load(from_xyz(RADICAL, name="OH and waters", expansion=like)).recipe)
+        sides[side] = partial(
+            run, side, workload.load(many_body_fields(RADICAL, name="OH and waters", expansion=like)).recipe
+        )
     times = take_turns(sides, repeats=rounds + 1)  # the first loads what is loaded once
     found = judgement.compare_pairs(times[WITH][1:], times[WITHOUT][1:])
     return {

@@ -1,10 +1,12 @@
 """Ours against everyone else: each workload on autotune, upstream, the older executor's schedule and four engines.
 
-All sides compute the same input with the same harness and keywords. Upstream is `qcengine.compute(input, "qcmanybody")`
-at its defaults. The older executor's schedule and the engines (`fixed_pool.py`) run one core a task, each with its best
-number of workers, found by one run with 2, 3 and 4; where OpenBLAS is too old for the processor they are told which
-kernels to use, as autotune's workers are. Sides take turns in random order. Cold is a whole process; warm is the second
-pass over the input in it, for autotune the second run of a Session. The older schedule's processes are never warm.
+All sides compute the same input with the same harness and keywords; the programs' tunables, which start an SCF from
+fragments' densities, say, are autotune's own, and a further side runs without them. Upstream is
+`qcengine.compute(input, "qcmanybody")` at its defaults. The older executor's schedule and the engines (`fixed_pool.py`)
+run one core a task, each with its best number of workers, found by one run with 2, 3 and 4; where OpenBLAS is too old
+for the processor they are told which kernels to use, as autotune's workers are. Sides take turns in random order. Cold
+is a whole process; warm is the second pass over the input in it, for autotune the second run of a Session. The older
+schedule's processes are never warm.
 
 Simulated for more cores than there are: the real scheduler on a virtual clock, with the times measured here and without
 start-up of any side; an engine is as many workers of one core as there are cores, in the order of the expansion.
@@ -41,13 +43,15 @@ WARM = """
 import json, sys, time
 import autotune
 fields = json.load(open(sys.argv[1]))
-with autotune.Session(autotune.Options(journal="none", tuning=sys.argv[2])) as session:
+with autotune.Session(autotune.Options(journal="none", **json.loads(sys.argv[2]))) as session:
     session.run(fields)
     started = time.perf_counter()
     session.run(fields)
     print(json.dumps([time.perf_counter() - started, session.record.lower_bound_s]))
 """
 
+LEFT_ALONE = "autotune, programs left alone"
+RECORDS = {"autotune": "tuned", LEFT_ALONE: "left_alone"}
 GIB_A_CORE = 4.0
 ENGINES = ("concurrent.futures", "loky", "dask", "parsl")
 WORKERS = (2, 3, 4)
@@ -90,16 +94,18 @@ def compare(case: Computation, *, rounds: int, budget: str) -> dict[str, Any]:
         pools = Pools(source, Path(folder) / "pool.json", environment | kernels)
         workers = {engine: pools.best(engine) for engine in ("older", *ENGINES)}
         sides: dict[str, Any] = {"upstream": lambda: run_upstream(source, folder, environment)}
-        sides["autotune"] = lambda: run_ours(source, folder, environment, "auto")
+        sides["autotune"] = lambda: run_ours(source, folder, environment, "--tuning", "auto")
+        sides[LEFT_ALONE] = lambda: run_ours(source, folder, environment, "--tuning", "auto", "--no-program-tuning")
         if calibration["verdict"] == "faster":
-            sides["autotune, default"] = lambda: run_ours(source, folder, environment, "none")
+            sides["autotune, default"] = lambda: run_ours(source, folder, environment, "--tuning", "none")
         sides["older, 4 workers"] = lambda: pools.run("older", 4)
         if workers["older"] != 4:
             sides["older, best"] = lambda: pools.run("older", workers["older"])
         for engine in ENGINES:
             sides[engine] = lambda engine=engine: pools.run(engine, workers[engine], passes=2)
         samples = take_turns(sides, repeats=rounds)
-        larger = {str(cores): simulate_larger(source, Path(folder) / "record.json", cores) for cores in LARGER}
+        records = {side: Path(folder) / f"{name}.json" for side, name in RECORDS.items()}
+        larger = {str(cores): simulate_larger(source, records, cores) for cores in LARGER}
     return judge(case, samples, workers) | {"calibration": calibration, "simulated_s": larger}
 
 
@@ -123,12 +129,14 @@ class Pools:
         return min(WORKERS, key=lambda workers: self.run(engine, workers)["cold"])
 
 
-def run_ours(source: Path, folder: str, environment: dict[str, str], tuning: str) -> dict[str, float]:
-    answer, record = Path(folder) / "ours.json", Path(folder) / "record.json"
+def run_ours(source: Path, folder: str, environment: dict[str, str], *options: str) -> dict[str, float]:
+    tuned = "--no-program-tuning" not in options
+    answer, record = Path(folder) / "ours.json", Path(folder) / f"{RECORDS['autotune' if tuned else LEFT_ALONE]}.json"
     command = autotune_command("run", source, "-o", answer, "--record", record, "--quiet", "--journal", "none")
-    wall_s, _ = run_command([*command, "--tuning", tuning], environment=environment)
+    wall_s, _ = run_command([*command, *options], environment=environment)
     run = json.loads(record.read_text())
-    _, output = run_command([sys.executable, "-P", "-c", WARM, str(source), tuning], environment=environment)
+    warm = {"tuning": options[1], "program_tuning": tuned}
+    _, output = run_command([sys.executable, "-P", "-c", WARM, str(source), json.dumps(warm)], environment=environment)
     warm_s, _ = json.loads(output.splitlines()[-1])
     return {
         "cold": wall_s,
@@ -146,15 +154,18 @@ def run_upstream(source: Path, folder: str, environment: dict[str, str]) -> dict
     return {"cold": wall_s, "energy": energy_of(answer)}
 
 
-def simulate_larger(source: Path, record: Path, cores: int) -> dict[str, float]:
-    """Return the makespans of all schedules on more cores, from the task times of a run here."""
+def simulate_larger(source: Path, records: dict[str, Path], cores: int) -> dict[str, float]:
+    """Return the makespans of all schedules on more cores, from the task times of runs here: ours, and left alone."""
     work, manager, here = workload.load(json.loads(source.read_text())), Manager(), detection.detect()
     larger = dataclasses.replace(here, cores=cores, memory_gib=GIB_A_CORE * cores)
     plan = planning.make(work, machine=larger, manager=manager, options=Options(tuning="none"))
     estimates = {
         task.number: planning.estimate(task, costs=plan.costs, manager=manager, machine=here) for task in work.tasks
     }
-    times = replayed_s(json_files.load_run(record), work.tasks, estimates, name=str(record))
+    times = {
+        side: replayed_s(json_files.load_run(record), work.tasks, estimates, name=str(record))
+        for side, record in records.items()
+    }
     pool = Policy(workers=cores, core_slots=cores, level_barriers=False)
     policies = {
         "autotune": plan.policy,
@@ -166,7 +177,12 @@ def simulate_larger(source: Path, record: Path, cores: int) -> dict[str, float]:
     budget_gib = 0.8 * larger.memory_gib
     runs = {
         side: simulator.simulate(
-            work.tasks, estimates, policy=policy, machine=larger, memory_budget_gib=budget_gib, durations_s=times
+            work.tasks,
+            estimates,
+            policy=policy,
+            machine=larger,
+            memory_budget_gib=budget_gib,
+            durations_s=times.get(side, times[LEFT_ALONE]),
         )
         for side, policy in policies.items()
     }

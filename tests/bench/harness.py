@@ -71,9 +71,11 @@ def geometry(name: str, atoms: int = 0) -> str:
 
 def cluster(name: str, *, atoms: int = 0, program: str = "pyscf", bsse: str = "nocp", **expansion: Any) -> dict:
     """Return the fields of a ManyBodyInput of a packaged cluster, or of its first so many atoms."""
-    from autotune.expansion.readers import Expansion, from_xyz
+    from autotune.expansion.readers import Expansion, many_body_fields
 
-    return from_xyz(geometry(name, atoms), name=name, expansion=Expansion(program=program, bsse=(bsse,), **expansion))
+    return many_body_fields(
+        geometry(name, atoms), name=name, expansion=Expansion(program=program, bsse=(bsse,), **expansion)
+    )
 
 
 class Computation(NamedTuple):
@@ -87,6 +89,7 @@ class Computation(NamedTuple):
     program: str = "pyscf"
     keywords: Mapping[str, Any] = MappingProxyType({})
     atoms: int = 0
+    driver: str = "energy"
 
     @property
     def fields(self) -> dict:

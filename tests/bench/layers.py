@@ -26,7 +26,7 @@ from harness import Benchmark, call_in_process, geometry, offer_faulty_program
 from autotune.base.options import Options
 from autotune.base.types import Policy, Resources
 from autotune.expansion import workload
-from autotune.expansion.readers import Expansion, from_xyz
+from autotune.expansion.readers import Expansion, many_body_fields
 from autotune.expansion.xyz import read_xyz
 from autotune.journal.entries import Entry
 from autotune.journal.journal import Journal
@@ -35,7 +35,7 @@ from autotune.plugin.manager import Manager
 from autotune.runtime import planning
 from autotune.runtime.expectations import Expectations
 from autotune.schedule.scheduler import MOST_IN_A_BATCH, Scheduler
-from autotune.workers.messages import Check, Order, Reply
+from autotune.workers.messages import Briefing, Check, Order, Reply
 from autotune.workers.pool import Pool
 
 WATERS = (18, 39, 84)  # 987, 9,919 and 98,854 tasks
@@ -117,7 +117,7 @@ def through_the_pipe(waters: int) -> dict:
     ]
     spent_s = 0.0
     with Pool(programs=["faulty"], environment=planning.environment(Policy())) as pool:
-        pool.set_recipe(work.recipe.to_json())
+        pool.brief(Briefing(work.recipe.to_json()))
         pool.prepare(1)
         pool.check(Check())
         for first in (True, False):  # once for what is imported and read once
@@ -153,7 +153,7 @@ def fields_of(waters: int, program: str, method: str, basis: str) -> dict:
     comment = json.dumps({"fragments": [3] * waters, "charges": [0] * waters, "species": ["H2O"] * waters})
     text = "\n".join([str(len(lines)), comment, *lines, ""])
     expansion = Expansion(program=program, method=method, basis=basis, max_nbody=min(3, waters))
-    return from_xyz(text, name=f"water{waters}", expansion=expansion)
+    return many_body_fields(text, name=f"water{waters}", expansion=expansion)
 
 
 BENCHMARK = Benchmark(

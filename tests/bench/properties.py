@@ -25,7 +25,7 @@ import autotune
 from autotune.base.errors import InputError, TaskError
 from autotune.base.options import Options
 from autotune.base.text import one_line
-from autotune.expansion.readers import Expansion, from_xyz
+from autotune.expansion.readers import Expansion, many_body_fields
 
 PROGRAMS = ("pyscf", "psi4", "nwchem", "mopac", "tblite", "dftd4")
 WITH_BASIS = ("pyscf", "psi4", "nwchem")
@@ -242,7 +242,7 @@ def many_body(
         charges=charges,
         multiplicities=multiplicities,
     )
-    fields = from_xyz("\n".join([str(len(lines)), "", *lines, ""]), name=system, expansion=expansion)
+    fields = many_body_fields("\n".join([str(len(lines)), "", *lines, ""]), name=system, expansion=expansion)
     fields["specification"]["protocols"] = {"cluster_results": "all"}
     fields["specification"]["keywords"]["return_total_data"] = False
     return fields

@@ -20,7 +20,7 @@ from typing import NamedTuple
 from harness import Benchmark
 
 from autotune.base.errors import InputError
-from autotune.expansion.readers import Expansion, from_xyz
+from autotune.expansion.readers import Expansion, many_body_fields
 from autotune.expansion.summary import formula
 
 PSI4_SETS = Path("/usr/share/psi4/databases")
@@ -197,7 +197,7 @@ def read_all(systems: list[System], comment_of) -> dict:
             continue
         counts["read"] += 1
         try:
-            molecule = from_xyz(system.xyz(comment), name="file", expansion=MODEL)["molecule"]
+            molecule = many_body_fields(system.xyz(comment), name="file", expansion=MODEL)["molecule"]
         except InputError as error:
             reason = next((reason for reason, words in REASONS.items() if words in str(error)), str(error))
             refused[reason] += 1

@@ -17,7 +17,7 @@ import pytest
 
 from autotune.base.options import Options
 from autotune.expansion import workload
-from autotune.expansion.readers import Expansion, from_xyz
+from autotune.expansion.readers import Expansion, many_body_fields
 from autotune.machine import detection
 from autotune.plugin.manager import Manager
 from autotune.runtime import planning
@@ -30,7 +30,7 @@ pytestmark = pytest.mark.bench
 
 def expansion(name, max_nbody, *, program="faulty", method="nothing"):
     text = (files("autotune.studies") / "workloads" / f"{name}.xyz").read_text()
-    return from_xyz(text, name=name, expansion=Expansion(program=program, method=method, max_nbody=max_nbody))
+    return many_body_fields(text, name=name, expansion=Expansion(program=program, method=method, max_nbody=max_nbody))
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,9 @@ a fault. All strike fragments listed in the keyword `at` (numbers of real atoms)
 chosen by `seed`. Keyword `once` names a file: the fault strikes until it exists; `first` names a folder: it strikes
 only the first attempt at each component. `allocate` holds `gib` for `seconds`, or stops with an error where it was
 granted less; `allocate-anyway` does not look; `leak` keeps `gib` for each task. `log` names a file to which each task
-that has computed adds a line. `last-words` says on every task's output how many atoms it has.
+that has computed adds a line. `last-words` says on every task's output how many atoms it has. Of tasks that it computes
+together it stops, as programs do, at the first that fails, and at its time limit (`sleep`); `starts` names a file to
+which each such start adds how many tasks it was given.
 """
 
 import os
@@ -64,6 +66,21 @@ def harness():  # noqa: C901 - one fault after another
             method = input_data.specification.model.method
             if method not in (*faults, *timed, *held, *errors):
                 raise InputError(f"method {method!r} is not known; known are {', '.join(faults)}")
+
+        def compute_together(self, inputs, config, *, limit_s):
+            keywords, method = inputs[0].specification.keywords, inputs[0].specification.model.method
+            if keywords.get("starts"):
+                with Path(keywords["starts"]).open("a") as starts:
+                    starts.write(f"{len(inputs)}\n")
+            results = []
+            for each in inputs:
+                if method == "sleep" and keywords["seconds"] * (len(results) + 1) > limit_s:
+                    return [*results, None]
+                try:
+                    results.append(self.compute(each, config))
+                except Exception:  # noqa: BLE001 - its words are asked for again
+                    return [*results, None]
+            return results
 
         def compute(self, input_data, config):
             self.preflight(input_data)

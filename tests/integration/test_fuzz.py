@@ -76,7 +76,7 @@ def in_input(path, value, *, seed=0):
 def crowd(**keywords):
     """Return an input of forty fragments."""
     given = damage.readers.Expansion(program="pyscf", method="hf")
-    fields = damage.readers.from_xyz(damage.helium_xyz(40), name="he", expansion=given)
+    fields = damage.readers.many_body_fields(damage.helium_xyz(40), name="he", expansion=given)
     fields["specification"]["keywords"] = {"bsse_type": ["nocp"], **keywords}
     return json.dumps(fields).encode()
 

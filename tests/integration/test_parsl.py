@@ -49,6 +49,12 @@ config = Config(
 
 
 @pytest.fixture(autouse=True)
+def private_cache(tmp_path, monkeypatch):
+    """Keep Parsl's files out of the user's cache."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+@pytest.fixture(autouse=True)
 def no_process_is_left(tmp_path):
     before = {child.pid for child in below()}
     yield
@@ -125,6 +131,8 @@ def test_ctrl_c_ends_all_blocks_at_once(faulty, two_blocks, tmp_path):
         stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, "TMPDIR": str(tmp_path)},
+        # A suite that runs in the background hands down that Ctrl-C is ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
     )
     deadline = time.monotonic() + 60.0
     while not any("autotune.workers.zygote" in " ".join(each.cmdline()) for one in blocks(tmp_path) for each in one):

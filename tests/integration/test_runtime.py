@@ -181,8 +181,9 @@ def test_an_interrupted_or_killed_run_leaves_no_process_and_no_scratch(tmp_path,
     assert alive == []
     wait_until(lambda: list(scratch.iterdir()) == [])
     if how != signal.SIGKILL:
-        assert parent.returncode == 130
-        assert errors.splitlines()[-1] == "autotune: interrupted; no process was left running"
+        assert parent.returncode == 128 + how
+        ended = "interrupted" if how == signal.SIGINT else f"ended by {how.name}"
+        assert errors.splitlines()[-1] == f"autotune: {ended}; no process was left running"
 
 
 @pytest.mark.parametrize(

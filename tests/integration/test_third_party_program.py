@@ -57,6 +57,82 @@ def test_its_start_is_paid_by_each_worker_and_expected_of_no_task(autotune, tmp_
     assert 1 <= said["start"] <= record["policy"]["workers"]
 
 
+STUDY = """
+schema = "autotune.study/1"
+budget = "40s"
+trials = 12
+method = {program = "slow_starter", method = "count"}
+search = [{geometry = "water4"}]
+confirm = [{geometry = "ammonia5"}]
+"""
+UNTOUCHED = ("--no-program-tuning",)
+
+
+def ways(tmp_path):
+    """Return how tasks were counted since the log was last read, with how many each."""
+    log = tmp_path / "log"
+    found = Counter(line.split()[2] for line in log.read_text().splitlines() if line.startswith("task"))
+    log.unlink()
+    return found
+
+
+@pytest.mark.parametrize(
+    ("options", "way"),
+    [
+        ((), "head"),
+        (("--tuning", "none"), "head"),
+        (UNTOUCHED, "fingers"),
+        (("--no-strategy", "slow_starter"), "fingers"),
+        (("--tuning", "none", "--strategies", "hybrid"), "fingers"),
+        (("--strategies", "hybrid,slow_starter"), "head"),
+    ],
+)
+def test_its_tunables_are_used_unless_the_user_says_otherwise(autotune, tmp_path, options, way):
+    autotune("run", *CHOSEN, "-o", "result.json", "--record", "record.json", *options)
+    assert ways(tmp_path) == {way: 10}
+    record = json.loads((tmp_path / "record.json").read_text())
+    assert record["policy"]["tunables"] == ([["slow_starter.how", way]] if way == "head" else [])
+    assert record["tuning"]["parameters"].get("slow_starter.how") == (way if way == "head" else None)
+
+
+def test_what_was_computed_in_one_way_is_not_resumed_in_the_other(autotune, tmp_path):
+    journal = ("--journal", "journal.sqlite3", "-o", "result.json")
+    for options, way in [((), "head"), (UNTOUCHED, "fingers")]:
+        autotune("run", *CHOSEN, *journal, "--resume", *options)
+        assert ways(tmp_path) == {way: 10}
+        autotune("run", *CHOSEN, *journal, "--resume", *options)
+        assert not (tmp_path / "log").exists() or not ways(tmp_path)
+
+
+def test_a_calibration_searches_its_tunables_and_never_keeps_one_that_changes_an_energy(autotune, tmp_path):
+    (tmp_path / "study.toml").write_text(STUDY)
+    done = autotune(
+        "calibrate", "--study", "study.toml", "--force", "--strategies", "slow_starter", "-o", "tuning.json"
+    )
+    assert done.returncode == 0, done.stderr
+    [tuning] = json.loads((tmp_path / "tuning.json").read_text())["tunings"]
+    assert "slow_starter" in tuning["strategies"]
+    assert tuning["parameters"].get("slow_starter.how") != "guess"
+    evidence = tuning["evidence"]
+    tried = {trial["parameters"]["slow_starter.how"]: trial["state"] for trial in evidence["trials"]}
+    # On a busy machine a trial may be given up before its energies are there.
+    assert tried["guess"] in ("failed", "pruned")
+    assert "slow_starter.speed" not in evidence["trials"][0]["parameters"]
+    assert evidence["deviations"]["slow_starter.how=head"] == 0.0
+    if tried["guess"] == "failed":
+        assert evidence["deviations"]["slow_starter.how=guess"] == pytest.approx(1e-6, rel=1e-3)
+        assert "changes results: energy by 1.0e-06" in done.stderr
+
+
+def test_a_calibration_may_start_from_the_program_left_alone(autotune, tmp_path):
+    (tmp_path / "study.toml").write_text(STUDY.replace("trials = 12", "trials = 1"))
+    done = autotune("calibrate", "--study", "study.toml", "--force", "--untouched", "-o", "tuning.json")
+    assert done.returncode == 0, done.stderr
+    [tuning] = json.loads((tmp_path / "tuning.json").read_text())["tunings"]
+    assert tuning["evidence"]["trials"][0]["parameters"]["slow_starter.how"] == "fingers"
+    assert not tuning["parameters"]  # nothing was shown to be faster, so runs take what the plugin states
+
+
 def test_it_is_granted_what_its_fastest_algorithm_wants(autotune, tmp_path):
     autotune("run", *CHOSEN, "-o", "result.json")
     granted = {float(line.split()[1]) for line in (tmp_path / "log").read_text().splitlines() if "task" in line}

@@ -65,12 +65,14 @@ def session(private_home):  # noqa: ARG001 - in place before the first worker st
 @pytest.fixture(scope="session")
 def expansion():
     """Return a function that makes ManyBodyInput fields from atoms (Å)."""
-    from autotune.expansion.readers import Expansion, from_xyz
+    from autotune.expansion.readers import Expansion, many_body_fields
 
     def make(atoms, *, program, method, basis="", comment="", **others):
         lines = [f"{symbol} {x:.8f} {y:.8f} {z:.8f}" for symbol, x, y, z in atoms]
         text = "\n".join([str(len(lines)), comment, *lines])
-        return from_xyz(text, name="atoms", expansion=Expansion(program=program, method=method, basis=basis, **others))
+        return many_body_fields(
+            text, name="atoms", expansion=Expansion(program=program, method=method, basis=basis, **others)
+        )
 
     return make
 
@@ -126,3 +128,18 @@ def kept():
         return fields
 
     return keep
+
+
+@pytest.fixture
+def sharing_starts():
+    """Return a function that makes a session of one worker in which up to 16 tasks of a program share a start."""
+    import autotune
+    from autotune.base.options import Options
+    from autotune.programs.facts import facts_of
+
+    def make(program):
+        (tunable,) = facts_of(program).tunables
+        assert (tunable.name, tunable.default) == ("tasks_per_start", 16)
+        return autotune.Session(Options(tuning="none", journal="none", threads=1, workers=1))
+
+    return make

@@ -12,12 +12,14 @@ import pytest
 import qcengine
 from autotune_plugins.mopac_harness import CheckedMopacHarness
 from places import CASES
+from qcelemental.models.v2 import AtomicInput, Molecule
+from qcengine.config import get_config
 from qcengine.exceptions import ConvergenceError
 
 from autotune.base.errors import InputError
 from autotune.expansion import workload
 from autotune.expansion.component import atomic_input
-from autotune.expansion.readers import Expansion, from_xyz
+from autotune.expansion.readers import Expansion, many_body_fields
 
 pytestmark = pytest.mark.programs("mopac")
 
@@ -91,7 +93,7 @@ def test_the_version_is_what_mopac_itself_says():
 
 @pytest.mark.parametrize("driver", ["energy", "gradient"])
 def test_a_lone_atom_has_the_energy_that_mopac_prints_for_it_and_no_gradient(session, driver):
-    fields = from_xyz(
+    fields = many_body_fields(
         CASE.read_text(),
         name="na_w",
         expansion=Expansion(program="mopac", method="pm6", driver=driver, charges="1,0", max_nbody=2),
@@ -163,3 +165,118 @@ def output_of(keywords, atoms):
 def by_hand(keywords, atoms):
     """Return the heat of formation (kcal/mol) that MOPAC itself prints for atoms (Å)."""
     return float(re.search(r"FINAL HEAT OF FORMATION += +(\S+) KCAL", output_of(keywords, atoms))[1])
+
+
+# --- several tasks in one start --------------------------------------------------------------------------------------
+
+O2 = ["O 0 0 0", "O 0 0 1.21"]
+OH = ["O 0 0 0", "H 0 0 0.97"]
+TOO_CLOSE = ["O 0 0 0", "H 0 0 0.1"]
+MIXED = (
+    (WATER, 1, 0),
+    (O2, 3, 0),
+    (OH, 2, 0),
+    (["N 0 0 0"], 4, 0),
+    (OH, 1, -1),
+    (["O 0 0 0", "H 0 -0.757 0.600", "H 0 0.757 0.580"], 1, 0),
+    (["O 0 0 0", "H 0 0.1 0.96", "H 0.85 -0.48 0.16", "H -0.85 -0.48 0.05"], 1, 1),
+    (["Na 0 0 0"], 1, 1),
+    (WATER, 1, 0),
+)
+
+
+def asked(atoms, multiplicity=1, charge=0, *, method="pm7"):
+    rows = [line.split() for line in atoms]
+    molecule = Molecule(
+        symbols=[symbol for symbol, *_ in rows],
+        geometry=[float(x) / 0.52917721092 for _, *xyz in rows for x in xyz],
+        molecular_charge=charge,
+        molecular_multiplicity=multiplicity,
+        fix_com=True,
+        fix_orientation=True,
+    )
+    return AtomicInput(molecule=molecule, specification={"driver": "gradient", "model": {"method": method}})
+
+
+def config():
+    return get_config(task_config={"ncores": 1, "memory": 1.0})
+
+
+def told(result):
+    """Return all that is said of a task but what MOPAC printed, in which there are times."""
+    return result.model_dump(exclude={"stdout", "stderr"}, mode="json")
+
+
+@pytest.mark.parametrize("backwards", [False, True], ids=["forwards", "backwards"])
+@pytest.mark.parametrize("method", ["pm6", "pm7", "am1"])
+def test_jobs_of_one_file_have_all_digits_of_single_ones_whatever_was_before_them(method, backwards):
+    inputs = [asked(*each, method=method) for each in (MIXED[::-1] if backwards else MIXED)]
+    together = CheckedMopacHarness().compute_together(inputs, config())
+    assert len(together) == len(inputs)
+    for each, result in zip(inputs, together, strict=True):
+        if each.molecule.symbols.tolist() == ["Na"]:
+            assert result is None  # without electrons it would have the dipole of the job before
+            continue
+        assert told(result) == told(CheckedMopacHarness().compute(each, config()))
+        assert result.stdout.count("FINAL HEAT OF FORMATION") == 1
+
+
+@pytest.mark.parametrize("place", [0, 1, 3])
+def test_a_job_that_fails_among_others_has_no_result_and_the_others_have_theirs(place):
+    inputs = [asked(*each) for each in MIXED[:3]]
+    inputs.insert(place, asked(TOO_CLOSE, 2))
+    with pytest.raises(qcengine.exceptions.InputError, match="GEOMETRY IN ERROR"):
+        CheckedMopacHarness().compute(inputs[place], config())
+    together = CheckedMopacHarness().compute_together(inputs, config())
+    assert [result is None for result in together] == [number == place for number in range(4)]
+    for each, result in zip(inputs, together, strict=True):
+        if result is not None:
+            assert told(result) == told(CheckedMopacHarness().compute(each, config()))
+
+
+def test_a_job_that_does_not_converge_among_others_has_no_result(monkeypatch):
+    inputs, build = [asked(*each) for each in MIXED[:4]], CheckedMopacHarness.build_input
+
+    def hurried(harness, asked, config):
+        job = build(harness, asked, config)
+        if len(asked.molecule.symbols) == 3:
+            job["infiles"]["dispatch.mop"] = job["infiles"]["dispatch.mop"].replace(" A0", " ITRY=1 A0")
+        return job
+
+    monkeypatch.setattr(CheckedMopacHarness, "build_input", hurried)
+    for order in (inputs, [*inputs[1:], inputs[0]]):
+        together = CheckedMopacHarness().compute_together(order, config())
+        assert [result is None for result in together] == [len(each.molecule.symbols) == 3 for each in order]
+    with pytest.raises(ConvergenceError, match=r"UNABLE TO ACHIEVE SELF-"):
+        CheckedMopacHarness().compute(inputs[0], config())
+
+
+def test_jobs_behind_one_that_ends_mopac_were_not_taken_up(monkeypatch):
+    inputs, build = [asked(*each) for each in MIXED[:4]], CheckedMopacHarness.build_input
+
+    def broken(harness, asked, config):
+        job = build(harness, asked, config)
+        if asked.molecule.molecular_multiplicity == 2:
+            job["infiles"]["dispatch.mop"] = job["infiles"]["dispatch.mop"].replace("\nO ", "\nQq ")
+        return job
+
+    monkeypatch.setattr(CheckedMopacHarness, "build_input", broken)
+    together = CheckedMopacHarness().compute_together(inputs, config())
+    assert len(together) < 4
+    assert [result is not None for result in together[:2]] == [True, True]
+
+
+def test_a_file_that_is_ended_at_once_brings_nothing():
+    together = CheckedMopacHarness().compute_together([asked(WATER)] * 3, config(), limit_s=1e-4)
+    assert not any(together)
+
+
+def test_a_run_in_shared_starts_equals_one_in_single_starts_to_the_last_bit(session, cluster, sharing_starts):
+    fields = cluster("water6", program="mopac", method="pm7", basis="", max_nbody=3, driver="gradient")
+    alone = session.run(fields)
+    with sharing_starts("mopac") as shared:
+        together = shared.run(fields)
+        sharers = [record.sharers for record in shared.record.task_records]
+    assert max(sharers) > 10
+    assert together.properties.model_dump_json() == alone.properties.model_dump_json()
+    assert np.array_equal(together.return_result, alone.return_result)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ from scipy.spatial.transform import Rotation
 import autotune
 from autotune.base.errors import InputError, TaskError
 from autotune.base.options import Options
-from autotune.expansion.readers import Expansion, from_xyz
+from autotune.expansion.readers import Expansion, many_body_fields
 from autotune.programs import mpi
 
 pytestmark = pytest.mark.programs("nwchem", "pyscf")
@@ -158,12 +159,13 @@ def turned(atoms, seed):
     return [(symbol, *turn.apply([float(x) for x in xyz])) for symbol, *xyz in atoms]
 
 
-def molecule(atoms, *, real=None, multiplicity=1):
+def molecule(atoms, *, real=None, multiplicity=1, charge=0):
     """Return a molecule (Å) with its frame fixed, as components have it."""
     return Molecule(
         symbols=[symbol for symbol, *_ in atoms],
         geometry=[float(x) / BOHR for _, *xyz in atoms for x in xyz],
         real=real or [True] * len(atoms),
+        molecular_charge=charge,
         molecular_multiplicity=multiplicity,
         fix_com=True,
         fix_orientation=True,
@@ -257,7 +259,7 @@ def test_open_shells_in_a_module_that_has_none_are_refused_with_the_one_that_has
 
 
 def test_a_radical_beside_water_has_the_interaction_energy_of_pyscf_and_psi4(session):
-    fields = from_xyz(
+    fields = many_body_fields(
         (CASES / "oh_w.xyz").read_text(),
         name="oh_w",
         expansion=Expansion(program="nwchem", method="b3lyp", basis="6-31g", multiplicities="1:2"),
@@ -270,7 +272,7 @@ def test_a_radical_beside_water_has_the_interaction_energy_of_pyscf_and_psi4(ses
 
 
 def test_core_potentials_go_with_the_basis_set_and_not_with_its_ghosts(session):
-    fields = from_xyz(
+    fields = many_body_fields(
         (CASES / "hexe.xyz").read_text(),
         name="hexe",
         expansion=Expansion(program="nwchem", method="hf", basis="def2-svp", bsse=("cp", "nocp"), keywords=TIGHT),
@@ -340,3 +342,145 @@ def test_a_molecule_whose_internal_coordinates_nwchem_cannot_make_is_computed_in
 def test_a_functional_without_a_name_is_refused_before_the_run(session, two_waters):
     with pytest.raises(InputError, match="name one, such as b3lyp"):
         session.run(two_waters("nwchem", "dft", "sto-3g"))
+
+
+# --- several tasks in one start --------------------------------------------------------------------------------------
+
+H3O = [("O", 0, 0, 0), ("H", 0, 0.1, 0.96), ("H", 0.85, -0.48, 0.16), ("H", -0.85, -0.48, 0.05)]
+OH_LONG = [("O", 0, 0, 0), ("H", 0, 0.1, 1.05)]
+MIXED = (
+    molecule(turned(C2V, 1)),
+    molecule(OH, multiplicity=2),
+    molecule(CS, real=FIRST_WATER),
+    molecule(OH_LONG, multiplicity=2),
+    molecule(O2, multiplicity=3),
+    molecule(turned(CS, 2)),
+    molecule(turned(C2V, 3)),
+    molecule(H3O, charge=1),
+    molecule(OH, charge=-1),
+    molecule([("H", 0, 0, 0)], multiplicity=2),
+)
+
+
+def asked(molecule, *, method="hf", basis="sto-3g", driver="energy", **keywords):
+    specification = {"driver": driver, "model": {"method": method, "basis": basis}, "keywords": keywords}
+    return AtomicInput(molecule=molecule, specification=specification)
+
+
+def computed_together(inputs, *, cores=1, limit_s=math.inf):
+    config = {"ncores": cores, "memory": 1.0}
+    if cores > 1:
+        config |= {"use_mpiexec": True, "mpiexec_command": mpi.launcher(), "cores_per_rank": 1, "nnodes": 1}
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in ONE_RANK.items() if cores == 1 else ():
+            patch.setenv(name, value)
+        harness = nwchem_harness.CheckedNWChemHarness()
+        return harness.compute_together(inputs, get_config(task_config=config), limit_s=limit_s)
+
+
+def told(result):
+    """Return all that is said of a task but what NWChem printed, in which there are times."""
+    return result.model_dump(exclude={"stdout", "stderr"}, mode="json")
+
+
+@pytest.mark.parametrize("backwards", [False, True], ids=["forwards", "backwards"])
+@pytest.mark.parametrize(
+    "chosen",
+    [
+        {"method": "hf", "basis": "6-31g*", "driver": "gradient"},
+        {"method": "b3lyp", "driver": "gradient"},
+        {"method": "mp2"},
+    ],
+    ids=["hf", "b3lyp", "mp2"],
+)
+def test_tasks_of_one_start_have_all_digits_of_single_starts_whatever_was_before_them(chosen, backwards):
+    inputs = [asked(each, **chosen) for each in MIXED]
+    together = computed_together(inputs[::-1] if backwards else inputs)
+    assert len(together) == len(MIXED)
+    for each, result in zip(MIXED[::-1] if backwards else MIXED, together, strict=True):
+        assert told(result) == told(computed(each, **chosen))
+
+
+def test_core_potentials_of_one_task_are_not_those_of_the_next():
+    chosen = {"basis": "def2-svp", "driver": "gradient"}
+    molecules = [molecule(HI_HI[:2]), molecule(C2V), molecule(HI_HI, real=FIRST_TWO), molecule([("Xe", 0, 0, 0)])]
+    for each, result in zip(molecules, computed_together([asked(m, **chosen) for m in molecules]), strict=True):
+        assert told(result) == told(computed(each, **chosen))
+
+
+def test_what_each_task_of_one_start_prints_is_its_own():
+    inputs = [asked(each) for each in MIXED[:3]]
+    for each, result in zip(inputs, computed_together(inputs), strict=True):
+        assert result.stdout.count("Total SCF energy") == 1
+        assert result.stdout.count("echo of input deck") == 1
+        deck = nwchem_harness.CheckedNWChemHarness().build_input(each, get_config(task_config={"ncores": 1}))
+        atoms = deck["infiles"]["nwchem.nw"].partition("geometry")[2].partition("end")[0]
+        assert atoms in result.stdout
+        assert "autotune" not in result.stdout
+
+
+@pytest.mark.parametrize("hard", [C2V, [("H", 0, 0, 0), ("Br", 0, 0, 1.41)]], ids=["diverges", "aborts"])
+@pytest.mark.parametrize("place", [0, 2, 4])
+def test_a_start_ends_with_the_task_that_fails_and_what_was_before_it_counts(place, hard):
+    chosen = {"scf__maxiter": 4, "basis": "6-31g"}  # enough for the radicals, not for water
+    easy = [molecule([("O", 0, 0, 0), ("H", 0, 0, 0.97 + 0.01 * each)], multiplicity=2) for each in range(4)]
+    molecules = [*easy[:place], molecule(hard), *easy[place:]]
+    together = computed_together([asked(each, **chosen) for each in molecules])
+    assert [result is not None for result in together] == [*[True] * place, False]
+    for each, result in zip(molecules, together[:place], strict=False):
+        assert told(result) == told(computed(each, **chosen))
+
+
+def test_a_start_that_is_ended_at_once_brings_nothing():
+    together = computed_together([asked(molecule(C2V))] * 2, limit_s=1e-3)
+    assert together in ([], [None])
+
+
+@pytest.mark.parametrize(("method", "driver"), [("ccsd", "energy"), ("hf", "hessian")])
+def test_what_leaves_files_that_nwchem_reads_again_has_a_start_of_its_own(method, driver):
+    assert computed_together([asked(molecule(C2V), method=method, driver=driver)] * 2) == [None, None]
+
+
+@pytest.mark.skipif(not mpi.launcher(), reason="there is no mpirun")
+def test_tasks_of_one_start_may_run_on_two_ranks():
+    molecules = [molecule(turned(CS, seed)) for seed in range(2)]
+    together = computed_together([asked(each, driver="gradient", **TIGHT) for each in molecules], cores=2)
+    for each, result in zip(molecules, together, strict=True):
+        assert ranks(result) == "2"
+        assert np.asarray(result.return_result) == pytest.approx(
+            np.asarray(computed(each, driver="gradient", **TIGHT).return_result), abs=1e-8
+        )
+
+
+def test_output_that_cannot_be_divided_is_nobodys():
+    output = computed(molecule(C2V)).stdout
+    decks = ["one", "two"]
+    assert nwchem_harness._outputs(output, decks) == [None]  # of the first nobody knows whether it ends there
+    assert nwchem_harness._outputs("", decks) == []
+    (whole,) = nwchem_harness._outputs(output, ["one"])
+    assert whole.count("Total SCF energy") == 1
+    marked = output + "  unset: scf:nopen\n  unset: autotune:7\n"
+    assert nwchem_harness._outputs(marked, decks) == []
+
+
+def test_a_run_in_shared_starts_equals_one_in_single_starts_to_the_last_bit(session, three_waters, sharing_starts):
+    fields = three_waters("nwchem", "hf", "6-31g*", bsse=("cp", "nocp"), driver="gradient")
+    alone = session.run(fields)
+    with sharing_starts("nwchem") as shared:
+        together = shared.run(fields)
+        assert max(record.sharers for record in shared.record.task_records) > 1
+    assert together.properties.model_dump_json() == alone.properties.model_dump_json()
+    assert np.array_equal(together.return_result, alone.return_result)
+
+
+def test_a_task_that_does_not_converge_in_a_shared_start_is_told_as_in_one_of_its_own(
+    session, three_waters, sharing_starts
+):
+    fields = three_waters("nwchem", "hf", "6-31g", keywords={"scf__maxiter": 1})
+    said = []
+    with sharing_starts("nwchem") as shared:
+        for each in (session, shared):
+            with pytest.raises(TaskError, match=r"convergence: .*NWChem did not converge: scf energy failed"):
+                each.run(fields)
+            said.append({(record.label, record.error) for record in each.record.task_records})
+    assert said[0] == said[1]

@@ -13,7 +13,7 @@ import pytest
 pytest.importorskip("pyscf")
 
 import qcengine
-from autotune_plugins import pyscf_basis, pyscf_calculation, pyscf_harness, pyscf_input
+from autotune_plugins import pyscf_basis, pyscf_calculation, pyscf_harness, pyscf_input, pyscf_threads
 from autotune_plugins.program_pyscf import autotune_register_programs
 from pyscf import cc, dft, gto, lib, mp, scf
 from qcelemental.models.v2 import AtomicInput, Molecule
@@ -457,7 +457,7 @@ def test_a_task_sets_all_thread_pools_to_its_cores():
     for cores in (2, 1):
         compute("hf", "sto-3g", cores=cores)
         assert lib.num_threads() == cores
-        pools = pyscf_harness._thread_pools().select(user_api="blas").info()
+        pools = pyscf_threads.pools().select(user_api="blas").info()
         assert {pool["num_threads"] for pool in pools if pool["threading_layer"] != "disabled"} == {cores}
 
 

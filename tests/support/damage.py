@@ -565,7 +565,7 @@ def many_body_inputs():
 
     def made(atoms, **expansion):
         given = readers.Expansion(program="pyscf", method="hf", basis="sto-3g", **expansion)
-        return readers.from_xyz(helium_xyz(atoms), name="he", expansion=given)
+        return readers.many_body_fields(helium_xyz(atoms), name="he", expansion=given)
 
     plain, counterpoise, levels = made(2), made(3, bsse=("cp", "nocp"), max_nbody=2), made(3)
     chemistry = levels["specification"]["specification"].pop("(auto)")

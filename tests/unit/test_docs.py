@@ -79,8 +79,6 @@ SMALLER = {"water6.xyz": "water4", "water4.xyz": "water2"}
 # Commands that are not run, and why.
 LEFT_OUT = {
     "autotune calibrate --strategies polite": "test_third_party.py runs it, and looks at what comes out",
-    "make demo": "calibrates for two minutes; `make demo` is its own test",
-    "make test": "this is it",
     "make bench": "takes hours and needs the machine for itself",
     "make faults": "takes an hour",
     "make comparison": "takes two hours and needs the machine for itself",
@@ -170,10 +168,10 @@ def exit_codes(command):
 def record(tmp_path_factory):
     """Return a real run record of two waters, a small one."""
     import autotune
-    from autotune.expansion.readers import Expansion, from_xyz
+    from autotune.expansion.readers import Expansion, many_body_fields
 
     text = (files("autotune.studies") / "workloads" / "water2.xyz").read_text()
-    fields = from_xyz(text, name="water2", expansion=Expansion(program="pyscf", method="hf", basis="sto-3g"))
+    fields = many_body_fields(text, name="water2", expansion=Expansion(program="pyscf", method="hf", basis="sto-3g"))
     path = tmp_path_factory.mktemp("record") / "record.json"
     with autotune.Session(autotune.Options(tuning="none", journal="none")) as session:
         session.run(fields)
@@ -416,6 +414,7 @@ def commands_of(group, prefix="autotune"):
     "record_class",
     [
         records.RunRecord,
+        records.NBodyEnergies,
         records.Omitted,
         records.TaskRecord,
         records.Gap,

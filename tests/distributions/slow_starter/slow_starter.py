@@ -1,13 +1,16 @@
 """A program of somebody else, for tests: it has no ghost atoms, stays loaded beside its worker, and starts slowly.
 
 The energy is minus the number of electrons. The file that the variable SLOW_STARTER_LOG names gets a line for each
-start and each task. It does not converge where the keyword `stuck` is given.
+start and each task. It does not converge where the keyword `stuck` is given. It counts on its `fingers`, in its `head`
+just as well, and is off by 1e-6 Eh where it may `guess`.
 """
 
 import os
 from pathlib import Path
 
-from autotune.plugin import BESIDE_WORKER, ProgramFacts, hookimpl, register_harness
+from autotune.plugin import BESIDE_WORKER, ProgramFacts, Tunable, choices, hookimpl, register_harness
+
+SETTINGS = {}
 
 
 def note(word):
@@ -39,11 +42,16 @@ def harness():
         def start(self):
             note("start")
 
+        def tune(self, settings, shared):  # noqa: ARG002
+            SETTINGS.clear()
+            SETTINGS.update(settings)
+
         def compute(self, input_data, config):
-            note(f"task {config.memory:.3f}")
+            how = SETTINGS.get("how", "fingers")
+            note(f"task {config.memory:.3f} {how}")
             if "stuck" in input_data.specification.keywords:
                 raise RuntimeError("the wheels spin in place")
-            energy = -float(input_data.molecule.nelectrons())
+            energy = -float(input_data.molecule.nelectrons()) + (1e-6 if how == "guess" else 0.0)
             return AtomicResult(
                 input_data=input_data,
                 molecule=input_data.molecule,
@@ -67,6 +75,23 @@ def autotune_program_facts():
             grant_gib=lambda arrays_gib: 0.777 + arrays_gib,
             error_words={"convergence": "wheels spin"},
             usual=True,
+            tunables=(
+                Tunable(
+                    name="how",
+                    about="what it counts with",
+                    distribution=choices("fingers", "head", "guess"),
+                    default="head",
+                    untouched="fingers",
+                ),
+                Tunable(
+                    name="speed",
+                    about="does nothing for what it computes",
+                    distribution=choices(1, 2),
+                    default=2,
+                    untouched=1,
+                    matters=lambda method: method.method != "count",
+                ),
+            ),
         )
     ]
 

@@ -19,17 +19,17 @@ def thresholds():
 
 
 def test_the_search_is_seldom_within_a_block_and_as_before_after_it():
-    with garbage.sought_seldom():
+    with garbage.search_seldom():
         assert gc.get_threshold() == garbage.SELDOM
         assert gc.isenabled()
-        with garbage.sought_seldom():
+        with garbage.search_seldom():
             assert gc.get_threshold() == garbage.SELDOM
         assert gc.get_threshold() == garbage.SELDOM
     assert gc.get_threshold() == (701, 11, 12)
 
 
 def test_also_where_the_block_fails():
-    @garbage.sought_seldom()
+    @garbage.search_seldom()
     def failing():
         raise ValueError("no")
 
@@ -42,14 +42,14 @@ def test_blocks_of_threads_may_end_in_any_order():
     inside, may_end = threading.Event(), threading.Event()
 
     def first():
-        with garbage.sought_seldom():
+        with garbage.search_seldom():
             inside.set()
             may_end.wait()
 
     thread = threading.Thread(target=first)
     thread.start()
     inside.wait()
-    with garbage.sought_seldom():
+    with garbage.search_seldom():
         may_end.set()
         thread.join()
         assert gc.get_threshold() == garbage.SELDOM

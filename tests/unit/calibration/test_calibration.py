@@ -28,7 +28,7 @@ from autotune.machine import detection
 from autotune.plugin import composition
 from autotune.plugin.manager import Manager
 from autotune.session.session import Options, Session
-from autotune.tunings import library
+from autotune.tunings import folders, library
 
 WAITING = """
 schema = "autotune.study/1"
@@ -211,7 +211,7 @@ def test_a_calibration_that_was_killed_goes_on_where_it_was(study_file, tmp_path
     ]
     changes = [line.strip() for line in measured if "trial" not in line]
     assert len(changes) == len(set(changes)), "a configuration was measured twice"
-    (_, found), *others = library.everything()
+    (_, found), *others = folders.everything()
     assert not others
     assert found.evidence.trials[0].source == "default"
     assert found.evidence.spent_s < 25.0
@@ -242,6 +242,8 @@ def test_a_calibration_whose_tuning_was_not_stored_is_taken_up_again_until_it_wa
         ({}, {"verdict": "faster"}, False),
         ({}, {"verdict": "same"}, False),
         ({}, {"verdict": "slower"}, False),
+        ({}, {"verdict": "not confirmed"}, True),
+        ({}, {"verdict": "not confirmed", "trials": 3 * make_tuning().evidence.trials}, False),
         ({"verdict": "same"}, {"verdict": "cannot tell"}, False),
         ({"verdict": "cannot tell"}, {"verdict": "cannot tell"}, False),
         ({"program_version": "1.0.0"}, {"verdict": "cannot tell"}, False),
@@ -280,12 +282,12 @@ def test_calibrate_says_where_a_confirmed_tuning_stays_and_does_not_touch_it(stu
     assert run.exit_code == 0, run.output
     assert f"the tuning in {path} is confirmed and stays" in run.stdout
     assert "stored in" not in run.stdout
-    assert [found for _, found in library.everything()] == [confirmed]
+    assert [found for _, found in folders.everything()] == [confirmed]
     assert ended == [1]
     # From Python, too.
     (result,) = calibrate(study_file, force=True)
     assert (result.path, result.stored, result.tuning.evidence.verdict) == (path, False, "cannot tell")
-    assert [found for _, found in library.everything()] == [confirmed]
+    assert [found for _, found in folders.everything()] == [confirmed]
     # Where it is to be stored elsewhere, nothing is replaced.
     run = CliRunner().invoke(cli, [*arguments, "--output", str(tmp_path / "other.json")])
     assert run.exit_code == 0, run.output
@@ -302,7 +304,7 @@ def test_calibrate_stores_says_and_draws(study_file, tmp_path, monkeypatch):
     assert 'faulty sleep energy {"seconds":0.1}: ' in run.stdout
     assert "stored in " in run.stdout
     assert picture.stat().st_size > 10_000
-    (path, found), *others = library.everything()
+    (path, found), *others = folders.everything()
     assert not others
     assert str(path) in run.stdout
     assert dataclasses.replace(found, evidence=found.evidence).method.program == "faulty"
@@ -321,7 +323,7 @@ def test_an_input_of_ones_own_and_a_method_do_not_go_together(tmp_path, faulty):
 
 def test_a_target_of_a_newer_autotune_is_found_before_anything_is_measured(study_file, tmp_path, monkeypatch):
     monkeypatch.setenv(json_files.HOME_VARIABLE, str(tmp_path / "home"))
-    path = library.path_of(detection.detect(), studies.load(study_file).methods[0].as_method)
+    path = folders.path_of(detection.detect(), studies.load(study_file).methods[0].as_method)
     path.parent.mkdir(parents=True)
     path.write_text('{"schema": "autotune.tunings/9"}')
     result = CliRunner().invoke(cli, ["calibrate", "--study", study_file, "--force"])

@@ -1,21 +1,23 @@
 """A tuning holds while it is not slower than the default and times are what it predicts; only then it is marked so.
 
-The subject is the verification, so the tasks sleep instead of computing.
+The subject is the verification: where times matter the clock is virtual, and tasks on it take what they should.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from click.testing import CliRunner
+from pretended import Clock, Pretended
 from tuning_factory import make_tuning
 
 from autotune.base.errors import InputError
 from autotune.base.records import Pair
-from autotune.calibration import studies
+from autotune.calibration import studies, verification
 from autotune.calibration.confirmation import LEAST_PAIRS
 from autotune.calibration.verification import Verification, _judge, _study, verify
 from autotune.cli.main import cli
@@ -70,10 +72,37 @@ def verified(of, *, budget_s=8.0, here=HERE):
     return verify(of, machine=here, manager=Manager(), budget_s=budget_s, say=said.append), said
 
 
+@contextlib.contextmanager
+def pretended_times():
+    """Let tasks that only wait take TASK_S each on two cores, as far as there are workers, give or take a percent."""
+
+    def wall_s(instance, plan, runs_before):
+        scatter = 1.0 + 0.005 * (7 * runs_before % 5 - 2)
+        return scatter * TASK_S * len(instance.tasks) / min(plan.workers, len(instance.tasks))
+
+    def make(*, machine, manager, strategies, budget, laws):
+        del manager
+        made = Pretended(wall_s, clock=clock, budget=budget, strategies=strategies, machine=machine, laws=laws)
+        made.versions["faulty"] = "1.0"
+        return made
+
+    with pytest.MonkeyPatch.context() as patch:
+        clock = Clock(patch)
+        patch.setattr(verification, "Timing", make)
+        yield
+
+
+def verified_by_pretended_times(of, **others):
+    with pretended_times():
+        return verified(of, here=dataclasses.replace(HERE, cores=2), **others)
+
+
 @pytest.fixture(scope="module")
-def winner():
+def winner(tmp_path_factory):
     """What more workers than cores are worth where tasks only wait, verified."""
-    return verified(tuning(TWICE))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AUTOTUNE_HOME", str(tmp_path_factory.mktemp("home")))
+        return verified_by_pretended_times(tuning(TWICE))
 
 
 def test_a_tuning_that_is_still_faster_holds_and_says_by_how_much(winner):
@@ -106,14 +135,14 @@ def test_tasks_that_take_what_the_law_says_have_not_drifted(winner):
 
 def test_a_tuning_that_is_slower_now_does_not_hold_and_is_not_marked():
     of = tuning(HALF)
-    found, _ = verified(of)
+    found, _ = verified_by_pretended_times(of)
     assert found.found.verdict == "slower"
     assert found.verdict == "fails"
     assert found.tuning == of
 
 
 def test_a_tuning_that_keeps_the_default_holds_while_times_are_what_its_law_says():
-    found, said = verified(tuning({}), budget_s=4.0)
+    found, said = verified_by_pretended_times(tuning({}), budget_s=4.0)
     assert found.verdict == "holds"
     assert found.found is None
     assert found.tuning.verified
@@ -121,7 +150,7 @@ def test_a_tuning_that_keeps_the_default_holds_while_times_are_what_its_law_says
 
 
 def test_a_law_that_times_contradict_does_not_hold():
-    found, _ = verified(tuning({}, law_s=TASK_S / 3), budget_s=4.0)
+    found, _ = verified_by_pretended_times(tuning({}, law_s=TASK_S / 3), budget_s=4.0)
     assert found.drift.factor == pytest.approx(3.0, rel=0.25)
     assert found.drift.notable
     assert found.verdict == "fails"

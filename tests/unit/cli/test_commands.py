@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import stat
 import subprocess
 import sys
@@ -40,6 +41,63 @@ def test_the_result_goes_to_standard_output_and_everything_else_to_standard_erro
     assert lines[-1].startswith("10 tasks in ")
 
 
+def on_a_terminal(*arguments):
+    """Return exit status and standard output of a command whose standard output is a terminal."""
+    import pty
+
+    leader, follower = pty.openpty()
+    with subprocess.Popen(
+        [*ROOT_COMMAND, *map(str, arguments)], stdin=subprocess.DEVNULL, stdout=follower, stderr=subprocess.DEVNULL
+    ) as process:
+        os.close(follower)
+        said = b""
+        while True:
+            try:
+                piece = os.read(leader, 65536)
+            except OSError:  # how a terminal ends
+                break
+            if not piece:
+                break
+            said += piece
+    os.close(leader)
+    return process.returncode, said.decode().replace("\r\n", "\n")
+
+
+def test_a_terminal_shows_the_table_in_place_of_the_json(input_file):
+    status, output = on_a_terminal("run", input_file)
+    assert status == 0
+    assert output.startswith("BSSE  n-body ")
+    assert "result: interaction energy through the 2-body level, nocp: " in output
+    status, output = on_a_terminal("run", input_file, "--json")
+    assert (status, json.loads(output)["schema_name"]) == (0, "qcschema_many_body_result")
+
+
+@pytest.mark.parametrize(("workers", "threads", "said"), [(64, 2, True), (64, 1, False), (1, 1, False)])
+def test_more_threads_than_cores_are_said(input_file, workers, threads, said):
+    status, _, errors = call("run", input_file, "--workers", workers, "--threads", threads, "--journal", "none")
+    assert status == 0
+    assert ("64 workers with 2 threads each are 128 threads on" in errors) == said
+    assert ("which mostly takes longer: give --workers" in errors) == said
+
+
+def test_a_stored_result_is_shown_as_the_run_showed_it(input_file, tmp_path):
+    result, table = tmp_path / "result.json", tmp_path / "table.csv"
+    status, output, errors = call("run", input_file, "-o", result, "--csv", table)
+    assert (status, output) == (0, "")
+    shown = call("show", result, "--csv", tmp_path / "again.csv")
+    assert (shown[0], shown[2]) == (0, "")
+    assert shown[1] in errors
+    assert table.read_text() == (tmp_path / "again.csv").read_text()
+    assert call("show", "-", stdin=result.read_text()) == shown
+
+
+def test_the_json_is_either_printed_or_written(input_file, tmp_path):
+    assert call("run", input_file, "--json", "-o", tmp_path / "result.json") == (
+        *(2, ""),
+        "autotune: --json prints the result and -o writes it to a file; leave one of them out\n",
+    )
+
+
 def test_where_nothing_has_to_be_computed_the_missing_record_is_explained(tmp_path, faulty):
     path, record = tmp_path / "input.json", tmp_path / "record.json"
     fields = faulty("water4", max_nbody=1)
@@ -47,7 +105,10 @@ def test_where_nothing_has_to_be_computed_the_missing_record_is_explained(tmp_pa
     path.write_text(json.dumps(fields))
     status, output, errors = call("run", path, "--record", record)
     assert (status, json.loads(output)["return_result"]) == (0, 0.0)
-    assert errors == "nothing had to be computed for this expansion, so there is no record of a run\n"
+    assert errors.splitlines()[-2:] == [
+        "result: interaction energy through the 1-body level, cp: 0.00000000 Eh = 0.000 kcal/mol",
+        "nothing had to be computed for this expansion, so there is no record of a run",
+    ]
     assert not record.exists()
 
 
@@ -97,7 +158,8 @@ def test_an_xyz_file_with_options_is_computed(tmp_path):
         "created workload content energy_hartree "
         "wall_s tasks recalled attempts lower_bound_s efficiency gap cpu_utilisation peak_memory_gib memory_budget_gib "
     )
-    expected += "policy tuning versions machine methods task_records nodes omitted understood doubts schema"
+    expected += "policy tuning versions machine methods task_records nodes omitted understood doubts other_cores "
+    expected += "energies schema"
     assert fields.keys() == set(expected.split())
     assert fields["gap"].keys() == {"startup", "tail", "memory", "retries", "scheduler", "assembly"}
 
@@ -154,7 +216,7 @@ MOLECULE, LEVELS = ((CASES / f"{name}.json").read_text() for name in ("q_mol", "
         ("[]", (), "input holds a JSON list, not a ManyBodyInput object"),
         ("{}", (), "the many-body input has no molecule"),
         (XYZ, (), "input is an XYZ file; say at least --program and --method"),
-        (XYZ, ("--program", "faulty"), "an XYZ file needs --program and --method"),
+        (XYZ, ("--program", "faulty"), "a geometry needs --program and --method"),
         (MOLECULE, (), "input is a QCSchema Molecule, which does not say what to compute; say at least --program and"),
         (MOLECULE, (*FAULTY, "--fragments", "3,3"), "input states its own fragments; leave out --fragments"),
         (LEVELS, (), "several levels and supersystem_ie_only do not go together"),
@@ -359,3 +421,62 @@ def test_keywords_that_are_no_object_are_refused_in_one_line(faulty, tmp_path):
         status, output, errors = call(verb, tmp_path / "in.json")
         assert (status, output, errors.count("\n")) == (2, "", 1)
         assert "keywords" in errors
+
+
+def test_a_run_that_fails_says_which_files_are_of_an_earlier_one(input_file, tmp_path, faulty):
+    output, record, failing = tmp_path / "result.json", tmp_path / "record.json", tmp_path / "failing.json"
+    assert call("run", input_file, "-o", output, "--record", record)[0] == 0
+    before = output.read_text()
+    failing.write_text(json.dumps(faulty("water4", "diverge", at=[6])))
+    status, _, errors = call("run", failing, "-o", output, "--record", record, "--quiet")
+    assert status == 1
+    assert errors.splitlines()[-1] == f"autotune: {output} is of an earlier run, not of this one"
+    assert output.read_text() == before
+    status, _, errors = call("run", tmp_path / "none.xyz", "-o", output, "--record", record)
+    assert status == 2
+    files = f"{output}, {record}, {output}.partial"
+    assert errors.splitlines()[-1] == f"autotune: {files} are of an earlier run, not of this one"
+
+
+def test_an_output_that_cannot_be_written_at_the_end_names_the_journal(input_file, tmp_path):
+    status, _, errors = call("run", input_file, "-o", "/dev/full", "--record", tmp_path / "record.json", "--quiet")
+    assert status == 2
+    kept = f"10 finished tasks are kept in {tmp_path / 'home' / 'journal.sqlite3'}"
+    assert errors.splitlines() == [
+        "autotune: /dev/full cannot be written: No space left on device",
+        f"autotune: {kept}; the same command with --resume goes on from there",
+    ]
+    assert (tmp_path / "record.json").is_file()
+
+
+LOST = """
+import os, signal, time
+from autotune.cli import interruption
+
+class Swallows:
+    def __del__(self):
+        os.kill(os.getpid(), signal.{name})
+        time.sleep(1)
+
+interruption.listen()
+swallows = Swallows()
+del swallows
+try:
+    interruption.check()
+except KeyboardInterrupt:
+    print(interruption.status(), interruption.words())
+"""
+
+
+@pytest.mark.parametrize(("name", "said"), [("SIGINT", "130 interrupted"), ("SIGTERM", "143 ended by SIGTERM")])
+def test_a_signal_that_a_librarys_callback_swallows_is_not_lost(name, said):
+    done = subprocess.run(
+        [sys.executable, "-c", LOST.format(name=name)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    assert "Exception ignored in" in done.stderr
+    assert done.stdout == f"{said}\n"

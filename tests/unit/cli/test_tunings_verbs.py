@@ -13,7 +13,7 @@ from tuning_factory import make_tuning
 from autotune.base.errors import AutotuneError
 from autotune.cli import main
 from autotune.machine import detection
-from autotune.tunings import library
+from autotune.tunings import folders, library
 
 KEY = detection.detect().key
 OTHER = dataclasses.replace(detection.detect(), key="another-processor-64c-256g")
@@ -38,7 +38,7 @@ def refusal(*arguments):
 
 
 def methods():
-    return sorted(str(found.method) for _, found in library.everything())
+    return sorted(str(found.method) for _, found in folders.everything())
 
 
 def test_the_list_has_a_line_for_each_tuning_and_each_file_that_cannot_be_used():

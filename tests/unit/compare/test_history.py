@@ -7,8 +7,7 @@ import random
 
 import pytest
 
-from autotune.compare.changes import change_points
-from autotune.compare.history import levels, traces
+from autotune.compare.history import change_points, levels, traces
 from autotune.compare.samples import Sample
 from autotune.reports.regressions import history_table
 

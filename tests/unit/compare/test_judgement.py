@@ -371,23 +371,15 @@ def test_holm_refuses_what_is_no_probability(p):
 # Planning
 
 
-@pytest.mark.parametrize(
-    ("change", "alpha", "expected"),
-    [(0.10, 0.05, 2), (0.05, 0.05, 5), (0.05, 0.002, 9), (0.02, 0.05, 28), (0.02, 0.002, 55)],
-)
-def test_pairs_needed_are_those_the_project_was_designed_with(change, alpha, expected):
-    assert pairs_needed(0.0266, change, alpha=alpha) == expected
-
-
 @pytest.mark.parametrize(("change", "expected"), [(0.10, 4), (0.05, 7), (0.02, 30)])
-def test_noise_that_must_be_learned_too_costs_about_two_more_pairs(change, expected):
-    assert pairs_needed(0.0266, change, noise_known=False) == expected
+def test_pairs_needed_are_those_the_project_was_designed_with(change, expected):
+    assert pairs_needed(0.0266, change) == expected
 
 
 @pytest.mark.parametrize("change", [0.10, 0.05, 0.02])
 def test_the_pairs_needed_find_the_change_four_times_in_five(change):
     rng = random.Random(8)
-    n = pairs_needed(0.0266, change, noise_known=False)
+    n = pairs_needed(0.0266, change)
 
     def found():
         return compare_pairs(samples(rng, n, factor=1.0 + change), samples(rng, n)).verdict == "faster"
@@ -434,9 +426,9 @@ def test_senseless_plans_are_refused(arguments):
         pairs_needed(**arguments)
 
 
-@given(st.floats(0.0, 1.0), st.floats(0.01, 1.0), st.booleans())
-def test_noisier_times_never_need_fewer_pairs(cv, change, noise_known):
-    fewer, more = (pairs_needed(c, change, noise_known=noise_known) for c in (cv, cv + 0.1))
+@given(st.floats(0.0, 1.0), st.floats(0.01, 1.0))
+def test_noisier_times_never_need_fewer_pairs(cv, change):
+    fewer, more = (pairs_needed(c, change) for c in (cv, cv + 0.1))
     assert 2 <= fewer <= more
 
 

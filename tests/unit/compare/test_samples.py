@@ -15,7 +15,7 @@ from tuning_factory import make_tuning
 
 from autotune.base import json_files
 from autotune.base.errors import InputError
-from autotune.compare import samples
+from autotune.compare import regression, samples
 from autotune.machine import detection
 from autotune.tunings import library
 
@@ -57,6 +57,35 @@ def test_a_folder_gives_all_its_records_oldest_first_and_passes_over_other_files
     assert [sample.wall_s for sample in samples.read(tmp_path)] == [1.0, 2.0, 3.0]
 
 
+def test_copies_of_a_record_are_no_repeats(tmp_path, record):
+    text = record("a.json", wall_s=2.5).read_text()
+    for number in range(5):
+        (tmp_path / f"copy{number}.json").write_text(text)
+    record("b.json", wall_s=2.75)
+    said = []
+    assert [sample.wall_s for sample in samples.read(tmp_path, say=said.append)] == [2.5, 2.75]
+    assert len(said) == 5
+    assert said[0].endswith(f"copy0.json has measurements of {tmp_path / 'a.json'}; a copy is no repeat")
+
+
+def test_copies_of_two_records_can_tell_nothing(tmp_path, record):
+    sides = []
+    for name, wall_s in (("base", 2.2), ("head", 2.7)):
+        (tmp_path / name).mkdir()
+        text = record(f"{name}.json", wall_s=wall_s).read_text()
+        for number in range(6):
+            (tmp_path / name / f"{number}.json").write_text(text)
+        sides.append(samples.read(tmp_path / name))
+    (row,) = regression.judge(*sides).rows
+    assert (row.verdict, row.base_runs, row.head_runs) == ("cannot tell", 1, 1)
+
+
+def test_two_exports_of_one_tuning_are_one(tmp_path):
+    for name in ("one", "other"):
+        library.save(make_tuning(), tmp_path / f"{name}.json")
+    assert len(samples.read(tmp_path)) == len(samples.read(tmp_path / "one.json"))
+
+
 def test_records_of_a_folder_that_cannot_count_are_named(tmp_path, record):
     record("good.json", wall_s=2.0)
     record("again.json", recalled=1)
@@ -73,7 +102,7 @@ def test_records_of_a_folder_that_cannot_count_are_named(tmp_path, record):
 def test_a_file_that_is_too_large_is_said_to_be_so(tmp_path, monkeypatch):
     monkeypatch.setattr(json_files, "MAX_FILE_BYTES", 2**20)
     (tmp_path / "big.json").write_text('{"schema": "' + "x" * 2**20)
-    with pytest.raises(InputError, match="has more than 1 MiB, too much for a record"):
+    with pytest.raises(InputError, match="is larger than 1 MiB; this is not a record"):
         samples.read(tmp_path / "big.json")
 
 

@@ -77,10 +77,10 @@ def computed(request):
     """Return executor, core, results and statistics of the same small expansion in both schema versions."""
     from importlib.resources import files
 
-    from autotune.expansion.readers import Expansion, from_xyz
+    from autotune.expansion.readers import Expansion, many_body_fields
 
     text = (files("autotune.studies") / "workloads" / "water4.xyz").read_text()
-    fields = from_xyz(text, name="water4", expansion=Expansion(program="pyscf", method="hf", basis="sto-3g"))
+    fields = many_body_fields(text, name="water4", expansion=Expansion(program="pyscf", method="hf", basis="sto-3g"))
     core = core_of(v2.ManyBodyInput(**fields).molecule.convert_v(request.param))
     with ParallelManyBodyExecutor(core, pyscf_config(memory_limit_mb=1024)) as executor:
         results = executor.execute_full_calculation()

@@ -15,7 +15,7 @@ from autotune.base.records import Law, TaskRecord
 from autotune.base.types import Method, Task, TaskSize
 from autotune.costs import basis
 from autotune.costs import cost_law as costs_module
-from autotune.costs.cost_law import Costs, fit, law_s
+from autotune.costs.cost_law import Costs, by_itself_s, fit, law_s
 from autotune.costs.memory import need
 from autotune.costs.overlap import Overlaps
 from autotune.costs.terms import PRIORS, family, prior, terms
@@ -298,6 +298,31 @@ def test_a_program_that_is_a_process_for_each_task_is_predicted_to_start_each_ti
     assert prior_s(started) - prior_s(small) == pytest.approx(facts_of("nwchem").start_s)
     unknown = replace(small, method=replace(small.method, program="another"))
     assert prior_s(unknown) > prior_s(started)
+
+
+def test_an_estimate_says_which_part_of_the_time_is_the_start_of_the_program():
+    costs = Costs()
+    resident = task()
+    assert costs.estimate(resident).start_s == 0.0
+    started = replace(resident, method=replace(resident.method, program="nwchem"))
+    found = costs.estimate(started)
+    assert (found.program, found.start_s) == ("nwchem", facts_of("nwchem").start_s)
+    assert found.work_s == pytest.approx(costs.estimate(resident).alone_s)
+    costs.observe(started, wall_s=0.5 * found.start_s, width=1, peak_gib=0.1)
+    assert 0.0 < costs.estimate(started).start_s < 0.5 * found.start_s  # it cannot be more than the task
+
+
+@pytest.mark.parametrize("sharers", [1, 2, 16])
+def test_what_is_learned_of_tasks_that_shared_a_start_predicts_tasks_by_themselves_and_together(sharers):
+    start_s, work_s = facts_of("nwchem").start_s, 0.3
+    together_s = start_s + sharers * work_s
+    one = replace(task(), method=replace(task().method, program="nwchem"))
+    costs = Costs()
+    for _ in range(sharers):
+        costs.observe(one, wall_s=by_itself_s(one.method, together_s / sharers, sharers=sharers), width=1, peak_gib=0.1)
+    found = costs.estimate(one)
+    assert found.wall_s(1) == pytest.approx(start_s + work_s)
+    assert found.wall_s(1) + (sharers - 1) * found.next_s(1) == pytest.approx(together_s)
 
 
 def test_programs_that_take_one_core_are_estimated_so():

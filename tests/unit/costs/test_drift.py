@@ -16,6 +16,7 @@ from autotune.base.records import Law
 from autotune.costs.cost_law import Costs
 from autotune.costs.drift import LEAST_TASKS, SPREADS, WORTH_SAYING, drift, note
 from autotune.costs.terms import prior
+from autotune.programs.facts import facts_of
 
 LAW = Law(seconds=dict(prior(METHOD)), spread=0.05, parallel=0.8, half_s=0.2)
 LAWS = {METHOD: LAW}
@@ -134,3 +135,15 @@ def test_the_order_of_the_tasks_does_not_matter(of_tasks, draw):
 @given(factors)
 def test_the_factor_lies_among_those_of_the_tasks(of_tasks):
     assert min(of_tasks) * (1 - 1e-9) <= found(of_tasks).factor <= max(of_tasks) * (1 + 1e-9)
+
+
+def test_tasks_that_shared_a_start_have_not_drifted_because_each_had_a_part_of_it():
+    nwchem = replace(METHOD, program="nwchem")
+    law = replace(LAW, seconds=dict(prior(nwchem)))
+    tasks = [replace(task, method=nwchem) for task in TASKS]
+    costs, start_s = Costs({nwchem: law}), facts_of("nwchem").start_s
+    records = [
+        replace(record(each.number, wall_s=costs.estimate(each).wall_s(1) - 0.75 * start_s), sharers=4)
+        for each in tasks
+    ]
+    assert drift(tasks, records, {nwchem: law}).factor == pytest.approx(1.0)

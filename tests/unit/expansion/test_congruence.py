@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 import autotune
 from autotune.expansion import workload
 from autotune.expansion.congruence import TOLERANCE_BOHR, deviation_bohr, equal_monomers
-from autotune.expansion.readers import Expansion, from_xyz
+from autotune.expansion.readers import Expansion, many_body_fields
 from autotune.session import reductions
 from autotune.session.session import Options, Session
 
@@ -37,7 +37,7 @@ def made(shapes, symbols, **expansion):
         for symbol, (x, y, z) in zip(symbols, shape * 0.529177210903, strict=True)
     )
     told = {"program": "pyscf", "method": "hf", "basis": "sto-3g", "fragments": f"{size}x{len(shapes)}", **expansion}
-    fields = from_xyz(text, name="monomers", expansion=Expansion(**told))
+    fields = many_body_fields(text, name="monomers", expansion=Expansion(**told))
     fields["molecule"]["geometry"] = np.concatenate(placed).ravel().tolist()
     return fields
 
@@ -115,7 +115,7 @@ def test_monomers_with_ghosts_and_grids_are_computed():
     assert equal(made(shapes, "OHH", bsse=("cp",), max_nbody=2)) == {}
     fields = made(shapes, "OHH", method="b3lyp", max_nbody=2)
     assert equal(fields) == {}
-    (found,) = reductions.plan(workload.load(fields), Options(reuse_equal_monomers=True)).omitted()
+    (found,) = reductions.plan(workload.load(fields), Options(reuse_equal_monomers=True)).list_omitted()
     assert found.words == (
         "--reuse-equal-monomers: 0 of 2 monomers take the energy of one of their shape; not with pyscf b3lyp/sto-3g"
         " energy, of which it is not known that energies turn with the molecule"

@@ -12,16 +12,16 @@ from places import CASES
 from autotune.base.errors import InputError
 from autotune.expansion.bonds import bonded_pairs
 from autotune.expansion.ions import _hund
-from autotune.expansion.readers import Expansion, from_xyz, read_text
+from autotune.expansion.readers import Expansion, many_body_fields, read_text
 from autotune.expansion.valence import _matching, suggested_charge
 
 WATER = ("O 0 0 9", "H 0 0.757 9.588", "H 0 -0.757 9.588")
 
 
 def molecule(text, name="m.xyz", **options):
-    return from_xyz(text, name=name, expansion=Expansion(program="pyscf", method="hf", basis="6-31g", **options))[
-        "molecule"
-    ]
+    return many_body_fields(
+        text, name=name, expansion=Expansion(program="pyscf", method="hf", basis="6-31g", **options)
+    )["molecule"]
 
 
 def of(*atoms, comment="", **options):
@@ -147,7 +147,7 @@ def test_what_was_understood_and_isotopes_leave_keys_of_components_as_they_were(
 
     text = "2\n\nHe 0 0 0\nNe 0 0 3\n"
     plain, heavy, bare = (
-        from_xyz(t, name="x", expansion=Expansion(program="pyscf", method="hf", basis="6-31g"))
+        many_body_fields(t, name="x", expansion=Expansion(program="pyscf", method="hf", basis="6-31g"))
         for t in (text, text.replace("Ne", "20Ne"), text)
     )
     del bare["molecule"]["extras"]
@@ -159,7 +159,7 @@ def test_what_was_understood_and_isotopes_leave_keys_of_components_as_they_were(
 def test_extras_and_mass_numbers_are_part_of_the_input_in_both_schema_versions(version):
     from qcmanybody.models import v2
 
-    fields = from_xyz(
+    fields = many_body_fields(
         "2\n\nHe 0 0 0\n3He 0 0 3\n", name="x", expansion=Expansion(program="pyscf", method="hf", basis="6-31g")
     )
     both = v2.ManyBodyInput(**fields)

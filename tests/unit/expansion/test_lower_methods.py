@@ -11,8 +11,8 @@ from qcelemental.models.v2 import AtomicProperties
 
 import autotune
 from autotune.expansion import lower_methods, workload
-from autotune.expansion.component import atomic_input
-from autotune.expansion.lower_methods import ENERGIES, RANKS
+from autotune.expansion.component import ENERGIES, atomic_input
+from autotune.expansion.lower_methods import RANKS
 from autotune.plugin.manager import Manager
 from autotune.programs.facts import facts_of
 

@@ -12,7 +12,7 @@ from qcelemental.models import v1, v2
 
 from autotune.base.errors import InputError
 from autotune.expansion import workload
-from autotune.expansion.readers import Expansion, from_xyz, many_body_fields
+from autotune.expansion.readers import Expansion, many_body_fields
 
 WATERS = json.loads((CASES / "q_mol.json").read_text())
 SCATTERED = json.loads((CASES / "noncontiguous.json").read_text())["molecule"]
@@ -61,7 +61,7 @@ def test_it_is_the_input_that_an_xyz_file_of_the_same_molecule_gives():
     options = {"program": "pyscf", "method": "hf", "basis": "cc-pvdz", "bsse": ("cp", "nocp"), "max_nbody": 2}
     expansion = Expansion(driver="gradient", keywords={"conv_tol": 1e-9}, **options)
     ours = many_body_fields(json.dumps(WATERS), name="m", expansion=expansion)
-    xyz = from_xyz("\n".join(["6", "", *lines]), name="x", expansion=expansion)
+    xyz = many_body_fields("\n".join(["6", "", *lines]), name="x", expansion=expansion)
     assert ours["specification"] == xyz["specification"]
     assert ours["molecule"]["symbols"] == xyz["molecule"]["symbols"]
     assert ours["molecule"]["geometry"] == pytest.approx(xyz["molecule"]["geometry"], abs=1e-9)
@@ -118,6 +118,16 @@ def test_what_else_it_states_comes_along():
             changed(WATERS, molecular_multiplicity=3),
             {},
             "mine.json: the Molecule states multiplicity 3, but the fragments together have 1",
+        ),
+        (
+            changed(WATERS, fragment_charges=[0, 0], molecular_charge=1),
+            {},
+            "fragment_charges add up to +0 but molecular_charge is +1",
+        ),
+        (
+            changed(WATERS, fragment_multiplicities=[1, 1], molecular_multiplicity=3),
+            {},
+            "molecular_multiplicity is 3, but fragments of these multiplicities",
         ),
         (RADICAL, {}, "fragment 1 (O H) has an odd number of electrons when neutral: an ion, or a radical?"),
         (changed(WATERS, real=[True] * 5 + [False]), {}, "field 'real' makes atom 6 a ghost"),

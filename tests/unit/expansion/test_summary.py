@@ -10,7 +10,7 @@ from qcelemental.models.v2 import Molecule
 
 from autotune.base import json_files
 from autotune.cli.main import cli
-from autotune.expansion.summary import describe, formula, spin
+from autotune.expansion.summary import describe, formula, spin_words
 
 
 def molecule(symbols, fragments, charges, multiplicities, **others):
@@ -63,7 +63,7 @@ def test_formulas_are_in_hills_order(symbols, expected):
 
 
 def test_spins_have_names_as_far_as_chemists_use_them():
-    assert [spin(number) for number in (1, 2, 3, 9)] == ["singlet", "doublet", "triplet", "multiplicity 9"]
+    assert [spin_words(number) for number in (1, 2, 3, 9)] == ["singlet", "doublet", "triplet", "multiplicity 9"]
 
 
 @pytest.fixture

@@ -11,11 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autotune.base.errors import InputError
+from autotune.expansion.bonds import parts
 from autotune.expansion.fragments import check_distances, parse_charges, parse_fragments
-from autotune.expansion.geometry import MAX_ATOMS, Geometry, fragments_by_connectivity
+from autotune.expansion.geometry import MAX_ATOMS, Geometry, covalent_bonds
 from autotune.expansion.ions import check_electrons, usual_charges, usual_multiplicities
 from autotune.expansion.xyz import read_xyz
-from autotune.expansion.xyz_comment import NOTHING_STATED
+from autotune.expansion.xyz_comment import Comment
 
 CLUSTERS = sorted(
     (path for path in files("autotune.studies.workloads").iterdir() if path.name.endswith(".xyz")),
@@ -30,6 +31,10 @@ def xyz(*atoms, comment=""):
 
 def molecule(*atoms):
     return read_xyz(xyz(*atoms), name="m.xyz")
+
+
+def bonded_fragments(geometry):
+    return parts(len(geometry.symbols), covalent_bonds(geometry))
 
 
 def message(call, *args, **options):
@@ -67,7 +72,7 @@ def test_a_plain_file_gives_symbols_and_positions_and_states_nothing_more():
     assert read_xyz(f"3\nwater\n{WATER}", name="w.xyz") == Geometry(
         symbols=("O", "H", "H"),
         coordinates_angstrom=((0.0, 0.0, 0.117), (0.0, 0.757, -0.471), (0.0, -0.757, -0.471)),
-        stated=NOTHING_STATED,
+        stated=Comment(),
     )
 
 
@@ -300,7 +305,7 @@ def test_whole_molecules_are_never_taken_for_cut_ones_wherever_they_lie(order, c
         tuple(x + 6 * n * (atom < 3) for x, n in zip(place, cells, strict=True)) for atom, place in enumerate(atoms)
     ]
     rows = [f"{'OHHOHH'[atom]} {' '.join(map(repr, moved[atom]))}" for atom in order]
-    assert len(fragments_by_connectivity(across(BOX, *rows))) == 2
+    assert len(bonded_fragments(across(BOX, *rows))) == 2
 
 
 @pytest.mark.parametrize("number", ["inf", "-Infinity", "1e999", "1_0", "*****", "0x1", "1e7", "\u0661"])
@@ -357,7 +362,7 @@ def test_connectivity_finds_the_stated_fragments_of_every_packaged_cluster(path)
     stated = json.loads(text.split("\n")[1])
     assert [len(atoms) for atoms in fragments] == stated["fragments"]
     assert list(charges) == stated["charges"]
-    assert fragments_by_connectivity(geometry) == fragments
+    assert bonded_fragments(geometry) == fragments
     assert usual_charges(geometry, fragments) == charges
     assert usual_multiplicities(geometry, fragments, charges) == (1,) * len(fragments)
     check_electrons(geometry, fragments, charges, (1,) * len(fragments))
@@ -368,7 +373,7 @@ def test_connectivity_finds_the_stated_fragments_of_every_packaged_cluster(path)
     [("H", "H", 0.77), ("F", "F", 1.42), ("O", "H", 1.2), ("C", "C", 1.56), ("I", "I", 2.67), ("O", "O", 1.46)],
 )
 def test_covalent_bonds_are_found(first, second, distance):
-    assert len(fragments_by_connectivity(molecule(f"{first} 0 0 0", f"{second} 0 0 {distance}"))) == 1
+    assert len(bonded_fragments(molecule(f"{first} 0 0 0", f"{second} 0 0 {distance}"))) == 1
 
 
 @pytest.mark.parametrize(
@@ -376,18 +381,18 @@ def test_covalent_bonds_are_found(first, second, distance):
     [("O", "H", 1.5), ("F", "H", 1.4), ("Cl", "H", 2.1), ("Na", "O", 2.3), ("Li", "F", 1.6), ("Mg", "O", 2.0)],
 )
 def test_hydrogen_bonds_and_contacts_with_cations_are_not(first, second, distance):
-    assert len(fragments_by_connectivity(molecule(f"{first} 0 0 0", f"{second} 0 0 {distance}"))) == 2
+    assert len(bonded_fragments(molecule(f"{first} 0 0 0", f"{second} 0 0 {distance}"))) == 2
 
 
 def test_fragments_are_numbered_by_their_first_atom_and_atoms_ascend():
     geometry = molecule("H 0 0 9", "O 0 0 0", "Na 5 5 5", "O 0 0 9.9", "H 0 0 0.9", "H 0 0.9 9.9", "H 0 0.9 0")
-    assert fragments_by_connectivity(geometry) == ((0, 3, 5), (1, 4, 6), (2,))
+    assert bonded_fragments(geometry) == ((0, 3, 5), (1, 4, 6), (2,))
 
 
 def test_a_chain_is_one_fragment_in_any_order_of_atoms():
     places = list(range(500))
     random.Random(1).shuffle(places)
-    assert fragments_by_connectivity(molecule(*(f"C {1.4 * place} 0 0" for place in places))) == (tuple(range(500)),)
+    assert bonded_fragments(molecule(*(f"C {1.4 * place} 0 0" for place in places))) == (tuple(range(500)),)
 
 
 @pytest.fixture
@@ -401,7 +406,7 @@ def distances(monkeypatch):
 
 def test_the_work_grows_in_proportion_to_the_atoms(distances):
     rows = [f"O {x} {y} {z}" for x in range(0, 45, 3) for y in range(0, 45, 3) for z in range(0, 45, 3)]
-    assert len(fragments_by_connectivity(molecule(*rows))) == len(rows)
+    assert len(bonded_fragments(molecule(*rows))) == len(rows)
     assert len(distances) < 13 * len(rows)
 
 
@@ -411,7 +416,7 @@ def test_the_first_overlap_ends_the_search_for_more(distances):
 
 
 def test_an_element_without_a_radius_is_refused():
-    assert message(fragments_by_connectivity, molecule("Lr 0 0 0")) == (
+    assert message(bonded_fragments, molecule("Lr 0 0 0")) == (
         "no covalent radius is known for Lr; state the fragments"
     )
 
@@ -425,7 +430,7 @@ def test_the_order_of_atoms_does_not_change_the_fragments(order):
         symbols=tuple(water.symbols[atom] for atom in order),
         coordinates_angstrom=tuple(water.coordinates_angstrom[atom] for atom in order),
     )
-    found = {frozenset(order[atom] for atom in atoms) for atoms in fragments_by_connectivity(shuffled)}
+    found = {frozenset(order[atom] for atom in atoms) for atoms in bonded_fragments(shuffled)}
     assert found == {frozenset(range(first, first + 3)) for first in range(0, 18, 3)}
 
 
@@ -532,7 +537,7 @@ def test_charges_from_any_text_belong_to_fragments_or_are_refused(text, nfragmen
 
 def test_lone_ions_get_their_usual_charges_and_molecules_none():
     geometry = molecule("Li 0 0 0", "Ca 0 0 9", "Br 0 0 18", "He 0 0 27", "Cl 0 0 36", "H 0 0 37.3")
-    fragments = fragments_by_connectivity(geometry)
+    fragments = bonded_fragments(geometry)
     assert fragments == ((0,), (1,), (2,), (3,), (4, 5))
     assert usual_charges(geometry, fragments) == (1, 2, -1, 0, 0)
 

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import psutil
 import pytest
 
-from autotune.machine import detection, examination
+from autotune.machine import detection, examination, process
 
 KIB_PER_GIB = 1024**2
 SCRATCH = "/scratch/me"
@@ -36,7 +36,9 @@ def root(tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "gettempdir", lambda: SCRATCH)
     disk_with(monkeypatch, 100)
     for name in [
-        name for name in os.environ if name.startswith("SLURM_") or name in (*examination.THREADS, *examination.PINNING)
+        name
+        for name in os.environ
+        if name.startswith("SLURM_") or name in (*process.THREAD_VARIABLES, *process.PINNING_VARIABLES)
     ]:
         monkeypatch.delenv(name)
     write(
@@ -298,7 +300,7 @@ def test_thread_variables_that_disagree_are_told(root, monkeypatch):
     assert look(root, "threads") == ("note", "OMP_NUM_THREADS=4 MKL_NUM_THREADS=8, which disagree")
 
 
-@pytest.mark.parametrize("name", examination.PINNING)
+@pytest.mark.parametrize("name", process.PINNING_VARIABLES)
 def test_pinning_that_children_inherit_is_a_warning_with_the_cure(root, monkeypatch, name):
     monkeypatch.setenv(name, "0-3")
     found = next(finding for finding in examine(root) if finding.topic == "pinning")

@@ -13,7 +13,7 @@ from types import SimpleNamespace
 import pytest
 
 from autotune.base.errors import ResourceError
-from autotune.machine import detection, examination, readiness
+from autotune.machine import detection, examination, process, readiness
 from autotune.machine.readiness import BUSY_SHARE, FATAL, NOTED
 
 KIB_PER_GIB = 1024**2
@@ -41,7 +41,9 @@ def root(tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "gettempdir", lambda: "/scratch/me")
     monkeypatch.setattr(examination, "_spin", lambda _seconds: None)
     for name in [
-        name for name in os.environ if name.startswith("SLURM_") or name in (*examination.THREADS, *examination.PINNING)
+        name
+        for name in os.environ
+        if name.startswith("SLURM_") or name in (*process.THREAD_VARIABLES, *process.PINNING_VARIABLES)
     ]:
         monkeypatch.delenv(name)
     write(

@@ -69,7 +69,7 @@ def said(parameters=None, **options):
         ({}, {}, "A process is replaced after 2,000 tasks or when it holds 0.5 GiB more than at first or when"),
         ({}, {}, "up to 100 ms of them"),
         ({}, {}, "its Haswell kernels"),
-        ({}, {}, "all of this is decided anew"),
+        ({}, {}, "all of this is decided again"),
         ({}, {"without": ("dynamic_balancing",)}, "An n-body level is finished before the next one starts"),
         ({}, {"without": ("memory_scheduling",)}, "a task starts whether or not its memory fits"),
         ({}, {"without": ("dynamic_balancing",)}, "it goes on as planned for 16 cores"),
@@ -162,11 +162,18 @@ def test_the_five_best_trials_are_those_that_ran_to_the_end():
 
 
 def test_a_kept_default_says_so():
-    changed = {"verdict": "same", "pairs": (), "interval": None, "speed_up": 1.0}
+    changed = {"verdict": "not confirmed", "pairs": (), "interval": None, "speed_up": 1.0}
     text = tuning_words(replace(found.tuning(**changed), parameters={}))
-    assert "same: nothing was found that is faster than the default" in text
-    assert "no pairs were run" in text
+    assert "not confirmed: the search found nothing that is faster than the default" in text
+    assert "no pairs were run" in " ".join(text.split())
     assert "all parameters are at their defaults" in text
+
+
+def test_what_speaks_against_a_tuning_and_how_far_its_tunables_move_energies_is_said():
+    text = tuning_words(found.tuning(cautions=("the cores were taken",), deviations={"pyscf.guess=monomers": 3e-11}))
+    assert "what speaks against it\n  the cores were taken" in text
+    assert "pyscf.guess=monomers: 3.0e-11 Eh" in text
+    assert "what speaks against it" not in tuning_words(found.tuning())
 
 
 def test_one_pair_says_that_it_cannot_show_a_difference():

@@ -33,13 +33,13 @@ def snapshot(done, elapsed_s=1.0, eta_s=None):
 
 def test_a_line_says_what_is_done_what_runs_and_how_long_it_will_take():
     assert line(snapshot(41, elapsed_s=12.0, eta_s=200.0)) == (
-        "41/100 tasks, 2 running on 2 of 2 cores, 0.5 of 18.0 GiB, 12 s gone, 3 min 20 s left"
+        "41/100 tasks, 2 running on 2 of 2 cores, 0.5 of 18.0 GiB, 12 s elapsed, 3 min 20 s left"
     )
 
 
 def test_with_several_nodes_a_line_counts_bundles():
     assert line(replace(snapshot(41, eta_s=200.0), nodes=1, running=1, cores=64)) == (
-        "41/100 tasks, 1 bundle out to 1 node with 64 cores, 1 s gone, 3 min 20 s left"
+        "41/100 tasks, 1 bundle out to 1 node with 64 cores, 1 s elapsed, 3 min 20 s left"
     )
 
 

@@ -25,11 +25,12 @@ from run_factory import filled, task
 
 from autotune.base import json_files
 from autotune.base.errors import InputError
+from autotune.base.records import NBodyEnergies
 from autotune.base.text import percent, seconds
-from autotune.expansion.readers import Expansion, from_xyz
+from autotune.expansion.readers import Expansion, many_body_fields
 from autotune.plugin.hookspecs import hookimpl
 from autotune.plugin.manager import Manager
-from autotune.reports import content, html_page, markdown_page, run_pictures
+from autotune.reports import content, figures, html_page, markdown_page, run_pictures
 from autotune.reports.advice import GOOD_EFFICIENCY, advice
 from autotune.reports.facts import levels, predictions
 from autotune.reports.files import changes
@@ -58,7 +59,7 @@ def recorded(tmp_path_factory):
         text = (files("autotune.studies") / "workloads" / "water4.xyz").read_text()
         expansion = Expansion(program=program, method=method, basis=basis, max_nbody=max_nbody, keywords=keywords)
         source, record = folder / f"{name}-input.json", folder / f"{name}.json"
-        source.write_text(json.dumps(from_xyz(text, name="water4", expansion=expansion)))
+        source.write_text(json.dumps(many_body_fields(text, name="water4", expansion=expansion)))
         call("run", source, "-o", folder / "result.json", "--record", record, "--quiet", *options, home=folder)
         return record
 
@@ -98,7 +99,7 @@ KNOWN = set(
         r"\w+",
         "html head meta link title style body main header footer article section div span p a h1 h2 h3 h4 ul ol li dl"
         " dt dd table thead tbody tr th td figure figcaption svg g defs desc path use text rect pattern clippath code"
-        " pre strong em s small i br hr blockquote",
+        " pre strong em s small i br hr blockquote details summary",
     )
 )
 
@@ -220,7 +221,8 @@ def test_a_report_says_what_ran_on_what_and_with_which_tuning(computed, form):
 
 
 def test_every_panel_is_in_every_form_and_one_that_only_draws_in_the_page(diverged):
-    report = reported(json_files.load_run(diverged))
+    row = NBodyEnergies(bsse="nocp", nbody=1, method="pyscf hf/sto-3g", total_hartree=-75.0, returned="total")
+    report = reported(replace(json_files.load_run(diverged), energies=(row,)))
     page, text = Reader(html_page.html(report)).text, markdown_page.markdown(report)
     assert [panel.name for panel in PANELS if panel.title not in page] == []
     assert [panel.name for panel in PANELS if f"## {panel.title}\n" not in text] == ["timeline"]
@@ -438,9 +440,42 @@ def test_failures_are_listed_with_kind_and_message(diverged):
     for words in (Reader(page(run)).text, markdown_page.markdown(reported(run))):
         assert "What failed" in words
         assert "did not converge" in words
-        assert "dimer 1 and 2" in words
+        assert "6 of 10: convergence" in words  # one row: all of them failed in the same way
+        assert re.search(r"dimer \d and \d and 5 more", words)
     assert "fill: url(#h" in page(run)  # hatched
     assert sum(": failed\n" in title for title in Reader(page(run)).titles) >= 6
+
+
+def test_a_run_of_which_all_tasks_failed_says_what_it_did(recorded):
+    run = json_files.load_run(recorded("lost", method="diverge", at=[3, 6]))
+    assert all(record.status == "failed" for record in run.task_records)
+    starts = [record.started_s for record in run.task_records]
+    assert run.gap.startup == min(starts) < run.wall_s
+    assert run.gap.retries > 0.0
+    assert math.isclose(sum((run.gap.startup, run.gap.retries, run.gap.scheduler, run.gap.assembly)), run.wall_s)
+    assert [each.what[:20] for each in of(run).advice] == ["Mend what failed, th"]
+
+
+def test_other_programs_are_named_and_are_the_first_thing_to_change():
+    run = made.run([task(n, start=5.0 * n, wall=5.0, cpu_s=2.0) for n in range(6)], other_cores=0.9)
+    found = of(run)
+    assert dict(found.facts)["Other programs"] == "used 0.9 of 2 cores, on average, while tasks ran"
+    assert found.advice[0].what.startswith("Stop what else runs on this machine")
+    assert "Other programs" not in dict(of(replace(run, other_cores=0.05)).facts)
+
+
+def test_losses_and_levels_share_no_colour():
+    assert not set(figures.COLOURS) & set(figures.LOSS_COLOURS)
+    text = page(made.filled(40, cores=4))
+    assert re.search(r'class="loss0"', text)
+    assert re.search(r'class="c2"', text)
+
+
+def test_the_tuning_is_folded_and_what_to_do_comes_first():
+    text = page(made.filled(40, cores=4))
+    assert re.search(r"<details><summary><h3>The tuning", text)
+    assert text.count("<details>") == 1
+    assert [panel.name for panel in PANELS][:2] == ["energies", "next"]
 
 
 def test_tasks_of_a_journal_are_told_from_those_computed(recorded, diverged):

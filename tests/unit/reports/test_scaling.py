@@ -56,7 +56,7 @@ def test_a_range_is_taken_in_steps():
 def test_where_core_time_went_adds_up_in_words():
     run = simulated(1, 100.0, waiting=0.1, planning=0.05, within=0.05)
     assert scaling.idle_words(run) == (
-        "80.0 % tasks, 5.0 % cores that waited for the last tasks of a bundle, 5.0 % what bundles cost beside their"
+        "80.0 % tasks, 5.0 % cores that waited for the last tasks of a bundle, 5.0 % what bundles cost besides their"
         " tasks, 10.0 % nodes without a bundle"
     )
 
@@ -82,6 +82,14 @@ def test_the_picture_says_that_it_is_simulated_and_under_which_assumptions(tmp_p
     text = path.read_text()
     for words in ("simulated: 5 tasks", "Simulated. Assumed: nodes are free; time is none.", "ideal", "worth it"):
         assert words in text, words
+
+
+@pytest.mark.parametrize("runs", [((1, 2.0), (2, 1.5), (4, 1.2)), ((1, 20.0), (8, 3.1)), ((1, 1.0), (2, 0.97))])
+def test_the_axes_have_numbers_and_no_formulas_however_small_the_work(tmp_path, runs):
+    path = tmp_path / "scaling.svg"
+    with mpl.rc_context({"svg.fonttype": "none"}):
+        scaling.draw(of(*runs), title="5 tasks", assumptions=(), path=path)
+    assert "mathdefault" not in path.read_text()
 
 
 def test_what_is_wrong_with_the_pictures_file_is_said(tmp_path):

@@ -17,8 +17,15 @@ from autotune.schedule.scheduler import LATE_SHARE, Running
 from autotune.schedule.widths import LastTasks, widths
 
 
-def planned(number, seconds=1.0, level=1, memory_gib=0.1, parallel=0.0, one_core=False):
-    estimate = Estimate(alone_s=seconds, parallel=parallel, memory_gib=memory_gib, one_core=one_core)
+def planned(number, seconds=1.0, level=1, memory_gib=0.1, parallel=0.0, one_core=False, program="", start=0.0):
+    estimate = Estimate(
+        alone_s=seconds,
+        parallel=parallel,
+        memory_gib=memory_gib,
+        one_core=one_core,
+        program=program,
+        start_s=start * seconds,
+    )
     return Planned(number, estimate, level)
 
 
@@ -30,6 +37,8 @@ tasks_of = st.lists(
         memory_gib=st.floats(0.0, 12.0),
         parallel=st.floats(0.0, 1.0),
         one_core=st.booleans(),
+        program=st.sampled_from(["starts", "another"]),
+        start=st.sampled_from([0.0, 0.5, 0.9]),
     ),
     min_size=1,
     max_size=40,
@@ -46,6 +55,7 @@ policies = st.builds(
     widen_tail=st.booleans(),
     memory_admission=st.booleans(),
     batch_s=st.sampled_from([0.0, 1.0, 50.0]),
+    tunables=st.sampled_from([(), (("starts.tasks_per_start", 4), ("another.tasks_per_start", 50))]),
 )
 
 randoms = st.randoms(use_true_random=False)
@@ -109,7 +119,9 @@ class Machine:
         at = self.clock
         for number in start.numbers:
             self.counts[number] = self.counts.get(number, 0) + 1
-            at += self.estimates[number].wall_s(start.resources.cores) * self.stretch(number)
+            estimate, width = self.estimates[number], start.resources.cores
+            shares = start.together and number != start.numbers[0]
+            at += (estimate.next_s(width) if shares else estimate.wall_s(width)) * self.stretch(number)
             heapq.heappush(self.ends, (at, number, start))
 
     def _end(self, number, start):
@@ -129,6 +141,11 @@ class Machine:
 
     def _check(self):
         now = self.scheduler.running
+        for start in now:
+            if start.together:
+                programs = {self.estimates[number].program for number in start.numbers}
+                assert len(programs) == 1
+                assert len(start.numbers) > 1
         # After an adaptation, what was started before may still hold more than is allowed now.
         if self.adapt() is None:
             assert len(now) <= self.policy.workers
@@ -262,7 +279,7 @@ def test_a_batch_does_not_slip_past_a_task_that_waits_for_memory():
 def test_what_passes_a_task_that_waits_for_memory_does_not_hold_it_up(tasks, policy):
     """With exact predictions, the first task that waits for memory starts when it would have without the others."""
     policy = dataclasses.replace(policy, memory_admission=True, level_barriers=False, order="longest", batch_s=0.0)
-    policy = dataclasses.replace(policy, width=1, widest=1, widen_tail=False)
+    policy = dataclasses.replace(policy, width=1, widest=1, widen_tail=False, tunables=())
     scheduler = scheduler_of(tasks, policy, cores=4, memory_gib=8.0)
     first = scheduler.decide(0.0)
     ranked = sorted(tasks, key=lambda t: (-t.estimate.alone_s, t.number))
@@ -307,6 +324,23 @@ def test_longest_first_starts_the_longest_task_first():
         memory_gib=1.0,
     )
     assert numbers(scheduler.decide(0.0)) == [1]
+
+
+def test_what_others_use_is_made_first_and_longest_first_where_that_is_the_order():
+    tasks = [planned(0, 1.0), planned(1, 5.0), planned(2, 3.0), planned(3, 0.5), planned(4, 0.1)]
+
+    def order(name):
+        policy = Policy(workers=1, core_slots=1, order=name, level_barriers=False)
+        scheduler, started = scheduler_of(tasks, policy, cores=1, memory_gib=1.0, ahead={0: 1, 3: 1, 4: 2}), []
+        while not scheduler.done:
+            started += numbers(scheduler.decide(0.0))
+            scheduler.handle(Finished(started[-1]))
+            scheduler.handle(Learned({}))
+        return started
+
+    assert order("longest") == [4, 0, 3, 1, 2]
+    assert order("input") == [0, 1, 2, 3, 4]
+    assert order("shortest") == [4, 3, 0, 2, 1]
 
 
 def test_learned_costs_change_the_order_of_what_waits():
@@ -522,3 +556,96 @@ def test_a_program_that_takes_one_core_is_given_one_whatever_the_policy_says():
     assert {start.numbers[0]: start.resources.cores for start in scheduler.decide(0.0)}[0] == 1
     scheduler = scheduler_of(tasks[:1], policy, cores=4, memory_gib=10.0)
     assert [start.resources.cores for start in scheduler.decide(0.0)] == [1]
+
+
+# --- several tasks in one start of their program ---------------------------------------------------------------------
+
+
+def sharing(tasks, *, workers=2, most=16, stretch=lambda _: 1.0):
+    """Return the run of tasks of one program, of which so many at most share a start."""
+    policy = Policy(
+        workers=workers,
+        core_slots=workers,
+        order="longest",
+        level_barriers=False,
+        tunables=(("starts.tasks_per_start", most),),
+    )
+    machine = Machine(tasks, policy, cores=workers, stretch=stretch)
+    machine.run()
+    return machine
+
+
+@given(tasks_of, st.integers(1, 6), st.integers(1, 20))
+@settings(max_examples=100, deadline=None)
+def test_no_more_tasks_share_a_start_than_the_policy_says_and_only_of_its_program(tasks, workers, most):
+    machine = sharing(tasks, workers=workers, most=most)
+    shared = [start for _, start in machine.starts if len(start.numbers) > 1]
+    assert all(start.together for start in shared)
+    assert max((len(start.numbers) for start in shared), default=1) <= most
+    assert {machine.estimates[number].program for start in shared for number in start.numbers} <= {"starts"}
+    assert machine.counts == dict.fromkeys(range(len(tasks)), 1)
+
+
+@pytest.mark.parametrize("count", [2, 10, 56, 300])
+@pytest.mark.parametrize("workers", [1, 2, 8])
+def test_shared_starts_save_time_and_all_workers_take_part(count, workers):
+    tasks = [planned(number, 0.015, program="starts", start=2 / 3) for number in range(count)]
+    apart, shared = (sharing(tasks, workers=workers, most=most) for most in (1, 16))
+    assert shared.clock <= apart.clock
+    if count >= 8 * workers:
+        assert shared.clock < 0.6 * apart.clock
+    if count >= 2 * workers:
+        assert len([start for at, start in shared.starts if at == 0.0]) == workers
+
+
+@given(st.lists(st.floats(0.2, 1.0), min_size=1, max_size=60), st.integers(1, 6))
+@settings(max_examples=100, deadline=None)
+def test_workers_that_share_starts_end_within_a_task_and_a_start_of_each_other(seconds, workers):
+    tasks = [
+        planned(number, each + 0.1, program="starts", start=0.1 / (each + 0.1)) for number, each in enumerate(seconds)
+    ]
+    machine = sharing(tasks, workers=workers)
+    work_s, starts_s = sum(seconds), 0.1 * len(machine.starts)
+    assert machine.clock <= (work_s + starts_s) / workers + max(seconds) + 0.1 + 1e-9
+
+
+def test_a_long_task_is_not_bound_to_others_for_a_short_start():
+    tasks = [planned(number, 10.0, program="starts", start=0.02) for number in range(20)]
+    assert all(len(start.numbers) == 1 for _, start in sharing(tasks).starts)
+
+
+def test_of_uncertain_predictions_less_goes_to_a_worker_at_once():
+    def first(spread):
+        tasks = [planned(number, 1.0, program="starts", start=0.3) for number in range(40)]
+        tasks = [task._replace(estimate=dataclasses.replace(task.estimate, spread=spread)) for task in tasks]
+        return len(sharing(tasks, most=40).starts[0][1].numbers)
+
+    assert first(0.0) >= 19
+    assert first(0.5) <= 10
+
+
+def test_a_suspect_has_a_start_of_its_own():
+    tasks = [planned(number, 0.1, program="starts", start=0.5) for number in range(40)]
+    policy = Policy(workers=1, core_slots=1, level_barriers=False, tunables=(("starts.tasks_per_start", 8),))
+    scheduler = scheduler_of(tasks, policy, cores=1, memory_gib=8.0)
+    (first,) = scheduler.decide(0.0)
+    assert first.together
+    for number in first.numbers:
+        scheduler.handle(Failed(number, again=True, suspect=True))
+    seen = []
+    while not scheduler.done:
+        (start,) = scheduler.decide(0.0)
+        seen.append(start.numbers)
+        for number in start.numbers:
+            scheduler.handle(Finished(number))
+    assert all((number,) in seen for number in first.numbers)
+
+
+def test_a_start_that_is_shared_is_expected_to_end_when_it_does():
+    tasks = [planned(number, 2.0, program="starts", start=0.5) for number in range(4)]
+    policy = Policy(workers=1, core_slots=1, level_barriers=False, tunables=(("starts.tasks_per_start", 4),))
+    scheduler = scheduler_of(tasks, policy, cores=1, memory_gib=8.0)
+    (start,) = scheduler.decide(0.0)
+    assert len(start.numbers) == 4
+    assert scheduler._running.left_core_s(0.0) == pytest.approx(5.0)
+    assert scheduler._running.work_s(1.0) == pytest.approx(4.0)

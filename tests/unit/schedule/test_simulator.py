@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 
@@ -112,3 +113,19 @@ def test_estimate_prints_the_classes_of_tasks_and_starts_nothing(tmp_path, fault
     assert answer["core_s"] == pytest.approx(sum(row["total_s"] for row in answer["classes"]))
     table = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     assert table.splitlines()[1].split()[:3] == ["n-body", "tasks", "functions"]
+
+
+def test_tasks_that_share_a_start_are_simulated_without_those_that_they_save(cluster):
+    work = workload.load(cluster("water6", program="mopac", method="pm7", basis="", max_nbody=3))
+    costs = Costs()
+    estimates = {task.number: costs.estimate(task) for task in work.tasks}
+    start_s = estimates[0].start_s
+    one = replace(FULL, workers=1, core_slots=1)
+    apart = run(work, estimates, cores=1, policy=one)
+    shared = run(work, estimates, cores=1, policy=replace(one, tunables=(("mopac.tasks_per_start", 100),)))
+    starts = 1 + sum(later.started_s > now.started_s + now.wall_s for now, later in pairwise(shared.records))
+    assert starts < len(work.tasks) / 3
+    saved_s = sum(record.wall_s for record in apart.records) - sum(record.wall_s for record in shared.records)
+    assert saved_s == pytest.approx((len(work.tasks) - starts) * start_s)
+    assert shared.makespan_s < apart.makespan_s - saved_s + 1e-9
+    assert shared.efficiency <= 1.0

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from importlib.resources import files
+from typing import get_type_hints
 
 import pytest
 from click.testing import CliRunner
@@ -15,8 +16,11 @@ from places import ROOT
 import autotune
 from autotune import plugin
 from autotune.base import json_files
+from autotune.base.options import GivenConditions, GivenOptions
 from autotune.cli.main import cli
 from autotune.runtime import planning
+from autotune.schedule.node_simulator import PretendedNodes
+from autotune.session import forecast
 
 WATER = autotune.Expansion(program="faulty", method="nothing", max_nbody=2)
 TEXT = (files("autotune.studies") / "workloads" / "water4.xyz").read_text()
@@ -67,19 +71,49 @@ def script(tmp_path):
     return tmp_path / "script.py"
 
 
-def test_a_users_script_passes_the_strict_checks_of_mypy(script):
+def judged_by_mypy(script):
+    """Return what mypy says of a script."""
     pytest.importorskip("mypy")
     # As for an installed package, only the script itself is judged.
     command = ["-m", "mypy", "--strict", "--follow-imports=silent", "--cache-dir", str(ROOT / ".mypy_cache"), script]
-    checked = subprocess.run(
+    return subprocess.run(
         [sys.executable, *command],
         cwd=script.parent,
         env={**os.environ, "MYPYPATH": str(ROOT)},
         capture_output=True,
         text=True,
         check=False,
+    ).stdout
+
+
+def test_a_users_script_passes_the_strict_checks_of_mypy(script):
+    assert judged_by_mypy(script) == "Success: no issues found in 1 source file\n"
+
+
+def test_options_that_do_not_exist_or_are_of_another_type_fail_the_checks_of_mypy(tmp_path):
+    script = tmp_path / "wrong.py"
+    script.write_text(
+        "import autotune\n"
+        'autotune.run("water.xyz", wrokers=3)\n'
+        'autotune.run("water.xyz", workers="3")\n'
+        'autotune.estimate("water.xyz", strategies="hybrid")\n'
+        'autotune.simulate("water.xyz", memory="4")\n'
+        'autotune.simulate_scaling("water.xyz", [2], latency=0.1)\n'
+        'autotune.simulate_scaling("water.xyz", [2], latency_s=0.1, cores=4)\n'
     )
-    assert checked.stdout == "Success: no issues found in 1 source file\n"
+    *faults, total = judged_by_mypy(script).splitlines()
+    at = [int(line.split(":")[1]) for line in faults if ": error: " in line]
+    assert (at, total) == ([2, 3, 4, 5, 6], "Found 5 errors in 1 file (checked 1 source file)")
+
+
+def test_options_by_name_are_the_options():
+    assert get_type_hints(GivenOptions) == get_type_hints(autotune.Options)
+    conditions = get_type_hints(GivenConditions)
+    assert conditions.keys() - get_type_hints(GivenOptions).keys() == set(forecast.CONDITIONS)
+    nodes = get_type_hints(PretendedNodes)
+    assert {name: conditions[name] for name in forecast.CONDITIONS} == {
+        name: nodes[name] for name in forecast.CONDITIONS
+    }
 
 
 def test_a_users_script_runs(script):
@@ -185,9 +219,9 @@ def test_the_times_of_a_run_are_replayed_from_its_record_or_its_file(tmp_path):
 
 
 def fields_of(text):
-    from autotune.expansion.readers import from_xyz
+    from autotune.expansion.readers import many_body_fields
 
-    return from_xyz(text, name="water4", expansion=WATER)
+    return many_body_fields(text, name="water4", expansion=WATER)
 
 
 @pytest.mark.parametrize("room", [autotune, plugin])

@@ -7,7 +7,7 @@ import math
 import pytest
 
 from autotune.expansion import workload
-from autotune.expansion.readers import Expansion, from_xyz
+from autotune.expansion.readers import Expansion, many_body_fields
 from autotune.session.plausibility import implausible
 
 KCAL = 1.0 / 627.5095
@@ -30,7 +30,7 @@ def water(x):
 def doubts(text, terms, *, monomers=None, **expansion):
     """Return the doubts about a workload whose n-body terms are these (kcal/mol, by fragments), 0 elsewhere."""
     given = {"program": "pyscf", "method": "hf", "basis": "sto-3g", **expansion}
-    work = workload.load(from_xyz(text, name="cluster", expansion=Expansion(**given)))
+    work = workload.load(many_body_fields(text, name="cluster", expansion=Expansion(**given)))
     values = {}
     for task in work.tasks:
         below = [term for of, term in terms.items() if set(of) <= set(task.real)]
@@ -103,7 +103,7 @@ def test_more_than_three_doubts_of_a_kind_are_one_line_with_the_worst_first():
 
 def test_programs_that_differ_for_the_same_method_are_named():
     text = atoms_of(water(0.0), water(6.0))
-    fields = from_xyz(text, name="two", expansion=Expansion(program="pyscf", method="hf", basis="cc-pvdz"))
+    fields = many_body_fields(text, name="two", expansion=Expansion(program="pyscf", method="hf", basis="cc-pvdz"))
     chemistry = fields["specification"]["specification"].pop("(auto)")
     fields["specification"]["specification"] = {"a": chemistry, "b": {**chemistry, "program": "nwchem"}}
     fields["specification"]["keywords"] |= {"levels": {1: "a", 2: "b"}, "max_nbody": 2}

@@ -63,9 +63,9 @@ def test_without_options_the_workload_is_the_same_object(leveled):
     work = workload.load(leveled())
     lean, done = reductions.plan(work, Options()), Execution()
     assert lean.work is work
-    assert lean.filled(done) is done
-    assert lean.omitted() == ()
-    assert lean.late(done).tasks == ()
+    assert lean.fill_in(done) is done
+    assert lean.list_omitted() == ()
+    assert lean.find_late(done).tasks == ()
 
 
 def test_nothing_is_both_computed_and_left_out_and_nothing_is_forgotten(leveled):
@@ -86,13 +86,13 @@ def test_nothing_is_both_computed_and_left_out_and_nothing_is_forgotten(leveled)
 def test_an_energy_that_its_host_does_not_have_is_computed_after_all(leveled):
     lean = reductions.plan(workload.load(leveled()), Options(reuse_contained=True))
     whole = Execution(contained={key: {"scf_total_energy": -1.0, "mp2_total_energy": -2.0} for key in lean.hosts})
-    assert lean.late(whole).tasks == ()
+    assert lean.find_late(whole).tasks == ()
     without = Execution(contained={key: {"scf_total_energy": -1.0} for key in lean.hosts})
     missing = {key for key, source in lean.contained.items() if source.energy == "mp2_total_energy"}
-    late = lean.late(without)
+    late = lean.find_late(without)
     assert {task.key for task in late.tasks} == missing
     assert len(missing) == 4
-    assert lean.omitted(late)[0].tasks == len(lean.contained) - 4
+    assert lean.list_omitted(late)[0].tasks == len(lean.contained) - 4
 
 
 def test_values_of_a_late_task_are_its_own(leveled):
@@ -101,7 +101,7 @@ def test_values_of_a_late_task_are_its_own(leveled):
     assert isinstance(source, Source)
     execution = Execution()
     execution.take(Entry(key, "", "", {"energy": -7.0}, None))
-    assert {key: dict(values) for key, values in lean.filled(execution).values.items()} == {key: {"energy": -7.0}}
+    assert {key: dict(values) for key, values in lean.fill_in(execution).values.items()} == {key: {"energy": -7.0}}
 
 
 @pytest.mark.parametrize("option", ALL)

@@ -22,7 +22,7 @@ from autotune.plugin.composition import STANDARD
 from autotune.plugin.manager import Manager
 from autotune.runtime import planning
 from autotune.runtime.planning import Options
-from autotune.tunings import library
+from autotune.tunings import folders, library
 
 HERE = machines.detect()
 OTHER = dataclasses.replace(HERE, key="another-processor-64c-256g")
@@ -34,7 +34,7 @@ def found(method=HF, *, smallest=0, largest=0, machine=HERE):
 
 
 def user_file(name="pyscf-hf.json", machine=HERE):
-    return library.home() / machine.key / name
+    return folders.home() / machine.key / name
 
 
 def methods_in(path):
@@ -64,10 +64,10 @@ def test_a_tuning_is_stored_by_machine_program_and_family(changes, name):
 )
 def test_whatever_a_program_is_called_its_file_is_in_the_folder_of_the_machine(program):
     tuning = make_tuning(program)
-    path = library.path_of(HERE, tuning.method)
-    assert path.resolve().parent == (library.home() / HERE.key).resolve()
+    path = folders.path_of(HERE, tuning.method)
+    assert path.resolve().parent == (folders.home() / HERE.key).resolve()
     assert len(path.name) < 120
-    assert path != library.path_of(HERE, make_tuning(f"{program}-").method)
+    assert path != folders.path_of(HERE, make_tuning(f"{program}-").method)
 
 
 def test_a_tuning_survives_being_written_and_read(tmp_path):
@@ -113,7 +113,7 @@ import sys
 from pathlib import Path
 sys.path.insert(0, {tests!r})
 from tuning_factory import make_tuning
-from autotune.tunings import library
+from autotune.tunings import folders, library
 make_tuning()
 print("ready", flush=True)
 sys.stdin.readline()
@@ -248,7 +248,7 @@ def test_a_file_that_may_do_harm_is_refused_in_one_line_and_passed_over_in_look_
     library.save(make_tuning(method="mp2"))
     assert found(make_tuning(method="mp2").method).match == "exact"
     assert message[:40] in found().reason
-    assert [found for _, found in library.everything() if isinstance(found, str)] == [str(caught.value)]
+    assert [found for _, found in folders.everything() if isinstance(found, str)] == [str(caught.value)]
 
 
 def test_a_tuning_in_the_folder_of_another_machine_is_not_used():
@@ -430,7 +430,7 @@ def test_merging_takes_the_newest_of_each_method_and_machine(tmp_path):
         ("pyscf hf/6-31g* energy", "2028", HERE.key): True,
         ("pyscf hf/6-31g* energy", "2027", OTHER.key): True,
     }
-    stored = {tuning.created[:4] for _, tuning in library.everything()}
+    stored = {tuning.created[:4] for _, tuning in folders.everything()}
     assert stored == {"2027", "2028", "2029"}
 
 
@@ -440,7 +440,7 @@ def test_a_source_that_cannot_be_used_stops_a_merge_before_anything_is_written(t
     bad.write_text("{}")
     with pytest.raises(InputError, match=r"bad\.json has schema None"):
         library.merge([good, bad])
-    assert list(library.everything()) == []
+    assert list(folders.everything()) == []
 
 
 def test_removing_takes_the_named_tunings_out_and_the_file_with_the_last(tmp_path):

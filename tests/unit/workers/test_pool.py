@@ -14,7 +14,7 @@ from autotune.machine import process
 from autotune.session.session import Options, Session
 from autotune.workers import pool
 from autotune.workers.beacon import Beacon
-from autotune.workers.messages import Check, Order, Reply
+from autotune.workers.messages import Briefing, Check, Order, Reply
 from autotune.workers.pool import Pool, Worker
 
 
@@ -128,7 +128,7 @@ def started(tmp_path, faulty):
     """A pool of four workers that have started, and do nothing."""
     environment = process.worker_environment(resident=True, passive_wait=False, one_blas_thread=False, blas_kernel="")
     with Pool(programs=["faulty"], environment=environment, scratch=tmp_path) as made:
-        made.set_recipe(workload.load(faulty("water2")).recipe.to_json())
+        made.brief(Briefing(workload.load(faulty("water2")).recipe.to_json()))
         made.check(Check())
         made.prepare(4)
         while not all(worker.pid for worker in made._workers.values()):

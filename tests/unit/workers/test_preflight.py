@@ -8,7 +8,7 @@ import autotune
 from autotune.base.errors import InputError
 from autotune.base.options import Options
 from autotune.expansion import workload
-from autotune.expansion.readers import Expansion, from_xyz
+from autotune.expansion.readers import Expansion, many_body_fields
 from autotune.workers.preflight import check, representatives
 
 CHLORINES = "4\n\nCl 0 0 0\nCl 3.8 0 0\nHe 0 9 0\nHe 0 0 9"
@@ -17,7 +17,7 @@ CHLORINES = "4\n\nCl 0 0 0\nCl 3.8 0 0\nHe 0 9 0\nHe 0 0 9"
 def radicals(**expansion):
     """Return the input of two chlorine atoms and two helium atoms, for the program that computes nothing."""
     given = {"program": "faulty", "method": "nothing", "charges": "0,0,0,0", "multiplicities": "2,2,1,1", **expansion}
-    return from_xyz(CHLORINES, name="radicals", expansion=Expansion(**given))
+    return many_body_fields(CHLORINES, name="radicals", expansion=Expansion(**given))
 
 
 def asked(fields):
@@ -31,7 +31,7 @@ def test_a_component_in_which_open_shells_meet_stands_for_all_of_its_kind():
 
 def test_where_open_shells_meet_in_larger_components_only_the_smallest_stands_for_them():
     text = CHLORINES.replace("He 0 9 0", "Cl 0 9 0")
-    fields = from_xyz(
+    fields = many_body_fields(
         text,
         name="radicals",
         expansion=Expansion(program="faulty", method="nothing", charges="0,0,0,0", multiplicities="2,2,2,1"),

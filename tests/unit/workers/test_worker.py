@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import time
@@ -15,8 +16,8 @@ from autotune.base.types import Resources
 from autotune.expansion import workload
 from autotune.machine import process
 from autotune.plugin.manager import Manager
-from autotune.workers.calculation import compute
-from autotune.workers.messages import Check, Order, Reply, Returned
+from autotune.workers.calculation import compute, compute_together
+from autotune.workers.messages import Briefing, Check, Order, Reply, Returned, Together
 from autotune.workers.pool import Pool
 from autotune.workers.worker import TOGETHER_S
 
@@ -32,7 +33,7 @@ def pool(tmp_path):
 
 def events_of(pool, work, numbers):
     """Return what comes of tasks that one worker is told at once, and the lots in which it came."""
-    pool.set_recipe(work.recipe.to_json())
+    pool.brief(Briefing(work.recipe.to_json()))
     assert not pool.check(Check()).problems
     tasks = [work.tasks[number] for number in numbers]
     pool.start([Order(task.number, task.level, task.real, task.basis, ONE_CORE) for task in tasks])
@@ -43,13 +44,17 @@ def events_of(pool, work, numbers):
 
 
 def test_short_tasks_are_answered_and_measured_together(pool, faulty):
-    (lot,) = events_of(pool, workload.load(faulty("water4", "nothing")), range(10))
-    assert [reply.number for reply in lot] == list(range(10))
-    assert all(reply.values for reply in lot)
-    (peak_gib,) = {reply.peak_gib for reply in lot}
-    assert 0.0 < peak_gib < 1.0
-    per_wall = [reply.cpu_s / reply.wall_s for reply in lot]
-    assert per_wall == pytest.approx([per_wall[0]] * 10)
+    lots = events_of(pool, workload.load(faulty("water4", "nothing")), range(10))
+    assert [reply.number for lot in lots for reply in lot] == list(range(10))
+    assert all(reply.values for lot in lots for reply in lot)
+    for lot in lots:
+        # On a busy machine ten of them may take longer than answers wait for one another.
+        together_s = [reply.started + reply.wall_s - lot[0].started for reply in lot]
+        assert all(since_s < TOGETHER_S for since_s in together_s[:-1])
+        assert together_s[-1] > 0.9 * TOGETHER_S or lot is lots[-1]
+        per_wall = [reply.cpu_s / reply.wall_s for reply in lot]
+        assert per_wall == pytest.approx([per_wall[0]] * len(lot))
+        assert 0.0 < lot[-1].peak_gib < 1.0
 
 
 def test_tasks_that_take_longer_are_answered_and_measured_each_by_itself(pool, faulty):
@@ -63,9 +68,9 @@ def test_a_peak_is_not_that_of_tasks_that_were_done_before(pool, faulty):
     # The dimer takes half a second and a quarter of a GiB where its worker was told that it is as short as monomers.
     work = workload.load(faulty("water4", "allocate", at=[6], gib=0.25, seconds=0.5))
     dimer = next(task.number for task in work.tasks if task.nbody == 2)
-    (lot,) = events_of(pool, work, [0, 1, 2, dimer])
-    assert [reply.peak_gib for reply in lot[:3]] == [0.0, 0.0, 0.0]
-    assert lot[3].peak_gib > 0.25
+    *before, last = [reply for lot in events_of(pool, work, [0, 1, 2, dimer]) for reply in lot]
+    assert all(reply.peak_gib < 0.25 for reply in before)
+    assert last.peak_gib > 0.25
 
 
 def test_of_a_crash_the_last_lines_are_those_of_its_own_task(pool, faulty):
@@ -106,7 +111,7 @@ def waits(pool):
 
 
 def briefed(pool, work):
-    pool.set_recipe(work.recipe.to_json())
+    pool.brief(Briefing(work.recipe.to_json()))
     assert not pool.check(Check()).problems
 
 
@@ -224,7 +229,7 @@ def test_when_the_zygote_dies_what_its_workers_started_dies_too(tmp_path, faulty
             pool.wait(timeout_s=0.1)
         below = [pid for pid in process.tree(worker.pid) if pid != worker.pid]
         os.kill(pool._forks.pid, signal.SIGKILL)
-        with pytest.raises(AutotuneError, match="ended unexpectedly"):
+        with pytest.raises(AutotuneError, match="ended unexpectedly: the process they come from was ended by SIGKILL"):
             waits(pool)
     finally:
         pool.close()
@@ -255,3 +260,132 @@ def test_a_result_that_cannot_be_written_down_is_a_failure_and_nothing_else(faul
     reply = compute(work.recipe, orders(work, [0])[0], Path())
     assert (reply.values, reply.result, reply.contained) == (None, None, None)
     assert "ValueError: not serialisable" in reply.error
+
+
+# --- several tasks in one start of their program ---------------------------------------------------------------------
+
+
+def sharing(work, numbers, *, part_s=lambda _: 1.0, limit_s=60.0):
+    return [each._replace(together=Together(part_s(each.number), limit_s)) for each in orders(work, numbers)]
+
+
+def answers(pool, work, told):
+    """Return what comes of orders, by number, and the lots in which it came."""
+    briefed(pool, work)
+    pool.start(told)
+    lots = []
+    while sum(map(len, lots)) < len(told):
+        lots += filter(None, [pool.wait(timeout_s=5.0)])
+    return {event.number: event for lot in lots for event in lot}, [[event.number for event in lot] for lot in lots]
+
+
+def dimers(work):
+    return [task.number for task in work.tasks if task.nbody == 2]
+
+
+def test_tasks_that_go_together_have_the_values_that_each_has_by_itself_and_share_the_time_by_their_parts(
+    pool, faulty, tmp_path
+):
+    work = workload.load(faulty("water4", "spin", seconds=0.02, starts=str(tmp_path / "starts")))
+    apart, _ = answers(pool, work, orders(work, range(6)))
+    together, lots = answers(pool, work, sharing(work, range(6), part_s=lambda number: 1.0 + number % 2))
+    assert lots == [[0, 1, 2, 3, 4, 5]]
+    assert (tmp_path / "starts").read_text() == "6\n"
+    for number, reply in together.items():
+        assert reply.values == apart[number].values
+        assert reply.sharers == 6
+        assert reply.wall_s == pytest.approx(together[0].wall_s * (1 + number % 2))
+        assert reply.cpu_s / reply.wall_s == pytest.approx(together[0].cpu_s / together[0].wall_s)
+    assert together[1].started == pytest.approx(together[0].started + together[0].wall_s)
+    assert together[0].peak_gib > 0.0 == together[1].peak_gib
+    assert sum(reply.wall_s for reply in together.values()) >= 6 * 0.02
+
+
+@pytest.mark.parametrize("place", [0, 2, 5])
+def test_a_task_that_fails_among_others_has_its_own_words_and_costs_the_others_nothing(pool, faulty, tmp_path, place):
+    work = workload.load(faulty("water4", "diverge", at=[6], starts=str(tmp_path / "starts")))
+    numbers = [0, 1, 2, 3]
+    bad = dimers(work)[0]
+    numbers.insert(place, bad)
+    alone, _ = answers(pool, work, orders(work, [bad]))
+    together, _ = answers(pool, work, sharing(work, numbers))
+    assert (together[bad].error_type, together[bad].error) == (alone[bad].error_type, alone[bad].error)
+    assert alone[bad].error_type == "convergence_error"
+    assert all(together[number].values for number in (0, 1, 2, 3))
+    given = [int(line) for line in (tmp_path / "starts").read_text().split()]
+    assert given == [5, *([4 - place] if 4 - place > 1 else [])]  # what was done before it is not done again
+
+
+def test_where_every_task_fails_each_says_so_by_itself(pool, faulty, tmp_path):
+    work = workload.load(faulty("water4", "raise", starts=str(tmp_path / "starts")))
+    together, _ = answers(pool, work, sharing(work, range(4)))
+    assert ["planted" in together[number].error for number in range(4)] == [True] * 4
+    assert (tmp_path / "starts").read_text().split() == ["4", "3", "2"]
+
+
+def test_a_worker_that_dies_in_a_shared_start_blames_none_of_its_tasks(pool, faulty):
+    work = workload.load(faulty("water4", "crash", at=[6]))
+    events, _ = answers(pool, work, sharing(work, [0, 1, dimers(work)[0], 2]))
+    assert sorted(events.values()) == sorted(Returned(n, suspect=True) for n in (0, 1, 2, dimers(work)[0]))
+    assert not pool._workers
+
+
+def test_what_a_start_did_before_its_time_limit_counts_and_the_task_it_was_at_has_a_start_of_its_own(
+    pool, faulty, tmp_path
+):
+    work = workload.load(faulty("water4", "sleep", seconds=0.02, starts=str(tmp_path / "starts")))
+    together, lots = answers(pool, work, sharing(work, range(4), limit_s=0.05))
+    assert lots[0] == [0, 1]
+    assert all(together[number].values for number in range(4))
+    assert [together[number].sharers for number in range(4)] == [3, 3, 1, 1]
+    assert (tmp_path / "starts").read_text().split() == ["4"]
+
+
+def test_the_time_limit_of_a_task_counts_from_its_own_start_behind_a_shared_one(pool, faulty):
+    work = workload.load(faulty("water4", "sleep", at=[6], seconds=3600))
+    first, second = dimers(work)[:2]
+    briefed(pool, work)
+    pool.start(sharing(work, [first, 0, second], limit_s=0.5))
+    events = []
+    while len(events) < 3:
+        events += pool.wait(timeout_s=1.0, task_limit_s=1.0)
+    (late,) = [event for event in events if isinstance(event, Reply) and event.error_type == "timeout"]
+    assert late.number == first
+    assert late.wall_s >= 1.0
+    assert {event.number for event in events if isinstance(event, Returned) and not event.suspect} == {0, second}
+
+
+def test_tasks_with_other_resources_or_another_level_do_not_share_a_start(pool, faulty, tmp_path):
+    work = workload.load(faulty("water4", "nothing", starts=str(tmp_path / "starts")))
+    told = sharing(work, range(5))
+    told[3:] = [each._replace(resources=Resources(cores=1, memory_gib=2.0)) for each in told[3:]]
+    together, _ = answers(pool, work, told)
+    assert (tmp_path / "starts").read_text().split() == ["3", "2"]
+    assert [together[number].sharers for number in range(5)] == [3, 3, 3, 2, 2]
+
+
+def test_a_result_of_a_shared_start_is_kept_whole(faulty):
+    fields = faulty("water2", "nothing")
+    fields["specification"]["protocols"] = {"cluster_results": "all"}
+    work = workload.load(fields)
+    Manager().register_programs()
+    replies, begun = compute_together(work.recipe, sharing(work, range(3)), Path())
+    assert begun == 3
+    for reply, order in zip(replies, orders(work, range(3)), strict=True):
+        ours, alone = json.loads(reply.result), json.loads(compute(work.recipe, order, Path()).result)
+        for each in (ours, alone):
+            assert each["provenance"].pop("wall_time") > 0.0
+        assert ours == alone
+
+
+def test_a_harness_that_breaks_among_several_tasks_is_asked_for_each(faulty, monkeypatch):
+    import qcengine
+
+    work = workload.load(faulty("water2", "nothing"))
+    Manager().register_programs()
+
+    def broken(*_, **__):
+        raise RuntimeError("broken")
+
+    monkeypatch.setattr(type(qcengine.get_program("faulty")), "compute_together", broken)
+    assert compute_together(work.recipe, sharing(work, range(3)), Path()) == ([], 1)

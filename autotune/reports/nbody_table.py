@@ -1,0 +1,193 @@
+"""The table of n-body energies: one list of columns, printed as text, as CSV, and in reports.
+
+Rules: pure, but for `tabulate`, which reads a file and may write one. Energies are in Eh and in kcal/mol, each under
+the name of what it is: total, interaction, or contribution of a level.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from autotune.base import json_files
+from autotune.base.records import NBodyEnergies
+from autotune.base.text import one_line
+from autotune.expansion.nbody_energies import KCAL_PER_HARTREE, nbody_energies, read_result
+from autotune.reports.tables import text_table
+
+if TYPE_CHECKING:
+    from qcmanybody.models.v1 import ManyBodyResult as ManyBodyResultV1
+    from qcmanybody.models.v2 import ManyBodyResult
+
+_HARTREE_DIGITS, _KCAL_DIGITS, _NORM_DIGITS = 8, 3, 6
+_NOTHING = "-"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Column:
+    """A column of the table.
+
+    Attributes:
+        name: In CSV, with the unit.
+        heading: For people.
+        unit: Below the heading.
+        value: Of a row.
+        digits: Behind the point; None for what is not a fraction.
+    """
+
+    name: str
+    heading: str
+    unit: str
+    value: Callable[[NBodyEnergies], str | int | float | None]
+    digits: int | None = None
+
+
+def _kcal(energy_hartree: float | None) -> float | None:
+    return None if energy_hartree is None else energy_hartree * KCAL_PER_HARTREE
+
+
+COLUMNS = (
+    Column(name="bsse", heading="BSSE", unit="", value=lambda row: row.bsse),
+    Column(name="nbody", heading="n-body", unit="", value=lambda row: row.nbody),
+    Column(
+        name="total_hartree", heading="total", unit="Eh", value=lambda row: row.total_hartree, digits=_HARTREE_DIGITS
+    ),
+    Column(
+        name="interaction_hartree",
+        heading="interaction",
+        unit="Eh",
+        value=lambda row: row.interaction_hartree,
+        digits=_HARTREE_DIGITS,
+    ),
+    Column(
+        name="interaction_kcal_mol",
+        heading="interaction",
+        unit="kcal/mol",
+        value=lambda row: _kcal(row.interaction_hartree),
+        digits=_KCAL_DIGITS,
+    ),
+    Column(
+        name="contribution_hartree",
+        heading="contribution",
+        unit="Eh",
+        value=lambda row: row.contribution_hartree,
+        digits=_HARTREE_DIGITS,
+    ),
+    Column(
+        name="contribution_kcal_mol",
+        heading="contribution",
+        unit="kcal/mol",
+        value=lambda row: _kcal(row.contribution_hartree),
+        digits=_KCAL_DIGITS,
+    ),
+    Column(
+        name="gradient_norm_hartree_per_bohr",
+        heading="|gradient|",
+        unit="Eh/a0",
+        value=lambda row: row.gradient_norm,
+        digits=_NORM_DIGITS,
+    ),
+    Column(
+        name="contribution_gradient_norm_hartree_per_bohr",
+        heading="|contribution|",
+        unit="Eh/a0",
+        value=lambda row: row.contribution_gradient_norm,
+        digits=_NORM_DIGITS,
+    ),
+    Column(name="method", heading="method", unit="", value=lambda row: row.method),
+)
+_GRADIENTS = ("gradient_norm_hartree_per_bohr", "contribution_gradient_norm_hartree_per_bohr")
+
+
+@dataclass(frozen=True, slots=True)
+class NBodyTable:
+    """The n-body energies of a result; as text (`str`, `print`) a table for people.
+
+    Attributes:
+        rows: By BSSE treatment in the order of the input, then by n-body level.
+    """
+
+    rows: tuple[NBodyEnergies, ...]
+
+    def __str__(self) -> str:
+        """Return the table as text with aligned columns, and below it which of the energies the result returns."""
+        if not self.rows:
+            return "the result has no many-body energies"
+        columns = self.columns
+        words = [place for place, column in enumerate(columns) if column.name in ("bsse", "method")]
+        headings = [f"{column.heading}\n{column.unit}" for column in columns]
+        return "\n".join([*text_table(headings, self.cells, words=words), *filter(None, [self.returned_words])])
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """The columns that have something to say: gradients and methods only where there are any, or several."""
+        of_gradients = any(
+            row.gradient_norm is not None or row.contribution_gradient_norm is not None for row in self.rows
+        )
+        several = len({row.method for row in self.rows}) > 1
+        return tuple(
+            column
+            for column in COLUMNS
+            if (column.name not in _GRADIENTS or of_gradients) and (column.name != "method" or several)
+        )
+
+    @property
+    def cells(self) -> tuple[tuple[str, ...], ...]:
+        """The text of each row's cells, in the order of `columns`; a dash where a result has no such number."""
+        return tuple(tuple(_cell(column, row) for column in self.columns) for row in self.rows)
+
+    @property
+    def returned_words(self) -> str:
+        """What the result returns as its energy, in words; empty where it returns none."""
+        for row in self.rows:
+            energy = {"total": row.total_hartree, "interaction": row.interaction_hartree}.get(row.returned)
+            if energy is not None:
+                kcal = f" = {_kcal(energy):.3f} kcal/mol" if row.returned == "interaction" else ""
+                through = f"{row.nbody}-body level"
+                return f"result: {row.returned} energy through the {through}, {row.bsse}: {energy:.8f} Eh{kcal}"
+        return ""
+
+    def csv(self) -> str:
+        """Return all rows and columns as comma-separated values, numbers with all their digits, units in the names."""
+        file = io.StringIO()
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(column.name for column in COLUMNS)
+        # What csv makes of None is an empty field, and of a float its shortest text that gives it back.
+        writer.writerows([column.value(row) for column in COLUMNS] for row in self.rows)
+        return file.getvalue()
+
+
+def _cell(column: Column, row: NBodyEnergies) -> str:
+    value = column.value(row)
+    if value is None:
+        return _NOTHING
+    return one_line(value) if column.digits is None else f"{value:.{column.digits}f}"
+
+
+def tabulate(
+    result: ManyBodyResult | ManyBodyResultV1 | Mapping[str, Any] | str | Path, *, output: str | Path | None = None
+) -> NBodyTable:
+    """Return the n-body energies of a result as a table: its rows for programs, its text for people.
+
+    Args:
+        result: A ManyBodyResult of schema version 1 or 2, its fields as a mapping, or the path of its JSON file.
+        output: Write the table here as CSV.
+
+    Raises:
+        InputError: It is no ManyBodyResult.
+        ResourceError: The file cannot be written.
+    """
+    fields = read_result(str(result)) if isinstance(result, str | Path) else result
+    table = NBodyTable(nbody_energies(fields))
+    if output is not None:
+        json_files.write_text(Path(output), table.csv())
+    return table
+
+
+def total_or_interaction(rows: Sequence[NBodyEnergies]) -> str:
+    """Return what the energy is that a result with these rows returns: `interaction energy`, `total energy`, or ``."""
+    return next((f"{row.returned} energy" for row in rows if row.returned), "")

@@ -1,0 +1,431 @@
+"""PySCF's tunables: results stay what they are, depend on the input alone, and less is computed."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import shutil
+import subprocess
+import sys
+from dataclasses import fields
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("pyscf")
+
+import qcengine
+from autotune_plugins import pyscf_guess
+from autotune_plugins.program_pyscf import autotune_program_facts, autotune_register_programs
+from autotune_plugins.pyscf_settings import UNTOUCHED, Settings
+from pyscf import gto, scf
+from qcelemental.models.v2 import AtomicInput, Molecule
+
+from autotune.base.types import Method, TaskSize
+from autotune.costs.memory import need
+
+WATER = [[0.0, 0.0, 0.2], [0.0, -1.43, 1.31], [0.1, 1.43, 1.31]]
+# Symbols, positions (bohr), charge, multiplicity of each fragment.
+WATERS = [
+    (["O", "H", "H"], (np.array(WATER) + np.array(place)).tolist(), 0, 1)
+    for place in ([0, 0, 0], [5.4, 0.3, 0.8], [0.4, 5.6, -0.5])
+]
+SALT = [(["Na"], [[0.0, 0.0, 0.0]], 1, 1), (["F"], [[0.2, 0.1, 4.2]], -1, 1), WATERS[1]]
+PROTON = [
+    (["H"], [[0.0, 0.3, 4.1]], 1, 1),
+    (["N"] + ["H"] * 3, [[0, 0, 0], [1.8, 0, 1], [-0.9, 1.5, 1], [-0.9, -1.5, 1]], 0, 1),
+]
+RADICAL = [(["O", "H"], [[0.0, 0.0, 0.0], [0.0, 0.1, 1.83]], 0, 2), WATERS[1]]
+GUESS = {"guess": "monomers"}
+DEFAULTS = {each.name: each.default for facts in autotune_program_facts() for each in facts.tunables}
+
+
+@pytest.fixture(autouse=True, scope="module")
+def registered():
+    autotune_register_programs()
+
+
+@pytest.fixture(autouse=True)
+def untouched():
+    pyscf_guess.forget()
+    yield
+    pyscf_guess.forget()
+    qcengine.get_program("pyscf").tune({}, None)
+
+
+def task(parts, method="hf", basis="6-31g", driver="energy", ghosts=(), **keywords):
+    real = [number not in ghosts for number in range(len(parts))]
+    ends = np.cumsum([len(symbols) for symbols, *_ in parts]).tolist()
+    charges = [float(charge) if there else 0.0 for (_, _, charge, _), there in zip(parts, real, strict=True)]
+    multiplicities = [many if there else 1 for (*_, many), there in zip(parts, real, strict=True)]
+    molecule = Molecule(
+        symbols=[symbol for symbols, *_ in parts for symbol in symbols],
+        geometry=[x for _, positions, *_ in parts for position in positions for x in position],
+        real=[there for part, there in zip(parts, real, strict=True) for _ in part[0]],
+        fragments=[list(range(end - len(part[0]), end)) for part, end in zip(parts, ends, strict=True)],
+        fragment_charges=charges,
+        fragment_multiplicities=multiplicities,
+        molecular_charge=sum(charges),
+        molecular_multiplicity=sum(many - 1 for many in multiplicities) + 1,
+        fix_com=True,
+        fix_orientation=True,
+    )
+    specification = {"driver": driver, "model": {"method": method, "basis": basis}, "keywords": keywords}
+    return AtomicInput(molecule=molecule, specification=specification)
+
+
+def attempt(asked, settings, shared=None, memory=2.0):
+    qcengine.get_program("pyscf").tune(settings, shared)
+    return qcengine.compute(asked, "pyscf", task_config={"ncores": 1, "memory": memory})
+
+
+def compute(asked, settings, shared=None, memory=2.0):
+    result = attempt(asked, settings, shared, memory)
+    assert result.success, result.error.error_message
+    return result
+
+
+def bits(result):
+    return np.asarray(result.return_result).tobytes()
+
+
+@pytest.fixture
+def counted(monkeypatch):
+    """Return how often four-index integrals, three-index tensors and values on a grid were computed."""
+    from pyscf.df import incore
+
+    counts = {"int2e": 0, "fitted": 0, "values": 0}
+    integrals, values, fitted = gto.Mole.intor, gto.Mole.eval_gto, incore.cholesky_eri
+
+    def intor(self, name, *args, **kwargs):
+        counts["int2e"] += name == "int2e"
+        return integrals(self, name, *args, **kwargs)
+
+    def eval_gto(self, *args, **kwargs):
+        counts["values"] += 1
+        return values(self, *args, **kwargs)
+
+    def cholesky_eri(*args, **kwargs):
+        counts["fitted"] += 1
+        return fitted(*args, **kwargs)
+
+    monkeypatch.setattr(gto.Mole, "intor", intor)
+    monkeypatch.setattr(gto.Mole, "eval_gto", eval_gto)
+    monkeypatch.setattr(incore, "cholesky_eri", cholesky_eri)
+    return counts
+
+
+# --- what is declared ------------------------------------------------------------------------------------------------
+
+
+def test_each_tunable_is_a_setting_of_which_the_untouched_value_is_that_without_settings():
+    (facts,) = autotune_program_facts()
+    assert {each.name for each in facts.tunables} == {each.name for each in fields(Settings)} - {"shared"}
+    for tunable in facts.tunables:
+        assert tunable.untouched == getattr(UNTOUCHED, tunable.name)
+        values = tunable.distribution().choices
+        assert {tunable.default, tunable.untouched} <= set(values)
+        assert len({type(value) for value in values}) == 1
+
+
+@pytest.mark.parametrize(
+    ("method", "driver", "names"),
+    [
+        ("hf", "energy", {"guess", "conv_check", "shared_integrals"}),
+        ("b3lyp", "energy", set(DEFAULTS)),
+        ("b3lyp", "gradient", {"kept_grid_values", "shared_integrals"}),
+        ("mp2", "energy", {"shared_integrals"}),
+    ],
+)
+def test_tunables_matter_where_they_act(method, driver, names):
+    (facts,) = autotune_program_facts()
+    asked = Method(program="pyscf", method=method, basis="6-31g", driver=driver)
+    assert {each.name for each in facts.tunables if each.matters(asked)} == names
+
+
+# --- results ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("parts", "ghosts", "method", "keywords"),
+    [
+        (WATERS, (), "hf", {}),
+        (WATERS[:2], (), "b3lyp", {}),
+        (WATERS[:2], (0,), "pbe", {}),
+        (WATERS[:2], (), "wb97x", {}),
+        (WATERS, (1,), "hf", {}),
+        (WATERS, (0, 2), "hf", {"density_fit": True, "auxbasis": "def2-universal-jkfit"}),
+        (WATERS[:2], (), "pbe", {"density_fit": True, "auxbasis": "def2-universal-jkfit"}),
+        (SALT, (), "hf", {}),
+        (SALT, (1,), "b3lyp", {}),
+        (SALT, (0, 2), "hf", {}),
+        (PROTON, (), "hf", {}),
+        (RADICAL, (0,), "hf", {}),
+        (WATERS[:2], (), "hf", {"newton": True}),
+        (WATERS[:2], (), "hf", {"level_shift": 0.2}),
+    ],
+)
+def test_energies_are_those_of_the_untouched_program(tmp_path, parts, ghosts, method, keywords):
+    asked = task(parts, method, ghosts=ghosts, **keywords)
+    expected = compute(asked, {}).return_result
+    assert compute(asked, DEFAULTS, tmp_path).return_result == pytest.approx(expected, abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        task(WATERS[:2], "mp2"),
+        task(WATERS[:2], "mp2", ghosts=(0,)),
+        task(WATERS[:1] + WATERS[1:2], "ccsd", "sto-3g"),
+        task(WATERS[:2], driver="gradient"),
+        task(WATERS[:2], "pbe", "sto-3g", driver="gradient"),
+        task(RADICAL),
+        task(RADICAL, ghosts=(1,)),
+        task(RADICAL, "b3lyp", "sto-3g"),
+    ],
+    ids=range(8),
+)
+def test_what_depends_on_the_way_an_scf_converges_keeps_its_last_bit(tmp_path, asked):
+    assert bits(compute(asked, DEFAULTS, tmp_path)) == bits(compute(asked, {}))
+
+
+def test_an_initial_guess_that_was_asked_for_is_taken():
+    asked = task(WATERS[:2], init_guess="hcore")
+    assert bits(compute(asked, GUESS)) == bits(compute(asked, {}))
+
+
+def test_the_guess_saves_cycles():
+    asked = task(WATERS)
+    cycles = [compute(asked, each).properties.scf_iterations for each in ({}, GUESS)]
+    assert cycles[1] < cycles[0]
+
+
+# --- the input alone -------------------------------------------------------------------------------------------------
+
+ORDERED = [
+    task(WATERS[:1], "pbe", "sto-3g"),
+    task(WATERS[:2], "pbe", "sto-3g"),
+    task(WATERS, "pbe", "sto-3g", ghosts=(0,)),
+]
+
+
+def test_results_have_the_same_bits_in_every_order(tmp_path):
+    orders = {}
+    for number, order in enumerate(itertools.permutations(range(3))):
+        pyscf_guess.forget()
+        shared = tmp_path / str(number) if number % 2 else None
+        found = {index: bits(compute(ORDERED[index], DEFAULTS, shared)) for index in order}
+        orders[order] = [found[index] for index in range(3)]
+    assert len({tuple(each) for each in orders.values()}) == 1
+
+
+def test_a_fresh_process_finds_what_another_stored_and_computes_the_same_bits(tmp_path):
+    ours = [bits(compute(each, DEFAULTS, tmp_path)) for each in ORDERED]
+    stored = sorted(path.name for path in (tmp_path / "pyscf-orbitals").iterdir())
+    code = (
+        "import sys, json, pathlib, qcengine\n"
+        "from autotune_plugins.program_pyscf import autotune_register_programs as register\n"
+        "register()\n"
+        f"qcengine.get_program('pyscf').tune({DEFAULTS!r}, pathlib.Path(sys.argv[1]))\n"
+        "for each in json.load(sys.stdin):\n"
+        "    task_config = {'ncores': 1, 'memory': 2.0}\n"
+        "    result = qcengine.compute(each, 'pyscf', raise_error=True, task_config=task_config)\n"
+        "    print(result.return_result.hex())"
+    )
+    text = json.dumps([json.loads(each.model_dump_json()) for each in reversed(ORDERED)])
+    for folder in (tmp_path, tmp_path / "empty"):
+        command = [sys.executable, "-c", code, str(folder)]
+        done = subprocess.run(command, input=text, capture_output=True, text=True, check=True)
+        theirs = [np.asarray(float.fromhex(line)).tobytes() for line in done.stdout.split()]
+        assert theirs[::-1] == ours
+        assert sorted(path.name for path in (folder / "pyscf-orbitals").iterdir()) == stored
+
+
+def test_a_fragment_is_computed_once_for_all_tasks_that_start_from_it(monkeypatch):
+    solved = []
+    kernel = scf.hf.SCF.scf
+    monkeypatch.setattr(
+        scf.hf.SCF, "scf", lambda self, *a, **k: (solved.append(self.mol.natm), kernel(self, *a, **k))[1]
+    )
+    monkeypatch.setattr(scf.hf.SCF, "kernel", scf.hf.SCF.scf)
+    compute(task(WATERS), GUESS)
+    assert solved == [3, 3, 3, 9]
+    compute(task(WATERS[:2]), GUESS)
+    assert solved == [3, 3, 3, 9, 6]
+
+
+def test_a_fragment_that_does_not_converge_leaves_the_programs_own_guess(monkeypatch):
+    asked = task(WATERS[:2])
+    expected = bits(compute(asked, {}))
+    kernel = scf.hf.kernel
+    tried = []
+
+    def stubborn(mean_field, *args, **kwargs):
+        converged, *others = kernel(mean_field, *args, **kwargs)
+        tried.append(mean_field.mol.natm)
+        return (converged and mean_field.mol.natm > 3, *others)
+
+    monkeypatch.setattr(scf.hf, "kernel", stubborn)
+    assert bits(compute(asked, GUESS)) == expected
+    assert bits(compute(asked, GUESS)) == expected
+    assert tried == [3, 6, 6]  # what failed is not tried again
+
+
+def test_a_guess_from_which_nothing_converges_leaves_the_programs_own(monkeypatch):
+    asked = task(WATERS[:2])
+    expected = bits(compute(asked, {}))
+    nonsense = np.eye(26)
+    monkeypatch.setattr(pyscf_guess, "from_fragments", lambda *_: np.full_like(nonsense, 1e3))
+    kernel = scf.hf.kernel
+    tries = []
+
+    def stubborn(mean_field, *args, **kwargs):
+        tries.append(1)
+        converged, *others = kernel(mean_field, *args, **kwargs)
+        return (converged and len(tries) > 1, *others)
+
+    monkeypatch.setattr(scf.hf, "kernel", stubborn)
+    assert bits(compute(asked, GUESS)) == expected
+
+
+# --- values on the grid ----------------------------------------------------------------------------------------------
+
+KEPT = {"kept_grid_values": True}
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        task(WATERS[:2], "pbe", "sto-3g"),
+        task(WATERS[:2], "lda,vwn", "sto-3g", ghosts=(1,)),
+        task(WATERS[:1], "tpss", "sto-3g"),
+        task(RADICAL, "b3lyp", "sto-3g", stability=False),
+        task(WATERS[:1], "pbe", "sto-3g", "gradient"),
+    ],
+    ids=range(5),
+)
+def test_kept_values_change_no_bit_and_are_computed_once(counted, asked):
+    plain = bits(compute(asked, {}))
+    without, counted["values"] = counted["values"], 0
+    assert bits(compute(asked, KEPT)) == plain
+    assert counted["values"] < without / 2
+
+
+def test_values_are_kept_at_the_grant_of_a_task_and_not_below(counted):
+    asked = task(WATERS, "b3lyp", "6-31g*")
+    size = TaskSize(atoms=9, ghost_atoms=0, electrons=30, functions=57, unpaired=0)
+    grant_gib = need(Method(program="pyscf", method="b3lyp", basis="6-31g*", driver="energy"), size).grant_gib
+    kept = compute(asked, KEPT, memory=grant_gib).return_result
+    first, counted["values"] = counted["values"], 0
+    evaluated = compute(asked, KEPT, memory=0.25).return_result
+    assert counted["values"] > 4 * first
+    assert evaluated == pytest.approx(kept, abs=1e-10)
+
+
+def test_a_coarse_first_grid_leads_to_the_energy_of_the_final_one():
+    asked = task(WATERS[:1], "b3lyp", "6-31g")
+    energies = {compute(asked, {"first_grid": level}).return_result for level in (-1, 0, 1)}
+    assert len(energies) == 3
+    assert np.ptp(list(energies)) < 1e-9
+    coarse = task(WATERS[:1], "b3lyp", "6-31g", grid_level=1)
+    assert bits(compute(coarse, {"first_grid": 1})) == bits(compute(coarse, {}))
+
+
+# --- shared integrals ------------------------------------------------------------------------------------------------
+
+SHARED = {"shared_integrals": True}
+FITTED = {"density_fit": True, "auxbasis": "def2-universal-jkfit"}
+
+
+def test_tasks_of_one_basis_compute_their_integrals_once_and_keep_every_bit(tmp_path, counted):
+    asked = [task(SALT, ghosts=ghosts) for ghosts in ((0,), (1,), (0, 1), (1, 2), ())]
+    plain = [bits(compute(each, {})) for each in asked]
+    counted["int2e"] = 0
+    assert [bits(compute(each, SHARED, tmp_path)) for each in asked] == plain
+    assert counted["int2e"] == 1
+
+
+@pytest.mark.parametrize(("method", "tensors"), [("hf", 1), ("mp2", 2)])
+def test_the_same_holds_for_fitted_tensors(tmp_path, counted, method, tensors):
+    asked = [task(WATERS[:2], method, "def2-svp", ghosts=(number,), **FITTED) for number in range(2)]
+    plain = [bits(compute(each, {})) for each in asked]
+    counted["fitted"] = 0
+    assert [bits(compute(each, SHARED, tmp_path)) for each in asked] == plain
+    assert counted["fitted"] == tensors
+
+
+def test_without_ghosts_nothing_is_written(tmp_path):
+    for asked in (task(WATERS[:1]), task(WATERS), task(WATERS[:2], "mp2")):
+        compute(asked, SHARED, tmp_path)
+    assert list(tmp_path.rglob("*")) == []
+
+
+def test_where_integrals_do_not_fit_in_memory_they_are_not_shared(tmp_path, counted):
+    asked = task(WATERS, "hf", "cc-pvdz", ghosts=(0,))
+    compute(asked, SHARED, tmp_path, memory=0.16)
+    assert counted["int2e"] == 0
+    assert list(tmp_path.rglob("*")) == []
+
+
+def test_bases_and_positions_that_differ_are_told_apart(tmp_path, counted):
+    moved = [(symbols, (np.array(positions) + 1e-6).tolist(), *rest) for symbols, positions, *rest in WATERS[:2]]
+    for asked in (
+        task(WATERS[:2], ghosts=(0,)),
+        task(WATERS[:2], "hf", "sto-3g", ghosts=(0,)),
+        task(moved, ghosts=(0,)),
+        task(WATERS[:2][::-1], ghosts=(0,)),
+    ):
+        plain = bits(compute(asked, {}))
+        assert bits(compute(asked, SHARED, tmp_path)) == plain
+    assert counted["int2e"] == 8
+
+
+# --- the folder ------------------------------------------------------------------------------------------------------
+
+
+def _gone(shared: Path) -> None:
+    shutil.rmtree(shared)
+
+
+def _garbled(shared: Path) -> None:
+    for path in shared.rglob("*"):
+        if path.is_file():
+            content = bytearray(path.read_bytes())
+            content[-9:] = bytes(9)
+            path.unlink()
+            path.write_bytes(content)
+
+
+def _cut(shared: Path) -> None:
+    for path in shared.rglob("*"):
+        if path.is_file():
+            content = path.read_bytes()
+            path.unlink()
+            path.write_bytes(content[: len(content) // 2])
+
+
+def _a_file(shared: Path) -> None:
+    shutil.rmtree(shared)
+    shared.write_text("")
+
+
+@pytest.mark.parametrize("harm", [_gone, _garbled, _cut, _a_file])
+def test_a_folder_that_is_harmed_changes_no_bit(tmp_path, harm):
+    shared, asked = tmp_path / "shared", [task(WATERS, ghosts=ghosts) for ghosts in ((0,), (1,), (0, 1))]
+    plain = [bits(compute(each, DEFAULTS, shared)) for each in asked]
+    harm(shared)
+    pyscf_guess.forget()
+    assert [bits(compute(each, DEFAULTS, shared)) for each in asked] == plain
+
+
+def test_a_full_folder_changes_no_bit(tmp_path, monkeypatch):
+    from autotune_plugins import pyscf_integrals
+
+    asked = [task(WATERS, ghosts=ghosts) for ghosts in ((0,), (1,))]
+    plain = [bits(compute(each, DEFAULTS, tmp_path / "large")) for each in asked]
+    monkeypatch.setattr(pyscf_integrals, "_MOST_BYTES", 1000)
+    monkeypatch.setattr(pyscf_guess, "_MOST_SHARED_BYTES", 1000)
+    pyscf_guess.forget()
+    assert [bits(compute(each, DEFAULTS, tmp_path / "small")) for each in asked] == plain
+    assert [path for path in (tmp_path / "small").rglob("*") if path.is_file()] == []

@@ -1,0 +1,224 @@
+"""What a calculation can begin with: molecules as Psi4 has them, levels of methods, what is said of doubtful input."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from qcelemental.models.v2 import Molecule
+
+import autotune
+from autotune.base.errors import InputError
+from autotune.expansion.readers import Expansion, many_body_fields, parse_levels
+from autotune.expansion.summary import describe
+from autotune.expansion.workload import load
+
+HF = {"program": "pyscf", "method": "hf", "basis": "sto-3g"}
+ATOMS = """\
+O  -1.551007  -0.114520   0.000000
+H  -1.934259   0.762503   0.000000
+H  -0.599677   0.040712   0.000000
+{rule}
+O   1.350625   0.111469   0.000000
+H   1.680398  -0.373741  -0.758561
+H   1.680398  -0.373741   0.758561
+"""
+DIMER = ATOMS.format(rule="--")
+SALT = "1 1\n--\n1 1\nNa 0 0 0\n--\n0 1\nO 0 0 2.3\nH 0.8 0 2.8\nH -0.8 0 2.8\n"
+RADICAL = "0 2\nO1 0 0 0\nH1 0 0 0.97\n--\n0 1\n2H 0 4 0\nH@1.00782503223 0 4.74 0\nunits angstrom\nsymmetry c1\n"
+
+
+def molecule_of(text, **stated):
+    expansion = Expansion(**HF, **stated)
+    return load(many_body_fields(text, name="the text", expansion=expansion)).recipe.molecule
+
+
+@pytest.mark.parametrize("text", ["0 1\n" + DIMER.replace("--\n", "--\n0 1\n"), SALT, RADICAL, SALT + "units bohr\n"])
+def test_a_block_of_psi4_is_the_molecule_that_qcelemental_makes_of_it(text):
+    # All charges and multiplicities are stated in these, so that QCElemental need not guess, nor may we.
+    expected = Molecule.from_data(text, dtype="psi4", fix_com=True, fix_orientation=True)
+    found = molecule_of(text)
+    assert found.symbols.tolist() == expected.symbols.tolist()
+    assert np.allclose(found.geometry, expected.geometry, atol=1e-8)
+    assert [list(atoms) for atoms in found.fragments] == [list(atoms) for atoms in expected.fragments]
+    assert list(found.fragment_charges) == list(expected.fragment_charges)
+    assert list(found.fragment_multiplicities) == list(expected.fragment_multiplicities)
+    assert np.allclose(found.masses, expected.masses)
+
+
+def test_what_a_block_does_not_state_is_found_as_for_an_xyz_file():
+    xyz = "6\n\n" + ATOMS.format(rule="").replace("\n\n", "\n")
+    assert molecule_of(DIMER).model_dump_json(exclude={"provenance", "extras"}) == molecule_of(xyz).model_dump_json(
+        exclude={"provenance", "extras"}
+    )
+
+
+def test_of_the_input_of_a_psi4_calculation_the_molecule_is_read_and_the_rest_is_said_to_be_left():
+    words = describe(molecule_of(f"memory 2 gb\nmolecule dimer {{\n{DIMER}}}\nset basis cc-pvdz\nenergy('mp2')\n"))
+    assert words.startswith("2 fragments: 2 H2O; in all 6 atoms")
+    assert "only its molecule {} was read, none of the settings around it" in words
+
+
+def test_many_blocks_take_no_longer_than_their_atoms():
+    # Left to guess the charges of 24 waters, QCElemental needs 4 GB of memory; of 40 it would never end.
+    waters = [f"O {4 * n} 0 0\nH {4 * n + 0.76} 0.59 0\nH {4 * n - 0.76} 0.59 0" for n in range(40)]
+    assert len(molecule_of("\n--\n".join(waters), max_nbody=1).fragments) == 40
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("He 0 0 0\n--\npubchem:water\n", "'pubchem:water' names atoms that are elsewhere"),
+        ("O 0 0 0\nH 1 0.96\n--\nHe 0 0 9\n", "the line 'H 1 0.96' is not understood"),
+        ("He 0 0 R\n--\nHe 0 0 9\nR = 1.0\n", "no Z-matrix or variables"),
+        ("Gh(He) 0 0 0\n--\nHe 0 0 3\n", "atom 1 is a ghost"),
+        ("0 1\n0 1\nHe 0 0 0\n--\nHe 0 0 9\n", "block 1 states charge and multiplicity twice"),
+        ("He 0 0 0\n--\n--\nHe 0 0 9\n", "fragment 2 has no atoms"),
+        ("He 0 0 0\n--\nQq 0 0 9\n", "correct the lines of the atoms"),
+        ("He@3.5 0 0 0\n--\nHe 0 0 3\n", "atom 1 has a mass that no isotope has"),
+        ("O 0 0 0\nH 0 0 0.97\n--\nHe 0 0 4\n", "has an odd number of electrons when neutral: an ion, or a radical?"),
+        ("1 1\n--\n0 1\nHe 0 0 0\n--\n0 1\nHe 0 0 4\n", "the file states charge +1"),
+        ("molecule a {\nHe 0 0 0\n}\nmolecule b {\nHe 0 0 0\n}\n", "has 2 molecules; keep the one to compute"),
+        ("He 0 0 0\n--\nHe 0 0 0\n", "two atoms are in one place; remove a duplicate"),
+    ],
+)
+def test_what_cannot_be_obeyed_or_may_mean_two_things_is_refused_in_one_line(text, words):
+    with pytest.raises(InputError) as refused:
+        molecule_of(text)
+    assert words in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+# --- levels -----------------------------------------------------------------------------------------------------------
+
+
+def test_levels_give_what_calculations_of_each_level_would():
+    text = "\n".join(["9", "", *[f"{s} {x + 4 * n} {y} 0" for n in range(3) for s, x, y in WATER]])
+    small, large = Expansion(**HF), Expansion(program="pyscf", method="hf", basis="6-31g")
+    mixed = Expansion(program="pyscf", levels={1: "hf/6-31g", 3: "hf/sto-3g"})
+    of_small, of_large, of_mixed = (
+        autotune.run(text, expansion=each, journal="none", tuning="none").properties for each in (small, large, mixed)
+    )
+    first = of_large.nocp_corrected_total_energy_through_1_body
+    assert of_mixed.nocp_corrected_total_energy_through_1_body == pytest.approx(first, abs=1e-9)
+    assert of_mixed.nocp_corrected_interaction_energy == pytest.approx(
+        of_small.nocp_corrected_interaction_energy, abs=1e-9
+    )
+
+
+WATER = (("O", 0.0, 0.0), ("H", 0.76, 0.59), ("H", -0.76, 0.59))
+
+
+def test_levels_of_other_programs_take_basis_sets_as_they_were_made():
+    expansion = Expansion(program="psi4", levels=parse_levels("1=mp2/cc-pvdz,2=nwchem hf/cc-pvdz"))
+    chemistries = many_body_fields(DIMER, name="x", expansion=expansion)["specification"]["specification"]
+    assert {label: each["program"] for label, each in chemistries.items()} == {
+        "mp2/cc-pvdz": "psi4",
+        "nwchem hf/cc-pvdz": "nwchem",
+    }
+    assert chemistries["nwchem hf/cc-pvdz"]["keywords"] == {"basis__spherical": True}
+    assert [str(method) for method in expansion.models] == ["psi4 mp2/cc-pvdz energy", "nwchem hf/cc-pvdz energy"]
+
+
+def test_commas_within_basis_sets_do_not_end_a_level():
+    assert parse_levels("1=ccsd(t)/6-311++g(2df,2pd), 2=hf/6-31g*,supersystem=hf/sto-3g") == {
+        1: "ccsd(t)/6-311++g(2df,2pd)",
+        2: "hf/6-31g*",
+        "supersystem": "hf/sto-3g",
+    }
+
+
+@pytest.mark.parametrize("text", ["mp2/cc-pvdz", "two=hf/sto-3g", "2=", "2=hf/sto-3g,2=mp2/sto-3g", "2=hf,,3=mp2"])
+def test_levels_that_cannot_be_meant_are_refused(text):
+    with pytest.raises(InputError, match=r"--levels|names no method"):
+        Expansion(program="pyscf", levels=parse_levels(text)).models  # noqa: B018 - methods are taken apart on demand
+
+
+@pytest.mark.parametrize(
+    "stated", [{}, {"method": "hf", "levels": {2: "hf/sto-3g"}}, {"basis": "sto-3g", "levels": {2: "hf"}}]
+)
+def test_an_expansion_has_a_method_or_levels(stated):
+    with pytest.raises(InputError, match=r"a method or levels|leave the basis out"):
+        Expansion(program="pyscf", **stated)
+
+
+# --- read -------------------------------------------------------------------------------------------------------------
+
+
+def test_an_input_that_is_read_gives_the_result_of_the_file(tmp_path):
+    path = tmp_path / "dimer.dat"
+    path.write_text(DIMER)
+    expansion = Expansion(**HF, bsse=("cp",))
+    read = autotune.read(path, expansion=expansion)
+    assert type(read).__name__ == "ManyBodyInput"
+    assert read.specification.keywords.bsse_type[0].value == "cp"
+    results = [autotune.run(read, journal="none"), autotune.run(path, expansion=expansion, journal="none")]
+    assert results[0].return_result == pytest.approx(results[1].return_result, abs=1e-10)
+
+
+def test_an_input_keeps_its_schema_version_when_it_is_read(tmp_path, cluster):
+    model = autotune.read(cluster("water2"))
+    path = tmp_path / "v1.json"
+    path.write_text(model.convert_v(1).json())
+    assert autotune.read(path).schema_version == 1
+    assert autotune.read(model).schema_version == 2
+
+
+def test_what_cannot_be_run_cannot_be_read(cluster):
+    with pytest.raises(InputError, match="max_nbody is 3"):
+        autotune.read(cluster("water2", max_nbody=3))
+
+
+# --- what is said of doubtful input -----------------------------------------------------------------------------------
+
+
+def test_a_doublet_that_follows_from_a_charge_is_said():
+    words = describe(molecule_of(DIMER, charges="1:+1"))
+    assert (
+        "fragment 1, H2O with charge +1, has an odd number of electrons and is computed as a doublet, as no"
+        " multiplicity is stated; correct the charge, or say --multiplicities 1:2"
+    ) in words
+    assert "no multiplicity is stated" not in describe(molecule_of(DIMER, charges="1:+1", multiplicities="1:2"))
+    assert "no multiplicity is stated" not in describe(molecule_of(SALT))
+
+
+def test_a_doublet_of_a_molecule_in_json_is_said_as_well():
+    fields = json.loads(molecule_of(DIMER).model_dump_json())
+    stated = {name: fields[name] for name in ("symbols", "geometry", "fragments")}
+    assert "is computed as a doublet" in describe(molecule_of(json.dumps(stated), charges="2:-1"))
+
+
+@pytest.mark.parametrize("symbols", ["H H", "F F", "N N", "O H", "C O", "H F", "H Cl", "O O"])
+def test_ordinary_bonds_are_not_doubted_and_the_same_in_the_wrong_unit_are(symbols):
+    length = {"H H": 0.741, "F F": 1.412, "N N": 1.098, "O H": 0.958, "C O": 1.128, "H F": 0.917, "H Cl": 1.275}
+    distance = length.get(symbols, 1.208)
+    one, other = symbols.split()
+    spins = [3 if symbols == "O O" else 2 if symbols == "O H" else 1, 1]
+    for unit, doubted in ((1 / 0.529177, False), (1.0, True)):
+        molecule = Molecule(
+            symbols=[one, other, "He"],
+            geometry=[0, 0, 0, 0, 0, distance * unit, 0, 20, 0],
+            fragments=[[0, 1], [2]],
+            fragment_charges=[0, 0],
+            fragment_multiplicities=spins,
+        )
+        assert ("were these meant in ångström?" in describe(molecule)) == doubted
+
+
+def test_a_question_about_a_molecule_that_is_too_small_names_the_unit():
+    angstrom = molecule_of(DIMER).geometry.ravel() * 0.529177
+    text = json.dumps({"symbols": list("OHHOHH"), "geometry": angstrom.tolist()})
+    with pytest.raises(InputError) as refused:
+        molecule_of(text)
+    assert "coordinates in JSON are in bohr: were these meant in ångström?" in refused.value.__notes__[0]
+
+
+@pytest.mark.parametrize(("stated", "said"), [({}, True), ({"max_nbody": 6}, False)])
+def test_more_tasks_than_anybody_may_have_meant_are_said_before_they_start(cluster, stated, said):
+    lines = []
+    fields = cluster("water8", program="faulty", method="nothing", basis="", bsse=("vmfc",), **stated)
+    with autotune.Session(autotune.Options(journal="none", tuning="none"), on_notice=lines.append) as session:
+        session.run(fields)
+    words = "max_nbody is not given, so all levels up to 8-body are computed: 6,305 tasks; give --max-nbody 3"
+    assert any(line.startswith(words) for line in lines) == said
