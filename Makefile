@@ -3,10 +3,11 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 BENCH := $(BIN)/python -m tests.bench
+PYTEST := $(BIN)/pytest --numprocesses logical --dist worksteal  # as many at a time as there are cores
 STAMP := $(VENV)/.installed
 DEMO_HOME := $(CURDIR)/demo-out
 
-.PHONY: demo test test-programs coverage lint types docs pictures speed bench comparison faults clean
+.PHONY: demo test programs test-programs coverage lint types docs pictures speed bench comparison faults clean
 
 $(STAMP): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -22,15 +23,17 @@ demo: $(STAMP)  ## calibrate for two minutes, then the main job beside upstream'
 		--basis '6-31g*' --max-nbody 3 -o $(DEMO_HOME)/water6.json --record $(DEMO_HOME)/water6-record.json
 	AUTOTUNE_HOME=$(DEMO_HOME) $(BENCH) against_upstream --repeats 3 --case 'water6 HF/6-31G*'
 
-test: $(STAMP)  ## the whole test suite
-	$(BIN)/pytest
+test: $(STAMP)  ## the whole test suite; what needs a program that is missing is skipped
+	$(PYTEST)
 
-test-programs: $(STAMP)  ## tests with Psi4, NWChem, MOPAC, tblite, dftd4, geomeTRIC, Chromium; installs those that are missing
+programs: $(STAMP)  ## install those of Psi4, NWChem, MOPAC, tblite, dftd4, geomeTRIC, Chromium that are missing
 	for program in psi4 nwchem mopac chromium; do \
 		command -v $$program >/dev/null || { apt-get update -qq && apt-get install -y -qq $$program >/dev/null; } || \
 		{ echo "$$program cannot be installed here; install it and put it into PATH" >&2; exit 1; }; done
 	$(BIN)/pip install --quiet --editable '.[programs,browser]'
-	AUTOTUNE_REQUIRE_PROGRAMS=1 $(BIN)/pytest -m programs
+
+test-programs: programs  ## the tests that need these programs
+	AUTOTUNE_REQUIRE_PROGRAMS=1 $(PYTEST) -m programs
 
 coverage: $(STAMP)  ## which lines the tests run, in all processes; needs the programs of test-programs
 	$(BIN)/pip install --quiet --editable '.[coverage,programs,browser]'

@@ -15,6 +15,10 @@ DISTRIBUTIONS = Path(__file__).parent / "distributions"
 sys.path.insert(0, str(DISTRIBUTIONS))
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(DISTRIBUTIONS), os.environ.get("PYTHONPATH", "")]))
 
+# Idle OpenMP threads sleep where programs compute in this process, as they do in workers: waiting, they take the cores
+# of the tests beside.
+os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
+
 
 @pytest.fixture(autouse=True)
 def private_home(tmp_path, monkeypatch):

@@ -3,7 +3,7 @@
     pytest tests/bench/test_speed.py --benchmark-save=NAME
     autotune regress .benchmarks/*/0001_before.json .benchmarks/*/0002_after.json
 
-Not part of `make test`: times belong to a quiet machine. `make speed` runs it.
+`make test` runs each once, without a clock: times belong to a quiet machine, which `make speed` asks for.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Real programs for tests: which of them a test needs, sessions to run them in, small inputs.
 
 A test says `pytest.mark.programs("psi4", "nwchem")`. Where one is missing it is skipped, with the reason; with
-AUTOTUNE_REQUIRE_PROGRAMS=1, which `make test-programs` sets, it fails.
+AUTOTUNE_REQUIRE_PROGRAMS=1, which `make test-programs` and CI set, it fails.
 """
 
 from __future__ import annotations

@@ -96,3 +96,42 @@ def test_a_case_is_refused_in_one_line_before_anything_is_computed(session, name
 def test_no_case_is_forgotten():
     listed = {name for name, *_ in (*RIGHT, *REFUSED)} | set(ELSEWHERE)
     assert listed == {path.name for path in CASES.iterdir() if path.suffix in (".xyz", ".json")}
+
+
+def energies(session, text, **options):
+    """Return the total and the interaction energy (Eh) of a text by HF."""
+    properties = session.run(many_body_fields(text, name="case", expansion=Expansion(**HF, **options))).properties
+    return properties.nocp_corrected_total_energy, properties.nocp_corrected_interaction_energy
+
+
+@pytest.mark.programs("pyscf")
+def test_freeze_codes_that_the_file_names_leave_the_positions_as_they_are_meant(session):
+    text = (CASES / "freeze_code.xyz").read_text().replace("freeze codes", "Properties=species:S:1:freeze:I:1:pos:R:3")
+    assert energies(session, text, basis="sto-3g")[1] == pytest.approx(0.0038943, abs=2e-7)
+
+
+@pytest.mark.programs("pyscf")
+def test_an_extended_xyz_file_in_its_usual_spelling_gives_the_energy_of_the_plain_one(session):
+    text = (CASES / "ext_quoted.xyz").read_text()
+    count, _, *atoms = text.split("\n")
+    plain = "\n".join([count, "", *atoms])
+    assert energies(session, text, basis="sto-3g") == energies(session, plain, basis="sto-3g")
+
+
+@pytest.mark.programs("pyscf")
+def test_molecules_that_the_cell_cut_give_their_energy_once_they_are_whole(session):
+    whole = (CASES / "co2_pbc.xyz").read_text().replace("O 5.34", "O -0.66")
+    total, _ = energies(session, whole, basis="6-31g", max_nbody=2)
+    assert total == pytest.approx(-375.02967, abs=1e-5)  # PySCF, two whole molecules
+
+
+@pytest.mark.programs("pyscf")
+def test_heavy_water_has_the_energy_of_water_and_the_masses_of_its_isotopes(session):
+    text = (CASES / "w2_cs.xyz").read_text()
+    expansion = Expansion(**HF, basis="sto-3g")
+    light, heavy = (
+        session.run(many_body_fields(each, name="water", expansion=expansion))
+        for each in (text, text.replace("\nH ", "\nD "))
+    )
+    assert heavy.properties.nocp_corrected_total_energy == light.properties.nocp_corrected_total_energy
+    assert heavy.molecule.masses[1] == pytest.approx(2.0141018)  # AME 2012

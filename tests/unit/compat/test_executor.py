@@ -17,7 +17,6 @@ import psutil
 import pytest
 import qcengine
 from autotune_plugins import program_pyscf
-from places import ROOT
 from processes import below
 from qcmanybody import BsseEnum, ManyBodyCore, delabeler
 from qcmanybody.models import v2
@@ -666,13 +665,3 @@ def test_components_that_are_equal_under_two_labels_are_computed_once(cluster):
         results = executor.execute_full_calculation()
         assert executor._session.record.tasks == 14
     assert len(results) == 18
-
-
-def test_the_script_in_the_migration_guide_runs(tmp_path):
-    guide = (ROOT / "docs" / "migration.md").read_text()
-    script = tmp_path / "script.py"
-    script.write_text(guide.split("```python\n")[1].split("```")[0])
-    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=60, check=True)
-    counted, energy = done.stdout.splitlines()
-    assert counted.startswith("3 fragments in ")
-    assert float(energy.split()[2]) == pytest.approx(-149.8898, abs=1e-4)

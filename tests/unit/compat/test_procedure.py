@@ -13,7 +13,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import qcengine
-from places import ROOT
 from processes import below
 from qcelemental.models import v1 as schema_1
 from qcelemental.models import v2 as schema_2
@@ -26,7 +25,6 @@ from autotune.base.options import Options
 from autotune.compat import procedure
 from autotune.plugin.manager import Manager
 
-DOCUMENT = ROOT / "docs" / "python.md"
 TOLERANCE = 1e-9  # hartree, hartree/bohr, hartree/bohr²
 HF = {"program": "pyscf", "driver": "energy", "model": {"method": "hf", "basis": "sto-3g"}}
 MP2 = {**HF, "model": {"method": "mp2", "basis": "sto-3g"}}
@@ -167,8 +165,11 @@ def test_the_result_equals_upstreams_replay_to_the_last_bit(waters, name, versio
     assert_bit_equal(bare(ours), replayed(model, ours))
 
 
-@pytest.mark.parametrize("version", [1, 2])
-@pytest.mark.parametrize("name", ["nocp energy", "cp gradient", "several at once", "supersystem", "open shells"])
+@pytest.mark.parametrize(
+    ("name", "version"),  # upstream's other computer, too, is held by the replays; here one case of it is enough
+    [("nocp energy", 1)]
+    + [(name, 2) for name in ("nocp energy", "cp gradient", "several at once", "supersystem", "open shells")],
+)
 def test_without_component_results_each_field_is_that_of_upstreams_own_procedure(waters, name, version):
     fields = CASES[name](waters)
     fields["specification"]["protocols"] = {"cluster_results": "none"}
@@ -468,17 +469,3 @@ def test_optking_optimises_a_water_trimer(waters, tmp_path, monkeypatch):
     energies = [step.properties.return_energy for step in optimised.trajectory_results]
     assert len(energies) > 3
     assert energies[-1] < energies[0]
-
-
-@pytest.mark.programs
-def test_the_examples_of_the_guide_run_as_they_are_printed(tmp_path, monkeypatch):
-    pytest.importorskip("geometric")
-    monkeypatch.chdir(tmp_path)
-    guide = DOCUMENT.read_text().partition("## From QCEngine")[2]
-    blocks = re.findall(r"```python\n(.*?)```", guide, flags=re.DOTALL)
-    assert len(blocks) >= 2
-    names = {"__name__": "guide"}
-    for block in blocks:
-        exec(compile(block, str(DOCUMENT), "exec"), names)
-    assert names["result"].success
-    assert names["energies"][-1] < names["energies"][0]
