@@ -11,13 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autotune.base.errors import InputError
-from autotune.base.types import Context, Machine, Policy
+from autotune.base.types import Context, Machine, Method, Policy
 from autotune.plugin import composition
 from autotune.plugin.hookspecs import Strategy, hookimpl
 from autotune.plugin.manager import Manager
 from autotune.runtime.monitor import Snapshot
 
 MANAGER = Manager()
+TUNED = [name for name, facts in MANAGER.program_facts.items() if facts.tunables]
 FIELDS = {field.name for field in dataclasses.fields(Policy)}
 
 
@@ -34,7 +35,9 @@ def context(cores=4, tasks=100):
         cores_limited_by="physical",
         memory_limited_by="physical",
     )
-    return Context(machine=here, methods=(), tasks=tasks)
+    # Programs' tunables are strategies, too, for methods of theirs.
+    methods = tuple(Method(program=name, method="b3lyp", basis="", driver="energy") for name in TUNED)
+    return Context(machine=here, methods=methods, tasks=tasks)
 
 
 def assert_sound(plan, cores):
