@@ -100,7 +100,8 @@ def remember(plan: Plan, mean_field: Any, settings: Settings) -> None:
 
 
 def _is_remembered(plan: Plan, settings: Settings) -> bool:
-    return settings.remember and plan.reference == "rhf" and plan.method not in CORRELATED and bool(plan.name)
+    derived = plan.driver == "hessian" or plan.method in CORRELATED  # these hang on the orbitals' error itself
+    return settings.remember and plan.reference == "rhf" and not derived and bool(plan.name)
 
 
 def _name(plan: Plan) -> str:

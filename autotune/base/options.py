@@ -82,6 +82,11 @@ class Options:
         """Whether tasks run on this machine alone."""
         return self.executor is None and self.backend == "local"
 
+    @property
+    def remembers(self) -> bool:
+        """Whether tasks may start from where those of the run before ended."""
+        return bool(self.reuse_densities) and self.program_tuning
+
     def __post_init__(self) -> None:
         """Refuse values that cannot be meant."""
         for name in (*_COUNTS, *_QUANTITIES):
@@ -109,6 +114,7 @@ class GivenOptions(TypedDict, total=False):
     tuning: str
     strategies: tuple[str, ...] | None
     without: tuple[str, ...]
+    program_tuning: bool
     task_limit_s: float | None
     scratch: str | None
     scratch_gib: float | None
@@ -123,6 +129,7 @@ class GivenOptions(TypedDict, total=False):
     nodes: int | None
     reuse_contained: bool
     reuse_equal_monomers: bool
+    reuse_densities: bool | None
     screen_distance: float | None
 
 

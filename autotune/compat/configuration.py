@@ -156,6 +156,7 @@ class ParallelConfig:
         """Return all options but the memory."""
         del work
         return Options(
+            program_tuning=False,  # the older executor gave the bits of upstream's call
             workers=1 if self.execution_mode == "serial" else self.max_workers,
             threads=self._threads(),
             task_limit_s=self.timeout_seconds,
@@ -201,6 +202,7 @@ class AdaptiveParallelConfig(ParallelConfig):
         tuning: `auto` finds the best stored one, `none` takes the defaults, anything else is a tuning file.
         strategies: Strategies to apply, in order, instead of the standard ones (or the tuning's).
         without: Strategies to leave out.
+        program_tuning: Use the programs' tunables: faster, and no longer the same in the last digits.
     """
 
     max_workers: int | None = None
@@ -211,6 +213,7 @@ class AdaptiveParallelConfig(ParallelConfig):
     tuning: str = "auto"
     strategies: tuple[str, ...] | None = None
     without: tuple[str, ...] = ()
+    program_tuning: bool = False
 
     def __post_init__(self) -> None:
         """Refuse values that cannot be meant."""
@@ -230,6 +233,7 @@ class AdaptiveParallelConfig(ParallelConfig):
             tuning=self.tuning,
             strategies=None if self.strategies is None else tuple(self.strategies),
             without=tuple(self.without),
+            program_tuning=self.program_tuning,
         )
 
     def _threads(self) -> int | None:

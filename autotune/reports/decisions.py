@@ -9,8 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from autotune.base.records import Trial
-from autotune.base.text import count
+from autotune.base.text import count, join_words
 from autotune.base.types import Machine, Parameter, Policy
+from autotune.plugin.program_tuning import of_program
+from autotune.programs.facts import facts_of
 
 _ORDERS = {
     "longest": "Tasks that are predicted to take longest start first, so that none of them is left for the end.",
@@ -34,7 +36,21 @@ def policy_words(policy: Policy, machine: Machine, *, budget_gib: float | None =
         _process_words(policy),
         *_thread_words(policy),
         *_change_words(policy, machine),
+        *_program_words(policy),
     ]
+
+
+def _program_words(policy: Policy) -> list[str]:
+    """Return a sentence for each program that computes otherwise than it does by itself, with the same results."""
+    programs = dict.fromkeys(name.partition(".")[0] for name, _ in policy.tunables)
+    words = []
+    for program in programs:
+        untouched = {each.name: each.untouched for each in facts_of(program).tunables}
+        values = of_program(policy.tunables, program)
+        changed = [f"{name} = {value}" for name, value in values.items() if value != untouched.get(name)]
+        if changed:
+            words.append(f"To be faster, {program} computes with {join_words(changed)}; its results stay the same.")
+    return words
 
 
 def changes_words(parameters: Mapping[str, Parameter], defaults: Mapping[str, Parameter]) -> list[str]:

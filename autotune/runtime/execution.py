@@ -76,6 +76,7 @@ class Care:
     Attributes:
         journal: Where finished tasks are kept; None keeps them in memory only.
         versions: Of the programs, as the journal tells results of one from those of another.
+        ways: What the journal adds to these, by program; see `planning.ways`.
         rescue: Keywords of a second attempt where the first did not converge; empty for no such attempt.
         fail_fast: Start nothing more once a task has failed for good.
         task_limit_s: Time limit of one task, None for no limit.
@@ -85,6 +86,7 @@ class Care:
 
     journal: Journal | None = None
     versions: Mapping[str, str] = field(default_factory=dict)
+    ways: Mapping[str, str] = field(default_factory=dict)
     rescue: Mapping[str, Any] = field(default_factory=dict)
     fail_fast: bool = False
     task_limit_s: float | None = None
@@ -115,4 +117,4 @@ class Care:
 
     def version(self, program: str) -> str:
         """Return a program with its version, as the journal names it."""
-        return f"{program} {self.versions.get(program, 'unknown')}"
+        return f"{program} {self.versions.get(program, 'unknown')}{self.ways.get(program, '')}"

@@ -71,7 +71,7 @@ class Local:
         """
         pool = self._open_pool(sorted(set(work.recipe.programs.values())), plan.policy)
         try:
-            remember = bool(self._options.reuse_densities) and self._options.program_tuning
+            remember = self._options.remembers
             recipe = replace(work.recipe, rescue=self._options.rescue)
             briefing = planning.briefing(recipe, work.tasks, plan.policy, remember=remember)
             pool.brief(briefing, keep_shared=remember)

@@ -22,6 +22,7 @@ from autotune.base.types import Machine, Method, Task
 from autotune.base.versions import own_version
 from autotune.expansion.component import Recipe
 from autotune.plugin.manager import Manager
+from autotune.runtime import planning
 from autotune.runtime.execution import Care, Execution
 from autotune.runtime.local import Local
 from autotune.runtime.planning import Plan
@@ -97,6 +98,7 @@ def compute(bundle: Bundle) -> Computed:
         execution = Execution()
         care = Care(
             versions=seen.checked.versions,
+            ways=planning.ways(plan.policy, seen.checked.versions, remember=bundle.options.remembers),
             rescue=bundle.options.rescue,
             fail_fast=bundle.options.fail_fast,
             task_limit_s=bundle.options.task_limit_s,

@@ -5,7 +5,7 @@ Rules: one answer for `run`, `estimate` and `simulate` alike; nothing is started
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -23,6 +23,7 @@ from autotune.plugin import composition
 from autotune.plugin.facts import MOST_FRAGMENTS, REMEMBER
 from autotune.plugin.hookspecs import Strategy
 from autotune.plugin.manager import Manager
+from autotune.plugin.program_tuning import touches_digits
 from autotune.programs import abilities
 from autotune.programs.facts import facts_of
 from autotune.tunings import library
@@ -252,6 +253,16 @@ def briefing(recipe: Recipe, tasks: Sequence[Task], policy: Policy, *, remember:
     remembering = {program for program in recipe.programs.values() if remember and facts_of(program).remembers}
     settings += [(f"{program}.{REMEMBER}", True) for program in sorted(remembering)]
     return Briefing(recipe.to_json(), (*policy.tunables, *settings))
+
+
+def ways(policy: Policy, programs: Iterable[str], *, remember: bool = False) -> dict[str, str]:
+    """Return what sets values of programs apart whose last digits are not the program's own; see `briefing`."""
+    found = {}
+    for program in programs:
+        facts = facts_of(program)
+        tuned = "+tuned" if touches_digits(policy.tunables, facts) else ""
+        found[program] = f"{tuned}{'+remembered' if remember and facts.remembers else ''}"
+    return found
 
 
 def environment(plan: Policy) -> dict[str, str]:

@@ -25,7 +25,6 @@ from autotune.expansion.summary import describe
 from autotune.expansion.workload import Workload
 from autotune.journal.journal import Journal
 from autotune.plugin.manager import Manager
-from autotune.plugin.program_tuning import touches_digits
 from autotune.programs.facts import facts_of
 from autotune.runtime import planning
 from autotune.runtime.execution import Care, Execution
@@ -194,8 +193,7 @@ class Session:
         )
         checked = self._place.check(work, plan)
         self._tell_before(work, plan, checked)
-        versions = _versions_of_values(checked.versions, plan.policy, remembered=bool(self._options.reuse_densities))
-        care = self._care(versions, lean.hosts)
+        care = self._care(checked.versions, plan.policy, lean.hosts)
         execution = resume.recall(work, care, resume=self._options.resume)
         recalled = len(execution.values)
         if self._options.resume:
@@ -273,11 +271,12 @@ class Session:
         for note in filter(None, notes):
             self._say(note)
 
-    def _care(self, versions: Mapping[str, str], hosts: Collection[str]) -> Care:
+    def _care(self, versions: Mapping[str, str], policy: Policy, hosts: Collection[str]) -> Care:
         options = self._options
         return Care(
             journal=self._journal,
             versions=versions,
+            ways=planning.ways(policy, versions, remember=options.remembers),
             rescue=options.rescue,
             fail_fast=options.fail_fast,
             task_limit_s=options.task_limit_s,
@@ -325,16 +324,6 @@ def _names_in(source: object) -> tuple[tuple[Method, ...], list[str]]:
         return source.methods, sorted(set(source.recipe.programs.values()))
     methods = workload.methods_of(source)
     return methods, sorted({method.program for method in methods})
-
-
-def _versions_of_values(versions: Mapping[str, str], policy: Policy, *, remembered: bool) -> dict[str, str]:
-    """Return the versions under which the journal keeps values: apart where last digits are not the program's own."""
-    kept = {}
-    for program, version in versions.items():
-        tuned = touches_digits(policy.tunables, facts_of(program))
-        history = remembered and facts_of(program).remembers
-        kept[program] = f"{version}{'+tuned' if tuned else ''}{'+remembered' if history else ''}"
-    return kept
 
 
 def _extent_note(work: Workload) -> str:

@@ -58,12 +58,12 @@ def given(tmp_path_factory):
     """Return the files that commands read."""
     from importlib.resources import files
 
-    from autotune.expansion.readers import Expansion, from_xyz
+    from autotune.expansion.readers import Expansion, many_body_fields
 
     folder = tmp_path_factory.mktemp("given")
     text = (files("autotune.studies") / "workloads" / "water2.xyz").read_text()
     expansion = Expansion(program="faulty", method="nothing", basis="", max_nbody=2)
-    (folder / "input.json").write_text(json.dumps(from_xyz(text, name="water2", expansion=expansion)))
+    (folder / "input.json").write_text(json.dumps(many_body_fields(text, name="water2", expansion=expansion)))
     json_files.save_run(run([task(0, start=0.1, wall=1.0)]), folder / "run.json")
     return {"input": folder / "input.json", "run": folder / "run.json"}
 

@@ -219,7 +219,9 @@ def records(folder, base_s, head_s):
     for name, times_s in (("base", base_s), ("head", head_s)):
         (folder / name).mkdir(exist_ok=True)
         for number, wall_s in enumerate(times_s):
-            json_files.save_run(
-                replace(run_record(), task_records=done, wall_s=wall_s), folder / name / f"{number}.json"
+            # Equal ones would be copies of one measurement.
+            record = replace(
+                run_record(), task_records=done, wall_s=wall_s, created=f"2026-11-01T00:00:0{number}+00:00"
             )
+            json_files.save_run(record, folder / name / f"{number}.json")
     return folder / "base", folder / "head"

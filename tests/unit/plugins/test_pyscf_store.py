@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -80,20 +81,26 @@ def test_a_folder_that_cannot_be_made_stores_nothing(tmp_path):
     assert store.find("key") is None
 
 
-def _write(folder, number):
-    store = Store(folder, most_bytes=30 * ARRAY.nbytes)
-    for turn in range(60):
-        store.keep(f"{turn % 12}", ARRAY + turn % 12)
-        found = store.find(f"{(turn + number) % 12}")
-        assert found is None or (found == ARRAY + (turn + number) % 12).all()
+WRITER = """
+import sys
+from pathlib import Path
+import numpy as np
+from autotune.plugin.manager import Manager
+Manager()
+from autotune_plugins.pyscf_store import Store
+
+array, number = np.arange(1000.0), int(sys.argv[2])
+store = Store(Path(sys.argv[1]), most_bytes=30 * array.nbytes)
+for turn in range(60):
+    store.keep(f"{turn % 12}", array + turn % 12)
+    found = store.find(f"{(turn + number) % 12}")
+    assert found is None or (found == array + (turn + number) % 12).all()
+"""
 
 
 def test_several_that_write_and_remove_at_once_find_whole_arrays_only(tmp_path):
-    context = multiprocessing.get_context("spawn")
-    writers = [context.Process(target=_write, args=(tmp_path, number)) for number in range(3)]
+    writers = [subprocess.Popen([sys.executable, "-c", WRITER, str(tmp_path), str(number)]) for number in range(3)]
     for writer in writers:
-        writer.start()
-    for writer in writers:
-        writer.join()
-    assert [writer.exitcode for writer in writers] == [0, 0, 0]
+        writer.wait()
+    assert [writer.returncode for writer in writers] == [0, 0, 0]
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]

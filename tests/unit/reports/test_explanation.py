@@ -39,6 +39,15 @@ def said(parameters=None, **options):
     return " ".join(policy_words(*composed(parameters, **options)))
 
 
+def test_what_a_program_is_told_is_said_where_it_is_not_its_own_way():
+    plan, machine = composed()
+    tunables = (("pyscf.guess", "monomers"), ("pyscf.conv_check", True), ("nwchem.tasks_per_start", 1))
+    words = policy_words(replace(plan, tunables=tunables), machine)
+    assert "To be faster, pyscf computes with guess = monomers; its results stay the same." in words
+    assert not any("nwchem" in sentence or "conv_check" in sentence for sentence in words)
+    assert not any("To be faster" in sentence for sentence in policy_words(plan, machine))
+
+
 # --- policies ---------------------------------------------------------------------------------------------------------
 
 
