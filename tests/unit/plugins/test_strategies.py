@@ -12,6 +12,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autotune.base.errors import InputError
+from autotune.base.types import Context, Method, Policy
+from autotune.plugin import composition
+from autotune.plugin.hookspecs import Strategy, hookimpl
+from autotune.plugin.manager import Manager
+from autotune.runtime.monitor import Snapshot
+
+MANAGER = Manager()
+TUNED = [name for name, facts in MANAGER.program_facts.items() if facts.tunables]
+FIELDS = {field.name for field in dataclasses.fields(Policy)}
+
+
+def context(cores=4, tasks=100):
     here = dataclasses.replace(typical.MACHINE, cores=cores, memory_gib=16.0)
     # Programs' tunables are strategies, too, for methods of theirs.
     methods = tuple(Method(program=name, method="b3lyp", basis="", driver="energy") for name in TUNED)
