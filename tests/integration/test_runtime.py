@@ -73,20 +73,6 @@ def test_a_crash_that_does_not_repeat_is_survived(faulty, tmp_path, fault):
         assert sum(task.attempts == 2 for task in session.record.task_records) == 1
 
 
-def test_a_crash_that_repeats_fails_its_tasks_and_no_other(faulty):
-    with Session() as session:
-        with pytest.raises(TaskError, match=r"^6 of 10 fragments failed: .*SIGSEGV"):
-            session.run(faulty("water4", "crash", at=[6]))
-        statuses = {(task.nbody, task.status) for task in session.record.task_records}
-        assert statuses == {(1, "done"), (2, "failed")}
-        assert session.run(faulty("water4")).success
-
-
-def test_an_error_of_the_program_is_reported_with_its_words(faulty):
-    with pytest.raises(TaskError, match=r"^10 of 10 fragments failed: .*did not converge"):
-        autotune.run(faulty("water4", "diverge"))
-
-
 @pytest.mark.parametrize("fault", ["hang", "hang-in-grandchild"])
 def test_a_task_over_its_time_limit_is_killed_with_its_whole_process_tree(faulty, fault):
     with Session(Options(task_limit_s=1.0)) as session:

@@ -6,11 +6,12 @@ import math
 import random
 from dataclasses import replace
 
+import typical
 from hypothesis import strategies as st
 from tuning_factory import make_tuning
 
 from autotune.base.records import Evidence, Law, Pair, Trial, Tuning
-from autotune.base.types import Machine, Method
+from autotune.base.types import Method
 
 DEFAULTS = {
     "adaptive_workers.per_core": 1.0,
@@ -20,17 +21,13 @@ DEFAULTS = {
     "method_tuning.passive_wait": True,
     "method_tuning.newest_blas_kernel": True,
 }
-MACHINE = Machine(
+MACHINE = replace(
+    typical.MACHINE,
     cores=16,
     memory_gib=62.8,
     cpu_model="AMD EPYC 7763 64-Core Processor",
-    architecture="x86_64",
-    numa_nodes=1,
-    l3_mib=32.0,
-    vector="avx2",
     key="amd-epyc-7763-16",
     cores_limited_by="cgroup v2",
-    memory_limited_by="physical",
 )
 METHOD = Method(program="pyscf", method="mp2", basis="cc-pvdz", driver="energy")
 LAW = Law(seconds={"start": 0.012, "pairs": 1.8e-10}, spread=0.12, parallel=0.85, half_s=0.8, contention=1.14)

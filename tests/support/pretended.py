@@ -5,58 +5,16 @@ from __future__ import annotations
 from dataclasses import replace
 from types import SimpleNamespace
 
-from autotune.base.records import TaskRecord
-from autotune.base.types import Context, Machine, Method, Task, TaskSize
+from typical import MACHINE, METHOD, record, task
+
+from autotune.base.types import Context
 from autotune.calibration import timing
 from autotune.calibration.instances import Instance
 from autotune.calibration.timing import LEAST_RUN_S, OutOfTimeError, Timed, Timing, TooSlowError
 from autotune.plugin.hookspecs import Strategy
 from autotune.plugin.manager import Manager
 
-METHOD = Method(program="pyscf", method="hf", basis="6-31g*", driver="energy")
-MACHINE = Machine(
-    cores=8,
-    memory_gib=32.0,
-    cpu_model="",
-    architecture="x86_64",
-    numa_nodes=1,
-    l3_mib=32.0,
-    vector="avx2",
-    key="pretended-8c",
-    cores_limited_by="physical",
-    memory_limited_by="physical",
-)
 CONTEXT = Context(machine=MACHINE, methods=(METHOD,), tasks=100)
-
-
-def task(number=0, *, functions=50, method=METHOD):
-    return Task(
-        number=number,
-        key=str(number),
-        level="(auto)",
-        real=(1,),
-        basis=(1,),
-        labels=(f"label {number}",),
-        method=method,
-        size=TaskSize(atoms=6, ghost_atoms=0, electrons=20, functions=functions),
-    )
-
-
-def record(number=0, *, wall_s=1.0, width=1, status="done"):
-    return TaskRecord(
-        number=number,
-        label=f"label {number}",
-        nbody=1,
-        status=status,
-        attempts=1,
-        started_s=0.0,
-        wall_s=wall_s,
-        cpu_s=wall_s,
-        width=width,
-        grant_gib=1.0,
-        peak_gib=0.1,
-        predicted_s=wall_s,
-    )
 
 
 def instance(name="even", *, kind="even", functions=(50, 50, 50, 50)):

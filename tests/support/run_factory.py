@@ -8,8 +8,9 @@ import random
 from dataclasses import replace
 
 import found
+import typical
 
-from autotune.base.records import RunRecord, TaskRecord, TuningChoice
+from autotune.base.records import RunRecord, TuningChoice
 from autotune.base.types import Policy
 from autotune.schedule import bounds
 
@@ -38,20 +39,12 @@ def task(number, *, start, wall, nbody=2, width=1, predicted=None, peak=0.2, sta
     real = list(range(1, nbody + 1))
     told = {
         "label": json.dumps(["(auto)", real, real]),
-        "attempts": 1,
         "cpu_s": wall * width,
-        "grant_gib": 1.0,
         "predicted_s": wall if predicted is None else predicted,
+        **others,
     }
-    return TaskRecord(
-        number=number,
-        nbody=nbody,
-        status=status,
-        started_s=start,
-        wall_s=wall,
-        width=width,
-        peak_gib=peak,
-        **{**told, **others},
+    return typical.record(
+        number, nbody=nbody, status=status, started_s=start, wall_s=wall, width=width, peak_gib=peak, **told
     )
 
 

@@ -15,7 +15,9 @@ from damage import run_record
 
 from autotune.base import json_files
 from autotune.base.errors import InputError
+from autotune.base.options import Options
 from autotune.compare import side_by_side
+from autotune.session.session import Session
 
 SLOWER_S = 6.0
 
@@ -176,14 +178,14 @@ def test_bad_arguments_get_one_line_and_status_2(tmp_path, arguments, words):
     assert not list(tmp_path.iterdir())
 
 
-def test_records_before_and_after_are_compared_with_the_history_and_without(tmp_path, workload):
+def test_records_before_and_after_are_compared_with_the_history_and_without(tmp_path, faulty):
     before, after = tmp_path / "before", tmp_path / "after"
-    for folder, count in ((before, 4), (after, 3)):
-        folder.mkdir()
-        for number in range(count):
-            command = [sys.executable, "-m", "autotune", "run", str(workload), "--quiet", "--journal", "none"]
-            record = folder / f"{number}.json"
-            subprocess.run([*command, "-o", str(tmp_path / "o"), "--record", str(record)], check=True, timeout=120)
+    with Session(Options(journal="none")) as session:
+        for folder, count in ((before, 4), (after, 3)):
+            folder.mkdir()
+            for number in range(count):
+                session.run(faulty("water2", max_nbody=1))
+                json_files.save_run(session.record, folder / f"{number}.json")
     status, output, _ = call(before, after, "--json")
     (row,) = json.loads(output)["rows"]
     assert status in (0, 1, 3)

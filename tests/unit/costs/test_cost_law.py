@@ -7,12 +7,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import typical
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import nnls
 
-from autotune.base.records import Law, TaskRecord
-from autotune.base.types import Method, Task, TaskSize
+from autotune.base.records import Law
+from autotune.base.types import Method
 from autotune.costs import basis
 from autotune.costs import cost_law as costs_module
 from autotune.costs.cost_law import Costs, by_itself_s, fit, law_s
@@ -24,33 +25,12 @@ from autotune.schedule import bounds
 
 
 def task(functions=50, electrons=20, method="hf", number=0, driver="energy"):
-    return Task(
-        number=number,
-        key=str(number),
-        level="(auto)",
-        real=(1,),
-        basis=(1,),
-        labels=("x",),
-        method=Method(program="pyscf", method=method, basis="cc-pvdz", driver=driver),
-        size=TaskSize(atoms=6, ghost_atoms=0, electrons=electrons, functions=functions),
-    )
+    of = Method(program="pyscf", method=method, basis="cc-pvdz", driver=driver)
+    return typical.task(number, functions=functions, electrons=electrons, method=of)
 
 
-def record(started_s, wall_s, width=1, number=0):
-    return TaskRecord(
-        number=number,
-        label="x",
-        nbody=1,
-        status="done",
-        attempts=1,
-        started_s=started_s,
-        wall_s=wall_s,
-        cpu_s=wall_s,
-        width=width,
-        grant_gib=1.0,
-        peak_gib=0.1,
-        predicted_s=wall_s,
-    )
+def record(started_s, wall_s, width=1):
+    return typical.record(started_s=started_s, wall_s=wall_s, width=width)
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+import typical
 from derivatives import DERIVATIVES, EXPANSIONS, expanded, kept, made_up
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -17,7 +18,6 @@ from qcmanybody.v2 import ManyBodyComputer
 import autotune
 from autotune import Options, Session
 from autotune.base.errors import ResourceError
-from autotune.base.records import TaskRecord
 from autotune.expansion import assembly, workload
 from autotune.expansion.padding import Padded
 from autotune.journal import values
@@ -210,22 +210,7 @@ def test_a_failed_run_gives_lists_or_where_arrays_are_only_in_the_journal_energi
     work = workload.load(expanded(EXPANSIONS["nocp"], "gradient"))
     first, second, *_ = work.tasks
     lists = {"energy": -1.0, "gradient": [[1.0, 2.0, -0.0]]}
-    failed = TaskRecord(
-        number=second.number,
-        label=second.labels[0],
-        nbody=1,
-        status="failed",
-        attempts=1,
-        started_s=0.0,
-        wall_s=1.0,
-        cpu_s=1.0,
-        width=1,
-        grant_gib=1.0,
-        peak_gib=0.1,
-        predicted_s=1.0,
-        error_type="input",
-        error="no",
-    )
+    failed = typical.record(second.number, label=second.labels[0], status="failed", error_type="input", error="no")
     with Journal(tmp_path / "journal") as journal:
         execution = Execution(values=Values(journal), records=[failed])
         execution.take(Entry(first.key, "v", "", lists, None))

@@ -1,75 +1,20 @@
 """Claims about `autotune.machine.examination`, on machines made of files in a folder."""
 
-import os
-import resource
 import shutil
-import tempfile
 from dataclasses import asdict
-from pathlib import Path
 from types import SimpleNamespace
 
 import psutil
 import pytest
+from node_files import disk_with, meminfo, write, write_healthy
 
 from autotune.machine import detection, examination, process
-
-KIB_PER_GIB = 1024**2
-SCRATCH = "/scratch/me"
-
-
-def write(root, files):
-    for name, text in files.items():
-        path = Path(root) / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(f"{text}\n", encoding="utf-8")
-
-
-def disk_with(monkeypatch, free_gib):
-    monkeypatch.setattr(shutil, "disk_usage", lambda _folder: SimpleNamespace(free=free_gib * detection.GIB))
 
 
 @pytest.fixture
 def root(tmp_path, monkeypatch):
-    """A healthy node with four cores, 32 GiB and nothing else running."""
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _pid: set(range(64)), raising=False)
-    monkeypatch.setattr(resource, "getrlimit", lambda _kind: (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
-    monkeypatch.setattr(tempfile, "gettempdir", lambda: SCRATCH)
-    disk_with(monkeypatch, 100)
-    for name in [
-        name
-        for name in os.environ
-        if name.startswith("SLURM_") or name in (*process.THREAD_VARIABLES, *process.PINNING_VARIABLES)
-    ]:
-        monkeypatch.delenv(name)
-    write(
-        tmp_path,
-        {
-            "proc/meminfo": meminfo(),
-            "proc/loadavg": "0.40 0.30 0.20 1/100 4711",
-            "proc/stat": "cpu 1000 0 1000 9000 0 0 0 0 0 0\ncpu0 1 2 3",
-            "proc/self/mountinfo": "27 1 254:0 / / rw,relatime - ext4 /dev/vda rw,discard",
-            "sys/devices/system/cpu/online": "0-3",
-            "dev/shm/.keep": "",
-        },
-    )
-    for cpu in range(4):
-        folder = f"sys/devices/system/cpu/cpu{cpu}"
-        write(
-            tmp_path,
-            {
-                f"{folder}/topology/thread_siblings_list": cpu,
-                f"{folder}/cpufreq/cpuinfo_max_freq": 3000000,
-                f"{folder}/cpufreq/scaling_max_freq": 3000000,
-                f"{folder}/cpufreq/scaling_cur_freq": 2900000 if cpu == 2 else 800000,
-                f"{folder}/thermal_throttle/core_throttle_count": 0,
-            },
-        )
+    write_healthy(tmp_path, monkeypatch)
     return tmp_path
-
-
-def meminfo(*, available_gib=30, swap_gib=0.0):
-    lines = {"MemTotal": 32, "MemAvailable": available_gib, "SwapTotal": 8, "SwapFree": 8 - swap_gib}
-    return "\n".join(f"{name}: {int(gib * KIB_PER_GIB)} kB" for name, gib in lines.items())
 
 
 def examine(root, *, meanwhile=None, **options):

@@ -3,70 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
-import os
-import resource
 import shutil
-import tempfile
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from node_files import meminfo, write, write_healthy
 
 from autotune.base.errors import ResourceError
-from autotune.machine import detection, examination, process, readiness
+from autotune.machine import detection, examination, readiness
 from autotune.machine.readiness import BUSY_SHARE, FATAL, NOTED
 
-KIB_PER_GIB = 1024**2
 QUIET = (0.0, 0.1, 0.02, 0.0)
-
-
-def write(root, files):
-    for name, text in files.items():
-        path = Path(root) / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(f"{text}\n", encoding="utf-8")
-
-
-def meminfo(*, available_gib=30, swap_gib=0.0):
-    lines = {"MemTotal": 32, "MemAvailable": available_gib, "SwapTotal": 8, "SwapFree": 8 - swap_gib}
-    return "\n".join(f"{name}: {int(gib * KIB_PER_GIB)} kB" for name, gib in lines.items())
 
 
 @pytest.fixture
 def root(tmp_path, monkeypatch):
-    """A node with four cores and 32 GiB, to which nothing can be objected."""
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _pid: set(range(64)), raising=False)
-    monkeypatch.setattr(resource, "getrlimit", lambda _kind: (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
-    monkeypatch.setattr(shutil, "disk_usage", lambda _folder: SimpleNamespace(free=100 * detection.GIB))
-    monkeypatch.setattr(tempfile, "gettempdir", lambda: "/scratch/me")
+    write_healthy(tmp_path, monkeypatch)
     monkeypatch.setattr(examination, "_spin", lambda _seconds: None)
-    for name in [
-        name
-        for name in os.environ
-        if name.startswith("SLURM_") or name in (*process.THREAD_VARIABLES, *process.PINNING_VARIABLES)
-    ]:
-        monkeypatch.delenv(name)
-    write(
-        tmp_path,
-        {
-            "proc/meminfo": meminfo(),
-            "proc/loadavg": "0.40 0.30 0.20 1/100 4711",
-            "proc/stat": "cpu 1000 0 1000 9000 0 0 0 0 0 0",
-            "proc/self/mountinfo": "27 1 254:0 / / rw,relatime - ext4 /dev/vda rw,discard",
-            "sys/devices/system/cpu/online": "0-3",
-        },
-    )
-    for cpu in range(4):
-        folder = f"sys/devices/system/cpu/cpu{cpu}"
-        write(
-            tmp_path,
-            {
-                f"{folder}/topology/thread_siblings_list": cpu,
-                f"{folder}/cpufreq/cpuinfo_max_freq": 3000000,
-                f"{folder}/cpufreq/scaling_max_freq": 3000000,
-                f"{folder}/cpufreq/scaling_cur_freq": 2900000,
-            },
-        )
     return tmp_path
 
 

@@ -7,11 +7,12 @@ import re
 
 import pluggy
 import pytest
+import typical
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autotune.base.errors import InputError
-from autotune.base.types import Context, Machine, Method, Policy
+from autotune.base.types import Context, Method, Policy
 from autotune.plugin import composition
 from autotune.plugin.hookspecs import Strategy, hookimpl
 from autotune.plugin.manager import Manager
@@ -23,18 +24,7 @@ FIELDS = {field.name for field in dataclasses.fields(Policy)}
 
 
 def context(cores=4, tasks=100):
-    here = Machine(
-        cores=cores,
-        memory_gib=16.0,
-        cpu_model="test",
-        architecture="x86_64",
-        numa_nodes=1,
-        l3_mib=16.0,
-        vector="avx2",
-        key="test",
-        cores_limited_by="physical",
-        memory_limited_by="physical",
-    )
+    here = dataclasses.replace(typical.MACHINE, cores=cores, memory_gib=16.0)
     # Programs' tunables are strategies, too, for methods of theirs.
     methods = tuple(Method(program=name, method="b3lyp", basis="", driver="energy") for name in TUNED)
     return Context(machine=here, methods=methods, tasks=tasks)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
+import typical
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autotune.base.types import Estimate, Machine, Method, Policy, Task, TaskSize
+from autotune.base.types import Estimate, Policy
 from autotune.costs.cost_law import Costs
 from autotune.plugin.hookspecs import hookimpl
 from autotune.plugin.manager import Manager
@@ -14,33 +17,13 @@ from autotune.runtime import planning
 from autotune.runtime.expectations import LEAST_GRANT_GIB, Expectations
 
 BUDGET_GIB = 8.0
-MACHINE = Machine(
-    cores=4,
-    memory_gib=16.0,
-    cpu_model="none",
-    architecture="x86_64",
-    numa_nodes=1,
-    l3_mib=32.0,
-    vector="avx2",
-    key="none",
-    cores_limited_by="physical",
-    memory_limited_by="physical",
-)
+MACHINE = replace(typical.MACHINE, cores=4, memory_gib=16.0)
 SHARE = Policy(workers=4, core_slots=4, grant="share")
 ESTIMATE = Policy(workers=4, core_slots=4, grant="estimate")
 
 
 def task(number=0, *, functions=50, program="pyscf"):
-    return Task(
-        number=number,
-        key=str(number),
-        level="(auto)",
-        real=(1,),
-        basis=(1,),
-        labels=("x",),
-        method=Method(program=program, method="hf", basis="cc-pvdz", driver="energy"),
-        size=TaskSize(atoms=6, ghost_atoms=0, electrons=20, functions=functions),
-    )
+    return typical.task(number, functions=functions, method=replace(typical.METHOD, program=program))
 
 
 def expect(*tasks, policy=SHARE, plugins=()):
