@@ -63,9 +63,9 @@ class Expansion:
     multiplicities: str = ""
 
     def __post_init__(self) -> None:
-        """Refuse what names no method, or names it twice."""
-        if bool(self.method) == bool(self.levels):
-            raise InputError("an expansion needs a method or levels that name methods, and not both")
+        """Refuse what names its method twice; a program may have none, and go by its keywords alone."""
+        if self.method and self.levels:
+            raise InputError("an expansion has one method, or levels that name methods, and not both; leave one out")
         if self.basis and self.levels:
             raise InputError("levels name their basis sets themselves, as in 2=mp2/cc-pvdz; leave the basis out")
         for level in self.levels:

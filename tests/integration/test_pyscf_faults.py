@@ -12,12 +12,13 @@ from autotune.session.session import Options, Session
 
 
 def test_a_pyscf_worker_that_is_killed_costs_one_attempt_and_not_one_bit(cluster):
-    given = cluster("water4", basis="6-31g*", max_nbody=2)
+    given = cluster("water4", basis="cc-pvdz", max_nbody=3)
     killed = []
 
     def kill(snapshot):
-        workers = [w for w in session._place._pool._workers.values() if w.orders and w.pid]
-        if workers and snapshot.done >= 2 and not killed:
+        workers = [w for w in session._place._pool._workers.values() if w.begun]
+        # Monomers and pairs are done, and a trimer takes longer than this look at it.
+        if workers and snapshot.done >= 10 and not killed:
             killed.append(workers[0].pid)
             os.kill(workers[0].pid, signal.SIGKILL)
 

@@ -119,9 +119,12 @@ def counted(monkeypatch):
 # --- what is declared ------------------------------------------------------------------------------------------------
 
 
+OF_THE_RUN = {"shared", "remember", "most_fragments"}
+
+
 def test_each_tunable_is_a_setting_of_which_the_untouched_value_is_that_without_settings():
     (facts,) = autotune_program_facts()
-    assert {each.name for each in facts.tunables} == {each.name for each in fields(Settings)} - {"shared"}
+    assert {each.name for each in facts.tunables} == {each.name for each in fields(Settings)} - OF_THE_RUN
     for tunable in facts.tunables:
         assert tunable.untouched == getattr(UNTOUCHED, tunable.name)
         values = tunable.distribution().choices

@@ -30,6 +30,14 @@ CLAIMS = {
             and not any(workload["slower_than_default"] for workload in record["workloads"])
         ),
     ),
+    "tunables of programs change no energy by more than 1e-9": (
+        "program_tuning",
+        lambda record: record["largest_change_hartree"] < 1e-9,
+    ),
+    "results have the same bits with any number of workers, in any order": (
+        "same_bits",
+        lambda record: all(case["sets_of_bits"] == 1 for case in record["cases"]),
+    ),
     "all sides of the comparison have the same energies": (
         "comparison",
         lambda record: max(case["energies_differ_by"] for case in record["cases"]) < 1e-9,
