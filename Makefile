@@ -3,7 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 BENCH := $(BIN)/python -m tests.bench
-PYTEST := $(BIN)/pytest --numprocesses logical --dist worksteal  # as many at a time as there are cores
+AT_ONCE := --numprocesses logical --dist worksteal  # as many tests at a time as there are cores
+PYTEST := $(BIN)/pytest $(AT_ONCE)
 STAMP := $(VENV)/.installed
 DEMO_HOME := $(CURDIR)/demo-out
 
@@ -35,10 +36,10 @@ programs: $(STAMP)  ## install those of Psi4, NWChem, MOPAC, tblite, dftd4, geom
 test-programs: programs  ## the tests that need these programs
 	AUTOTUNE_REQUIRE_PROGRAMS=1 $(PYTEST) -m programs
 
-coverage: $(STAMP)  ## which lines the tests run, in all processes; needs the programs of test-programs
-	$(BIN)/pip install --quiet --editable '.[coverage,programs,browser]'
+coverage: programs  ## which lines the tests run, in all processes
+	$(BIN)/pip install --quiet --editable '.[coverage]'
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest
+	$(BIN)/coverage run -m pytest $(AT_ONCE)
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 

@@ -115,8 +115,7 @@ CHARGED = {
     "Cl-": (CHLORIDE, {"fragments": "1,3", "charges": "1:-1"}),
     "OH": (HYDROXYL, {"fragments": "2,3", "multiplicities": "1:2"}),
 }
-PAIRS = [("pyscf", "psi4"), ("pyscf", "nwchem")]
-PAIRS = [pytest.param(*pair, marks=pytest.mark.programs(*pair)) for pair in PAIRS]
+ALL_THREE = pytest.mark.programs(*TIGHT)
 
 
 def turned(atoms, seed):
@@ -127,26 +126,27 @@ def turned(atoms, seed):
     return [(symbol, *(turn @ xyz)) for symbol, *xyz in atoms], turn
 
 
-@pytest.mark.parametrize(("one", "other"), PAIRS)
+@pytest.fixture
+def by_all(session, expansion):
+    """Return a function that returns the results of one HF input by all three programs."""
+
+    def compute(atoms, **others):
+        return [
+            session.run(expansion(atoms, program=program, method="hf", keywords=tight, **others))
+            for program, tight in TIGHT.items()
+        ]
+
+    return compute
+
+
+@ALL_THREE
 @pytest.mark.parametrize("symmetry", SYMMETRIES)
-def test_gradients_agree_in_a_random_orientation(session, expansion, one, other, symmetry):
+def test_gradients_agree_in_a_random_orientation(by_all, symmetry):
     atoms, fragments = SYMMETRIES[symmetry]
     anyhow, _ = turned(atoms, seed=len(symmetry))
-    first, second = (
-        session.run(
-            expansion(
-                anyhow,
-                program=program,
-                method="hf",
-                basis="6-31g",
-                fragments=fragments,
-                driver="gradient",
-                keywords=TIGHT[program],
-            )
-        ).return_result
-        for program in (one, other)
-    )
-    assert np.asarray(first) == pytest.approx(np.asarray(second), abs=1e-6)
+    first, *others = by_all(anyhow, basis="6-31g", fragments=fragments, driver="gradient")
+    for other in others:
+        assert np.asarray(first.return_result) == pytest.approx(np.asarray(other.return_result), abs=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -168,32 +168,22 @@ def test_gradients_turn_with_the_molecules(session, expansion, program, method, 
     assert after == pytest.approx(before @ turn.T, abs=2e-5 if program == "mopac" else 1e-6)
 
 
-@pytest.mark.parametrize(("one", "other"), PAIRS)
+@ALL_THREE
 @pytest.mark.parametrize("system", CHARGED)
-def test_interactions_of_ions_and_radicals_agree(session, expansion, one, other, system):
+def test_interactions_of_ions_and_radicals_agree(by_all, system):
     atoms, fragments = CHARGED[system]
-    first, second = (
-        session.run(
-            expansion(atoms, program=program, method="hf", basis="6-31g", keywords=TIGHT[program], **fragments)
-        ).return_result
-        for program in (one, other)
-    )
-    assert first == pytest.approx(second, abs=1e-7)
+    first, *others = by_all(atoms, basis="6-31g", **fragments)
+    for other in others:
+        assert first.return_result == pytest.approx(other.return_result, abs=1e-7)
 
 
-@pytest.mark.parametrize(("one", "other"), PAIRS)
-def test_core_potentials_agree(session, expansion, one, other):
-    atoms = [("He", 0, 0, 0), ("Xe", 0, 0, 3.8)]
+@ALL_THREE
+def test_core_potentials_agree(by_all):
     bsse = ("cp", "nocp")
-    first, second = (
-        session.run(
-            expansion(atoms, program=program, method="hf", basis="def2-svp", bsse=bsse, keywords=TIGHT[program])
-        ).properties
-        for program in (one, other)
-    )
-    for kind in bsse:
+    first, *others = by_all([("He", 0, 0, 0), ("Xe", 0, 0, 3.8)], basis="def2-svp", bsse=bsse)
+    for other, kind in itertools.product(others, bsse):
         name = f"{kind}_corrected_interaction_energy"
-        assert getattr(first, name) == pytest.approx(getattr(second, name), abs=1e-8), kind
+        assert getattr(first.properties, name) == pytest.approx(getattr(other.properties, name), abs=1e-8), kind
 
 
 @pytest.mark.parametrize("program", [pytest.param(p, marks=pytest.mark.programs(p)) for p in ("pyscf", "psi4")])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import statistics
 import subprocess
 import sys
@@ -125,17 +126,10 @@ def test_nap(benchmark):
 
 def test_a_file_of_pytest_benchmark_is_one_sample_for_each_benchmark(tmp_path):
     (tmp_path / "test_nap.py").write_text(BENCHMARK)
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "-q",
-        "-p",
-        "no:cacheprovider",
-        "--benchmark-json=out.json",
-        "test_nap.py",
-    ]
-    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, timeout=120)
+    # Beside other tests pytest-benchmark would write nothing.
+    alone = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_XDIST")}
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--benchmark-json=out.json"]
+    subprocess.run([*command, "test_nap.py"], cwd=tmp_path, env=alone, check=True, capture_output=True, timeout=120)
     (sample,) = samples.read(tmp_path / "out.json")
     assert sample.workload == "test_nap.py::test_nap"
     assert 0.002 <= sample.wall_s < 0.1
