@@ -123,6 +123,7 @@ def _find(
 
 def _most_bytes(shared: Path) -> float:
     try:
+        shared.mkdir(parents=True, exist_ok=True)  # what does not exist has no disk
         return min(_MOST_BYTES, _SHARE_OF_DISK * shutil.disk_usage(shared).free)
     except OSError:
         return 0.0

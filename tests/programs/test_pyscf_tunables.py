@@ -342,7 +342,7 @@ FITTED = {"density_fit": True, "auxbasis": "def2-universal-jkfit"}
 
 
 def test_tasks_of_one_basis_compute_their_integrals_once_and_keep_every_bit(tmp_path, counted):
-    asked = [task(SALT, ghosts=ghosts) for ghosts in ((0,), (1,), (0, 1), (1, 2), ())]
+    asked = [task(SALT, ghosts=ghosts) for ghosts in ((0,), (1,), (0, 1), (1, 2))]
     plain = [bits(compute(each, {})) for each in asked]
     counted["int2e"] = 0
     assert [bits(compute(each, SHARED, tmp_path)) for each in asked] == plain
@@ -358,10 +358,27 @@ def test_the_same_holds_for_fitted_tensors(tmp_path, counted, method, tensors):
     assert counted["fitted"] == tensors
 
 
-def test_without_ghosts_nothing_is_written(tmp_path):
-    for asked in (task(WATERS[:1]), task(WATERS), task(WATERS[:2], "mp2")):
-        compute(asked, SHARED, tmp_path)
+def test_without_ghosts_and_larger_fragments_to_come_nothing_is_written(tmp_path):
+    for asked in (task(WATERS[:1]), task(WATERS[:2]), task(WATERS[:2], "mp2")):
+        compute(asked, {**SHARED, "most_fragments": 2}, tmp_path)
     assert list(tmp_path.rglob("*")) == []
+
+
+def test_three_fragments_take_their_pairs_integrals_and_have_the_same_bits_whatever_is_there(tmp_path, counted):
+    whole, pairs = task(WATERS), [task([WATERS[i], WATERS[j]]) for i, j in ((0, 1), (0, 2), (1, 2))]
+    settings = {**SHARED, "most_fragments": 3}
+    alone = compute(whole, settings, tmp_path / "nothing is there")
+    of_pairs = [bits(compute(each, {})) for each in pairs]
+    assert [bits(compute(each, settings, tmp_path / "pairs")) for each in pairs] == of_pairs
+    assert len([path for path in (tmp_path / "pairs").rglob("*") if path.is_file()]) == 3
+    counted["int2e"] = 0
+    after_pairs = compute(whole, settings, tmp_path / "pairs")
+    # Six blocks in which all three take part, and no pair again.
+    assert counted["int2e"] == 6
+    compute(task(WATERS, ghosts=(0,)), settings, tmp_path / "integrals of the whole")
+    after_ghosts = compute(whole, settings, tmp_path / "integrals of the whole")
+    assert bits(alone) == bits(after_pairs) == bits(after_ghosts)
+    assert abs(alone.return_result - compute(whole, {}).return_result) < 1e-10
 
 
 def test_where_integrals_do_not_fit_in_memory_they_are_not_shared(tmp_path, counted):
