@@ -82,6 +82,7 @@ def calibrate(
     workload: object = None,
     budget_s: float | None = None,
     strategies: Sequence[str] | None = None,
+    search: Sequence[str] | None = None,
     force: bool = False,
     untouched: bool = False,
     output: str | Path | None = None,
@@ -97,8 +98,10 @@ def calibrate(
         study: A packaged study by name (`quick`, `standard`, ...), or the path of one.
         workload: A ManyBodyInput, or the path of a file with one, to calibrate on instead of the study's clusters.
         budget_s: Wall time allowed for each method, in seconds; by default the study's.
-        strategies: Names of those whose parameters are searched; others than the standard ones are applied, too. By
-            default the study's.
+        strategies: Names of those that are applied, in order, as in a run; by default the standard ones and the
+            program's tunables, which `standard` stands for.
+        search: Names of those whose parameters are searched; by default the study's, else all that are applied. Where
+            `strategies` is left out, others than the standard ones are applied, too.
         force: Measure although the machine is loaded, throttled or short of memory.
         untouched: Start from programs that are left alone, instead of from the defaults of their tunables.
         output: Store the tuning in this file instead of the user's folder.
@@ -132,14 +135,17 @@ def calibrate(
     methods = chosen.methods[:1] if own else chosen.methods
     for each in methods:
         tuning_file.check_storable(target or folders.path_of(here, own[0].methods[0] if own else each.as_method))
-    names = list(chosen.strategies if strategies is None else strategies) or None
-    composition.choose(manager.strategies, names)
+    composition.choose(manager.strategies, [*(strategies or ()), *(search or ()), *chosen.strategies])
+    wanted = search if search is not None or strategies is not None else chosen.strategies or None
     results = []
     for each in methods:
         programs = {own[0].methods[0].program if own else each.program}
-        searched = composition.choose(manager.strategies, names, programs=programs)
-        applied = composition.choose(manager.strategies, None, programs=programs)
-        applied += [strategy for strategy in searched if strategy not in applied]
+        applied = composition.choose(manager.strategies, strategies, programs=programs)
+        searched = applied if wanted is None else composition.choose(manager.strategies, wanted, programs=programs)
+        idle = [strategy for strategy in searched if strategy not in applied]
+        if idle and strategies is not None:
+            raise InputError(f"{idle[0].name} is to be searched, but not among the strategies to be applied; name it")
+        applied += idle
         if untouched:
             applied, searched = ([_left_alone(strategy) for strategy in some] for some in (applied, searched))
         faults = readiness.check(here, force=force, say=say)

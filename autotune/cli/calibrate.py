@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from autotune.cli.options import names_of
 from autotune.cli.tunings import verdict
 
 
@@ -25,8 +26,9 @@ from autotune.cli.tunings import verdict
 @click.option(
     "--strategies",
     metavar="LIST",
-    help="Strategies to search, with commas; others than the five built in are applied, too. [default: the study's]",
+    help="Strategies to apply, in order, with commas; `standard` for those that are applied anyway.",
 )
+@click.option("--search", metavar="LIST", help="Those of them whose parameters are searched. [default: the study's]")
 @click.option("--force", is_flag=True, help="Measure although the machine is loaded, throttled or short of memory.")
 @click.option("--untouched", is_flag=True, help="Start from the program's own ways, without its tunables' defaults.")
 @click.option("-o", "--output", metavar="FILE", help="Store the tuning here instead of the user's folder.")
@@ -66,7 +68,8 @@ def command(study_name: str, **given: Any) -> None:
         study_name,
         workload=given["workload"],
         budget_s=parse_duration(given["budget"]) if given["budget"] else None,
-        strategies=[name.strip() for name in given["strategies"].split(",")] if given["strategies"] else None,
+        strategies=names_of(given["strategies"]),
+        search=names_of(given["search"]),
         force=given["force"],
         untouched=given["untouched"],
         output=given["output"],

@@ -62,7 +62,11 @@ planning_options = together(
         "--memory", type=AMOUNT, metavar="GIB", help="Memory of all tasks together. [default: 80 % of usable]"
     ),
     click.option("--tuning", default="auto", metavar="FILE|none", help="A tuning file, or none for the defaults."),
-    click.option("--strategies", metavar="LIST", help="Strategies to apply, in order, with commas."),
+    click.option(
+        "--strategies",
+        metavar="LIST",
+        help="Strategies to apply, in order, with commas; `standard` for those that are applied anyway.",
+    ),
     click.option("--no-strategy", multiple=True, metavar="NAME", help="Leave a strategy out; may be repeated."),
     click.option("--no-program-tuning", is_flag=True, help="Let each program compute in its own way."),
 )
@@ -172,6 +176,11 @@ _SAME_NAMES = (
 )
 
 
+def names_of(text: str | None) -> tuple[str, ...] | None:
+    """Return the names in a list with commas; None where there is no list."""
+    return None if text is None else tuple(filter(None, (name.strip() for name in text.split(","))))
+
+
 def session_options(given: dict[str, Any]) -> dict[str, Any]:
     """Return the options of the library that a verb was given, by their names there."""
     from autotune.expansion.readers import parse_keywords
@@ -181,7 +190,7 @@ def session_options(given: dict[str, Any]) -> dict[str, Any]:
     if given["no_program_tuning"]:
         found["program_tuning"] = False
     if given["strategies"] is not None:
-        found["strategies"] = tuple(filter(None, given["strategies"].split(",")))
+        found["strategies"] = names_of(given["strategies"])
     if "rescue" in given:
         found["rescue"] = parse_keywords(given["rescue"], option="--rescue")
     if "backend" in given:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
 
 ON_A_STEP = 1e-8  # of a step, by which a number may miss one; as Optuna has it
+ALL_STANDARD = "standard"
 STANDARD = ("adaptive_workers", "memory_scheduling", "method_tuning", "hybrid", "dynamic_balancing")
 
 
@@ -33,17 +34,17 @@ def choose(
 
     Args:
         known: All there are.
-        names: Those wanted; None means the five standard ones, and the tunables of the programs.
+        names: Those wanted; None, or `standard` among them, means the five standard ones, and the tunables of the
+            programs.
         without: Those left out again.
         programs: Names of programs.
 
     Raises:
         InputError: A name is not known.
     """
-    if names is None:
-        wanted = [name for name in STANDARD if name in known] + programs_tuned(known, programs)
-    else:
-        wanted = list(names)
+    standard = [name for name in STANDARD if name in known] + programs_tuned(known, programs)
+    wanted = [one for name in names or () for one in (standard if name == ALL_STANDARD else [name])]
+    wanted = standard if names is None else list(dict.fromkeys(wanted))
     for name in (*wanted, *without):
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1)

@@ -185,9 +185,11 @@ def _compose(found: library.Found, context: Context, *, manager: Manager, option
     names, known = options.strategies, manager.strategies
     programs = {method.program for method in context.methods}
     tuned = composition.programs_tuned(known, programs)
+    if names is None and found.tuning and (missing := [name for name in found.tuning.strategies if name not in known]):
+        found = _without(found, missing)
     if names is None and found.tuning and found.match != "model":
         # A tuning from before a program had tunables does not name it.
-        names = tuple(dict.fromkeys([*(name for name in found.tuning.strategies if name in known), *tuned]))
+        names = tuple(dict.fromkeys([*found.tuning.strategies, *tuned]))
     without = options.without if options.program_tuning else (*options.without, *tuned)
     strategies = composition.choose(known, names, without, programs=programs)
     parameters = composition.parameters_for(strategies, context, found.tuning.parameters if found.tuning else {})
@@ -208,6 +210,22 @@ def _compose(found: library.Found, context: Context, *, manager: Manager, option
     return _Composition(
         chosen=chosen, strategies=tuple(strategies), parameters=parameters, context=context, options=options
     )
+
+
+def _without(found: library.Found, missing: Sequence[str]) -> library.Found:
+    """Return what is left of a tuning some of whose strategies are not installed: its times.
+
+    Raises:
+        InputError: The user gave it.
+    """
+    assert found.tuning is not None
+    names = ", ".join(missing)
+    if found.match == "given":
+        raise InputError(f"{found.source} was made with strategies that are not installed: {names}; install them")
+    if found.match == "model":
+        return found
+    reason = f"{found.reason}, with strategies that are not installed ({names}): only its times are used"
+    return library.Found(replace(found.tuning, parameters={}), "model", reason, found.source)
 
 
 class _Remaker:
@@ -297,9 +315,8 @@ def _laws(machine: Machine, methods: Sequence[Method], options: Options) -> dict
     if options.tuning == "none":
         return {}
     if options.tuning == "auto":
-        stored = [tuning for tuning, _ in library.of_machine(machine)]
-    else:
-        stored = list(library.load(Path(options.tuning)))
+        return library.laws(machine, methods)
+    stored = library.load(Path(options.tuning))
     return {tuning.method: tuning.law for tuning in stored if tuning.method in methods}
 
 

@@ -7,6 +7,7 @@ from somebody else's file: whatever they are, they name one file inside the fold
 
 from __future__ import annotations
 
+import glob
 import importlib.util
 import re
 from collections.abc import Iterator
@@ -22,6 +23,7 @@ from autotune.costs.terms import family
 from autotune.tunings import tuning_file
 
 _FILE_NAME = re.compile(r"[a-z0-9_]([a-z0-9_.-]{0,198}[a-z0-9_-])?")  # on every file system
+_SIZES = re.compile(r"-\d+c-\d+g(?![a-z0-9])")  # where a machine's key says cores and memory
 
 
 class Stored(NamedTuple):
@@ -58,17 +60,37 @@ def everything() -> Iterator[tuple[Path, Tuning | str]]:
 
 def of_machine(key: str) -> tuple[list[Stored], list[str]]:
     """Return the tunings that count on a machine, one for each method, and what is wrong with files passed over."""
-    counting: dict[Method, Stored] = {}
+    return _counting(f"{_name(key)}/*.json")
+
+
+def of_processor(machine: Machine) -> tuple[list[Stored], list[str]]:
+    """Return as `of_machine`, of every machine with the same processor; what is wrong is said of this machine's alone.
+
+    The processor is what a key says before the cores and memory that a job may use.
+    """
+    processor = _processor(machine.key)
+    found, _ = _counting(f"{glob.escape(processor)}*/*.json")
+    alike = [one for one in found if _processor(one.tuning.machine.key) == processor]
+    return alike, of_machine(machine.key)[1]
+
+
+def _processor(key: str) -> str:
+    return _SIZES.split(key)[0]
+
+
+def _counting(pattern: str) -> tuple[list[Stored], list[str]]:
+    """Return the tunings that count of some files, one for each machine and method, and what is wrong with others."""
+    counting: dict[tuning_file.Key, Stored] = {}
     wrong: list[str] = []
     for folder in _folders():
         here: list[Stored] = []
-        for path in _files(folder / _name(key), "*.json"):
+        for path in _files(folder, pattern):
             try:
                 here += [Stored(tuning, path) for tuning in _read(path)]
             except InputError as error:
                 wrong.append(str(error))
         here.sort(key=lambda one: tuning_file.times_s(one.tuning))
-        counting = {one.tuning.method: one for one in here} | counting
+        counting = {tuning_file.key_of(one.tuning): one for one in here} | counting
     return list(counting.values()), wrong
 
 

@@ -1,9 +1,13 @@
 """The library of tunings: stored, shared, and found again by a ladder from best to default.
 
     exact    this machine, this method, sizes that were measured: strategies, parameters and times
-    near     this machine, the nearest method of the family, sizes that were measured: strategies and parameters
-    model    this machine and program, but sizes beyond, or another family: no more than the times
+    near     as many cores of this processor, the nearest method of the family, sizes that were measured: the same, but
+             the times of this method alone
+    model    this processor and program, but sizes beyond, another family or number of cores: no more than the times
     default  nothing was measured here
+
+A job that may use a part of a node (affinity, Slurm, a control group) finds the tunings of the whole one, and the
+other way round: what decides is the processor, then how far cores and memory are apart.
 
 Rules: files are `tuning_file.py`'s, folders `folders.py`'s; `find` decides and changes nothing. A file that
 cannot be used is passed over when one is looked for, and the answer says so.
@@ -11,15 +15,16 @@ cannot be used is passed over when one is looked for, and the answer says so.
 
 from __future__ import annotations
 
+import math
 import re
 import shlex
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
 from autotune.base.errors import InputError
-from autotune.base.records import Evidence, Tuning
+from autotune.base.records import Evidence, Law, Tuning
 from autotune.base.text import one_line
 from autotune.base.types import Machine, Method
 from autotune.costs.terms import family
@@ -157,30 +162,44 @@ def find(machine: Machine, methods: Sequence[Method], *, smallest_functions: int
         largest_functions: Of the largest task, which must be within what was measured; 0 where unknown.
     """
     method = methods[0]
-    stored, wrong = folders.of_machine(machine.key)
+    stored, wrong = folders.of_processor(machine)
     note = f" (passed over: {_list(wrong)})" if wrong else ""
     stored = [one for one in stored if one.tuning.method.program == method.program]
     cure = f"run `{calibration_of(method)}`"
     if not stored:
         return Found(None, "default", f"no tuning for {method.program} on this machine; {cure}{note}", "")
-    stored.sort(
-        key=lambda one: (_distance(one.tuning.method, method), *(-time for time in tuning_file.times_s(one.tuning)))
-    )
-    related = [one for one in stored if family(one.tuning.method) == family(method)]
-    for tuning, path in related:
-        if not _beyond(tuning.evidence, largest_functions):
-            below = _below(tuning.evidence, smallest_functions)
-            if tuning.method == method:
-                reason = f"measured on this machine for {method} on {tuning.created[:10]}{below}"
-                return Found(tuning, "exact", reason + note, str(path))
-            reason = f"measured on this machine for {tuning.method}, the nearest to {method}; {cure} for better{below}"
-            return Found(tuning, "near", reason + note, str(path))
-    tuning, path = (related or stored)[0]
-    why = f"which is no relative of {method}"
-    if related:
-        why = f"{_sizes(tuning.evidence)} basis functions, but the largest task has {largest_functions}"
+
+    def related(tuning: Tuning) -> bool:
+        return family(tuning.method) == family(method)
+
+    def serves(tuning: Tuning) -> bool:
+        same = tuning.machine.cores == machine.cores
+        return same and related(tuning) and not _beyond(tuning.evidence, largest_functions)
+
+    def apart(tuning: Tuning) -> tuple[object, ...]:
+        last = *_size_apart(tuning.machine, machine), *(-time for time in tuning_file.times_s(tuning))
+        return not serves(tuning), not related(tuning), _distance(tuning.method, method), *last
+
+    tuning, path = min(stored, key=lambda one: apart(one.tuning))
+    where = _measured_on(tuning.machine, machine)
+    if serves(tuning):
+        below = _below(tuning.evidence, smallest_functions)
+        if tuning.method == method:
+            match = "exact" if tuning.machine.key == machine.key else "near"
+            reason = f"measured {where} for {method} on {tuning.created[:10]}{below}"
+            return Found(tuning, match, reason + note, str(path))
+        reason = f"measured {where} for {tuning.method}, the nearest to {method}; {cure} for better{below}"
+        return Found(tuning, "near", reason + note, str(path))
     use = "its times are used with the default parameters" if tuning.method == method else "the defaults are used"
-    reason = f"measured on this machine only for {tuning.method}, {why}: {use}; {cure} for better{note}"
+    if not related(tuning):
+        why = f"which is no relative of {method}"
+    elif _beyond(tuning.evidence, largest_functions):
+        why = f"{_sizes(tuning.evidence)} basis functions, but the largest task has {largest_functions}"
+        cure = "`autotune calibrate --workload INPUT` measures these"
+    else:
+        why = "and this job has another number of cores"
+    better = cure if cure.startswith("`") else f"{cure} for better"
+    reason = f"measured {where} only for {tuning.method}, {why}: {use}; {better}{note}"
     return Found(replace(tuning, parameters={}), "model", reason, str(path))
 
 
@@ -205,6 +224,13 @@ def pick(tunings: Sequence[Tuning], methods: Sequence[Method], machine: Machine,
 def of_machine(machine: Machine) -> list[tuple[Tuning, Path]]:
     """Return the tunings that count on a machine, one for each method, with their files."""
     return [(one.tuning, one.path) for one in folders.of_machine(machine.key)[0]]
+
+
+def laws(machine: Machine, methods: Collection[Method]) -> dict[Method, Law]:
+    """Return the times of each method that was measured on a machine's processor, by cores and memory the nearest."""
+    stored = [one.tuning for one in folders.of_processor(machine)[0] if one.tuning.method in methods]
+    stored.sort(key=lambda tuning: _size_apart(tuning.machine, machine), reverse=True)
+    return {tuning.method: tuning.law for tuning in stored}
 
 
 def matching(tunings: Iterable[Tuning], text: str) -> tuple[Tuning, ...]:
@@ -251,6 +277,25 @@ def _distance(stored: Method, wanted: Method) -> int:
         return 0
     far = 8 * (stored.method != wanted.method) + 4 * (stored.keywords != wanted.keywords)
     return 1 + far + 2 * (stored.driver != wanted.driver) + (stored.basis != wanted.basis)
+
+
+def _size_apart(stored: Machine, wanted: Machine) -> tuple[float, float]:
+    """Return how far two machines of one processor are apart: the ratio of their cores, then of memory, as logarithms.
+
+    Memory within its bin of the key is the same.
+    """
+    if stored.key == wanted.key:
+        return 0.0, 0.0
+    cores, memory = stored.cores / wanted.cores, stored.memory_gib / wanted.memory_gib
+    return abs(math.log(cores)), abs(math.log(memory))
+
+
+def _measured_on(stored: Machine, wanted: Machine) -> str:
+    """Return on what a tuning was measured, in words."""
+    if stored.key == wanted.key:
+        return "on this machine"
+    of = (f"{one.cores} core{'s'[: one.cores > 1]} and {one.memory_gib:.0f} GiB" for one in (stored, wanted))
+    return "on this processor with {}, where this job has {},".format(*of)
 
 
 def _beyond(evidence: Evidence, largest: int) -> bool:

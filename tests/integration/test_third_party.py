@@ -105,7 +105,7 @@ def test_it_is_not_applied_unless_it_is_named(run):
 def test_a_calibration_searches_it_and_its_tuning_applies_it_to_later_runs_without_being_asked(python, run, tmp_path):
     study = tmp_path / "waiting.toml"
     study.write_text(STUDY)
-    said = python("-m", "autotune", "calibrate", "--study", study, "--strategies", "polite", "--force")
+    said = python("-m", "autotune", "calibrate", "--study", study, "--search", "polite", "--force")
     (tuning,) = json.loads(Path(said.partition("stored in ")[2].strip()).read_text())["tunings"]
     assert tuning["strategies"] == list(ALL_SIX)
     assert len(tuning["evidence"]["trials"]) == 2  # all that its space has

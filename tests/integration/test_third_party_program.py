@@ -106,9 +106,7 @@ def test_what_was_computed_in_one_way_is_not_resumed_in_the_other(autotune, tmp_
 
 def test_a_calibration_searches_its_tunables_and_never_keeps_one_that_changes_an_energy(autotune, tmp_path):
     (tmp_path / "study.toml").write_text(STUDY)
-    done = autotune(
-        "calibrate", "--study", "study.toml", "--force", "--strategies", "slow_starter", "-o", "tuning.json"
-    )
+    done = autotune("calibrate", "--study", "study.toml", "--force", "--search", "slow_starter", "-o", "tuning.json")
     assert done.returncode == 0, done.stderr
     [tuning] = json.loads((tmp_path / "tuning.json").read_text())["tunings"]
     assert "slow_starter" in tuning["strategies"]

@@ -78,7 +78,7 @@ REPLACED = (
 SMALLER = {"water6.xyz": "water4", "water4.xyz": "water2"}
 # Commands that are not run, and why.
 LEFT_OUT = {
-    "autotune calibrate --strategies polite": "test_third_party.py runs it, and looks at what comes out",
+    "autotune calibrate --search polite": "test_third_party.py runs it, and looks at what comes out",
     "make bench": "takes hours and needs the machine for itself",
     "make faults": "takes an hour",
     "make comparison": "takes two hours and needs the machine for itself",

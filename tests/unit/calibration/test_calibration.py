@@ -18,7 +18,7 @@ from click.testing import CliRunner
 from tuning_factory import make_tuning
 
 from autotune.base import json_files
-from autotune.base.errors import InputError
+from autotune.base.errors import InputError, ResourceError
 from autotune.calibration import studies
 from autotune.calibration.calibration import Calibration, calibrate, confirmed_tuning
 from autotune.cli.main import cli
@@ -292,6 +292,38 @@ def test_calibrate_says_where_a_confirmed_tuning_stays_and_does_not_touch_it(stu
     run = CliRunner().invoke(cli, [*arguments, "--output", str(tmp_path / "other.json")])
     assert run.exit_code == 0, run.output
     assert f"stored in {tmp_path / 'other.json'}" in run.stdout
+
+
+@pytest.mark.parametrize(
+    ("options", "applied", "searched"),
+    [
+        ({}, composition.STANDARD, ("adaptive_workers",)),
+        ({"strategies": ["hybrid"]}, ("hybrid",), ("hybrid",)),
+        ({"search": ["hybrid"]}, composition.STANDARD, ("hybrid",)),
+        ({"strategies": ["hybrid", "method_tuning"], "search": ["method_tuning"]}, None, ("method_tuning",)),
+    ],
+)
+def test_strategies_are_those_applied_as_in_a_run_and_search_those_searched(
+    study_file, tmp_path, monkeypatch, options, applied, searched
+):
+    monkeypatch.setenv(json_files.HOME_VARIABLE, str(tmp_path / "home"))
+    told = {}
+
+    class Told:
+        def __init__(self, *_, **named):
+            told.update({name: tuple(one.name for one in named[name]) for name in ("strategies", "searched")})
+            raise ResourceError("enough is known")
+
+    monkeypatch.setattr("autotune.calibration.calibration.Calibration", Told)
+    with pytest.raises(ResourceError, match="enough is known"):
+        calibrate(study_file, force=True, **options)
+    assert told == {"strategies": applied or tuple(options["strategies"]), "searched": searched}
+
+
+def test_what_is_not_applied_cannot_be_searched(study_file, tmp_path, monkeypatch):
+    monkeypatch.setenv(json_files.HOME_VARIABLE, str(tmp_path / "home"))
+    with pytest.raises(InputError, match="hybrid is to be searched, but not among the strategies to be applied"):
+        calibrate(study_file, force=True, strategies=["memory_scheduling"], search=["hybrid"])
 
 
 def test_calibrate_stores_says_and_draws(study_file, tmp_path, monkeypatch):

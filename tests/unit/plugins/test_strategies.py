@@ -192,6 +192,17 @@ def progress(**known):
     return Snapshot(**{**usual, **known})
 
 
+def test_standard_among_names_stands_for_those_that_are_applied_anyway():
+    known = Manager().strategies
+    standard = composition.choose(known, None, programs={"pyscf"})
+    assert composition.choose(known, ["standard"], programs={"pyscf"}) == standard
+    assert composition.choose(known, ["hybrid", "standard"])[0].name == "hybrid"
+    assert sorted(one.name for one in composition.choose(known, ["hybrid", "standard"])) == sorted(composition.STANDARD)
+    assert composition.choose(known, ["standard"], ["hybrid", "pyscf"], programs={"pyscf"}) == [
+        one for one in standard if one.name not in {"hybrid", "pyscf"}
+    ]
+
+
 @pytest.mark.parametrize("name", sorted(MANAGER.strategies))
 def test_where_nothing_is_amiss_no_strategy_changes_the_policy_in_mid_run(name):
     composed = progress().composed

@@ -303,7 +303,8 @@ def test_model_is_the_same_method_beyond_the_sizes_measured_and_gives_its_times_
     assert (best.match, best.tuning.law, best.tuning.parameters) == ("model", make_tuning().law, {})
     assert best.reason.startswith(
         "measured on this machine only for pyscf hf/6-31g* energy, 19 to 75 basis functions,"
-        f" but the largest task has {largest}: its times are used with the default parameters; run `autotune calibrate"
+        f" but the largest task has {largest}: its times are used with the default parameters;"
+        " `autotune calibrate --workload INPUT` measures these"
     )
 
 
@@ -329,6 +330,56 @@ def test_another_machine_or_program_is_the_default_with_the_cure(changes):
         "no tuning for pyscf on this machine; run `autotune calibrate --program pyscf --method hf --basis '6-31g*'`",
         "",
     )
+
+
+def part(cores, memory_gib):
+    """Return a processor's machine that may use so much of it; detection makes keys of this form."""
+    key = f"epyc-9654-x86_64-avx512-{cores}c-{memory_gib}g-l3-384m"
+    return dataclasses.replace(HERE, cores=cores, memory_gib=float(memory_gib), cpu_model="EPYC 9654", key=key)
+
+
+NODE = part(64, 256)
+
+
+def test_a_job_with_some_of_a_nodes_cores_takes_the_times_that_the_whole_node_was_measured_with():
+    library.save(make_tuning(machine=NODE))
+    best = found(machine=part(16, 64))
+    assert (best.match, best.tuning.parameters) == ("model", {})
+    assert best.reason == (
+        "measured on this processor with 64 cores and 256 GiB, where this job has 16 cores and 64 GiB, only for"
+        " pyscf hf/6-31g* energy, and this job has another number of cores: its times are used with the default"
+        " parameters; run `autotune calibrate --program pyscf --method hf --basis '6-31g*'` for better"
+    )
+    assert library.laws(part(1, 4), [HF]) == {HF: make_tuning().law}
+
+
+def test_a_job_with_less_memory_and_as_many_cores_takes_all_of_a_tuning():
+    library.save(make_tuning(machine=NODE))
+    best = found(machine=part(64, 32))
+    assert (best.match, best.tuning.parameters) == ("near", WINNER)
+    assert "with 64 cores and 256 GiB, where this job has 64 cores and 32 GiB, for pyscf" in best.reason
+
+
+def test_of_several_parts_of_a_node_the_nearest_in_cores_then_in_memory_counts():
+    for cores, memory_gib in ((64, 256), (8, 32), (16, 32), (16, 256)):
+        law = dataclasses.replace(make_tuning().law, contention=1.0 + cores / 100 + memory_gib / 10000)
+        library.save(make_tuning(machine=part(cores, memory_gib), law=law))
+    for asked, nearest in (((12, 200), (16, 256)), ((9, 256), (8, 32)), ((64, 8), (64, 256)), ((16, 60), (16, 32))):
+        assert found(machine=part(*asked)).tuning.machine == part(*nearest)
+        contention = library.laws(part(*asked), [HF])[HF].contention
+        assert contention == 1.0 + nearest[0] / 100 + nearest[1] / 10000
+    assert found(machine=part(64, 256)).match == "exact"
+
+
+def test_another_processor_whose_name_begins_alike_is_another_one():
+    longer = dataclasses.replace(NODE, key=NODE.key.replace("avx512-", "avx512-v2-"))
+    library.save(make_tuning(machine=longer))
+    assert found(machine=NODE).match == "default"
+
+
+def test_a_size_that_does_not_fit_is_measured_with_the_input_itself():
+    library.save(make_tuning())
+    assert "`autotune calibrate --workload INPUT` measures these" in found(largest=1000).reason
 
 
 @pytest.mark.parametrize("known", [{"largest_functions": 0, "smallest_functions": 0}, {}])
@@ -389,6 +440,20 @@ def test_a_plan_takes_parameters_and_times_of_an_exact_tuning(cluster):
     assert (made.chosen.match, made.tuning) == ("exact", tuning)
     assert made.policy.workers == 2 * HERE.cores
     assert made.chosen.parameters.items() >= WINNER.items()
+
+
+def test_a_tuning_with_strategies_that_are_not_installed_gives_its_times_and_says_so(cluster, tmp_path):
+    tuning = make_tuning(
+        basis="sto-3g", smallest_functions=7, largest_functions=14, strategies=("gone", "lost"), parameters={}
+    )
+    library.save(tuning)
+    made = plan(cluster("water4", max_nbody=2))
+    assert (made.chosen.match, made.tuning.law) == ("model", tuning.law)
+    assert made.chosen.reason.endswith(", with strategies that are not installed (gone, lost): only its times are used")
+    assert made.chosen.strategies == (*STANDARD, "pyscf")
+    library.save(tuning, tmp_path / "given.json")
+    with pytest.raises(InputError, match="strategies that are not installed: gone, lost; install them"):
+        plan(cluster("water4", max_nbody=2), tuning=str(tmp_path / "given.json"))
 
 
 def test_a_plan_of_a_model_takes_the_default_strategies_and_parameters(cluster):
