@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from autotune.base.errors import AutotuneError, InputError, ResourceError, TaskError
     from autotune.base.options import Options
-    from autotune.calibration.calibration import calibrate
+    from autotune.calibration.campaign import calibrate
     from autotune.compat.procedure import register
     from autotune.expansion.readers import Expansion
     from autotune.reports.files import report
@@ -60,7 +60,7 @@ __all__ = [
 _MODULES = {
     "autotune.base.errors": ("AutotuneError", "InputError", "ResourceError", "TaskError"),
     "autotune.base.options": ("Options",),
-    "autotune.calibration.calibration": ("calibrate",),
+    "autotune.calibration.campaign": ("calibrate",),
     "autotune.compat.procedure": ("register",),
     "autotune.expansion.readers": ("Expansion",),
     "autotune.reports.files": ("report",),

@@ -3,7 +3,7 @@
 MOPAC ends with status 0 whatever happens, and says what went wrong in a box at the end of its output. For one atom it
 writes no gradient, which is zero. Open shells with an even number of electrons need its keyword UHF; odd ones are
 unrestricted by themselves. What has parameters is for MOPAC to say: it is asked once for each method and set of
-elements, with atoms far apart. One file may hold several jobs, of which each starts anew; what MOPAC writes about them
+elements, with atoms far apart. One file may hold several jobs, of which each starts again; what MOPAC writes about them
 is divided by their numbers, which it is given as comments.
 """
 
@@ -101,12 +101,7 @@ class CheckedMopacHarness(MopacHarness):  # type: ignore[misc]  # QCEngine is un
     ) -> list[AtomicResult | None]:
         """Return the results of the inputs that one start of MOPAC has taken up, or None for one that failed."""
         self.found(raise_error=True)
-        jobs: list[dict[str, Any]] = []
-        for each in inputs:
-            try:
-                jobs.append(self.build_input(each, config))
-            except QCEngineException:
-                break
+        jobs = one_start.jobs(self.build_input, inputs, config)
         texts = [job["infiles"]["dispatch.mop"] for job in jobs]
         if not texts or any(_NO_COMMENT not in text for text in texts):
             return [None]

@@ -144,12 +144,7 @@ class CheckedNWChemHarness(NWChemHarness):  # type: ignore[misc]  # QCEngine is 
         specification = inputs[0].specification
         if specification.driver not in _DRIVERS or any(specification.extras.get(name) for name in _EXTRAS):
             return [None] * len(inputs)
-        jobs: list[dict[str, Any]] = []
-        for each in inputs:
-            try:
-                jobs.append(self.build_input(each, config))
-            except QCEngineException:
-                break
+        jobs = one_start.jobs(self.build_input, inputs, config)
         if not jobs:
             return [None]
         decks = [job["infiles"]["nwchem.nw"] for job in jobs]

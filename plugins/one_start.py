@@ -5,10 +5,15 @@ from __future__ import annotations
 import contextlib
 import math
 import subprocess
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from qcengine.exceptions import QCEngineException
 from qcengine.util import disk_files, popen, temporary_directory
+
+if TYPE_CHECKING:
+    from qcelemental.models.v2 import AtomicInput
+    from qcengine.config import TaskConfig
 
 
 class Written(NamedTuple):
@@ -17,6 +22,19 @@ class Written(NamedTuple):
     stdout: str
     stderr: str
     files: dict[str, str | None]
+
+
+def jobs(
+    build_input: Callable[[AtomicInput, TaskConfig], dict[str, Any]], inputs: Sequence[AtomicInput], config: TaskConfig
+) -> list[dict[str, Any]]:
+    """Return the jobs that a harness makes of some inputs, up to the first of which it can make none."""
+    made = []
+    for each in inputs:
+        try:
+            made.append(build_input(each, config))
+        except QCEngineException:
+            break
+    return made
 
 
 def run(job: Mapping[str, Any], outfiles: Sequence[str], *, limit_s: float) -> Written:

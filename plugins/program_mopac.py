@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from autotune.plugin.facts import ProgramFacts, Tunable, choices, register_harness
+from autotune.plugin.facts import ProgramFacts, register_harness, shared_starts
 from autotune.plugin.hookspecs import hookimpl
 
 
@@ -12,15 +12,11 @@ from autotune.plugin.hookspecs import hookimpl
 def autotune_program_facts() -> Sequence[ProgramFacts]:
     """Return what is particular to MOPAC, which reads ghosts as real atoms."""
     words = {"convergence": "unable to achieve self-consistence"}
-    several = Tunable(
-        name="tasks_per_start",
-        about="so many tasks at most are computed in one start of MOPAC",
-        distribution=choices(1, 4, 16),
-        default=16,
-        untouched=1,
-        exact=True,
-    )
-    return [ProgramFacts(name="mopac", ghosts=False, start_s=0.012, error_words=words, usual=True, tunables=(several,))]
+    return [
+        ProgramFacts(
+            name="mopac", ghosts=False, start_s=0.012, error_words=words, usual=True, tunables=(shared_starts("MOPAC"),)
+        )
+    ]
 
 
 @hookimpl

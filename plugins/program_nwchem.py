@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from autotune.plugin.facts import ProgramFacts, Tunable, choices, register_harness
+from autotune.plugin.facts import ProgramFacts, register_harness, shared_starts
 from autotune.plugin.hookspecs import hookimpl
 
 
@@ -22,16 +22,7 @@ def autotune_program_facts() -> Sequence[ProgramFacts]:
             spherical_keyword="basis__spherical",
             cartesian_keyword="basis__cartesian",
             usual=True,
-            tunables=(
-                Tunable(
-                    name="tasks_per_start",
-                    about="so many tasks at most are computed in one start of NWChem",
-                    distribution=choices(1, 4, 16),
-                    default=16,
-                    untouched=1,
-                    exact=True,
-                ),
-            ),
+            tunables=(shared_starts("NWChem"),),
         )
     ]
 

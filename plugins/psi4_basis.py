@@ -68,7 +68,7 @@ class _Shells:
                 self._print(described["message"])
             return build(mol, described, puream)
         if mol.point_group().symbol() != "c1":
-            # Psi4 makes a symmetry exact anew for atoms by themselves, which moves them by a last bit.
+            # Psi4 makes a symmetry exact again for atoms by themselves, which moves them by a last bit.
             return self._build_anew(mol, key, target, fitrole, other, puream, return_atomlist, quiet)
         return [
             build(self._core.Molecule.from_dict(_move(one, mol, i)), one, puream)

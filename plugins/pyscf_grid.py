@@ -91,7 +91,7 @@ class KeptValues(dft.numint.NumInt):  # type: ignore[misc]  # PySCF is untyped
         self._values: dict[tuple[int, int, int], np.ndarray | None] = {}
 
     def forget(self) -> None:
-        """Free the memory; from here on values are computed anew."""
+        """Free the memory; from here on values are computed again."""
         self._mean_field = self._grids = None
         self._block_sizes.clear()
         self._values.clear()

@@ -96,7 +96,7 @@ def from_before(plan: Plan, molecule: gto.Mole, settings: Settings) -> np.ndarra
 def remember(plan: Plan, mean_field: Any, settings: Settings) -> None:
     """Keep where an SCF ended, for the same fragments of the next run."""
     if _is_remembered(plan, settings) and settings.shared is not None:
-        _store(settings.shared).keep(_name(plan), _occupied(mean_field), anew=True)
+        _store(settings.shared).keep(_name(plan), _occupied(mean_field), again=True)
 
 
 def _is_remembered(plan: Plan, settings: Settings) -> bool:

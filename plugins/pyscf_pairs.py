@@ -3,7 +3,7 @@
 Rules
 - Of the integrals of three equal fragments 45 in 81 have all their functions on two of them: a trimer takes these from
   the files of its dimers and computes the rest. Four fragments have 88 in 256, five 145 in 625, which gains nothing.
-- A pair's integrals are those that its own task computes, found or made anew: the same bits either way.
+- A pair's integrals are those that its own task computes, found or made again: the same bits either way.
 - PySCF packs (ij|kl) with i >= j, k >= l, ij >= kl; a pair of functions i >= j has the number i (i + 1) / 2 + j, and so
   have pairs of pairs.
 """

@@ -152,7 +152,7 @@ def _probe(plan: Plan, mean_field: MeanField) -> MeanField:
 
 @contextlib.contextmanager
 def _basis_files_read_once() -> Iterator[None]:
-    """Keep PySCF's initial guesses from parsing the ANO basis file anew for every element of every task.
+    """Keep PySCF's initial guesses from parsing the ANO basis file again for every element of every task.
 
     That takes 15 ms an element, half the time of a water molecule in HF/6-31G*.
     """

@@ -56,13 +56,13 @@ class Store:
             return None
         return found
 
-    def keep(self, key: str, array: np.ndarray, *, anew: bool = False) -> None:
+    def keep(self, key: str, array: np.ndarray, *, again: bool = False) -> None:
         """Store an array, unless there is no room for it, or it is there already and is not to be replaced."""
         path, numbers = self._folder / key, np.ascontiguousarray(array)
         # A disk that is full or a folder that is gone costs the next one a computation, and this one nothing.
         with contextlib.suppress(OSError):
             self._folder.mkdir(parents=True, exist_ok=True)
-            if (path.exists() and not anew) or not self._has_room(numbers.nbytes + _OFFSET):
+            if (path.exists() and not again) or not self._has_room(numbers.nbytes + _OFFSET):
                 return
             about = json.dumps({"shape": numbers.shape, "crc": zlib.crc32(numbers.data)})
             handle, name = tempfile.mkstemp(prefix=".", dir=self._folder)

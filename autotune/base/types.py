@@ -195,7 +195,7 @@ class Policy:
         widen_tail: Give idle cores to the last tasks, up to `widest`.
         batch_s: Tasks predicted to take less together go to a worker at once, so that it need not wait between them.
         learn: Predictions follow the measured times of finished tasks.
-        follow_machine: When cores or memory of the machine change, the policy is made anew for what there is.
+        follow_machine: When cores or memory of the machine change, the policy is made again for what there is.
         most_workers: So many workers may run when tasks wait (for a disk, for MPI to start) and leave cores idle.
         memory_fraction: Share of the usable memory that tasks may be granted together.
         memory_admission: Start a task only when its predicted memory fits the budget.
@@ -203,7 +203,7 @@ class Policy:
         tasks_per_worker: Tasks after which a worker process is replaced; 0 for never.
         worker_growth_gib: A worker is replaced when it holds so much more than after its first task; 0 for never.
         worker_age_s: A worker is replaced when it is as old; 0 for never.
-        resident_programs: A program that can stay loaded beside its worker does; else each task starts it anew.
+        resident_programs: A program that can stay loaded beside its worker does; else each task starts it again.
         passive_wait: Idle OpenMP threads sleep instead of spinning.
         one_blas_thread: Programs that thread their own loops call BLAS with one thread, whatever their width.
         blas_kernel: What OpenBLAS is told about the processor (OPENBLAS_CORETYPE); empty lets it find out.

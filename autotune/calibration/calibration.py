@@ -6,23 +6,19 @@
     confirm  winner and default alternate in random order on workloads the search did not see
 
 Rules: the budget is wall time and is kept by predicting each run from those before. The luckiest trial is not the best
-one: a winner that does not beat the default in the confirmation is not stored, the default is. A calibration that could
-not tell does not replace a tuning that was confirmed.
+one: a winner that does not beat the default in the confirmation is not stored, the default is.
 """
 
 from __future__ import annotations
 
-import logging
 import math
 import random
 import statistics
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import replace
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
-from autotune.base import json_files
 from autotune.base.errors import InputError, TaskError
 from autotune.base.records import Evidence, Law, Pair, Tuning, Verdict
 from autotune.base.types import Machine, Method, Parameters, Policy, Task
@@ -34,15 +30,12 @@ from autotune.calibration.instances import Instance, halves, ladders
 from autotune.calibration.search import Proposal, Search, final
 from autotune.calibration.timing import Budget, OutOfTimeError, Timed, Timing
 from autotune.costs.cost_law import fit
-from autotune.expansion import readers
-from autotune.expansion.workload import Workload, load
-from autotune.machine import detection, readiness
+from autotune.expansion.workload import Workload
+from autotune.machine import readiness
 from autotune.plugin import composition
 from autotune.plugin.hookspecs import Strategy
 from autotune.plugin.manager import Manager
-from autotune.plugin.program_tuning import ProgramTuning
 from autotune.runtime import planning
-from autotune.tunings import folders, library, tuning_file
 
 if TYPE_CHECKING:
     import optuna
@@ -55,143 +48,6 @@ OWN_RUNGS = 3
 CROWDED = 2.0  # times as long, which is more than two hardware threads of one core cost each other
 UNLIKE_ITSELF = 0.1  # of the logarithm of the time
 _ALIKE = ("grant", "tasks_per_worker", "tunables")  # what of a policy makes tasks cost the same
-
-
-def _log(line: str) -> None:
-    logging.getLogger("autotune").info(line)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CalibrationResult:
-    """What a calibration of one method found.
-
-    Attributes:
-        tuning: The tuning, with the evidence for it.
-        path: Where it is stored; or the confirmed tuning that stays, because this calibration could not tell.
-        stored: Whether the tuning was stored.
-    """
-
-    tuning: Tuning
-    path: Path
-    stored: bool
-
-
-def calibrate(
-    study: str | Path = "quick",
-    *,
-    workload: object = None,
-    budget_s: float | None = None,
-    strategies: Sequence[str] | None = None,
-    search: Sequence[str] | None = None,
-    force: bool = False,
-    untouched: bool = False,
-    output: str | Path | None = None,
-    say: Callable[[str], None] = _log,
-    on_result: Callable[[CalibrationResult], None] = lambda _: None,
-    **method: Any,
-) -> tuple[CalibrationResult, ...]:
-    """Measure what is fastest on this machine, and store it where runs find it.
-
-    Takes minutes: the budget for each method. After an interruption the same call goes on where it was, for a day.
-
-    Args:
-        study: A packaged study by name (`quick`, `standard`, ...), or the path of one.
-        workload: A ManyBodyInput, or the path of a file with one, to calibrate on instead of the study's clusters.
-        budget_s: Wall time allowed for each method, in seconds; by default the study's.
-        strategies: Names of those that are applied, in order, as in a run; by default the standard ones and the
-            program's tunables, which `standard` stands for.
-        search: Names of those whose parameters are searched; by default the study's, else all that are applied. Where
-            `strategies` is left out, others than the standard ones are applied, too.
-        force: Measure although the machine is loaded, throttled or short of memory.
-        untouched: Start from programs that are left alone, instead of from the defaults of their tunables.
-        output: Store the tuning in this file instead of the user's folder.
-        say: Called with one line for each step; by default the logger `autotune` gets them, as information.
-        on_result: Called with the result of each method as soon as it is there.
-        method: `program`, `method`, `basis`, `driver` and `keywords` (a mapping) in place of those of the study's first
-            method, which is then the only one.
-
-    Returns:
-        A result for each method.
-
-    Raises:
-        InputError: An argument cannot be used, or a method cannot run within the budget.
-        TaskError: The default configuration fails.
-        ResourceError: The machine is not ready to be measured, or a file cannot be written.
-    """
-    unknown = sorted(method.keys() - {field.name for field in fields(studies.MethodChoice)})
-    if unknown:
-        raise InputError(f"a method has no {', '.join(unknown)}; it has program, method, basis, driver and keywords")
-    if workload is not None and any(value is not None for value in method.values()):
-        raise InputError("--workload brings its own method; leave out --program, --method, --basis, ...")
-    chosen = studies.with_method(studies.load(str(study)), **method)
-    own = None if workload is None else _own(workload)
-    target = None if output is None else Path(output)
-    for folder in (json_files.home(), *([target.parent] if target else ())):  # the search is kept in the first
-        json_files.check_writable(folder)
-    # What must not be replaced is better found now than in minutes.
-    if target and target.exists():
-        library.load(target)
-    here, manager = detection.detect(), Manager()
-    methods = chosen.methods[:1] if own else chosen.methods
-    for each in methods:
-        tuning_file.check_storable(target or folders.path_of(here, own[0].methods[0] if own else each.as_method))
-    composition.choose(manager.strategies, [*(strategies or ()), *(search or ()), *chosen.strategies])
-    wanted = search if search is not None or strategies is not None else chosen.strategies or None
-    results = []
-    for each in methods:
-        programs = {own[0].methods[0].program if own else each.program}
-        applied = composition.choose(manager.strategies, strategies, programs=programs)
-        searched = applied if wanted is None else composition.choose(manager.strategies, wanted, programs=programs)
-        idle = [strategy for strategy in searched if strategy not in applied]
-        if idle and strategies is not None:
-            raise InputError(f"{idle[0].name} is to be searched, but not among the strategies to be applied; name it")
-        applied += idle
-        if untouched:
-            applied, searched = ([_left_alone(strategy) for strategy in some] for some in (applied, searched))
-        faults = readiness.check(here, force=force, say=say)
-        with Calibration(
-            chosen,
-            each,
-            machine=here,
-            manager=manager,
-            strategies=applied,
-            searched=searched,
-            budget_s=budget_s,
-            own=own,
-            faults=faults,
-            known=[found for _, found in folders.everything() if not isinstance(found, str)],
-            say=say,
-        ) as calibration:
-            tuning = calibration.run()
-            confirmed = None if target else confirmed_tuning(tuning)
-            path = confirmed or library.save(tuning, target, say=say)
-            calibration.stored()
-        results.append(CalibrationResult(tuning=tuning, path=path, stored=confirmed is None))
-        on_result(results[-1])
-    return tuple(results)
-
-
-def confirmed_tuning(tuning: Tuning) -> Path | None:
-    """Return the file of the confirmed tuning of the same method that one which could not tell must not replace."""
-    evidence = tuning.evidence
-    told = evidence.verdict != "not confirmed" or len(evidence.trials) >= effects.LEAST_TRIALS
-    if evidence.verdict != "cannot tell" and told:
-        return None
-    for known, path in library.of_machine(tuning.machine):
-        confirmed = known.evidence.verdict == "faster" and not library.version_note(known, tuning.program_version)
-        if known.method == tuning.method and confirmed:
-            return path
-    return None
-
-
-def _own(source: object) -> tuple[Workload, str]:
-    """Return the workload of a user's own input, and what to call it."""
-    if not isinstance(source, str | Path):
-        return load(source), "your own input"
-    text, name = readers.read_text(str(source))
-    if not readers.says_what_to_compute(text, name=name):
-        raise InputError(f"{name} is no ManyBodyInput; --workload takes one, which says itself what to compute")
-    return load(readers.many_body_fields(text, name=name, expansion=None)), name
 
 
 class Calibration:
@@ -208,7 +64,7 @@ class Calibration:
         own: The user's own input, in place of the study's workloads, and its name.
         faults: What spoke against measuring, where that was done by force.
         known: Tunings whose parameters are worth a try.
-        say: Called with one line for each step; by default the logger `autotune` gets them, as information.
+        say: Called with one line for each step.
 
     Attributes:
         search: The search, once it has begun.
@@ -227,7 +83,7 @@ class Calibration:
         own: tuple[Workload, str] | None = None,
         faults: Sequence[str] = (),
         known: Iterable[Tuning] = (),
-        say: Callable[[str], None] = _log,
+        say: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._study, self._method, self._machine = chosen, method, machine
         self._strategies, self._faults = list(strategies), faults
@@ -514,7 +370,3 @@ class Calibration:
         if policies[0].tunables != policies[1].tunables and self._tuned:
             law = replace(fit(self._tuned)[method], parallel=law.parallel, half_s=law.half_s)
         return replace(law, contention=looked.contention)
-
-
-def _left_alone(strategy: Strategy) -> Strategy:
-    return strategy.left_alone() if isinstance(strategy, ProgramTuning) else strategy

@@ -46,7 +46,7 @@ def command(study_name: str, **given: Any) -> None:
     autotune calibrate --study standard --method mp2 --basis cc-pvdz
     autotune calibrate --workload input.json --budget 5m       on your own input
     """
-    from autotune.calibration.calibration import CalibrationResult, calibrate
+    from autotune.calibration.campaign import CalibrationResult, calibrate
     from autotune.calibration.studies import parse_duration
     from autotune.expansion.readers import parse_keywords
     from autotune.reports import calibration_picture, figures

@@ -25,7 +25,7 @@ def command(source: str, as_json: bool, **given: Any) -> None:
 
     Takes the INPUT, and the options for what is computed and how, of `autotune run`, and starts nothing. Nine of ten
     tasks are expected to take the time shown within the factor next to it, up or down. Without a tuning of the method
-    the times are an uncalibrated guess, of which only the proportions mean something.
+    the times are an uncalibrated guess: only relative times are meaningful.
     """
     from autotune.session.forecast import estimate
     from autotune.session.preparation import NothingToComputeError

@@ -236,7 +236,7 @@ def noting_earlier_files(*targets: str | None) -> Iterator[None]:
 
 
 def _stamp(target: str) -> tuple[int, int] | None:
-    """Return what changes where a file is written anew; None where there is no file."""
+    """Return what changes where a file is written again; None where there is no file."""
     path = Path(target)
     with contextlib.suppress(OSError):
         if path.is_file():

@@ -1,7 +1,7 @@
 """Standard output and standard error as a command finds them: open, closed, full, or with a reader that went away.
 
 Rules: a command does its work and writes its files whatever becomes of its words. Output that was lost is an error at
-the end; lost messages are not. Both streams are opened anew above their descriptors, so that no library that prints
+the end; lost messages are not. Both streams are opened again above their descriptors, so that no library that prints
 meets a fault.
 """
 

@@ -8,7 +8,7 @@ Rules:
 - "faster" or "slower" needs both significance (the interval excludes 1) and size (the estimate is past the threshold);
   "same" needs the whole interval within the threshold; all else is "cannot tell". A threshold of t reaches from
   1/(1 + t) to 1 + t. Several comparisons at once must pass their p-values through `holm`.
-- The winner of a search looks better than it is: measure it anew, paired, before believing it.
+- The winner of a search looks better than it is: measure it again, paired, before believing it.
 """
 
 from __future__ import annotations

@@ -166,7 +166,7 @@ class ParallelManyBodyExecutor:
     def execute_full_calculation(self) -> dict[str, AtomicResult | AtomicResultV1]:
         """Compute all fragments, no level waiting for another, and return their results by label.
 
-        Statistics start anew.
+        Statistics start again.
 
         Raises:
             RuntimeError: A fragment failed; the message names it, and the cause has all that failed and all others.
@@ -283,7 +283,7 @@ class Placement(NamedTuple):
 class DynamicLoadBalancer:
     """Shows how a run would be balanced: the scheduler of every run, on a virtual clock. Nothing is started.
 
-    In a run the scheduler decides anew whenever a fragment ends, with the times measured until then; so this is a
+    In a run the scheduler decides again whenever a fragment ends, with the times measured until then; so this is a
     forecast, and there is nothing to switch on.
 
     Args:

@@ -248,7 +248,7 @@ def _in_qcengines_words() -> Iterator[None]:
 
 
 class _Warm:
-    """The session of this process: made when first needed, made anew when the options change."""
+    """The session of this process: made when first needed, made again when the options change."""
 
     def __init__(self) -> None:
         self.chosen = Options()

@@ -57,7 +57,7 @@ class Overlaps:
         return self._between[key]
 
 
-_FEW = 4  # fragments whose sum is made anew each time
+_FEW = 4  # fragments whose sum is made again each time
 
 
 def _overlapping(basis: str, one: str, other: str, square_distance: float) -> float:

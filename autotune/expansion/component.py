@@ -183,7 +183,7 @@ class Keys:
 
     def __init__(self, recipe: Recipe) -> None:
         whole = recipe.molecule
-        masses = whole.masses  # looked up anew, atom by atom, each time it is asked for
+        masses = whole.masses  # looked up again, atom by atom, each time it is asked for
         self._levels = {
             level: _digest(recipe.programs[level], json.dumps(fields, sort_keys=True, default=str), whole.fix_symmetry)
             for level, fields in recipe.specifications.items()

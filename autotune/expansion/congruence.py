@@ -62,7 +62,7 @@ def equal_shapes(tasks: Iterable[Task], recipe: Recipe) -> dict[str, str]:
     geometry within `TOLERANCE_BOHR`.
     """
     whole = recipe.molecule
-    masses = whole.masses  # looked up anew each time it is asked for
+    masses = whole.masses  # looked up again each time it is asked for
     shapes: dict[tuple[object, ...], _Shapes] = {}
     equal = {}
     for task in tasks:

@@ -17,7 +17,7 @@ from autotune.expansion.geometry import Bonds, Fragments, Geometry, Stated, cova
 from autotune.expansion.ions import charges_and_multiplicities, lowest_spin_notes
 from autotune.expansion.summary import BOHR_WORDS
 
-# What is made anew when the molecule is validated with its fragments.
+# What is made again when the molecule is validated with its fragments.
 _OF_ITS_MAKER = ("validated", "provenance", "schema_name", "schema_version")
 
 

@@ -71,7 +71,7 @@ class Values(Mapping[str, "TaskValues"]):
 class TaskValues(Mapping[str, "float | NDArray[np.float64]"]):
     """The values of one task: `energy` (Eh), `gradient` (Eh/a0, shape (natom, 3)), `hessian` (Eh/a0²).
 
-    Asking for an array that is not in memory reads it from the journal, each time anew.
+    Asking for an array that is not in memory reads it from the journal, each time again.
 
     Attributes:
         where: Key, version and rescue keywords of its entry.

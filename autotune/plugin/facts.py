@@ -44,6 +44,18 @@ def choices(*values: Parameter) -> Callable[[], BaseDistribution]:
     return distribution
 
 
+def shared_starts(title: str) -> Tunable:
+    """Return the tunable of a program whose harness has `compute_together`: how many tasks share a start of it."""
+    return Tunable(
+        name="tasks_per_start",
+        about=f"so many tasks at most are computed in one start of {title}",
+        distribution=choices(1, 4, 16),
+        default=16,
+        untouched=1,
+        exact=True,
+    )
+
+
 def _always(method: Method) -> bool:
     del method
     return True

@@ -42,8 +42,8 @@ _FINDINGS = {
 _MOST_SHARES = 3  # of importances, where only the largest are said
 _MATCHES = {
     "exact": "measured on this machine for this very method",
-    "near": "measured on this machine for a related method, whose parameters are the best that are known for this one",
-    "model": "measured on this machine for other sizes or methods, so the parameters are the defaults",
+    "near": "measured on this processor for a related method or other memory; its parameters are the best that are known",
+    "model": "measured on this processor for other sizes, methods or cores, so the parameters are the defaults",
     "default": "nothing that was measured fits, so the defaults are used",
     "given": "the file that you named, whether or not it was measured on this machine",
     "none": "you asked for no tuning, so the defaults are used",
@@ -260,7 +260,7 @@ def _forecast(plan: Plan, work: Workload, forecast: Simulation | None) -> list[s
     if forecast is None:
         return []
     measured = plan.tuning is not None and plan.tuning.method in work.methods
-    guessed = "" if measured else ", by times that are guesses: only their proportions mean something"
+    guessed = "" if measured else ", by guessed times: only relative times are meaningful"
     predicted = f"Predicted: {_seconds(forecast.makespan_s)}, start-up not counted{guessed}."
     bound = f"No schedule of tasks that take so long ends before {_seconds(forecast.lower_bound_s)}."
     return [f"{predicted} {bound}"]

@@ -10,6 +10,7 @@ import csv
 import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -50,54 +51,30 @@ def _kcal(energy_hartree: float | None) -> float | None:
     return None if energy_hartree is None else energy_hartree * KCAL_PER_HARTREE
 
 
+def _energy(field: str, heading: str, unit: str) -> Column:
+    def value(row: NBodyEnergies) -> float | None:
+        energy: float | None = getattr(row, field)
+        return energy if unit == "Eh" else _kcal(energy)
+
+    named, digits = ("hartree", _HARTREE_DIGITS) if unit == "Eh" else ("kcal_mol", _KCAL_DIGITS)
+    return Column(name=field.replace("hartree", named), heading=heading, unit=unit, value=value, digits=digits)
+
+
+def _norm(field: str, heading: str) -> Column:
+    name = f"{field}_hartree_per_bohr"
+    return Column(name=name, heading=heading, unit="Eh/a0", value=attrgetter(field), digits=_NORM_DIGITS)
+
+
 COLUMNS = (
     Column(name="bsse", heading="BSSE", unit="", value=lambda row: row.bsse),
     Column(name="nbody", heading="n-body", unit="", value=lambda row: row.nbody),
-    Column(
-        name="total_hartree", heading="total", unit="Eh", value=lambda row: row.total_hartree, digits=_HARTREE_DIGITS
-    ),
-    Column(
-        name="interaction_hartree",
-        heading="interaction",
-        unit="Eh",
-        value=lambda row: row.interaction_hartree,
-        digits=_HARTREE_DIGITS,
-    ),
-    Column(
-        name="interaction_kcal_mol",
-        heading="interaction",
-        unit="kcal/mol",
-        value=lambda row: _kcal(row.interaction_hartree),
-        digits=_KCAL_DIGITS,
-    ),
-    Column(
-        name="contribution_hartree",
-        heading="contribution",
-        unit="Eh",
-        value=lambda row: row.contribution_hartree,
-        digits=_HARTREE_DIGITS,
-    ),
-    Column(
-        name="contribution_kcal_mol",
-        heading="contribution",
-        unit="kcal/mol",
-        value=lambda row: _kcal(row.contribution_hartree),
-        digits=_KCAL_DIGITS,
-    ),
-    Column(
-        name="gradient_norm_hartree_per_bohr",
-        heading="|gradient|",
-        unit="Eh/a0",
-        value=lambda row: row.gradient_norm,
-        digits=_NORM_DIGITS,
-    ),
-    Column(
-        name="contribution_gradient_norm_hartree_per_bohr",
-        heading="|contribution|",
-        unit="Eh/a0",
-        value=lambda row: row.contribution_gradient_norm,
-        digits=_NORM_DIGITS,
-    ),
+    _energy("total_hartree", "total", "Eh"),
+    _energy("interaction_hartree", "interaction", "Eh"),
+    _energy("interaction_hartree", "interaction", "kcal/mol"),
+    _energy("contribution_hartree", "contribution", "Eh"),
+    _energy("contribution_hartree", "contribution", "kcal/mol"),
+    _norm("gradient_norm", "|gradient|"),
+    _norm("contribution_gradient_norm", "|contribution|"),
     Column(name="method", heading="method", unit="", value=lambda row: row.method),
 )
 _GRADIENTS = ("gradient_norm_hartree_per_bohr", "contribution_gradient_norm_hartree_per_bohr")

@@ -196,11 +196,11 @@ def _remarks(row: Row) -> list[str]:
 
 def _terms(found: Regression) -> str:
     known = f"; equal runs are taken to differ by {found.noise:.1%}" if found.noise else ""
-    how = "measured in turn" if found.paired else "compared as they are"
+    how = "measured in turn" if found.paired else "as recorded"
     return (
-        f"{found.base} → {found.head}, {how}. Changes are of the time, + is slower, with {found.confidence:.0%}"
-        f" intervals; that none is called slower or faster by chance holds at {found.confidence:.0%} for all together"
-        f" (Holm); below {found.threshold:.1%} no change counts{known}."
+        f"{found.base} → {found.head}, {how}. Change of the wall time, + is slower, with its {found.confidence:.0%}"
+        f" confidence interval. Changes below {found.threshold:.1%} are ignored. All verdicts together are free of"
+        f" false alarms in {found.confidence:.0%} of comparisons (Holm's procedure){known}."
     )
 
 

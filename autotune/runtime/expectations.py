@@ -14,7 +14,7 @@ from autotune.plugin.manager import Manager
 from autotune.runtime.planning import Plan, estimate
 
 LEAST_GRANT_GIB = 0.5
-FIRST_RANK = 1e-3  # of all tasks: ranking a hundred thousand anew takes seconds, and cannot wait for single ones
+FIRST_RANK = 1e-3  # of all tasks: ranking a hundred thousand again takes seconds, and cannot wait for single ones
 MORE = 2.0  # memory of a next attempt over that of the one that ran out of it
 _OVER_PEAK = 1.25  # and over what that one was seen to hold
 
@@ -91,7 +91,7 @@ class Expectations:
         del self._unfinished[number]
 
     def learn(self, number: int, *, wall_s: float, width: int, peak_gib: float) -> Mapping[int, Estimate]:
-        """Take in a finished task; return fresh estimates of those that are left, where it is time to rank them anew.
+        """Take in a finished task; return fresh estimates of those that are left, where it is time to rank them again.
 
         That is after a thousandth of them, and whenever the number of finished ones has doubled since.
         """

@@ -129,7 +129,7 @@ class LoadMeter:
         self._samples: deque[tuple[float, float, float]] = deque()  # time, CPU seconds of the tasks, idle seconds
 
     def reset(self, machine: Machine) -> None:
-        """Start anew, for a machine that changed or a policy that did."""
+        """Start again, for a machine that changed or a policy that did."""
         self._machine = machine
         self._samples.clear()
 

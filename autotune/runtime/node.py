@@ -129,7 +129,7 @@ def _at_work() -> Iterator[None]:
 
 
 def _end() -> None:
-    """End this process's workers; the next bundle starts them anew."""
+    """End this process's workers; the next bundle starts them again."""
     with _lock:
         if _here is not None:
             _here[1].close()

@@ -5,7 +5,7 @@ Rules: one answer for `run`, `estimate` and `simulate` alike; nothing is started
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -13,7 +13,8 @@ from typing import NamedTuple, Protocol
 from autotune.base import garbage
 from autotune.base.errors import InputError
 from autotune.base.options import Options
-from autotune.base.records import Law, Tuning, TuningChoice
+from autotune.base.records import Tuning, TuningChoice
+from autotune.base.text import count
 from autotune.base.types import Context, Estimate, Machine, Method, Parameters, Policy, Task
 from autotune.costs.cost_law import Costs
 from autotune.expansion.component import Recipe
@@ -70,7 +71,7 @@ class Plan:
         costs: The cost model, with the tuning's fitted times.
         budget_gib: What tasks may be granted together.
         strategies: Those that made the policy; they may adapt it in the middle of the run.
-        remake: Returns machine, policy and budget anew if the machine changed since it was last asked.
+        remake: Returns machine, policy and budget again if the machine changed since it was last asked.
     """
 
     chosen: TuningChoice
@@ -103,10 +104,12 @@ def make(work: Work, *, machine: Machine, manager: Manager, options: Options, he
         # Only here: a run on a machine that shrinks meanwhile goes on.
         raise InputError(f"option threads is {options.threads}, but only {machine.cores} cores may be used; give fewer")
     abilities.check_ghosts(work.tasks)
-    costs = known_costs(work.methods, machine=machine, options=options)
+    measured = _measured(machine, work.methods, options)
+    costs = _costs(measured)
     # The most expensive method decides which tuning is used.
     methods = methods_by_load(work.tasks, costs)
     found = _find(machine, methods, options, tasks=[task for task in work.tasks if task.method == methods[0]])
+    found = found._replace(reason=found.reason + _times_words(found, measured, methods[0]))
     context = Context(machine=machine, methods=methods, tasks=len(work.tasks))
     composition = _compose(found, context, manager=manager, options=options)
     budget_gib = options.memory_gib
@@ -126,7 +129,11 @@ def make(work: Work, *, machine: Machine, manager: Manager, options: Options, he
 
 def known_costs(methods: Sequence[Method], *, machine: Machine, options: Options) -> Costs:
     """Return the cost model with the fitted times of each method that was measured, in the tunings a run may use."""
-    return Costs(_laws(machine, methods, options))
+    return _costs(_measured(machine, methods, options))
+
+
+def _costs(measured: Mapping[Method, Tuning]) -> Costs:
+    return Costs({method: tuning.law for method, tuning in measured.items()})
 
 
 def methods_by_load(tasks: Sequence[Task], costs: Costs) -> tuple[Method, ...]:
@@ -310,14 +317,22 @@ def _find(machine: Machine, methods: tuple[Method, ...], options: Options, *, ta
     )
 
 
-def _laws(machine: Machine, methods: Sequence[Method], options: Options) -> dict[Method, Law]:
-    """Return the fitted times of each method that was measured, in the tunings that this run may use."""
+def _measured(machine: Machine, methods: Sequence[Method], options: Options) -> dict[Method, Tuning]:
+    """Return the tuning that has the fitted times of each method that was measured, of those this run may use."""
     if options.tuning == "none":
         return {}
     if options.tuning == "auto":
-        return library.laws(machine, methods)
-    stored = library.load(Path(options.tuning))
-    return {tuning.method: tuning.law for tuning in stored if tuning.method in methods}
+        return library.measured(machine, methods)
+    return {tuning.method: tuning for tuning in library.load(Path(options.tuning)) if tuning.method in methods}
+
+
+def _times_words(found: library.Found, measured: Mapping[Method, Tuning], method: Method) -> str:
+    """Return where the times of a method come from, if not from the tuning that was found; to follow its reason."""
+    if found.tuning is None or found.tuning.method == method:
+        return ""
+    if own := measured.get(method):
+        return f"; times of its tasks were measured on {own.created[:10]} with {count(own.machine.cores, 'core')}"
+    return "; times of its tasks are guesses"
 
 
 def override(plan: Policy, options: Options, on: Machine) -> Policy:

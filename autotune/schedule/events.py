@@ -31,7 +31,7 @@ class Failed(NamedTuple):
 
 
 class Learned(NamedTuple):
-    """Event: predictions changed; waiting tasks are ranked anew."""
+    """Event: predictions changed; waiting tasks are ranked again."""
 
     estimates: Mapping[int, Estimate]
 

@@ -6,8 +6,8 @@ which assumptions. Chance comes from a seed, and a task takes as long whatever t
     dealer --latency--> node: one bundle at work, one waiting --latency--> dealer
            <-- a while after a node was lost: all its bundles whose results are not back
 
-What a bundle did counts when its results are back, and then once: results of bundles that were dealt anew meanwhile are
-dropped. The dealer itself takes no time.
+What a bundle did counts when its results are back, and then once: results of bundles that were dealt again
+meanwhile are dropped. The dealer itself takes no time.
 """
 
 from __future__ import annotations

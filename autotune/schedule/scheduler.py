@@ -30,7 +30,7 @@ from autotune.schedule.events import Adapted, Dropped, Event, Failed, Finished, 
 from autotune.schedule.widths import LastTasks, all_stay_narrow, widths
 
 LOOK_AHEAD = 64  # tasks examined behind one that does not fit, before waiting
-TAIL_PER_SLOT = 2  # widths are chosen anew for each decision when so few tasks wait for each core slot
+TAIL_PER_SLOT = 2  # widths are chosen again for each decision when so few tasks wait for each core slot
 MOST_IN_A_BATCH = 64
 LATE_SHARE = 0.1  # a task that runs longer than predicted is expected to need this share of its time more
 _ROUNDING_GIB = 1e-6  # more than what a sum that is kept up to date can be off
@@ -381,7 +381,7 @@ class Running:
 
     Sums and the order of the expected ends are kept while batches come and go, so that a decision among a thousand
     running tasks need not look at all of them. Whether memory suffices is told from a sum that is kept up to date, and
-    where that comes so near to the budget that its rounding would decide, from one that is made anew.
+    where that comes so near to the budget that its rounding would decide, from one that is made again.
 
     Attributes:
         slots: Sum of their widths.
@@ -471,7 +471,7 @@ class Running:
         return Room(at_s, ended, slots)
 
     def granted_gib(self, ended: int, now_s: float) -> float:
-        """Return what batches hold together once the first to end have ended, summed anew."""
+        """Return what batches hold together once the first to end have ended, summed again."""
         if ended:
             return sum([start.resources.memory_gib for _, start in itertools.islice(self._ends(now_s), ended, None)])
         self._gib = sum([batch.start.resources.memory_gib for batch in self._batches.values()])

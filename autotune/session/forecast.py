@@ -100,7 +100,7 @@ def estimate(
 ) -> WorkloadEstimate:
     """Return what a many-body expansion is expected to take on this machine; nothing is started.
 
-    Without a tuning of the method the times are a guess, of which only the proportions mean something; `tuning` in the
+    Without a tuning of the method the times are a guess that is meaningful only relative to each other; `tuning` in the
     answer says so.
 
     Args:

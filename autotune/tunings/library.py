@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from autotune.base.errors import InputError
-from autotune.base.records import Evidence, Law, Tuning
+from autotune.base.records import Evidence, Tuning
 from autotune.base.text import one_line
 from autotune.base.types import Machine, Method
 from autotune.costs.terms import family
@@ -226,11 +226,14 @@ def of_machine(machine: Machine) -> list[tuple[Tuning, Path]]:
     return [(one.tuning, one.path) for one in folders.of_machine(machine.key)[0]]
 
 
-def laws(machine: Machine, methods: Collection[Method]) -> dict[Method, Law]:
-    """Return the times of each method that was measured on a machine's processor, by cores and memory the nearest."""
+def measured(machine: Machine, methods: Collection[Method]) -> dict[Method, Tuning]:
+    """Return the tuning whose times count for each method that was measured on a machine's processor.
+
+    It is the one of the nearest number of cores, then of the nearest memory.
+    """
     stored = [one.tuning for one in folders.of_processor(machine)[0] if one.tuning.method in methods]
     stored.sort(key=lambda tuning: _size_apart(tuning.machine, machine), reverse=True)
-    return {tuning.method: tuning.law for tuning in stored}
+    return {tuning.method: tuning for tuning in stored}
 
 
 def matching(tunings: Iterable[Tuning], text: str) -> tuple[Tuning, ...]:

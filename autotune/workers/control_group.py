@@ -51,7 +51,7 @@ class Enclosure:
             ) from error
 
     def limit(self, limit_gib: float) -> None:
-        """Set the limit anew."""
+        """Set the limit again."""
         (self.folder / self._limit_file).write_text(str(int(limit_gib * 2**30)), encoding="ascii")
 
     def take(self, pids: list[int]) -> None:

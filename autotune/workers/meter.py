@@ -1,7 +1,7 @@
 """What a task uses: CPU time and memory of the process it runs in and of all below it.
 
 Rules: read before and after every task, of which some take a millisecond: the files of this process stay open and are
-read in place, which costs a tenth of opening them anew.
+read in place, which costs a tenth of opening them again.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Used(NamedTuple):
 class Meter:
     """What this process and all below it use between `start` and `read`: CPU time and the peak of the resident sets.
 
-    The peak starts anew with each start, so there is one meter at a time. Where the system does not tell, it is 0.
+    The peak starts again with each start, so there is one meter at a time. Where the system does not tell, it is 0.
     """
 
     def __init__(self) -> None:

@@ -223,7 +223,7 @@ def _uses_scratch(program: str) -> bool:
 
 
 def _printed_bytes() -> int:
-    """Return the size of this process's output, which starts anew where it has grown large."""
+    """Return the size of this process's output, which starts again where it has grown large."""
     printed = os.fstat(1).st_size
     if printed < MOST_OUTPUT_BYTES:
         return printed

@@ -2,8 +2,8 @@
 
 Tasks have the sizes of a 3-body expansion of waters and methanols with HF/6-31G*, no two with quite the same estimate;
 the policy is what the strategies make of the cores. They take up to a tenth more or less than predicted. Where the
-run learns, the real `Expectations` predict anew each time the number of finished tasks has doubled, and the scheduler
-ranks what waits anew; predicting is timed apart. Each case runs in a process of its own. Times are CPU
+run learns, the real `Expectations` predict again each time the number of finished tasks has doubled, and the scheduler
+ranks what waits again; predicting is timed apart. Each case runs in a process of its own. Times are CPU
 times of the process, which does nothing else.
 
     python tests/bench/large.py --output results/large.json

@@ -42,7 +42,7 @@ WATERS = (18, 39, 84)  # 987, 9,919 and 98,854 tasks
 LAYERS = {
     "plan": "from the input to tasks, keys and sizes",
     "predict": "policy, costs, and what finished tasks teach about the others",
-    "schedule": "setting up, all decisions, ranking anew",
+    "schedule": "setting up, all decisions, ranking again",
     "pipe": "an order to a worker and its reply back",
     "journal": "recording, until all is durable",
     "assemble": "from energies to the many-body result",

@@ -1,7 +1,7 @@
 """Measure what autotune itself costs for each task: a thousand tasks that do nothing, through the whole runtime.
 
 QCEngine's own part is measured in the same run: `qcengine.compute` of the same inputs with the same program, one after
-the other in one process. autotune's workers, which remember what QCEngine looks up anew for each task, are faster.
+the other in one process. autotune's workers, which remember what QCEngine looks up again for each task, are faster.
 Tasks that use the processor for 20 and 100 ms are run against plain processes, one for each core, that were given equal
 parts of the same inputs beforehand: what is more is infrastructure.
 """

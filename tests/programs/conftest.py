@@ -46,7 +46,7 @@ def pytest_runtest_setup(item):
 
 @pytest.fixture(autouse=True, scope="module")
 def private_home(tmp_path_factory):
-    """Give each file a home of its own, not each test: workers start anew where their environment changes."""
+    """Give each file a home of its own, not each test: workers start again where their environment changes."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AUTOTUNE_HOME", str(tmp_path_factory.mktemp("home")))
         yield

@@ -1,4 +1,4 @@
-"""Psi4, resident beside its worker: the bits of a Psi4 started anew for each task, and nothing lost where it dies."""
+"""Psi4, resident beside its worker: the bits of a Psi4 started again for each task, and nothing lost where it dies."""
 
 from __future__ import annotations
 

@@ -20,7 +20,8 @@ from tuning_factory import make_tuning
 from autotune.base import json_files
 from autotune.base.errors import InputError, ResourceError
 from autotune.calibration import studies
-from autotune.calibration.calibration import Calibration, calibrate, confirmed_tuning
+from autotune.calibration.calibration import Calibration
+from autotune.calibration.campaign import calibrate, confirmed_tuning
 from autotune.cli.main import cli
 from autotune.expansion.readers import many_body_fields
 from autotune.expansion.workload import load
@@ -228,10 +229,10 @@ def test_a_calibration_whose_tuning_was_not_stored_is_taken_up_again_until_it_wa
     assert same.parameters == found.parameters
     assert same.evidence.pairs[: len(found.evidence.pairs)] == found.evidence.pairs
     assert same.evidence.candidate == found.evidence.candidate
-    anew, _, lines = calibrated(tmp_path, 0.05)
+    again, _, lines = calibrated(tmp_path, 0.05)
     assert not any("going on with" in line for line in lines)
     assert lines[0].startswith("calibrating faulty sleep")
-    assert anew.search.trials[0].source == "default"
+    assert again.search.trials[0].source == "default"
     assert len([line for line in lines if line.lstrip().startswith("trial ")]) >= 2
 
 
@@ -276,7 +277,7 @@ def test_calibrate_says_where_a_confirmed_tuning_stays_and_does_not_touch_it(stu
         def stored(self):
             ended.append(1)
 
-    monkeypatch.setattr("autotune.calibration.calibration.Calibration", Unsure)
+    monkeypatch.setattr("autotune.calibration.campaign.Calibration", Unsure)
     arguments = ["calibrate", "--study", study_file, "--force", "--quiet"]
     run = CliRunner().invoke(cli, arguments)
     assert run.exit_code == 0, run.output
@@ -314,7 +315,7 @@ def test_strategies_are_those_applied_as_in_a_run_and_search_those_searched(
             told.update({name: tuple(one.name for one in named[name]) for name in ("strategies", "searched")})
             raise ResourceError("enough is known")
 
-    monkeypatch.setattr("autotune.calibration.calibration.Calibration", Told)
+    monkeypatch.setattr("autotune.calibration.campaign.Calibration", Told)
     with pytest.raises(ResourceError, match="enough is known"):
         calibrate(study_file, force=True, **options)
     assert told == {"strategies": applied or tuple(options["strategies"]), "searched": searched}

@@ -237,7 +237,7 @@ def test_the_table_has_a_line_for_each_workload_with_a_mark_that_needs_no_colour
     assert lines[0] == "REGRESSION: of 4 workloads, 1 slower, 1 cannot tell, 1 missing, 1 new"
     marks = {line[0]: line.split()[1] for line in lines[2:] if line[:2] in ("! ", "? ")}
     assert marks["!"] == "water"
-    assert "before → after, compared as they are" in lines[-1]
+    assert "before → after, as recorded" in lines[-1]
 
 
 def test_what_next_to_no_runs_could_have_shown_is_said_without_digits_that_say_nothing():

@@ -144,7 +144,7 @@ def test_contained_energies_are_those_that_are_computed(leveled, charge, keyword
     }
     for low, high in itertools.combinations(methods, 2):
         within = lower_methods.energies(results[high].properties)[lower_methods.ENERGY_OF[low]]
-        # HF alone stops earlier; MP2 in CCSD has the orbital energies of a Fock matrix that is made anew.
+        # HF alone stops earlier; MP2 in CCSD has the orbital energies of a Fock matrix that is made again.
         assert within == pytest.approx(results[low].return_result, abs=5e-9 if low == "mp2" else 5e-10)
 
 

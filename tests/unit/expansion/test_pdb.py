@@ -25,7 +25,7 @@ CONECT    4    5    6
 MASTER        0    0    0    0    0    0    0    0    6    0    6    0
 END
 """
-# As VMD writes it: a cell of zeros, a segment, a chain, serial numbers that begin anew.
+# As VMD writes it: a cell of zeros, a segment, a chain, serial numbers that begin again.
 VMD = """\
 CRYST1    0.000    0.000    0.000  90.00  90.00  90.00 P 1           1
 ATOM      1  OH2 TIP3X   1      -1.551  -0.115   0.000  1.00  0.00      WT1  O

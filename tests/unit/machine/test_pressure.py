@@ -89,7 +89,7 @@ def test_beside_control_groups_of_v1_our_own_of_v2_is_asked(tmp_path):
 
 
 def grows(read, root, files):
-    """Return by how much an answer grows when files are written anew."""
+    """Return by how much an answer grows when files are written again."""
     before = read(root)
     write(root, files)
     return read(root) - before

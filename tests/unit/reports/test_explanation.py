@@ -286,7 +286,7 @@ def test_a_run_without_strategies_says_so(cluster):
 def test_a_forecast_is_called_a_guess_where_nothing_was_measured(cluster):
     text, run = explained(cluster, forecast=True)
     text = " ".join(text.split())
-    assert f"Predicted: {run.makespan_s:.2g} s, start-up not counted, by times that are guesses" in text
+    assert f"Predicted: {run.makespan_s:.2g} s, start-up not counted, by guessed times" in text
     assert f"ends before {run.lower_bound_s:.2g} s." in text
 
 
@@ -295,7 +295,7 @@ def test_a_forecast_is_no_guess_where_this_method_was_measured(cluster):
     plan = planning.make(work, machine=found.MACHINE, manager=manager, options=Options(tuning="none"))
     measured = replace(plan, tuning=replace(found.tuning(), method=work.methods[0]))
     forecast = simulator.Simulation(makespan_s=200.0, lower_bound_s=190.0, records=())
-    for its_plan, words in ((plan, "that are guesses"), (measured, "Predicted: 3 min 20 s, start-up not counted. No")):
+    for its_plan, words in ((plan, "by guessed times"), (measured, "Predicted: 3 min 20 s, start-up not counted. No")):
         text = choice_words(its_plan, work=work, machine=found.MACHINE, forecast=forecast)
         assert words in " ".join(text.split())
 

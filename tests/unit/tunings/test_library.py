@@ -350,7 +350,7 @@ def test_a_job_with_some_of_a_nodes_cores_takes_the_times_that_the_whole_node_wa
         " pyscf hf/6-31g* energy, and this job has another number of cores: its times are used with the default"
         " parameters; run `autotune calibrate --program pyscf --method hf --basis '6-31g*'` for better"
     )
-    assert library.laws(part(1, 4), [HF]) == {HF: make_tuning().law}
+    assert library.measured(part(1, 4), [HF])[HF].machine == NODE
 
 
 def test_a_job_with_less_memory_and_as_many_cores_takes_all_of_a_tuning():
@@ -362,12 +362,10 @@ def test_a_job_with_less_memory_and_as_many_cores_takes_all_of_a_tuning():
 
 def test_of_several_parts_of_a_node_the_nearest_in_cores_then_in_memory_counts():
     for cores, memory_gib in ((64, 256), (8, 32), (16, 32), (16, 256)):
-        law = dataclasses.replace(make_tuning().law, contention=1.0 + cores / 100 + memory_gib / 10000)
-        library.save(make_tuning(machine=part(cores, memory_gib), law=law))
+        library.save(make_tuning(machine=part(cores, memory_gib)))
     for asked, nearest in (((12, 200), (16, 256)), ((9, 256), (8, 32)), ((64, 8), (64, 256)), ((16, 60), (16, 32))):
         assert found(machine=part(*asked)).tuning.machine == part(*nearest)
-        contention = library.laws(part(*asked), [HF])[HF].contention
-        assert contention == 1.0 + nearest[0] / 100 + nearest[1] / 10000
+        assert library.measured(part(*asked), [HF])[HF].machine == part(*nearest)
     assert found(machine=part(64, 256)).match == "exact"
 
 
@@ -456,6 +454,19 @@ def test_a_tuning_with_strategies_that_are_not_installed_gives_its_times_and_say
         plan(cluster("water4", max_nbody=2), tuning=str(tmp_path / "given.json"))
 
 
+@pytest.mark.parametrize(
+    ("own", "words"),
+    [(False, "; times of its tasks are guesses"), (True, "; times of its tasks were measured on 2026-11-25 with")],
+)
+def test_a_plan_names_the_source_of_its_times_where_it_is_not_the_tuning_it_found(cluster, own, words):
+    library.save(make_tuning(basis="6-31g*", smallest_functions=7, largest_functions=14))
+    if own:  # too small to be found
+        library.save(make_tuning(basis="sto-3g", smallest_functions=1, largest_functions=3))
+    made = plan(cluster("water4", max_nbody=2))
+    assert (made.chosen.match, str(made.tuning.method)) == ("near", "pyscf hf/6-31g* energy")
+    assert words in made.chosen.reason
+
+
 def test_a_plan_of_a_model_takes_the_default_strategies_and_parameters(cluster):
     library.save(make_tuning(basis="sto-3g", strategies=("hybrid",), smallest_functions=1, largest_functions=3))
     made = plan(cluster("water4", max_nbody=2))
@@ -472,7 +483,7 @@ def test_of_a_file_with_several_tunings_that_of_the_most_expensive_method_is_tak
     assert (made.chosen.match, made.chosen.reason, made.tuning.method.method) == ("given", "given by the user", "hf")
     made = plan(cluster("water4", max_nbody=2, driver="gradient"), tuning=str(path))
     assert made.chosen.reason == (
-        "given by the user; the nearest to pyscf hf/sto-3g gradient in it is pyscf hf/sto-3g energy"
+        "given by the user; the nearest to pyscf hf/sto-3g gradient in it is pyscf hf/sto-3g energy; times of its tasks are guesses"
     )
     with pytest.raises(InputError, match=r"has no tuning for faulty; it has pyscf hf/sto-3g energy; pyscf mp2/sto-3g"):
         plan(cluster("water4", program="faulty", method="nothing", basis="", max_nbody=2), tuning=str(path))
