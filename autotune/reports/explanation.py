@@ -42,7 +42,7 @@ _FINDINGS = {
 _MOST_SHARES = 3  # of importances, where only the largest are said
 _MATCHES = {
     "exact": "measured on this machine for this very method",
-    "near": "measured on this processor for a related method or other memory; its parameters are the best that are known",
+    "near": "measured on this processor for a related method or other memory; no better parameters are known",
     "model": "measured on this processor for other sizes, methods or cores, so the parameters are the defaults",
     "default": "nothing that was measured fits, so the defaults are used",
     "given": "the file that you named, whether or not it was measured on this machine",

@@ -483,7 +483,8 @@ def test_of_a_file_with_several_tunings_that_of_the_most_expensive_method_is_tak
     assert (made.chosen.match, made.chosen.reason, made.tuning.method.method) == ("given", "given by the user", "hf")
     made = plan(cluster("water4", max_nbody=2, driver="gradient"), tuning=str(path))
     assert made.chosen.reason == (
-        "given by the user; the nearest to pyscf hf/sto-3g gradient in it is pyscf hf/sto-3g energy; times of its tasks are guesses"
+        "given by the user; the nearest to pyscf hf/sto-3g gradient in it is pyscf hf/sto-3g energy;"
+        " times of its tasks are guesses"
     )
     with pytest.raises(InputError, match=r"has no tuning for faulty; it has pyscf hf/sto-3g energy; pyscf mp2/sto-3g"):
         plan(cluster("water4", program="faulty", method="nothing", basis="", max_nbody=2), tuning=str(path))
