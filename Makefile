@@ -24,8 +24,8 @@ demo: $(STAMP)  ## calibrate for two minutes, then the main job beside upstream'
 		--basis '6-31g*' --max-nbody 3 -o $(DEMO_HOME)/water6.json --record $(DEMO_HOME)/water6-record.json
 	AUTOTUNE_HOME=$(DEMO_HOME) $(BENCH) against_upstream --repeats 3 --case 'water6 HF/6-31G*'
 
-test: $(STAMP)  ## the whole test suite; what needs a program that is missing is skipped
-	$(PYTEST)
+test: $(STAMP)  ## autotune itself: plans, runs, faults, records, and upstream's bits with PySCF; eight minutes
+	$(PYTEST) -m 'not programs'
 
 programs: $(STAMP)  ## install those of Psi4, NWChem, MOPAC, tblite, dftd4, geomeTRIC, Chromium that are missing
 	for program in psi4 nwchem mopac chromium; do \
@@ -33,7 +33,7 @@ programs: $(STAMP)  ## install those of Psi4, NWChem, MOPAC, tblite, dftd4, geom
 		{ echo "$$program cannot be installed here; install it and put it into PATH" >&2; exit 1; }; done
 	$(BIN)/pip install --quiet --editable '.[programs,browser]'
 
-test-programs: programs  ## the tests that need these programs
+test-programs: programs  ## the chemistry of all programs, and the commands of the guide; ten minutes
 	AUTOTUNE_REQUIRE_PROGRAMS=1 $(PYTEST) -m programs
 
 coverage: programs  ## which lines the tests run, in all processes

@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 from places import ROOT
 
+pytestmark = pytest.mark.programs("pyscf")
+
 # By method: keywords of each program, and the largest difference in Eh.
 CASES = {
     "hf": (

@@ -13,6 +13,8 @@ from autotune.base.errors import InputError
 from autotune.expansion import workload
 from autotune.expansion.component import Recipe, atomic_input
 
+pytestmark = pytest.mark.programs("pyscf")
+
 CHARGES = (-0.8, 0.41, 0.39)
 
 

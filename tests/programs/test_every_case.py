@@ -11,6 +11,8 @@ from places import CASES
 from autotune.base.errors import InputError
 from autotune.expansion.readers import Expansion, many_body_fields, read_text
 
+pytestmark = pytest.mark.programs("pyscf")
+
 HF = {"program": "pyscf", "method": "hf"}
 
 # File, options, total and interaction energy (Eh; None where it is not of interest).

@@ -18,6 +18,8 @@ from pyscf import dft, gto
 from pyscf.dft import libxc
 from qcelemental.models.v2 import AtomicInput, Molecule
 
+pytestmark = pytest.mark.programs("pyscf")
+
 BOHR = 0.52917721067
 
 # A helium atom in 6-31G, by Psi4 1.3.2 with 590 x 99 points: `psi4.energy(name)`.

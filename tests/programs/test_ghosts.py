@@ -10,6 +10,8 @@ from autotune.expansion import workload
 from autotune.programs import abilities
 from autotune.programs.facts import known_facts
 
+pytestmark = pytest.mark.programs("pyscf")
+
 WATERS = (
     ("O", 0.0, 0.0, 0.0),
     ("H", 0.1, -0.757, 0.587),

@@ -15,6 +15,8 @@ from pyscf import gto, scf
 from qcelemental.models.v2 import AtomicInput, Molecule
 from qcengine.exceptions import ConvergenceError, InputError
 
+pytestmark = pytest.mark.programs("pyscf")
+
 BOHR = 0.52917721067
 # Symbols, positions (Å), multiplicity.
 KINDS = {

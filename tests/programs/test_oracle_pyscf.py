@@ -56,6 +56,7 @@ def test_the_result_equals_upstreams_replay_to_the_last_bit(session, cluster, ca
     assert_bit_equal(ours, replayed(v2.ManyBodyInput(**fields), ours))
 
 
+@pytest.mark.programs("pyscf")
 @pytest.mark.parametrize("version", [1, 2])
 @pytest.mark.parametrize("case", CASES[:3], ids=lambda case: " ".join(map(str, case)))
 def test_the_result_agrees_with_upstreams_own_serial_run(session, cluster, case, version):

@@ -22,6 +22,8 @@ from qcengine.exceptions import InputError
 from autotune.base.types import Method, TaskSize
 from autotune.costs.memory import need
 
+pytestmark = pytest.mark.programs("pyscf")
+
 ANGSTROM = 1 / lib.param.BOHR
 # The water molecule of PySCF's own tests.
 WATER = {

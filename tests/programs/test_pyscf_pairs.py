@@ -12,6 +12,8 @@ pytest.importorskip("pyscf")
 from autotune_plugins import pyscf_pairs
 from pyscf import gto
 
+pytestmark = pytest.mark.programs("pyscf")
+
 WATER, AMMONIA, HELIUM = (
     "O 0 0 0; H 0 1.4 1.1; H 0 -1.4 1.1",
     "N 0 0 0; H 0 1.8 .7; H 1.5 -.9 .7; H -1.5 -.9 .7",

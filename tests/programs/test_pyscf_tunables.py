@@ -25,6 +25,8 @@ from qcelemental.models.v2 import AtomicInput, Molecule
 from autotune.base.types import Method, TaskSize
 from autotune.costs.memory import need
 
+pytestmark = pytest.mark.programs("pyscf")
+
 WATER = [[0.0, 0.0, 0.2], [0.0, -1.43, 1.31], [0.1, 1.43, 1.31]]
 # Symbols, positions (bohr), charge, multiplicity of each fragment.
 WATERS = [

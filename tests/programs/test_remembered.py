@@ -10,6 +10,8 @@ pytest.importorskip("pyscf")
 import autotune
 from autotune.expansion import readers
 
+pytestmark = pytest.mark.programs("pyscf")
+
 WATER3 = """9
 
 O  0.0 0.0 0.0

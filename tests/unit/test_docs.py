@@ -245,6 +245,7 @@ def finished(arguments, folder):
     return done.returncode, done.stdout + done.stderr
 
 
+@pytest.mark.programs("pyscf")
 @pytest.mark.parametrize("page", [page for page in PAGES if commands(page) or list(python_of(page))])
 def test_the_commands_of_a_page_run_in_its_order_and_then_its_python(page, folder):
     unpack(page, folder)
