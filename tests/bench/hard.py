@@ -170,7 +170,7 @@ def compare_tasks(fields: dict[str, Any]) -> Iterator[dict[str, Any]]:
             if task.nbody == 1:
                 continue
             made = atomic_input(work.recipe, task.level, task.real, task.basis)
-            energies: dict[str, Any] = {"task": task.label}
+            energies: dict[str, Any] = {"task": task.labels[0]}
             for side, settings in (("tuned", TUNED | {"most_fragments": 3}), ("alone", {})):
                 harness.tune(settings, Path(folder))
                 configuration = {"ncores": 1, "memory": 4.0, "scratch_directory": folder, "retries": 0}

@@ -47,11 +47,11 @@ def test_short_tasks_are_answered_and_measured_together(pool, faulty):
     lots = events_of(pool, workload.load(faulty("water4", "nothing")), range(10))
     assert [reply.number for lot in lots for reply in lot] == list(range(10))
     assert all(reply.values for lot in lots for reply in lot)
+    assert any(len(lot) > 1 for lot in lots)
     for lot in lots:
         # On a busy machine ten of them may take longer than answers wait for one another.
         together_s = [reply.started + reply.wall_s - lot[0].started for reply in lot]
         assert all(since_s < TOGETHER_S for since_s in together_s[:-1])
-        assert together_s[-1] > 0.9 * TOGETHER_S or lot is lots[-1]
         per_wall = [reply.cpu_s / reply.wall_s for reply in lot]
         assert per_wall == pytest.approx([per_wall[0]] * len(lot))
         assert 0.0 < lot[-1].peak_gib < 1.0
