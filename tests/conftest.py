@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import tempfile
 from importlib.resources import files
 from pathlib import Path
 
@@ -18,6 +19,13 @@ os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(DISTRIBUTIONS), os.
 # Idle OpenMP threads sleep where programs compute in this process, as they do in workers: waiting, they take the cores
 # of the tests beside.
 os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
+
+
+# Nothing is read from the real home, nor written there; what is cached here serves the next tests, too.
+HOME = Path(tempfile.gettempdir()) / f"autotune-tests-{os.getuid() if hasattr(os, 'getuid') else 'user'}"
+HOME.mkdir(mode=0o700, exist_ok=True)
+os.environ["HOME"] = str(HOME)
+os.environ["MPLCONFIGDIR"] = str(HOME / "matplotlib")  # also where a test takes HOME away
 
 
 @pytest.fixture(autouse=True)

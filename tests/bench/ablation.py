@@ -35,7 +35,8 @@ from autotune.session.session import Session
 from autotune.tunings import library
 
 ALL, NONE = "all on", "all off"
-SIDES = {ALL: (), **{f"without {name}": (name,) for name in STANDARD}, NONE: STANDARD}
+PROGRAMS = "tunables"  # of the programs
+SIDES = {ALL: (), **{f"without {name}": (name,) for name in (*STANDARD, PROGRAMS)}, NONE: (*STANDARD, PROGRAMS)}
 SIMULATED_CORES = (16, 64)
 SLOW = 4.0  # a side so many times slower than the first is repeated no further after two runs
 
@@ -139,13 +140,19 @@ def run_warm(
         **fields,
         "specification": {**fields["specification"], "keywords": {"bsse_type": ["nocp"], "max_nbody": 1}},
     }
-    with Session(Options(without=without, **options)) as session:
+    with Session(without_some(without, **options)) as session:
         session.run(small)
         started = time.perf_counter()
         session.run(fields)
         seconds = time.perf_counter() - started
         assert session.record is not None
         return seconds, session.record
+
+
+def without_some(names: tuple[str, ...], **options: object) -> Options:
+    """Return options of a run without some strategies, or with the programs left alone."""
+    without = tuple(name for name in names if name != PROGRAMS)
+    return Options(without=without, program_tuning=PROGRAMS not in names, **options)
 
 
 def simulate(fields: dict[str, object], load: Load, record: RunRecord) -> dict[str, dict[str, float]]:
@@ -159,7 +166,7 @@ def simulate(fields: dict[str, object], load: Load, record: RunRecord) -> dict[s
     for side, without in SIDES.items():
         for cores in SIMULATED_CORES:
             pretended = dataclasses.replace(here, cores=cores, memory_gib=here.memory_gib * cores / here.cores)
-            options = Options(tuning="none", without=without)
+            options = without_some(without, tuning="none")
             plan = planning.make(work, machine=pretended, manager=manager, options=options)
             run = simulator.simulate(
                 work.tasks,
@@ -173,7 +180,7 @@ def simulate(fields: dict[str, object], load: Load, record: RunRecord) -> dict[s
 
 
 BENCHMARK = Benchmark(
-    what="wall time with each strategy switched off over all on; measured here, simulated for more cores",
+    what="wall time with each strategy, or the programs' tunables, switched off over all on; simulated for more cores",
     measure=measure,
     rows="loads",
     key=("name",),

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import ast
+import os
 import subprocess
 import sys
 import tomllib
+from pathlib import Path
 
 import click
+import pytest
 from places import ROOT
 
 import autotune
@@ -84,3 +87,11 @@ def test_nothing_imports_the_mapped_folders_by_their_folder_names():
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
             assert not any(name.split(".")[0] in ("plugins", "studies", "results") for name in names), path
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no password file")
+def test_no_test_reaches_the_real_home():
+    import pwd
+
+    assert Path.home() != Path(pwd.getpwuid(os.getuid()).pw_dir)
+    assert Path(os.environ["MPLCONFIGDIR"]).is_relative_to(Path.home())

@@ -25,6 +25,8 @@ from autotune.base.options import Options
 from autotune.compat import procedure
 from autotune.plugin.manager import Manager
 
+pytestmark = pytest.mark.programs("pyscf")
+
 TOLERANCE = 1e-9  # hartree, hartree/bohr, hartree/bohr²
 HF = {"program": "pyscf", "driver": "energy", "model": {"method": "hf", "basis": "sto-3g"}}
 MP2 = {**HF, "model": {"method": "mp2", "basis": "sto-3g"}}
@@ -413,7 +415,6 @@ def test_keywords_that_mean_no_expansion_are_refused_in_one_line(waters, change,
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.programs
 def test_geometric_optimises_a_water_trimer_with_the_same_workers_from_the_first_step_to_the_last(
     waters, tmp_path, monkeypatch
 ):
@@ -452,7 +453,6 @@ def test_geometric_optimises_a_water_trimer_with_the_same_workers_from_the_first
             assert near(session.run(fields).properties.return_energy, energy)
 
 
-@pytest.mark.programs
 def test_optking_optimises_a_water_trimer(waters, tmp_path, monkeypatch):
     pytest.importorskip("optking")
     monkeypatch.chdir(tmp_path)

@@ -15,6 +15,8 @@ from autotune.base.errors import InputError
 from autotune.expansion.nbody_energies import KCAL_PER_HARTREE, nbody_energies
 from autotune.reports.nbody_table import tabulate
 
+pytestmark = pytest.mark.programs("pyscf")
+
 FRAGMENTS = (1, 2, 3)
 PAIRS = tuple(itertools.combinations(FRAGMENTS, 2))
 OPTIONS = {"journal": "none", "tuning": "none"}

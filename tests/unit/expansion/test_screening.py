@@ -15,6 +15,8 @@ from autotune.expansion.screening import near_pairs
 from autotune.session import reductions
 from autotune.session.session import Options, Session
 
+pytestmark = pytest.mark.programs("pyscf")
+
 BETWEEN = 2.5  # Å; two of the six pairs of `water4` are farther apart, and so is one pair of each of its triples
 
 

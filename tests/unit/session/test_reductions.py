@@ -21,6 +21,8 @@ from autotune.runtime.execution import Execution
 from autotune.session import reductions
 from autotune.session.session import Options, Session
 
+pytestmark = pytest.mark.programs("pyscf")
+
 ALL = {"reuse_contained": True, "reuse_equal_monomers": True, "screen_distance": 2.5}
 CORRELATED = {"cc": ("ccsd(t)", {}), "mp": ("mp2", {}), "hf": ("hf", {})}
 
