@@ -16,9 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from autotune.compare.history import Trace
-    from autotune.compare.judgement import Noise
     from autotune.compare.regression import Regression
-    from autotune.compare.samples import Sample
 
 SIDES = 2
 
@@ -73,17 +71,24 @@ def command(sides: tuple[str, ...], **given: Any) -> None:
 
     Exit status: 0 nothing is slower, 1 something is slower or an energy changed, 2 bad input, 3 cannot tell.
     """
+    from autotune.compare.sides import regress
     from autotune.reports import figures, regressions
 
-    if not given["history"]:
-        _two(sides)
+    _check_sides(sides, given)
     _refuse_idle_options(sides, given)
     read = [*sides, given["history"]] if given["history"] else sides
     options.check_targets((given["markdown"], given["junit"], given["picture"]), () if given["execute"] else read)
     if given["picture"]:
         figures.check(Path(given["picture"]))
-    traces = _traces(sides, given) if given["history"] else ()
-    found = _judge(sides, traces, given) if sides else None
+    base, head = (None, *sides, None)[:2] if given["history"] else sides
+    found, traces = regress(
+        base,
+        head,
+        earlier=given["history"],
+        workloads=_workloads(given) if given["execute"] else (),
+        say=_say,
+        **{name: given[name] for name in ("pairs", "threshold", "confidence", "noise", "any_machine")},
+    )
     if given["as_json"]:
         click.echo(json.dumps(_fields(found, traces), indent=1))
     else:
@@ -119,36 +124,18 @@ def _write(found: Regression | None, traces: Sequence[Trace], given: dict[str, A
         regressions.draw_changes(found, Path(given["picture"]))
 
 
-def _judge(sides: Sequence[str], traces: Sequence[Trace], given: dict[str, Any]) -> Regression:
-    """Return the answer for the sides that were named."""
-    from autotune.compare import history, regression, samples
-
-    if given["execute"]:
-        base, head = _measure(sides, given)
-    elif traces:
-        head = samples.read(Path(sides[0]), say=_say)
-        base = history.levels(traces, head)
-    else:
-        base, head = (samples.read(Path(side), say=_say) for side in _two(sides))
-    noise = None if given["execute"] else _noise(given["noise"], (*base, *head))
-    return regression.judge(
-        base,
-        head,
-        names=(given["history"], sides[0]) if traces else (sides[0], sides[1]),
-        confidence=given["confidence"],
-        threshold=given["threshold"],
-        noise=noise,
-        paired=given["execute"],
-        any_machine=given["any_machine"],
-    )
+def _check_sides(sides: Sequence[str], given: dict[str, Any]) -> None:
+    """Raise InputError where there are not two sides, or not at most one next to a history."""
+    if given["history"] and (len(sides) > 1 or given["execute"]):
+        raise InputError("--history takes the place of BASE: give HEAD alone, or nothing, and no --exec")
+    if not given["history"] and len(sides) != SIDES:
+        raise InputError(f"a comparison needs BASE and HEAD, and {len(sides)} were given; or give --history DIR")
 
 
-def _measure(sides: Sequence[str], given: dict[str, Any]) -> tuple[tuple[Sample, ...], tuple[Sample, ...]]:
-    from autotune.compare import side_by_side
+def _workloads(given: dict[str, Any]) -> list[list[str]]:
+    """Return the words of an `autotune run` for each input, which were checked."""
     from autotune.expansion import readers
-    from autotune.machine import detection, readiness
 
-    base, head = _two(sides)
     if not given["workload"]:
         raise InputError("--exec needs something to run: --workload water6.xyz --program pyscf --method hf ...")
     told = [part for name in options.EXPANSION for part in _option(name, given[name])]
@@ -160,46 +147,11 @@ def _measure(sides: Sequence[str], given: dict[str, Any]) -> tuple[tuple[Sample,
         expansion = None if whole else options.expansion(given, text=text, name=name)
         readers.many_body_fields(text, name=name, expansion=expansion)
         workloads.append([str(Path(source).absolute()), *(told if expansion else [])])
-    contenders = side_by_side.contender(base), side_by_side.contender(head)
-    readiness.check(detection.detect(), force=True, say=_say)
-    return side_by_side.measure(
-        contenders,
-        workloads,
-        pairs=given["pairs"],
-        threshold=given["threshold"],
-        confidence=given["confidence"],
-        say=_say,
-    )
+    return workloads
 
 
 def _option(name: str, value: object) -> list[str]:
     return [f"--{name.replace('_', '-')}", str(value)] if value not in (None, "") else []
-
-
-def _traces(sides: Sequence[str], given: dict[str, Any]) -> tuple[Trace, ...]:
-    from autotune.compare import history, samples
-
-    if len(sides) > 1 or given["execute"]:
-        raise InputError("--history takes the place of BASE: give HEAD alone, or nothing, and no --exec")
-    return history.traces(samples.read(Path(given["history"]), say=_say))
-
-
-def _two(sides: Sequence[str]) -> Sequence[str]:
-    """Return BASE and HEAD; InputError where there are not two of them."""
-    if len(sides) != SIDES:
-        raise InputError(f"a comparison needs BASE and HEAD, and {len(sides)} were given; or give --history DIR")
-    return sides
-
-
-def _noise(given: float | None, measured: Sequence[Sample]) -> Noise | None:
-    """Return the scatter of equal runs: as given, or what calibrations of the samples' machine saw."""
-    from autotune.compare.judgement import Noise
-    from autotune.compare.samples import known_noise
-
-    if given is not None:
-        return Noise(cv=given, freedom=float("inf")) if given else None
-    machines = {sample.machine for sample in measured}
-    return known_noise(machines.pop()) if len(machines) == 1 else None
 
 
 def _fields(found: Regression | None, traces: Sequence[Trace]) -> dict[str, Any]:
