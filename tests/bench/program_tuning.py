@@ -31,6 +31,10 @@ CASES = {
     "water4 B3LYP/def2-SVP (PySCF)": Computation("water4", "b3lyp", "def2-svp", 2),
     "water4 PBE0/6-31G* (PySCF)": Computation("water4", "pbe0", "6-31g*", 2),
     "water4 PBE0/def2-SVP (PySCF)": Computation("water4", "pbe0", "def2-svp", 2),
+    "water6 B3LYP/6-31G* (PySCF)": Computation("water6", "b3lyp", "6-31g*", 2),
+    "water6 B3LYP/def2-SVP (PySCF)": Computation("water6", "b3lyp", "def2-svp", 2),
+    "water6 PBE0/6-31G* (PySCF)": Computation("water6", "pbe0", "6-31g*", 2),
+    "water6 PBE0/def2-SVP (PySCF)": Computation("water6", "pbe0", "def2-svp", 2),
     "water6 HF/6-31G* gradient (PySCF)": Computation("water6", "hf", "6-31g*", 2, driver="gradient"),
     "water4 B3LYP/6-31G* gradient (PySCF)": Computation("water4", "b3lyp", "6-31g*", 2, driver="gradient"),
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 
 import numpy as np
@@ -11,7 +12,7 @@ pytest.importorskip("pyscf")
 pytest.importorskip("pyscf.dispersion")
 
 import qcengine
-from autotune_plugins import pyscf_dispersion, pyscf_functionals
+from autotune_plugins import pyscf_dispersion, pyscf_functionals, pyscf_grid
 from autotune_plugins.program_pyscf import autotune_register_programs
 from autotune_plugins.pyscf_functionals import FunctionalError
 from pyscf import dft, gto
@@ -238,3 +239,22 @@ def test_a_correction_is_part_of_energy_and_gradient_and_replaces_a_nonlocal_ter
     assert result.properties.return_energy == pytest.approx(plain.e_tot + energy, abs=1e-8)
     assert result.return_result == pytest.approx(plain.nuc_grad_method().kernel() + gradient, abs=1e-6)
     assert result.properties.scf_dispersion_correction_energy == pytest.approx(energy, abs=1e-9)
+
+
+@pytest.mark.parametrize("atoms", [1, 2, 5])
+@pytest.mark.parametrize("level", [0, 3])
+def test_grid_points_have_the_order_that_pyscf_gives_them(atoms, level):
+    # Another copy of PySCF's module, because in the one that is used our order has the place of its own.
+    spec = importlib.util.find_spec("pyscf.dft.gen_grid")
+    original = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(original)
+    assert dft.gen_grid.arg_group_grids is pyscf_grid.group_points is not original.arg_group_grids
+    chance = np.random.default_rng(atoms)
+    places = [("O" if number % 2 else "H", 2.0 * chance.normal(size=3)) for number in range(atoms)]
+    molecule = gto.M(atom=places, basis="sto-3g", spin=None, unit="Bohr")
+    grids = dft.gen_grid.Grids(molecule)
+    grids.level = level
+    grids.build(sort_grids=False)
+    points = np.concatenate([grids.coords, 30.0 * chance.normal(size=(500, 3))])
+    expected = original.arg_group_grids(molecule, points)
+    assert (pyscf_grid.group_points(molecule, points) == expected).all()
