@@ -44,7 +44,8 @@ def group_points(molecule: gto.Mole, points: np.ndarray, box_size: float = dft.g
     low, high = (end + side for end, side in ((atoms.min(axis=0), -_MARGIN), (atoms.max(axis=0), _MARGIN)))
     counts = ((high - low) * (1.0 / box_size)).round().astype(int)
     boxes = np.floor((points - low) * (1.0 / ((high - low) / counts))).astype(int)
-    return np.ravel_multi_index((np.clip(boxes, -1, counts) + 1).T, counts + 2).argsort(kind="stable")
+    numbers: np.ndarray = np.ravel_multi_index((np.clip(boxes, -1, counts) + 1).T, counts + 2)
+    return numbers.argsort(kind="stable")
 
 
 dft.gen_grid.arg_group_grids = group_points  # the only way to have it sort so
