@@ -37,6 +37,7 @@ ALL = (
     *(
         "ablation",
         "program_tuning",
+        "hard",
         "equality",
         "properties",
         "checks",

@@ -70,6 +70,14 @@ CLAIMS = {
             for reader in record["readers"]
         ),
     ),
+    "starting from fragments makes no SCF end higher, and none fail": (
+        "hard",
+        lambda record: (
+            record["tasks"] >= 300
+            and record["higher_tuned"] == 0
+            and record["failed_tuned"] <= record["failed_alone"]
+        ),
+    ),
     "killed runs, resumed, have the same bits, repeat nothing and leave nothing": (
         "killed",
         lambda record: (
