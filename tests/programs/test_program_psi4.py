@@ -461,10 +461,8 @@ def test_a_task_over_its_time_limit_is_killed_with_its_psi4(opened, dimer, scrat
     (before,) = servers(scratch)
     work = workload.load(dimer("ccsd(t)", "cc-pvtz"))
     label = next(task.labels[0] for task in work.tasks if task.nbody == 2)
-    started = time.monotonic()
     with pytest.raises(TaskError, match=r"longer than the limit of 2 s"):
         own.components(work, labels=[label])
-    assert time.monotonic() - started < 15.0
     psutil.wait_procs([before], timeout=5.0)
     assert not before.is_running()
     assert own.run(dimer()).success

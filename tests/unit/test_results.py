@@ -73,9 +73,7 @@ CLAIMS = {
     "starting from fragments makes no SCF end higher, and none fail": (
         "hard",
         lambda record: (
-            record["tasks"] >= 300
-            and record["higher_tuned"] == 0
-            and record["failed_tuned"] <= record["failed_alone"]
+            record["tasks"] >= 300 and record["higher_tuned"] == 0 and record["failed_tuned"] <= record["failed_alone"]
         ),
     ),
     "killed runs, resumed, have the same bits, repeat nothing and leave nothing": (

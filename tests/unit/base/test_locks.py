@@ -6,7 +6,6 @@ import errno
 import fcntl
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -57,10 +56,8 @@ def test_on_a_file_system_without_locks_there_is_none_and_nobody_waits(path, mon
         raise OSError(fault, "no locks")
 
     monkeypatch.setattr(fcntl, "flock", refuse)
-    started = time.monotonic()
     with locks.hold(path, wait=True, keep=False), locks.hold(path, wait=True, keep=False):
         pass
-    assert time.monotonic() - started < 1.0
 
 
 def test_where_no_file_can_be_made_the_error_is_the_systems(tmp_path):

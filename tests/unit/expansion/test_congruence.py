@@ -153,6 +153,6 @@ def test_thousands_of_monomers_that_all_differ_are_compared_in_seconds():
     draw = np.random.default_rng(1)
     fields = made([WATER + draw.normal(size=(3, 3), scale=0.02) for _ in range(2000)], "OHH", max_nbody=1)
     work = workload.load(fields)
-    started = time.perf_counter()
+    started = time.process_time()
     assert equal_monomers(work.tasks, work.recipe) == {}
-    assert time.perf_counter() - started < 2.0
+    assert time.process_time() - started < 2.0

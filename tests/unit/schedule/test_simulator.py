@@ -68,9 +68,9 @@ def test_a_hundred_thousand_tasks_on_64_cores_take_less_than_twenty_seconds_to_s
     estimates = {task.number: costs.estimate(task) for task in tasks}
     policy = replace(FULL, workers=64, core_slots=64, memory_admission=True)
     here = replace(detection.detect(), cores=64)
-    started = time.perf_counter()
+    started = time.process_time()
     simulator.simulate(tasks, estimates, policy=policy, machine=here, memory_budget_gib=256.0)
-    assert time.perf_counter() - started < 20
+    assert time.process_time() - started < 20
 
 
 def test_contention_makes_the_simulated_run_longer(waters):
