@@ -79,7 +79,7 @@ def _solve(plan: Plan, settings: Settings, molecule: gto.Mole, guess: np.ndarray
     """Return the converged mean field from an initial density, PySCF's own where there is none."""
     keywords = plan.keywords
     mean_field = _unsolved(plan, molecule)
-    _tune(plan, settings, mean_field, from_fragments=guess is not None)
+    _tune(plan, settings, mean_field)
     if guess is None:
         with _basis_files_read_once():
             guess = mean_field.get_init_guess(molecule, keywords.init_guess)
@@ -100,7 +100,7 @@ def _solve(plan: Plan, settings: Settings, molecule: gto.Mole, guess: np.ndarray
     return mean_field
 
 
-def _tune(plan: Plan, settings: Settings, mean_field: MeanField, *, from_fragments: bool) -> None:
+def _tune(plan: Plan, settings: Settings, mean_field: MeanField) -> None:
     """Apply the settings to a mean field that is not solved yet."""
     keywords = plan.keywords
     pyscf_integrals.share(plan, mean_field, settings)
@@ -108,8 +108,7 @@ def _tune(plan: Plan, settings: Settings, mean_field: MeanField, *, from_fragmen
         mean_field._numint = pyscf_grid.KeptValues(mean_field)  # noqa: SLF001 - PySCF has no other name for it
     if not pyscf_input.is_well_determined(plan):
         return
-    # Fragments' densities are as near as a coarse grid leads to, and cost less.
-    if plan.method == "dft" and settings.first_grid >= 0 and not keywords.newton and not from_fragments:
+    if plan.method == "dft" and settings.first_grid >= 0 and not keywords.newton:
         pyscf_grid.start_coarse(plan, mean_field, settings.first_grid)
     # The check takes away error; without it there must be less to begin with.
     if not settings.conv_check and keywords.level_shift is None and not plan.stable:

@@ -71,12 +71,14 @@ CASES = {
         )
     },
     "waters, diffuse, ghosts": Case(atoms=("O 0 0 0", "H 0 0.76 0.59", "H 0 -0.76 0.59"), methods=DIFFUSE, bsse="cp"),
-    "NiCO": Case(atoms=("Ni 0 0 0", "C 0 0 1.68", "O 0 0 2.83")),
-    "CuF": diatomic("Cu", "F", 1.75),
-    "ZnO": diatomic("Zn", "O", 1.71),
-    "TiO2": Case(atoms=("Ti 0 0 0", "O 1.35 0 0.92", "O -1.35 0 0.92")),
+    "NiCO": Case(atoms=("Ni 0 0 0", "C 0 0 1.68", "O 0 0 2.83"), waters=2),
+    "CuF": diatomic("Cu", "F", 1.75, waters=2),
+    "ZnO": diatomic("Zn", "O", 1.71, waters=2),
+    "TiO2": Case(atoms=("Ti 0 0 0", "O 1.35 0 0.92", "O -1.35 0 0.92"), waters=2),
     "MnO4-": Case(
-        atoms=("Mn 0 0 0", *(f"O {0.93 * a} {0.93 * b} {0.93 * a * b}" for a in (1, -1) for b in (1, -1))), charge=-1
+        atoms=("Mn 0 0 0", *(f"O {0.93 * a} {0.93 * b} {0.93 * a * b}" for a in (1, -1) for b in (1, -1))),
+        charge=-1,
+        waters=2,
     ),
     "O2, triplet": diatomic("O", "O", 1.21, multiplicity=3),
     "NO, doublet": diatomic("N", "O", 1.15, multiplicity=2),
