@@ -50,16 +50,16 @@ def diatomic(first: str, second: str, length: float, **more: Any) -> Case:
 HF_ONLY = (("hf", "6-31g*"),)
 DIFFUSE = (("hf", "aug-cc-pvdz"),)
 CASES = {
-    **{f"N2 at {r} Å": diatomic("N", "N", r) for r in (1.4, 1.8, 2.2)},
+    **{f"N2 at {r} Å": diatomic("N", "N", r) for r in (1.6, 2.2)},
     **{f"N2 at {r} Å, ghosts": diatomic("N", "N", r, bsse="cp", methods=HF_ONLY) for r in (1.4, 1.6, 1.8, 2.0, 2.2)},
-    **{f"F2 at {r} Å": diatomic("F", "F", r) for r in (1.4, 1.8, 2.2)},
-    **{f"LiF at {r} Å": diatomic("Li", "F", r) for r in (1.6, 3.0, 4.5)},
+    **{f"F2 at {r} Å": diatomic("F", "F", r) for r in (1.6, 2.2)},
+    **{f"LiF at {r} Å": diatomic("Li", "F", r) for r in (1.6, 4.5)},
     "C2": diatomic("C", "C", 1.25),
     "Be2": diatomic("Be", "Be", 2.5),
     "Be": Case(atoms=("Be 0 0 0",), bsse="cp"),
     "O3": Case(atoms=("O 0 0 0", "O 1.08 0 0.67", "O -1.08 0 0.67")),
     **{
-        f"{name}, ion": Case(atoms=(f"{name} 0 0 0",), charge=charge)
+        f"{name}, ion": Case(atoms=(f"{name} 0 0 0",), charge=charge, methods=HF_ONLY)
         for name, charge in (("Na", 1), ("Mg", 2), ("Cu", 1), ("Zn", 2), ("F", -1), ("Cl", -1))
     },
     **{
@@ -80,9 +80,9 @@ CASES = {
         charge=-1,
         waters=2,
     ),
-    "O2, triplet": diatomic("O", "O", 1.21, multiplicity=3),
-    "NO, doublet": diatomic("N", "O", 1.15, multiplicity=2),
-    "OH, doublet": diatomic("O", "H", 0.97, multiplicity=2),
+    "O2, triplet": diatomic("O", "O", 1.21, multiplicity=3, waters=2),
+    "NO, doublet": diatomic("N", "O", 1.15, multiplicity=2, waters=2),
+    "OH, doublet": diatomic("O", "H", 0.97, multiplicity=2, waters=2),
 }
 
 
