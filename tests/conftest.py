@@ -28,6 +28,14 @@ os.environ["HOME"] = str(HOME)
 os.environ["MPLCONFIGDIR"] = str(HOME / "matplotlib")  # also where a test takes HOME away
 
 
+LONG = ("test_parsl.py", "test_side_by_side.py", "test_calibration.py")  # files with tests of ten seconds and more
+
+
+def pytest_collection_modifyitems(items):
+    """Begin with what takes long, so that at the end no core waits for one test."""
+    items.sort(key=lambda item: item.path.name not in LONG)
+
+
 @pytest.fixture(autouse=True)
 def private_home(tmp_path, monkeypatch):
     """Keep the user's tunings out of the tests, and the tests' out of the user's folder."""
