@@ -38,6 +38,7 @@ ALL = (
         "ablation",
         "program_tuning",
         "hard",
+        "untouched",
         "equality",
         "properties",
         "checks",
