@@ -48,6 +48,7 @@ def diatomic(first: str, second: str, length: float, **more: Any) -> Case:
 
 
 HF_ONLY = (("hf", "6-31g*"),)
+METALS: dict[str, Any] = {"methods": (("hf", "def2-svp"), ("b3lyp", "def2-svp")), "waters": 2}  # 6-31G* has none
 DIFFUSE = (("hf", "aug-cc-pvdz"),)
 CASES = {
     **{f"N2 at {r} Å": diatomic("N", "N", r) for r in (1.6, 2.2)},
@@ -60,8 +61,9 @@ CASES = {
     "O3": Case(atoms=("O 0 0 0", "O 1.08 0 0.67", "O -1.08 0 0.67")),
     **{
         f"{name}, ion": Case(atoms=(f"{name} 0 0 0",), charge=charge, methods=HF_ONLY)
-        for name, charge in (("Na", 1), ("Mg", 2), ("Cu", 1), ("Zn", 2), ("F", -1), ("Cl", -1))
+        for name, charge in (("Na", 1), ("Mg", 2), ("F", -1), ("Cl", -1))
     },
+    **{f"{name}, ion": Case(atoms=(f"{name} 0 0 0",), charge=n, **METALS) for name, n in (("Cu", 1), ("Zn", 2))},
     **{
         f"{name}, diffuse": Case(atoms=atoms, charge=charge, methods=DIFFUSE, waters=2)
         for name, atoms, charge in (
@@ -71,14 +73,14 @@ CASES = {
         )
     },
     "waters, diffuse, ghosts": Case(atoms=("O 0 0 0", "H 0 0.76 0.59", "H 0 -0.76 0.59"), methods=DIFFUSE, bsse="cp"),
-    "NiCO": Case(atoms=("Ni 0 0 0", "C 0 0 1.68", "O 0 0 2.83"), waters=2),
-    "CuF": diatomic("Cu", "F", 1.75, waters=2),
-    "ZnO": diatomic("Zn", "O", 1.71, waters=2),
-    "TiO2": Case(atoms=("Ti 0 0 0", "O 1.35 0 0.92", "O -1.35 0 0.92"), waters=2),
+    "NiCO": Case(atoms=("Ni 0 0 0", "C 0 0 1.68", "O 0 0 2.83"), **METALS),
+    "CuF": diatomic("Cu", "F", 1.75, **METALS),
+    "ZnO": diatomic("Zn", "O", 1.71, **METALS),
+    "TiO2": Case(atoms=("Ti 0 0 0", "O 1.35 0 0.92", "O -1.35 0 0.92"), **METALS),
     "MnO4-": Case(
         atoms=("Mn 0 0 0", *(f"O {0.93 * a} {0.93 * b} {0.93 * a * b}" for a in (1, -1) for b in (1, -1))),
         charge=-1,
-        waters=2,
+        **METALS,
     ),
     "O2, triplet": diatomic("O", "O", 1.21, multiplicity=3, waters=2),
     "NO, doublet": diatomic("N", "O", 1.15, multiplicity=2, waters=2),
@@ -177,6 +179,7 @@ def compare_tasks(fields: dict[str, Any]) -> Iterator[dict[str, Any]]:
                 harness.tune(settings, Path(folder))
                 configuration = {"ncores": 1, "memory": 4.0, "scratch_directory": folder, "retries": 0}
                 result = qcengine.compute(made, "pyscf", task_config=configuration, return_version=2)
+                assert result.success or result.error.error_type == "convergence_error", result.error.error_message
                 energies[side] = result.return_result if result.success else None
             yield energies
 
