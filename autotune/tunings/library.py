@@ -7,7 +7,7 @@
     default  nothing was measured here
 
 A job that may use a part of a node (affinity, Slurm, a control group) finds the tunings of the whole one, and the
-other way round: what decides is the processor, then how far cores and memory are apart.
+other way round: what decides is the processor, then the method, then how far cores and memory are apart.
 
 Rules: files are `tuning_file.py`'s, folders `folders.py`'s; `find` decides and changes nothing. A file that
 cannot be used is passed over when one is looked for, and the answer says so.
@@ -25,7 +25,7 @@ from typing import NamedTuple
 
 from autotune.base.errors import InputError
 from autotune.base.records import Evidence, Tuning
-from autotune.base.text import one_line
+from autotune.base.text import count, one_line
 from autotune.base.types import Machine, Method
 from autotune.costs.terms import family
 from autotune.tunings import folders, tuning_file
@@ -191,15 +191,15 @@ def find(machine: Machine, methods: Sequence[Method], *, smallest_functions: int
         reason = f"measured {where} for {tuning.method}, the nearest to {method}; {cure} for better{below}"
         return Found(tuning, "near", reason + note, str(path))
     use = "its times are used with the default parameters" if tuning.method == method else "the defaults are used"
+    advice = f"{cure} for better"
     if not related(tuning):
         why = f"which is no relative of {method}"
     elif _beyond(tuning.evidence, largest_functions):
         why = f"{_sizes(tuning.evidence)} basis functions, but the largest task has {largest_functions}"
-        cure = "`autotune calibrate --workload INPUT` measures these"
+        advice = "`autotune calibrate --workload INPUT` measures these"
     else:
         why = "and this job has another number of cores"
-    better = cure if cure.startswith("`") else f"{cure} for better"
-    reason = f"measured {where} only for {tuning.method}, {why}: {use}; {better}{note}"
+    reason = f"measured {where} only for {tuning.method}, {why}: {use}; {advice}{note}"
     return Found(replace(tuning, parameters={}), "model", reason, str(path))
 
 
@@ -297,7 +297,7 @@ def _measured_on(stored: Machine, wanted: Machine) -> str:
     """Return on what a tuning was measured, in words."""
     if stored.key == wanted.key:
         return "on this machine"
-    of = (f"{one.cores} core{'s'[: one.cores > 1]} and {one.memory_gib:.0f} GiB" for one in (stored, wanted))
+    of = (f"{count(one.cores, 'core')} and {one.memory_gib:.0f} GiB" for one in (stored, wanted))
     return "on this processor with {}, where this job has {},".format(*of)
 
 
