@@ -11,7 +11,8 @@ import ctypes
 import os
 import signal
 import sys
-from collections.abc import Collection, Iterable, MutableMapping
+import time
+from collections.abc import Iterable, MutableMapping
 from pathlib import Path
 
 HAS_PROC = Path("/proc/self/stat").exists()
@@ -145,14 +146,21 @@ def follow_affinity(pid: int) -> None:
                     os.sched_setaffinity(thread.id, os.sched_getaffinity(0))
 
 
-def kill_sessions(leaders: Collection[int]) -> None:
-    """Kill what is left of the sessions that processes led which are dead."""
+def kill_marked(variable: str, value: str, *, limit_s: float = 5.0) -> None:
+    """Kill all processes that were started with a variable of the environment, whoever has adopted them since.
+
+    It returns when they have ended, or after the limit: one that waits for a lost network disk cannot be killed.
+    """
     import psutil
 
-    for pid in psutil.pids() if leaders else ():
-        with contextlib.suppress(OSError):
-            if os.getsid(pid) in leaders:
-                os.kill(pid, signal.SIGKILL)
+    deadline, found = time.monotonic() + limit_s, True
+    while found and time.monotonic() < deadline:  # one that is being killed may have started another
+        found = False
+        for process in psutil.process_iter():
+            with contextlib.suppress(psutil.Error, OSError):  # a zombie has no environment any more
+                if process.pid != os.getpid() and process.environ().get(variable) == value:
+                    process.kill()
+                    found = True
 
 
 def worker_environment(

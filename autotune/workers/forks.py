@@ -22,6 +22,7 @@ from autotune.workers.messages import EXIT_REPORT, FORK_REQUEST
 from autotune.workers.scratch import make, remove, remove_orphans
 
 CLOSING_LIMIT_S = 5.0
+SCRATCH_VARIABLE = "AUTOTUNE_SCRATCH_OF_RUN"  # marks all that the zygote and its workers start
 LAST_LINES, LAST_BYTES = 12, 4000
 
 
@@ -76,7 +77,7 @@ class Forks:
             return subprocess.Popen(
                 [sys.executable, "-P", "-m", "autotune.workers.zygote", json.dumps(arguments)],
                 pass_fds=[control_fd, self._owner_fd],
-                env=dict(environment),
+                env={**environment, SCRATCH_VARIABLE: str(self.scratch)},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -156,6 +157,9 @@ class Forks:
         except subprocess.TimeoutExpired:
             self._zygote.kill()
             self._zygote.wait()
+        if self._zygote.returncode:
+            # Its workers died with it, and what they had started was left to the system.
+            process.kill_marked(SCRATCH_VARIABLE, str(self.scratch))
         self._remove_scratch()
 
     def _remove_scratch(self) -> None:

@@ -233,9 +233,6 @@ class Pool:
 
     def close(self) -> None:
         """End all processes and remove the scratch folder; safe to call twice."""
-        if not self._forks.alive:
-            # Its workers died with it, and what they had started was left to the system.
-            process.kill_sessions([worker.pid for worker in self._workers.values() if worker.pid])
         for worker in list(self._workers.values()):
             if worker.orders or worker.pid == 0:
                 self._kill(worker)

@@ -85,6 +85,31 @@ def test_of_a_process_of_which_nothing_is_known_nobody_can_say_that_it_was_kille
     assert not process.was_killed(None)
 
 
+def test_marked_processes_end_with_what_they_started_and_others_do_not():
+    def started(mark):
+        code = "import os, signal; os.setsid(); signal.signal(15, signal.SIG_IGN); os.fork(); signal.pause()"
+        return subprocess.Popen([sys.executable, "-S", "-c", code], env={**os.environ, "MARK": mark})
+
+    ours, others = started("ours"), started("others")
+    try:
+        while not (below := process.tree(ours.pid)[1:]):
+            pass
+        process.kill_marked("MARK", "ours")
+        assert ours.wait() == -signal.SIGKILL
+        assert not any(map(runs, below))
+        assert others.poll() is None
+    finally:
+        process.kill_marked("MARK", "others")
+        others.wait()
+
+
+def runs(pid):
+    try:
+        return psutil.Process(pid).status() not in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
+    except psutil.NoSuchProcess:
+        return False
+
+
 @pytest.mark.parametrize("resident", [True, False])
 def test_workers_are_told_whether_programs_stay(monkeypatch, resident):
     monkeypatch.setenv(process.RESIDENT_VARIABLE, "0")
