@@ -49,7 +49,7 @@ lint: $(STAMP)
 	$(BIN)/lint-imports
 
 types: $(STAMP)
-	$(BIN)/mypy autotune plugins
+	$(BIN)/mypy autotune autotune_plugins
 
 docs: $(STAMP)  ## the guide, built strictly into site/, without a network
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict  # not --quiet, which counts no warnings

@@ -20,7 +20,7 @@ from qcengine.exceptions import ConvergenceError, InputError, QCEngineException,
 from qcengine.programs.mopac import MopacHarness
 from qcengine.util import execute
 
-from . import one_start
+from autotune_plugins import one_start
 
 if TYPE_CHECKING:
     from qcelemental.models.v2 import AtomicInput, AtomicResult

@@ -30,7 +30,7 @@ from qcengine.programs.nwchem.errors import ConvergenceFailedError
 from qcengine.programs.nwchem.runner import NWChemHarness
 from qcengine.util import execute
 
-from . import nwchem_faults, nwchem_potentials, one_start
+from autotune_plugins import nwchem_faults, nwchem_potentials, one_start
 
 if TYPE_CHECKING:
     from qcelemental.models.v2 import AtomicInput, AtomicResult, Molecule

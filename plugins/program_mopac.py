@@ -22,6 +22,6 @@ def autotune_program_facts() -> Sequence[ProgramFacts]:
 @hookimpl
 def autotune_register_programs() -> None:
     """Register our harness as `mopac` instead of QCEngine's."""
-    from .mopac_harness import CheckedMopacHarness
+    from autotune_plugins.mopac_harness import CheckedMopacHarness
 
     register_harness("mopac", lambda: CheckedMopacHarness)

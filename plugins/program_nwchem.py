@@ -30,6 +30,6 @@ def autotune_program_facts() -> Sequence[ProgramFacts]:
 @hookimpl
 def autotune_register_programs() -> None:
     """Register our harness as `nwchem` instead of QCEngine's."""
-    from .nwchem_harness import CheckedNWChemHarness
+    from autotune_plugins.nwchem_harness import CheckedNWChemHarness
 
     register_harness("nwchem", lambda: CheckedNWChemHarness)

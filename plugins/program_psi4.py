@@ -25,10 +25,10 @@ def autotune_program_facts() -> Sequence[ProgramFacts]:
 @hookimpl
 def autotune_register_programs() -> None:
     """Register our harness as `psi4` instead of QCEngine's, where there is a Psi4 that its own Python can run."""
-    from .psi4_installation import executable
+    from autotune_plugins.psi4_installation import executable
 
     if executable() is None:
         return
-    from .psi4_harness import ResidentPsi4Harness
+    from autotune_plugins.psi4_harness import ResidentPsi4Harness
 
     register_harness("psi4", lambda: ResidentPsi4Harness)

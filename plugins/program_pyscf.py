@@ -16,7 +16,7 @@ from autotune.plugin.facts import IN_WORKER, ContainedEnergies, ProgramFacts, Tu
 from autotune.plugin.hookspecs import hookimpl
 
 if TYPE_CHECKING:
-    from .pyscf_harness import PySCFHarness
+    from autotune_plugins.pyscf_harness import PySCFHarness
 
 _LIBRARIES_GIB = 0.14  # what a grant counts for program and libraries; see `pyscf_harness`
 _SLACK_GIB = 0.1  # growth of a resident worker between two looks of PySCF at its memory
@@ -116,7 +116,7 @@ def autotune_register_programs() -> None:
 
 
 def _harness() -> type[PySCFHarness]:
-    from .pyscf_harness import PySCFHarness
+    from autotune_plugins.pyscf_harness import PySCFHarness
 
     return PySCFHarness
 

@@ -13,10 +13,10 @@ import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .psi4_server import receive, send
+from autotune_plugins.psi4_server import receive, send
 
 if TYPE_CHECKING:
-    from .psi4_installation import Installation
+    from autotune_plugins.psi4_installation import Installation
 
 _ENDING_LIMIT_S = 10.0
 

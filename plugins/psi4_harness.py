@@ -23,8 +23,8 @@ from qcengine.exceptions import (
 from qcengine.programs.model import ProgramHarness
 from qcengine.programs.psi4 import Psi4Harness
 
-from . import psi4_installation
-from .psi4_client import Server, ServerEndedError
+from autotune_plugins import psi4_installation
+from autotune_plugins.psi4_client import Server, ServerEndedError
 
 if TYPE_CHECKING:
     from qcelemental.models.v2 import AtomicInput, AtomicResult

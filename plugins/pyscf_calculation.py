@@ -19,9 +19,9 @@ from pyscf.grad import ccsd_t as ccsd_t_gradient
 from pyscf.hessian import rhf, rks, uhf, uks  # noqa: F401 - these add Hessian() to the mean fields
 from qcengine.exceptions import ConvergenceError, InputError, ResourceError
 
-from . import pyscf_dispersion, pyscf_integrals, pyscf_scf
-from .pyscf_input import Plan
-from .pyscf_settings import UNTOUCHED, Settings
+from autotune_plugins import pyscf_dispersion, pyscf_integrals, pyscf_scf
+from autotune_plugins.pyscf_input import Plan
+from autotune_plugins.pyscf_settings import UNTOUCHED, Settings
 
 Properties: TypeAlias = dict[str, Any]  # of qcelemental's AtomicProperties
 MeanField: TypeAlias = Any  # PySCF is untyped

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 from pyscf import gto
 
-from .pyscf_functionals import Functional
+from autotune_plugins.pyscf_functionals import Functional
 
 
 def correction(

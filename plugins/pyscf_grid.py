@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from pyscf import dft, gto
 
-from .pyscf_input import Plan
+from autotune_plugins.pyscf_input import Plan
 
 if TYPE_CHECKING:
     import numpy as np

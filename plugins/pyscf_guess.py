@@ -23,10 +23,10 @@ import numpy as np
 from pyscf import gto, lib
 from qcengine.exceptions import ConvergenceError
 
-from . import pyscf_input, pyscf_threads
-from .pyscf_input import CORRELATED, Keywords, Plan
-from .pyscf_settings import Settings
-from .pyscf_store import Store
+from autotune_plugins import pyscf_input, pyscf_threads
+from autotune_plugins.pyscf_input import CORRELATED, Keywords, Plan
+from autotune_plugins.pyscf_settings import Settings
+from autotune_plugins.pyscf_store import Store
 
 Solve: TypeAlias = Callable[[Plan, float], Any]  # plan and max_memory, MB, to PySCF's converged mean field
 

@@ -18,15 +18,14 @@ from pydantic import PrivateAttr
 from qcengine.exceptions import ResourceError
 from qcengine.programs.model import ProgramHarness
 
-from .pyscf_settings import UNTOUCHED, Settings
+from autotune_plugins.pyscf_settings import UNTOUCHED, Settings
 
 if TYPE_CHECKING:
     from qcelemental.models.v2 import AtomicInput, AtomicResult
     from qcengine.config import TaskConfig
 
     from autotune.base.types import Parameter
-
-    from .pyscf_input import Plan
+    from autotune_plugins.pyscf_input import Plan
 
 _LIBRARIES_MB = 150
 
@@ -71,7 +70,7 @@ class PySCFHarness(ProgramHarness):  # type: ignore[misc]  # QCEngine is untyped
 
     def warm_up(self) -> None:
         """Import all that tasks need; runs no threads, so processes may be forked afterwards."""
-        from . import pyscf_threads
+        from autotune_plugins import pyscf_threads
 
         pyscf_threads.pools()
 
@@ -90,7 +89,7 @@ class PySCFHarness(ProgramHarness):  # type: ignore[misc]  # QCEngine is untyped
         Raises:
             qcengine.exceptions.InputError: The task cannot run, in one line.
         """
-        from . import pyscf_input
+        from autotune_plugins import pyscf_input
 
         return pyscf_input.read(input_data)
 
@@ -100,7 +99,7 @@ class PySCFHarness(ProgramHarness):  # type: ignore[misc]  # QCEngine is untyped
         Raises:
             qcengine.exceptions.InputError: The task cannot run.
         """
-        from . import pyscf_functionals
+        from autotune_plugins import pyscf_functionals
 
         plan = self.preflight(input_data)
         told = []
@@ -128,7 +127,7 @@ class PySCFHarness(ProgramHarness):  # type: ignore[misc]  # QCEngine is untyped
         plan = self.preflight(input_data)
         from qcelemental.models.v2 import AtomicResult, Provenance
 
-        from . import pyscf_calculation
+        from autotune_plugins import pyscf_calculation
 
         max_memory_mb = _take_resources(config)
         try:
@@ -166,7 +165,7 @@ def _take_resources(config: TaskConfig) -> float:
     """Set threads and scratch folder of this process to the task's; return its `max_memory`, in MB (1e6 bytes)."""
     from pyscf import lib
 
-    from . import pyscf_threads
+    from autotune_plugins import pyscf_threads
 
     lib.num_threads(config.ncores)
     # PySCF threads its own loops with OpenMP; `ncores` for its BLAS too is the plain reading of QCEngine's setting, and

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 from pyscf.dft import libxc
 from qcengine.exceptions import InputError
 
-from . import pyscf_basis, pyscf_functionals
-from .pyscf_functionals import Functional
+from autotune_plugins import pyscf_basis, pyscf_functionals
+from autotune_plugins.pyscf_functionals import Functional
 
 if TYPE_CHECKING:
     from qcelemental.models.v2 import AtomicInput, Molecule

@@ -21,10 +21,10 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from pyscf import lib
 from pyscf.df import addons
 
-from . import pyscf_pairs
-from .pyscf_input import Plan
-from .pyscf_settings import Settings
-from .pyscf_store import Store
+from autotune_plugins import pyscf_pairs
+from autotune_plugins.pyscf_input import Plan
+from autotune_plugins.pyscf_settings import Settings
+from autotune_plugins.pyscf_store import Store
 
 if TYPE_CHECKING:
     import numpy as np

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from pyscf import dft, gto, lib, scf
 from qcengine.exceptions import ConvergenceError
 
-from . import pyscf_grid, pyscf_guess, pyscf_input, pyscf_integrals, pyscf_stability
-from .pyscf_input import CORRELATED, Plan
-from .pyscf_settings import Settings
+from autotune_plugins import pyscf_grid, pyscf_guess, pyscf_input, pyscf_integrals, pyscf_stability
+from autotune_plugins.pyscf_input import CORRELATED, Plan
+from autotune_plugins.pyscf_settings import Settings
 
 if TYPE_CHECKING:
     import numpy as np

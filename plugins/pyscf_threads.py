@@ -21,7 +21,7 @@ def pools() -> ThreadpoolController:
     """
     from threadpoolctl import ThreadpoolController
 
-    from . import pyscf_calculation  # noqa: F401
+    from autotune_plugins import pyscf_calculation  # noqa: F401
 
     return ThreadpoolController()
 

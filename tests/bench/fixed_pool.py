@@ -24,8 +24,9 @@ from pathlib import Path
 
 
 def register():
-    from autotune_plugins import program_pyscf, program_tblite
     from qcelemental.util import which
+
+    from autotune_plugins import program_pyscf, program_tblite
 
     program_pyscf.autotune_register_programs()
     program_tblite.autotune_register_programs()

@@ -13,10 +13,10 @@ import time
 from contextlib import closing
 
 import pytest
-from autotune_plugins import strategy_dynamic_balancing
 
 from autotune.base.errors import TaskError
 from autotune.session.session import Options, Session
+from autotune_plugins import strategy_dynamic_balancing
 
 pytestmark = pytest.mark.usefixtures("shared")
 

@@ -12,12 +12,13 @@ pytest.importorskip("pyscf")
 pytest.importorskip("pyscf.dispersion")
 
 import qcengine
-from autotune_plugins import pyscf_dispersion, pyscf_functionals, pyscf_grid
-from autotune_plugins.program_pyscf import autotune_register_programs
-from autotune_plugins.pyscf_functionals import FunctionalError
 from pyscf import dft, gto
 from pyscf.dft import libxc
 from qcelemental.models.v2 import AtomicInput, Molecule
+
+from autotune_plugins import pyscf_dispersion, pyscf_functionals, pyscf_grid
+from autotune_plugins.program_pyscf import autotune_register_programs
+from autotune_plugins.pyscf_functionals import FunctionalError
 
 pytestmark = pytest.mark.programs("pyscf")
 

@@ -9,11 +9,12 @@ from places import CASES
 pytest.importorskip("pyscf")
 
 import qcengine
-from autotune_plugins import pyscf_input, pyscf_stability
-from autotune_plugins.program_pyscf import autotune_register_programs
 from pyscf import gto, scf
 from qcelemental.models.v2 import AtomicInput, Molecule
 from qcengine.exceptions import ConvergenceError, InputError
+
+from autotune_plugins import pyscf_input, pyscf_stability
+from autotune_plugins.program_pyscf import autotune_register_programs
 
 pytestmark = pytest.mark.programs("pyscf")
 

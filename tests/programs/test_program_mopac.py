@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import qcengine
-from autotune_plugins.mopac_harness import CheckedMopacHarness
 from places import CASES
 from qcelemental.models.v2 import AtomicInput, Molecule
 from qcengine.config import get_config
@@ -20,6 +19,7 @@ from autotune.base.errors import InputError
 from autotune.expansion import workload
 from autotune.expansion.component import atomic_input
 from autotune.expansion.readers import Expansion, many_body_fields
+from autotune_plugins.mopac_harness import CheckedMopacHarness
 
 pytestmark = pytest.mark.programs("mopac")
 

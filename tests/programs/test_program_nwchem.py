@@ -8,7 +8,6 @@ import math
 import numpy as np
 import pytest
 import qcengine
-from autotune_plugins import nwchem_faults, nwchem_harness, nwchem_potentials
 from places import CASES
 from qcelemental.models.v2 import AtomicInput, Molecule
 from qcengine.config import get_config
@@ -22,6 +21,7 @@ from autotune.base.errors import InputError, TaskError
 from autotune.base.options import Options
 from autotune.expansion.readers import Expansion, many_body_fields
 from autotune.programs import mpi
+from autotune_plugins import nwchem_faults, nwchem_harness, nwchem_potentials
 
 pytestmark = pytest.mark.programs("nwchem", "pyscf")
 

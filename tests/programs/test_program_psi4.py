@@ -16,7 +16,6 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
-from autotune_plugins.psi4_harness import ResidentPsi4Harness
 from places import CASES
 from processes import below
 from qcmanybody.models import v2
@@ -29,6 +28,7 @@ from autotune.base.options import Options
 from autotune.expansion import workload
 from autotune.expansion.component import atomic_input
 from autotune.tunings import library
+from autotune_plugins.psi4_harness import ResidentPsi4Harness
 
 pytestmark = pytest.mark.programs("psi4")
 

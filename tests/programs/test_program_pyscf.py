@@ -13,14 +13,14 @@ import pytest
 pytest.importorskip("pyscf")
 
 import qcengine
-from autotune_plugins import pyscf_basis, pyscf_calculation, pyscf_harness, pyscf_input, pyscf_threads
-from autotune_plugins.program_pyscf import autotune_register_programs
 from pyscf import cc, dft, gto, lib, mp, scf
 from qcelemental.models.v2 import AtomicInput, Molecule
 from qcengine.exceptions import InputError
 
 from autotune.base.types import Method, TaskSize
 from autotune.costs.memory import need
+from autotune_plugins import pyscf_basis, pyscf_calculation, pyscf_harness, pyscf_input, pyscf_threads
+from autotune_plugins.program_pyscf import autotune_register_programs
 
 pytestmark = pytest.mark.programs("pyscf")
 

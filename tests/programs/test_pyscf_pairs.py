@@ -9,8 +9,9 @@ import pytest
 
 pytest.importorskip("pyscf")
 
-from autotune_plugins import pyscf_pairs
 from pyscf import gto
+
+from autotune_plugins import pyscf_pairs
 
 pytestmark = pytest.mark.programs("pyscf")
 

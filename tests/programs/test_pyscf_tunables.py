@@ -16,14 +16,14 @@ import pytest
 pytest.importorskip("pyscf")
 
 import qcengine
-from autotune_plugins import pyscf_guess
-from autotune_plugins.program_pyscf import autotune_program_facts, autotune_register_programs
-from autotune_plugins.pyscf_settings import UNTOUCHED, Settings
 from pyscf import gto, scf
 from qcelemental.models.v2 import AtomicInput, Molecule
 
 from autotune.base.types import Method, TaskSize
 from autotune.costs.memory import need
+from autotune_plugins import pyscf_guess
+from autotune_plugins.program_pyscf import autotune_program_facts, autotune_register_programs
+from autotune_plugins.pyscf_settings import UNTOUCHED, Settings
 
 pytestmark = pytest.mark.programs("pyscf")
 

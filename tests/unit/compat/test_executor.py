@@ -16,7 +16,6 @@ import pretended
 import psutil
 import pytest
 import qcengine
-from autotune_plugins import program_pyscf
 from processes import below
 from qcmanybody import BsseEnum, ManyBodyCore, delabeler
 from qcmanybody.models import v2
@@ -37,6 +36,7 @@ from autotune.parallel import (
     ParallelConfig,
     ParallelManyBodyExecutor,
 )
+from autotune_plugins import program_pyscf
 
 CORES = detection.detect().cores
 

@@ -6,7 +6,6 @@ import itertools
 
 import pytest
 import qcengine
-from autotune_plugins.pyscf_input import HF_NAMES, KEYWORDS
 from qcelemental.models.v2 import AtomicProperties
 
 import autotune
@@ -15,6 +14,7 @@ from autotune.expansion.component import ENERGIES, atomic_input
 from autotune.expansion.lower_methods import RANKS
 from autotune.plugin.manager import Manager
 from autotune.programs.facts import facts_of
+from autotune_plugins.pyscf_input import HF_NAMES, KEYWORDS
 
 LEVELS = {"cc": ("ccsd(t)", {}), "mp": ("mp2", {}), "hf": ("hf", {})}
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 import pytest
+
 from autotune_plugins import psi4_installation
 
 SAYS = """import os, sys
