@@ -18,7 +18,7 @@ DRIVERS = ("energy", "gradient")
 @hookimpl
 def autotune_program_facts() -> Sequence[ProgramFacts]:
     """Return what is particular to DFT-D4; it leaves ghosts out, which is right: the correction has no basis set."""
-    return [ProgramFacts(name="dftd4", stays=IN_WORKER, usual=True)]
+    return [ProgramFacts(name="dftd4", stays=IN_WORKER, installed_as=("dftd4",), usual=True)]
 
 
 @hookimpl

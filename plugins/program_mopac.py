@@ -14,7 +14,13 @@ def autotune_program_facts() -> Sequence[ProgramFacts]:
     words = {"convergence": "unable to achieve self-consistence"}
     return [
         ProgramFacts(
-            name="mopac", ghosts=False, start_s=0.012, error_words=words, usual=True, tunables=(shared_starts("MOPAC"),)
+            name="mopac",
+            ghosts=False,
+            start_s=0.012,
+            error_words=words,
+            installed_as=("mopac",),
+            usual=True,
+            tunables=(shared_starts("MOPAC"),),
         )
     ]
 

@@ -21,6 +21,7 @@ def autotune_program_facts() -> Sequence[ProgramFacts]:
             start_s=0.14,
             spherical_keyword="basis__spherical",
             cartesian_keyword="basis__cartesian",
+            installed_as=("nwchem",),
             usual=True,
             tunables=(shared_starts("NWChem"),),
         )

@@ -19,7 +19,16 @@ def autotune_program_facts() -> Sequence[ProgramFacts]:
 
     It fits the densities of MP2, but not of the MP2 that its CCSD starts from, so nothing is said to be contained.
     """
-    return [ProgramFacts(name="psi4", stays=BESIDE_WORKER, fits_densities=True, embedding=True, usual=True)]
+    return [
+        ProgramFacts(
+            name="psi4",
+            stays=BESIDE_WORKER,
+            fits_densities=True,
+            embedding=True,
+            installed_as=("psi4",),
+            usual=True,
+        )
+    ]
 
 
 @hookimpl

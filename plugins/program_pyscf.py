@@ -102,6 +102,7 @@ def autotune_program_facts() -> Sequence[ProgramFacts]:
             ),
             grant_gib=_grant_gib,
             error_words={"memory": r"needs more than the [\d.]+ GiB granted"},
+            installed_as=("pyscf", "pyscf-dispersion"),
             usual=True,
             remembers=True,
             tunables=_TUNABLES,

@@ -25,7 +25,7 @@ DRIVERS = ("energy", "gradient", "properties")
 @hookimpl
 def autotune_program_facts() -> Sequence[ProgramFacts]:
     """Return what is particular to tblite."""
-    return [ProgramFacts(name="tblite", ghosts=False, stays=IN_WORKER, usual=True)]
+    return [ProgramFacts(name="tblite", ghosts=False, stays=IN_WORKER, installed_as=("tblite",), usual=True)]
 
 
 @hookimpl

@@ -14,6 +14,7 @@ Format history
         left out, what was understood of the input and what speaks against the numbers, which older readers skip
     autotune.tunings/1: all tunings of a machine and a family of methods, their trials and pairs; autotune.tuning/2 is
         refused (2026-11)
+    autotune.checks/1: what programs said of inputs; a cache (2026-11)
     autotune.tunings-bundle/1: several of these in one file (2026-11)
 """
 

@@ -212,6 +212,8 @@ def _say_choice(chosen: TuningChoice) -> None:
 
 
 def _summary(record: RunRecord) -> str:
+    if record.recalled == record.tasks:
+        return f"{record.tasks} tasks in {record.wall_s:.2f} s, all from the journal"
     gap = record.gap
     lost = {
         "start-up": gap.startup,

@@ -106,6 +106,8 @@ class ProgramFacts:
         grant_gib: Memory to tell it so that it takes the algorithm that holds this many GiB of arrays; None where its
             thresholds are not known.
         error_words: Regular expressions for what it says when it fails, by kind of failure, such as `convergence`.
+        installed_as: Python distributions and commands whose version or file changes with an installation of it. Empty
+            where that is not known: it is then started to be asked for its version, also where nothing is computed.
         usual: People expect it in the list of programs that are not installed.
         remembers: Its harness has the setting `remember`, see `tunables`: a task starts from where the one of the same
             fragments of the run before ended, which is kept in the shared folder.
@@ -126,6 +128,7 @@ class ProgramFacts:
     contained: ContainedEnergies | None = None
     grant_gib: Callable[[float], float] | None = None
     error_words: Mapping[str, str] = field(default_factory=dict)
+    installed_as: tuple[str, ...] = ()
     usual: bool = False
     remembers: bool = False
     tunables: tuple[Tunable, ...] = ()

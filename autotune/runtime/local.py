@@ -42,6 +42,7 @@ class Local:
     def __init__(self, options: Options, *, manager: Manager) -> None:
         self._options, self._manager = options, manager
         self._pool: Pool | None = None
+        self._checked: object = None  # the recipe that the workers have
         self._programs: tuple[str, ...] = ()
         self._environment: dict[str, str] = {}
         # The whole machine's key: a tuning measured on all cores is still the nearest for fewer.
@@ -49,7 +50,9 @@ class Local:
         self.machine: Machine = replace(limited, key=detection.detect().key)
 
     def load(self, programs: Sequence[str], methods: tuple[Method, ...]) -> None:
-        """Start to load programs, and do not wait for them."""
+        """Start to load programs, and do not wait for them; not where a journal may have everything."""
+        if self._options.resume:
+            return
         # Programs load while stored tunings are read; a tuning that wants another environment has them load again.
         for look_up in (False, True) if self._pool is None else (True,):
             policy = planning.guess(
@@ -85,6 +88,7 @@ class Local:
         if checked.problems:
             raise InputError("; ".join(checked.problems))
         plan.costs.one_core = abilities.on_one_core(checked.widths)
+        self._checked = work.recipe
         return checked
 
     def execute(
@@ -98,11 +102,11 @@ class Local:
         started: float,
         on_progress: Callable[[Snapshot], None] | None = None,
     ) -> None:
-        """Run tasks of the workload that was checked last.
+        """Run tasks of a workload, after a check where its recipe is not the one that was checked last.
 
         Args:
             tasks: Those to be computed.
-            work: The workload they are of.
+            work: The workload they are of, or one of the same recipe.
             plan: For it.
             care: What to do about faults.
             execution: Filled with what comes out, also where the run does not come to its end.
@@ -110,9 +114,13 @@ class Local:
             on_progress: Called with a `Snapshot` about twice a second and at the end.
 
         Raises:
+            InputError: As for `check`.
             ResourceError: The journal cannot be written.
         """
-        del work  # the workers know its recipe since the check
+        if not tasks:
+            return
+        if self._checked is not work.recipe:
+            self.check(work, plan)
         assert self._pool is not None
         executor = Executor(
             tasks,
@@ -131,7 +139,7 @@ class Local:
         """End the worker processes; safe to call twice."""
         if self._pool is not None:
             self._pool.close()
-            self._pool = None
+            self._pool = self._checked = None
 
     def _open_pool(self, programs: Sequence[str], plan: Policy) -> Pool:
         environment = planning.environment(plan)

@@ -30,7 +30,7 @@ from autotune.runtime import planning
 from autotune.runtime.execution import Care, Execution
 from autotune.runtime.local import Local
 from autotune.runtime.monitor import Snapshot
-from autotune.session import reductions, resume
+from autotune.session import known_checks, reductions, resume
 from autotune.session.preparation import Preparation, input_of, options_of
 from autotune.tunings import library
 
@@ -191,10 +191,8 @@ class Session:
             _extent_note(work),
             _slots_note(self._options, plan, cores=self.machine.cores),
         )
-        checked = self._place.check(work, plan)
+        checked, care, execution = self._recall(work, plan, lean.hosts)
         self._tell_before(work, plan, checked)
-        care = self._care(checked.versions, plan.policy, lean.hosts)
-        execution = resume.recall(work, care, resume=self._options.resume)
         recalled = len(execution.values)
         if self._options.resume:
             self._say(f"{recalled} of {len(work.tasks)} tasks are in the journal and are not computed again")
@@ -244,6 +242,20 @@ class Session:
             error.add_note(self.kept)
             raise error
         return result
+
+    def _recall(self, work: Workload, plan: planning.Plan, hosts: Collection[str]) -> tuple[Checked, Care, Execution]:
+        """Return what the programs say of a workload and what the journal has of it; if all, none is started."""
+        options = self._options
+        if options.resume and options.here and (known := known_checks.recall(work, options)):
+            care = self._care(known.versions, plan.policy, hosts)
+            execution = resume.recall(work, care, resume=True)
+            if len(execution.values) == len(work.tasks):
+                return known, care, execution
+        checked = self._place.check(work, plan)
+        if options.here and self._journal is not None:
+            known_checks.keep(work, options, checked)
+        care = self._care(checked.versions, plan.policy, hosts)
+        return checked, care, resume.recall(work, care, resume=options.resume)
 
     def _assembled(self, work: Workload, done: Execution) -> ManyBodyResult | ManyBodyResultV1:
         result = work.assemble(done.values, done.results)

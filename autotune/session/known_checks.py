@@ -1,0 +1,69 @@
+"""What programs said of the last inputs, so that a run of which the journal has everything starts none of them.
+
+Rules: an answer is known again only for the same input, options, autotune and installations. The file is a cache: where
+it cannot be read or written, programs are asked.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from hashlib import sha256
+from pathlib import Path
+
+from autotune.base import json_files
+from autotune.base.errors import AutotuneError
+from autotune.base.options import Options
+from autotune.base.versions import library_versions
+from autotune.expansion.workload import Workload
+from autotune.programs.facts import facts_of
+from autotune.programs.installation import stamp
+from autotune.workers.messages import Checked
+from autotune.workers.preflight import question
+
+SCHEMA = "autotune.checks/1"
+MOST_ANSWERS = 100
+
+
+def recall(work: Workload, options: Options) -> Checked | None:
+    """Return what the programs of a workload said of it before, or None where they have to be asked."""
+    fields = _answers().get(_key(work, options))
+    with contextlib.suppress(AutotuneError):
+        return None if fields is None else json_files.validate(Checked, fields, _path())
+    return None
+
+
+def keep(work: Workload, options: Options, checked: Checked) -> None:
+    """Note what the programs of a workload said of it; the oldest answers are forgotten."""
+    key = _key(work, options)
+    if not key:
+        return
+    answers = _answers()
+    answers.pop(key, None)
+    answers = {**dict(list(answers.items())[1 - MOST_ANSWERS :]), key: checked._asdict()}
+    with contextlib.suppress(AutotuneError):
+        json_files.write_json(_path(), {"schema": SCHEMA, "answers": answers})
+
+
+def _path() -> Path:
+    return json_files.cache_folder() / "checks.json"
+
+
+def _answers() -> dict[str, dict[str, object]]:
+    """Return all answers, the oldest first."""
+    try:
+        _, fields = json_files.read_json(_path(), SCHEMA)
+        return dict(fields["answers"])
+    except (AutotuneError, KeyError, TypeError, ValueError):
+        return {}
+
+
+def _key(work: Workload, options: Options) -> str:
+    """Return what an answer depends on, in short; empty where an installation cannot be told from another."""
+    programs = sorted(set(work.recipe.programs.values()))
+    stamps = [stamp(facts_of(program).installed_as) for program in programs]
+    if not all(stamps):
+        return ""
+    asked = question(work.tasks, work.recipe).components
+    parts = [library_versions(), stamps, work.recipe.to_json(), dict(options.rescue), asked]
+    return sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
