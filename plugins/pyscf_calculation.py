@@ -33,6 +33,8 @@ _DIIS_VECTORS = 12  # amplitudes that CCSD's extrapolation holds: six, and six e
 def run(plan: Plan, *, max_memory_mb: float, cores: int, settings: Settings = UNTOUCHED) -> Properties:
     """Return the properties of a plan; `return_<driver>` among them, and `return_energy` always.
 
+    `fallback`, which is none of QCSchema's, says why the guess that the settings ask for was not used, if it was not.
+
     Args:
         plan: What to compute.
         max_memory_mb: Resident memory at which PySCF turns to algorithms that need less, in 1e6 bytes.
@@ -87,6 +89,7 @@ def _scf_properties(plan: Plan, mean_field: MeanField) -> Properties:
         "scf_two_electron_energy": float(parts["coul"] if plan.method == "dft" else parts["e2"]),
         "scf_total_energy": float(mean_field.e_tot),
         "return_energy": float(mean_field.e_tot),
+        "fallback": getattr(mean_field, "fallback", ""),
     }
     if not plan.keywords.newton:  # which counts micro-iterations, and those elsewhere
         properties["scf_iterations"] = int(mean_field.cycles)

@@ -18,6 +18,7 @@ from pydantic import PrivateAttr
 from qcengine.exceptions import ResourceError
 from qcengine.programs.model import ProgramHarness
 
+from autotune.plugin.facts import FALLBACK
 from autotune_plugins.pyscf_settings import UNTOUCHED, Settings
 
 if TYPE_CHECKING:
@@ -137,8 +138,10 @@ class PySCFHarness(ProgramHarness):  # type: ignore[misc]  # QCEngine is untyped
         except MemoryError as error:
             detail = str(error) or "its arrays do not fit"
             raise ResourceError(f"PySCF needs more than the {config.memory:g} GiB granted: {detail}") from error
+        fallback = properties.pop("fallback")
         return AtomicResult(
             input_data=input_data,
+            extras={FALLBACK: fallback} if fallback else {},
             molecule=input_data.molecule,
             properties=properties,
             return_result=properties[f"return_{plan.driver}"],

@@ -30,7 +30,7 @@ _UNCHECKED = 0.3  # of the orbital gradient, where no check follows: energies we
 
 
 def converge(plan: Plan, settings: Settings, max_memory_mb: float) -> MeanField:
-    """Return the converged mean field.
+    """Return the converged mean field; its attribute `fallback` says why it is not from its fragments, if it was to be.
 
     Args:
         plan: What to compute.
@@ -45,6 +45,7 @@ def converge(plan: Plan, settings: Settings, max_memory_mb: float) -> MeanField:
     if before is not None:
         with contextlib.suppress(ConvergenceError):
             return _solve(plan, settings, molecule, before)
+    fallback = ""
     if pyscf_guess.has_fragments(plan, settings):
         before_mb = lib.current_memory()[0]
         guess = pyscf_guess.from_fragments(
@@ -52,10 +53,13 @@ def converge(plan: Plan, settings: Settings, max_memory_mb: float) -> MeanField:
         )
         # What the fragments leave in this process is not to change the algorithm of the whole.
         molecule.max_memory += max(0.0, lib.current_memory()[0] - before_mb)
+        fallback = "the SCF of a fragment does not converge"
         if guess is not None:
             with contextlib.suppress(ConvergenceError):
                 return _solve(plan, settings, molecule, guess)
+            fallback = "the SCF from the densities of the fragments does not converge"
     mean_field = _solve(plan, settings, molecule, None)
+    mean_field.fallback = fallback
     if lib.num_threads() == 1:
         pyscf_guess.keep(plan, mean_field, settings)
     return mean_field

@@ -39,6 +39,7 @@ class TaskRecord:
         error_type: Kind of the failure, one of `failures.KINDS`; empty when done.
         error: Message of the program; empty when done.
         sharers: Tasks computed in the same start of the program, this one included, which share its wall and CPU time.
+        fallback: Why the program did without one of its tunables; empty where it did not.
     """
 
     number: int
@@ -56,6 +57,7 @@ class TaskRecord:
     error_type: str = ""
     error: str = ""
     sharers: int = 1
+    fallback: str = ""
 
 
 def task_record(
@@ -70,7 +72,6 @@ def task_record(
     attempts: int = 1,
     error_type: str = "",
     error: str = "",
-    sharers: int = 1,
 ) -> TaskRecord:
     """Return what happened to a task that was given some resources; it failed where there is a kind of error."""
     return TaskRecord(
@@ -88,7 +89,6 @@ def task_record(
         predicted_s=estimate.wall_s(given.cores),
         error_type=error_type,
         error=error,
-        sharers=sharers,
     )
 
 

@@ -18,6 +18,7 @@ IN_WORKER, BESIDE_WORKER = "stays loaded in its worker", "stays loaded beside it
 FOR_EACH_TASK = "a new process for each task"
 # Settings of harnesses that are no tunables: see `ProgramFacts.remembers`; most fragments of a task of the run.
 REMEMBER, MOST_FRAGMENTS = "remember", "most_fragments"
+FALLBACK = "autotune_fallback"  # in the extras of an AtomicResult, see `ProgramFacts.tunables`
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,7 +114,8 @@ class ProgramFacts:
             fragments of the run before ended, which is kept in the shared folder.
         tunables: Choices of how it computes, which are searched with the strategies' parameters. Its harness has a
             method `tune(settings, shared)`: the values by name without the program's, with `most_fragments` of any task
-            of the run, and a folder that all workers of a machine share during a run.
+            of the run, and a folder that all workers of a machine share during a run. Where it computes a task without
+            one of them after all, `AtomicResult.extras["autotune_fallback"]` says why; the record of the run has it.
     """
 
     name: str

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 
 from autotune.base.records import TaskRecord, task_record
 from autotune.base.types import Resources, Task
@@ -93,7 +94,7 @@ class Attempts:
     def record(self, reply: Reply, kind: str) -> TaskRecord:
         """Return the record of a task's last attempt, with the kind of its failure or an empty text."""
         number = reply.number
-        return task_record(
+        record = task_record(
             self._tasks[number],
             self._expected.of[number],
             self._given[number],
@@ -104,5 +105,5 @@ class Attempts:
             attempts=self._made[number],
             error_type=kind,
             error=reply.error,
-            sharers=reply.sharers,
         )
+        return replace(record, sharers=reply.sharers, fallback=reply.fallback)

@@ -236,7 +236,11 @@ class Session:
         self.record = record(result, implausible)
         self.kept = resume.kept_note(care.journal, len(execution.values))
         self._manager.run_done(self.record)
-        self._tell(*implausible, _times_note(plan, work.tasks, execution.records, cores=self.machine.cores))
+        self._tell(
+            *implausible,
+            _fallback_note(execution.records),
+            _times_note(plan, work.tasks, execution.records, cores=self.machine.cores),
+        )
         if result is None:
             error = run_record.failure(execution, work)
             error.add_note(self.kept)
@@ -388,6 +392,18 @@ def _times_note(plan: planning.Plan, tasks: Sequence[Task], records: Sequence[Ta
     from autotune.costs import drift
 
     return drift.note(plan.tuning, tasks, records, workers=plan.policy.workers, cores=cores)
+
+
+def _fallback_note(records: Sequence[TaskRecord]) -> str:
+    """Return what to say after a run in which programs did without one of their tunables."""
+    fell_back = [record for record in records if record.fallback]
+    if not fell_back:
+        return ""
+    first = fell_back[0]
+    return (
+        f"{len(fell_back)} of {count(len(records), 'task')} started as with --no-program-tuning, {first.label} first:"
+        f" {first.fallback}"
+    )
 
 
 def run(

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from autotune.expansion import lower_methods
+from autotune.plugin.facts import FALLBACK
 from autotune.programs import abilities, mpi
 from autotune.workers.messages import Order, Reply, Together
 
@@ -93,6 +94,7 @@ def _reply(recipe: Recipe, order: Order, result: Any, *, started: float) -> Repl
         error_type="unknown_error" if error else "",
         error=error,
         contained=lower_methods.energies(result.properties),
+        fallback=str(result.extras.get(FALLBACK, "")),
     )
 
 

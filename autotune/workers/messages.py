@@ -62,7 +62,7 @@ class Reply(NamedTuple):
     is that of all; 0 where it is not known whose it is. `resident_gib` is what the worker holds afterwards: it grows
     where a program leaks. `contained` are energies (Eh) of lower methods that the task computed on its way, by
     property. `sharers` are the tasks computed in the same start of the program, this one included: they share its wall
-    time.
+    time. `fallback` says why the program did without one of its tunables, if it did.
     """
 
     number: int
@@ -77,6 +77,7 @@ class Reply(NamedTuple):
     resident_gib: float = 0.0
     contained: dict[str, float] | None = None
     sharers: int = 1
+    fallback: str = ""
 
 
 class Returned(NamedTuple):

@@ -38,6 +38,7 @@ def harness():  # noqa: C901 - one fault after another
         "stubborn": _stubborn,
         "raise": _raise,
         "garbage": lambda: None,
+        "fall-back": lambda: None,
         "shout": _shout,
         "fill": lambda: None,
     }
@@ -106,13 +107,16 @@ def harness():  # noqa: C901 - one fault after another
                     log.write(f"{molecule.name}\n")
             if strikes and method == "garbage":
                 electrons = float("nan")
+            extras = {"ncores": config.ncores, "memory": config.memory}
+            if strikes and method == "fall-back":
+                extras["autotune_fallback"] = "it was told so"
             return AtomicResult(
                 input_data=input_data,
                 molecule=molecule,
                 properties={"return_energy": -electrons, "calcinfo_natom": len(molecule.symbols)},
                 return_result=-electrons,
                 success=True,
-                extras={"ncores": config.ncores, "memory": config.memory},
+                extras=extras,
                 provenance=Provenance(creator="faulty", version="1.0", routine="nothing"),
             )
 

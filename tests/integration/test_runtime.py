@@ -258,3 +258,14 @@ def test_when_cores_are_taken_away_in_mid_run_the_run_follows(faulty, monkeypatc
         os.sched_setaffinity(0, whole)
     assert seen[0] == len(whole)
     assert seen[-1] == 1
+
+
+def test_where_a_program_did_without_a_tunable_the_record_and_a_notice_say_why(faulty):
+    said = []
+    with Session(Options(workers=1), on_notice=said.append) as session:
+        session.run(faulty("water4", "fall-back", at=[6]))
+        records = session.record.task_records
+    assert {record.fallback for record in records if record.nbody == 1} == {""}
+    assert {record.fallback for record in records if record.nbody == 2} == {"it was told so"}
+    first = next(record.label for record in records if record.nbody == 2)
+    assert f"6 of 10 tasks started as with --no-program-tuning, {first} first: it was told so" in said
