@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from autotune.expansion.readers import Expansion
     from autotune.reports.files import report
     from autotune.reports.nbody_table import tabulate
+    from autotune.reports.terms_table import tabulate_terms
     from autotune.session.forecast import estimate, simulate, simulate_scaling
     from autotune.session.preparation import read
     from autotune.session.session import Session, run
@@ -55,6 +56,7 @@ __all__ = [
     "simulate",
     "simulate_scaling",
     "tabulate",
+    "tabulate_terms",
 ]
 
 _MODULES = {
@@ -65,6 +67,7 @@ _MODULES = {
     "autotune.expansion.readers": ("Expansion",),
     "autotune.reports.files": ("report",),
     "autotune.reports.nbody_table": ("tabulate",),
+    "autotune.reports.terms_table": ("tabulate_terms",),
     "autotune.session.forecast": ("estimate", "simulate", "simulate_scaling"),
     "autotune.session.preparation": ("read",),
     "autotune.session.session": ("Session", "run"),

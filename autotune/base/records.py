@@ -317,6 +317,28 @@ class NBodyEnergies:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Term:
+    """What one pair, triple or larger group of fragments adds to a many-body expansion.
+
+    Attributes:
+        bsse: Treatment of the basis-set superposition error: `nocp`, `cp` or `vmfc`.
+        nbody: How many fragments it has.
+        fragments: Which, counted from 1, in ascending order.
+        distance_angstrom: Between the nearest atoms of its two fragments, the farthest pair of them where it has more:
+            what `screen_distance` leaves out goes by it.
+        contribution_hartree: What it adds to the interaction energy.
+        running_hartree: The sum of this and all nearer terms of its level.
+    """
+
+    bsse: str
+    nbody: int
+    fragments: tuple[int, ...]
+    distance_angstrom: float
+    contribution_hartree: float
+    running_hartree: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunRecord:
     """What a run did.
 

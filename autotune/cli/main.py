@@ -22,7 +22,7 @@ from autotune.cli import interruption, streams
 from autotune.machine.process import describe_limits
 
 INTERRUPTED = 130  # where nobody sent a signal: a question that was not answered
-VERBS = ("run", "show", "calibrate", "estimate", "simulate", "report", "regress", "doctor", "tunings")
+VERBS = ("run", "show", "terms", "calibrate", "estimate", "simulate", "report", "regress", "doctor", "tunings")
 
 
 def main() -> None:

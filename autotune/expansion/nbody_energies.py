@@ -77,13 +77,13 @@ def nbody_energies(result: ManyBodyResult | ManyBodyResultV1 | Mapping[str, Any]
         InputError: The mapping is no ManyBodyResult.
     """
     try:
-        specification = _fields(_get(_get(result, "input_data"), "specification"))
-        keywords, properties = specification["keywords"], _fields(_get(result, "properties"))
-        treatments = list(dict.fromkeys(_text(bsse) for bsse in keywords["bsse_type"]))
+        specification = fields_of(_get(_get(result, "input_data"), "specification"))
+        keywords, properties = specification["keywords"], fields_of(_get(result, "properties"))
+        treatments = list(dict.fromkeys(text_of(bsse) for bsse in keywords["bsse_type"]))
         method_of = _methods(specification, fragments=int(properties["calcinfo_nfr"]))
         whole = keywords.get("return_total_data")
         if whole is None:  # upstream's default
-            whole = _text(specification["driver"]) != "energy"
+            whole = text_of(specification["driver"]) != "energy"
         values: defaultdict[tuple[str, int], dict[str, float]] = defaultdict(dict)
         for bsse, nbody, field, value in _values(properties):
             values[bsse, nbody][field] = value
@@ -162,7 +162,7 @@ def _get(parent: Any, name: str) -> Any:
     return parent[name] if isinstance(parent, Mapping) else getattr(parent, name)
 
 
-def _fields(part: Any) -> Mapping[str, Any]:
+def fields_of(part: Any) -> Mapping[str, Any]:
     """Return the fields of a mapping, or of a model of pydantic 1 or 2."""
     if isinstance(part, Mapping):
         return part
@@ -170,5 +170,6 @@ def _fields(part: Any) -> Mapping[str, Any]:
     return fields
 
 
-def _text(value: Any) -> str:
+def text_of(value: Any) -> str:
+    """Return a text, or the one that a member of an enumeration stands for."""
     return str(getattr(value, "value", value))

@@ -8,6 +8,7 @@ paper take the page's colours, so that a figure can be read in a dark room, too.
 from __future__ import annotations
 
 import io
+import math
 import re
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -38,6 +39,7 @@ _FONT = re.compile(r"font-family: [^;]*;? ?")
 _TOO_FINE = re.compile(r"(\.\d\d)\d+")  # hundredths of a point are finer than any screen
 _SPACE = re.compile(r"\s*([A-Za-z])\s*")  # around the commands of a path
 _LEAST_SCALE = 1.12  # pixels of a point, so that letters of 10 points can be read on a phone
+_FEW_DECADES = 2.0
 _NO_METADATA = dict.fromkeys(("Date", "Creator", "Format", "Type"))
 
 
@@ -82,6 +84,16 @@ def save(drawn: Any, path: Path, dpi: int) -> None:
         raise InputError(f"{path} cannot be drawn: {' '.join(str(error).split())}") from error
     except OSError as error:
         raise ResourceError(f"{path} cannot be written: {error.strerror}") from error
+
+
+def tick_decades(axis: Any, low: float, high: float) -> None:
+    """Put plain numbers at the ticks of an axis with a logarithmic scale, at 2 and 5, too, where it has few decades."""
+    from matplotlib.ticker import LogLocator
+
+    few = math.log10(high / low) < _FEW_DECADES
+    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if few else (1.0,)))
+    axis.set_major_formatter("{x:g}")
+    axis.set_minor_formatter(lambda *_: "")
 
 
 def svg(drawn: Any, *, name: str, description: str, titles: Mapping[str, Sequence[str]], number: int) -> str:

@@ -6,9 +6,7 @@ the name of what it is: total, interaction, or contribution of a level.
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 from pathlib import Path
@@ -16,35 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 from autotune.base import json_files
 from autotune.base.records import NBodyEnergies
-from autotune.base.text import one_line
 from autotune.expansion.nbody_energies import KCAL_PER_HARTREE, nbody_energies, read_result
-from autotune.reports.tables import text_table
+from autotune.reports.tables import Column, csv_of, lines_of
 
 if TYPE_CHECKING:
     from qcmanybody.models.v1 import ManyBodyResult as ManyBodyResultV1
     from qcmanybody.models.v2 import ManyBodyResult
 
 _HARTREE_DIGITS, _KCAL_DIGITS, _NORM_DIGITS = 8, 3, 6
-_NOTHING = "-"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Column:
-    """A column of the table.
-
-    Attributes:
-        name: In CSV, with the unit.
-        heading: For people.
-        unit: Below the heading.
-        value: Of a row.
-        digits: Behind the point; None for what is not a fraction.
-    """
-
-    name: str
-    heading: str
-    unit: str
-    value: Callable[[NBodyEnergies], str | int | float | None]
-    digits: int | None = None
 
 
 def _kcal(energy_hartree: float | None) -> float | None:
@@ -66,8 +43,8 @@ def _norm(field: str, heading: str) -> Column:
 
 
 COLUMNS = (
-    Column(name="bsse", heading="BSSE", unit="", value=lambda row: row.bsse),
-    Column(name="nbody", heading="n-body", unit="", value=lambda row: row.nbody),
+    Column(name="bsse", heading="BSSE", value=lambda row: row.bsse, words=True),
+    Column(name="nbody", heading="n-body", value=lambda row: row.nbody),
     _energy("total_hartree", "total", "Eh"),
     _energy("interaction_hartree", "interaction", "Eh"),
     _energy("interaction_hartree", "interaction", "kcal/mol"),
@@ -75,7 +52,7 @@ COLUMNS = (
     _energy("contribution_hartree", "contribution", "kcal/mol"),
     _norm("gradient_norm", "|gradient|"),
     _norm("contribution_gradient_norm", "|contribution|"),
-    Column(name="method", heading="method", unit="", value=lambda row: row.method),
+    Column(name="method", heading="method", value=lambda row: row.method, words=True),
 )
 _GRADIENTS = ("gradient_norm_hartree_per_bohr", "contribution_gradient_norm_hartree_per_bohr")
 
@@ -94,10 +71,7 @@ class NBodyTable:
         """Return the table as text with aligned columns, and below it which of the energies the result returns."""
         if not self.rows:
             return "the result has no many-body energies"
-        columns = self.columns
-        words = [place for place, column in enumerate(columns) if column.name in ("bsse", "method")]
-        headings = [f"{column.heading}\n{column.unit}" for column in columns]
-        return "\n".join([*text_table(headings, self.cells, words=words), *filter(None, [self.returned_words])])
+        return "\n".join([*lines_of(self.columns, self.rows), *filter(None, [self.returned_words])])
 
     @property
     def columns(self) -> tuple[Column, ...]:
@@ -115,7 +89,7 @@ class NBodyTable:
     @property
     def cells(self) -> tuple[tuple[str, ...], ...]:
         """The text of each row's cells, in the order of `columns`; a dash where a result has no such number."""
-        return tuple(tuple(_cell(column, row) for column in self.columns) for row in self.rows)
+        return tuple(tuple(column.cell(row) for column in self.columns) for row in self.rows)
 
     @property
     def returned_words(self) -> str:
@@ -130,19 +104,7 @@ class NBodyTable:
 
     def csv(self) -> str:
         """Return all rows and columns as comma-separated values, numbers with all their digits, units in the names."""
-        file = io.StringIO()
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(column.name for column in COLUMNS)
-        # What csv makes of None is an empty field, and of a float its shortest text that gives it back.
-        writer.writerows([column.value(row) for column in COLUMNS] for row in self.rows)
-        return file.getvalue()
-
-
-def _cell(column: Column, row: NBodyEnergies) -> str:
-    value = column.value(row)
-    if value is None:
-        return _NOTHING
-    return one_line(value) if column.digits is None else f"{value:.{column.digits}f}"
+        return csv_of(COLUMNS, self.rows)
 
 
 def tabulate(

@@ -35,7 +35,6 @@ _BUSY, _HELD = figures.COLOURS[0], figures.COLOURS[5]
 _SHAPES = "os^D"
 _MOST_MARKS = 700
 _CELLS = 90  # across the picture; of the tasks of a level in one cell one is drawn
-_FEW_DECADES = 2.0  # in fewer there are ticks at 2 and 5, too
 _MARGIN = 1.3  # of the axes around the times
 
 Titles = dict[str, list[str]]  # of marks, by the group id of their collection
@@ -220,8 +219,6 @@ def _draw_curve(axes: Any, steps: Sequence[tuple[float, float]], *, colour: str,
 
 
 def _draw_predictions(axes: Any, compared: Sequence[TaskRecord]) -> Titles:
-    from matplotlib.ticker import LogLocator
-
     times = [time_s for record in compared for time_s in (record.predicted_s, record.wall_s)]
     low, high = min(times) / _MARGIN, max(times) * _MARGIN
     ends = (low, high)
@@ -240,9 +237,7 @@ def _draw_predictions(axes: Any, compared: Sequence[TaskRecord]) -> Titles:
         ]
     axes.set(xscale="log", yscale="log", xlim=ends, ylim=ends, xlabel="predicted, s", ylabel="measured, s")
     for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if math.log10(high / low) < _FEW_DECADES else (1.0,)))
-        axis.set_major_formatter("{x:g}")
-        axis.set_minor_formatter(lambda *_: "")
+        figures.tick_decades(axis, low, high)
     axes.tick_params(axis="x", pad=6)
     axes.grid(color=figures.RULE, lw=0.8)
     axes.set_axisbelow(True)

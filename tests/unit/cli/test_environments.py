@@ -11,7 +11,9 @@ from functools import cache
 import pytest
 from run_factory import run, task
 
+import autotune
 from autotune.base import json_files
+from autotune.cli.main import VERBS
 
 NAMES = ("HOME", "USER", "LOGNAME", "LNAME", "USERNAME", "AUTOTUNE_HOME", "XDG_DATA_HOME", "XDG_CACHE_HOME")
 UNKNOWN_USER = ["unshare", "--user", "--map-user=54321", "--map-group=54321"]
@@ -21,6 +23,8 @@ COMMANDS = {
     "--version": ("--version", (), True),
     "run": ("run {input}", (), True),
     "run -o": ("run {input} -o result.json --record record.json", ("result.json", "record.json"), False),
+    "show": ("show {result} --csv energies.csv", ("energies.csv",), True),
+    "terms": ("terms {result} --plot terms.svg", ("terms.svg",), True),
     "estimate": ("estimate {input}", (), True),
     "simulate": ("simulate {input} --nodes 1-4", (), True),
     "report": ("report {run} -o page.html --markdown page.md", ("page.html", "page.md"), True),
@@ -63,9 +67,11 @@ def given(tmp_path_factory):
     folder = tmp_path_factory.mktemp("given")
     text = (files("autotune.studies") / "workloads" / "water2.xyz").read_text()
     expansion = Expansion(program="faulty", method="nothing", basis="", max_nbody=2)
-    (folder / "input.json").write_text(json.dumps(many_body_fields(text, name="water2", expansion=expansion)))
+    fields = many_body_fields(text, name="water2", expansion=expansion)
+    (folder / "input.json").write_text(json.dumps(fields))
+    (folder / "result.json").write_text(autotune.run(fields, journal="none").model_dump_json())
     json_files.save_run(run([task(0, start=0.1, wall=1.0)]), folder / "run.json")
-    return {"input": folder / "input.json", "run": folder / "run.json"}
+    return {name: folder / f"{name}.json" for name in ("input", "run", "result")}
 
 
 def call(arguments, folder, *, redirections="", unset=(), prefix=()):
@@ -92,7 +98,11 @@ CELLS = [
 ]
 
 
-@pytest.mark.parametrize(("command", "environment"), CELLS, ids=" with ".join)
+def test_the_table_has_every_command():
+    assert {arguments.split()[0] for arguments, *_ in COMMANDS.values()} == {*VERBS, "--version"}
+
+
+@pytest.mark.parametrize(("command", "environment"), CELLS, ids=map(" with ".join, CELLS))
 def test_every_command_does_its_work_in_every_environment(command, environment, given, tmp_path):
     arguments, written, answers = COMMANDS[command]
     redirections, unset, lost = ENVIRONMENTS[environment]
