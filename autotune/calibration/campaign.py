@@ -17,13 +17,14 @@ from autotune.base.errors import InputError
 from autotune.base.records import Tuning
 from autotune.calibration import effects, studies
 from autotune.calibration.calibration import Calibration
-from autotune.expansion import readers
+from autotune.expansion.readers import Expansion
 from autotune.expansion.workload import Workload, load
 from autotune.machine import detection, readiness
 from autotune.plugin import composition
 from autotune.plugin.hookspecs import Strategy
 from autotune.plugin.manager import Manager
 from autotune.plugin.program_tuning import ProgramTuning
+from autotune.session.preparation import input_of
 from autotune.tunings import folders, library, tuning_file
 
 
@@ -50,6 +51,7 @@ def calibrate(
     study: str | Path = "quick",
     *,
     workload: object = None,
+    expansion: Expansion | None = None,
     budget_s: float | None = None,
     strategies: Sequence[str] | None = None,
     search: Sequence[str] | None = None,
@@ -66,7 +68,8 @@ def calibrate(
 
     Args:
         study: A packaged study by name (`quick`, `standard`, ...), or the path of one.
-        workload: A ManyBodyInput, or the path of a file with one, to calibrate on instead of the study's clusters.
+        workload: What to calibrate on instead of the study's clusters: all that `run` takes.
+        expansion: What to compute for a workload that is a geometry.
         budget_s: Wall time allowed for each method, in seconds; by default the study's.
         strategies: Names of those that are applied, in order, as in a run; by default the standard ones and the
             program's tunables, which `standard` stands for.
@@ -92,9 +95,11 @@ def calibrate(
     if unknown:
         raise InputError(f"a method has no {', '.join(unknown)}; it has program, method, basis, driver and keywords")
     if workload is not None and any(value is not None for value in method.values()):
-        raise InputError("--workload brings its own method; leave out --program, --method, --basis, ...")
+        raise InputError("a workload brings its own method; for a geometry give an expansion")
+    if expansion is not None and workload is None:
+        raise InputError("an expansion says what to compute for a geometry; give one as the workload")
     chosen = studies.with_method(studies.load(str(study)), **method)
-    own = None if workload is None else _own(workload)
+    own = None if workload is None else _own(workload, expansion)
     target = None if output is None else Path(output)
     for folder in (json_files.home(), *([target.parent] if target else ())):  # the search is kept in the first
         json_files.check_writable(folder)
@@ -154,14 +159,10 @@ def confirmed_tuning(tuning: Tuning) -> Path | None:
     return None
 
 
-def _own(source: object) -> tuple[Workload, str]:
+def _own(source: object, expansion: Expansion | None) -> tuple[Workload, str]:
     """Return the workload of a user's own input, and what to call it."""
-    if not isinstance(source, str | Path):
-        return load(source), "your own input"
-    text, name = readers.read_text(str(source))
-    if not readers.says_what_to_compute(text, name=name):
-        raise InputError(f"{name} is no ManyBodyInput; --workload takes one, which says itself what to compute")
-    return load(readers.many_body_fields(text, name=name, expansion=None)), name
+    is_path = isinstance(source, Path) or (isinstance(source, str) and "\n" not in source)
+    return load(input_of(source, expansion)), Path(str(source)).name if is_path else "your own input"
 
 
 def _left_alone(strategy: Strategy) -> Strategy:

@@ -8,20 +8,16 @@ from typing import Any
 
 import click
 
+from autotune.base.errors import InputError
+from autotune.cli import options
 from autotune.cli.options import names_of
 from autotune.cli.tunings import verdict
 
 
 @click.command("calibrate")
 @click.option("--study", "study_name", default="quick", show_default=True, metavar="NAME|FILE", help="What to run.")
-@click.option(
-    "--workload", metavar="INPUT", help="Calibrate on this ManyBodyInput (JSON), not on the study's clusters."
-)
-@click.option("--program", metavar="NAME", help="QCEngine program, instead of the study's.")
-@click.option("--method", metavar="NAME", help="Method, instead of the study's.")
-@click.option("--basis", metavar="NAME", help="Basis set, instead of the study's.")
-@click.option("--driver", type=click.Choice(["energy", "gradient", "hessian"]), help="Driver, instead of the study's.")
-@click.option("--keywords", metavar="LIST", default="", help="Program keywords: name=value,... or a JSON object.")
+@click.option("--workload", metavar="INPUT", help="Calibrate on this input of `run`, not on the study's clusters.")
+@options.expansion_options
 @click.option("--budget", metavar="TIME", help="Time allowed for each method: 90s, 2m, 1h. [default: the study's]")
 @click.option(
     "--strategies",
@@ -41,19 +37,33 @@ def command(study_name: str, **given: Any) -> None:
     against the default on workloads the search did not see, and stores a tuning that `autotune run` finds by itself.
     Interrupted, it goes on where it was when it is started again within a day.
 
+    --program, --method, --basis, --driver and --keywords take the place of the study's method. Where --workload is a
+    geometry, these and the other options of `autotune run` say what to compute for it.
+
     \b
     autotune calibrate                                         two minutes, HF/6-31G* with PySCF
     autotune calibrate --study standard --method mp2 --basis cc-pvdz
     autotune calibrate --workload input.json --budget 5m       on your own input
+    autotune calibrate --workload water6.xyz --program pyscf --method hf --basis '6-31g*' --max-nbody 2
     """
     from autotune.calibration.campaign import CalibrationResult, calibrate
     from autotune.calibration.studies import parse_duration
-    from autotune.expansion.readers import parse_keywords
+    from autotune.expansion.readers import parse_keywords, read_text
     from autotune.reports import calibration_picture, figures
 
     picture = Path(given["picture"]) if given["picture"] else None
     if picture:
         figures.check(picture)
+    source, expansion, method = given["workload"], None, {}
+    if source is not None:
+        text, name = read_text(source)
+        expansion = options.expansion(given, text=text, name=name)
+        source = text if source == "-" else source
+    elif told := options.flags(given, options.GEOMETRY):
+        raise InputError(f"{', '.join(told)} belongs to a geometry; give one with --workload, or leave it out")
+    else:
+        method = {name: given[name] for name in ("program", "method", "basis", "driver")}
+        method["keywords"] = parse_keywords(given["keywords"]) or None
     results: list[CalibrationResult] = []
 
     def show(result: CalibrationResult) -> None:
@@ -66,7 +76,8 @@ def command(study_name: str, **given: Any) -> None:
 
     calibrate(
         study_name,
-        workload=given["workload"],
+        workload=source,
+        expansion=expansion,
         budget_s=parse_duration(given["budget"]) if given["budget"] else None,
         strategies=names_of(given["strategies"]),
         search=names_of(given["search"]),
@@ -75,8 +86,7 @@ def command(study_name: str, **given: Any) -> None:
         output=given["output"],
         say=_say_nothing if given["quiet"] else _say,
         on_result=show,
-        keywords=parse_keywords(given["keywords"]) or None,
-        **{name: given[name] for name in ("program", "method", "basis", "driver")},
+        **method,
     )
     for result in results if picture else ():
         of = result.tuning.method

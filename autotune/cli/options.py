@@ -39,7 +39,7 @@ def together(*decorators: Any) -> Decorator:
 expansion_options = together(
     click.option("--program", metavar="NAME", help="QCEngine program, such as pyscf."),
     click.option("--method", metavar="NAME", help="Method, such as hf, b3lyp, mp2, ccsd(t)."),
-    click.option("--basis", metavar="NAME", default="", help="Basis set, such as '6-31g*'."),
+    click.option("--basis", metavar="NAME", help="Basis set, such as '6-31g*'."),
     click.option(
         "--levels", metavar="LIST", default="", help="Methods of n-body levels: 2=mp2/cc-pvdz,3=hf/6-31g*; no --method."
     ),
@@ -100,10 +100,9 @@ omission_options = together(
 )
 
 
-EXPANSION = (
-    *("program", "method", "basis", "levels", "bsse", "max_nbody", "driver", "keywords"),
-    *("fragments", "charges", "multiplicities"),
-)
+METHOD = ("program", "method", "basis", "driver", "keywords")
+GEOMETRY = ("levels", "bsse", "max_nbody", "fragments", "charges", "multiplicities")
+EXPANSION = (*METHOD, *GEOMETRY)
 
 
 def flags(given: dict[str, Any], names: Sequence[str]) -> list[str]:
@@ -136,7 +135,7 @@ def expansion(given: dict[str, Any], *, text: str, name: str) -> Expansion | Non
     return Expansion(
         program=given["program"],
         method=given["method"],
-        basis=given["basis"],
+        basis=given["basis"] or "",
         bsse=_bsse(given["bsse"] or "nocp"),
         max_nbody=given["max_nbody"],
         levels=parse_levels(given["levels"]) if given["levels"] else {},

@@ -32,6 +32,7 @@ from autotune.tunings import folders, tuning_file
 
 EXTRAPOLATION = 2  # so many times the largest size that was measured, predictions still hold
 NAMED = 3  # files or tunings that a message names; more are counted
+_CURE_OF_SIZES = "`autotune calibrate --workload INPUT` measures these, with the options of this run for a geometry"
 _MAJOR_MINOR = re.compile(r"v?(\d+)(?:\.(\d+))?")
 
 
@@ -181,26 +182,34 @@ def find(machine: Machine, methods: Sequence[Method], *, smallest_functions: int
         return not serves(tuning), not related(tuning), _distance(tuning.method, method), *last
 
     tuning, path = min(stored, key=lambda one: apart(one.tuning))
-    where = _measured_on(tuning.machine, machine)
-    if serves(tuning):
-        below = _below(tuning.evidence, smallest_functions)
-        if tuning.method == method:
-            match = "exact" if tuning.machine.key == machine.key else "near"
-            reason = f"measured {where} for {method} on {tuning.created[:10]}{below}"
-            return Found(tuning, match, reason + note, str(path))
-        reason = f"measured {where} for {tuning.method}, the nearest to {method}; {cure} for better{below}"
-        return Found(tuning, "near", reason + note, str(path))
-    use = "its times are used with the default parameters" if tuning.method == method else "the defaults are used"
-    advice = f"{cure} for better"
-    if not related(tuning):
-        why = f"which is no relative of {method}"
-    elif _beyond(tuning.evidence, largest_functions):
-        why = f"{_sizes(tuning.evidence)} basis functions, but the largest task has {largest_functions}"
-        advice = "`autotune calibrate --workload INPUT` measures these"
+    if any(one.tuning.method == method and one.tuning.machine.key == machine.key for one in stored):
+        cure = _CURE_OF_SIZES  # that very command was run
     else:
-        why = "and this job has another number of cores"
-    reason = f"measured {where} only for {tuning.method}, {why}: {use}; {advice}{note}"
-    return Found(replace(tuning, parameters={}), "model", reason, str(path))
+        cure = f"{cure} for better"
+    if not serves(tuning):
+        reason = _words_of_times(tuning, method, machine, largest_functions=largest_functions, cure=cure)
+        return Found(replace(tuning, parameters={}), "model", reason + note, str(path))
+    where, below = _measured_on(tuning.machine, machine), _below(tuning.evidence, smallest_functions)
+    if tuning.method == method:
+        match = "exact" if tuning.machine.key == machine.key else "near"
+        reason = f"measured {where} for {method} on {tuning.created[:10]}{below}"
+        return Found(tuning, match, reason + note, str(path))
+    reason = f"measured {where} for {tuning.method}, the nearest to {method}; {cure}{below}"
+    return Found(tuning, "near", reason + note, str(path))
+
+
+def _words_of_times(tuning: Tuning, method: Method, machine: Machine, *, largest_functions: int, cure: str) -> str:
+    """Return why no more than the times of a tuning are used."""
+    where = _measured_on(tuning.machine, machine)
+    use = "its times are used with the default parameters" if tuning.method == method else "the defaults are used"
+    if family(tuning.method) != family(method):
+        return f"measured {where} only for {tuning.method}, which is no relative of {method}: {use}; {cure}"
+    if _beyond(tuning.evidence, largest_functions):
+        sizes = f"{_sizes(tuning.evidence)} basis functions, but the largest task has {largest_functions}"
+        return f"measured {where} only for {tuning.method}, {sizes}: {use}; {_CURE_OF_SIZES}"
+    if tuning.machine.key == machine.key:
+        cure = "a run on all cores uses the whole tuning"
+    return f"measured {where} for {tuning.method}: {use}; {cure}"
 
 
 def pick(tunings: Sequence[Tuning], methods: Sequence[Method], machine: Machine, *, source: str) -> Found:
@@ -253,10 +262,11 @@ def matching(tunings: Iterable[Tuning], text: str) -> tuple[Tuning, ...]:
 
 def calibration_of(method: Method) -> str:
     """Return the command that makes a tuning of a method."""
+    # An empty basis set has to be said, too: else it is the study's.
     given = {"program": method.program, "method": method.method, "basis": method.basis}
-    given |= {"driver": method.driver if method.driver != "energy" else ""}
-    given |= {"keywords": method.keywords if method.keywords != "{}" else ""}
-    return " ".join(["autotune calibrate", *(f"--{name} {shlex.quote(text)}" for name, text in given.items() if text)])
+    given |= {"driver": method.driver} if method.driver != "energy" else {}
+    given |= {"keywords": method.keywords} if method.keywords != "{}" else {}
+    return " ".join(["autotune calibrate", *(f"--{name} {shlex.quote(text)}" for name, text in given.items())])
 
 
 def version_note(tuning: Tuning, program_version: str) -> str:
@@ -296,7 +306,12 @@ def _size_apart(stored: Machine, wanted: Machine) -> tuple[float, float]:
 def _measured_on(stored: Machine, wanted: Machine) -> str:
     """Return on what a tuning was measured, in words."""
     if stored.key == wanted.key:
-        return "on this machine"
+        fewer = (
+            f" with {count(stored.cores, 'core')}, where this run has {wanted.cores},"
+            if stored.cores != wanted.cores
+            else ""
+        )
+        return f"on this machine{fewer}"
     of = (f"{count(one.cores, 'core')} and {one.memory_gib:.0f} GiB" for one in (stored, wanted))
     return "on this processor with {}, where this job has {},".format(*of)
 

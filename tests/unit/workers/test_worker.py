@@ -167,7 +167,12 @@ def test_what_was_answered_is_there_when_a_wait_is_interrupted(pool, faulty, mon
     with pytest.raises(KeyboardInterrupt):
         waits(pool)
     worker.exit_status = None
-    assert [reply.number for reply in pool.drain()] == [0, 1, 2]
+    answered = pool.drain()
+    assert answered
+    while len(answered) < 3:  # on a busy machine they are answered one by one
+        assert worker.pipe.poll(60.0)
+        answered += pool.drain()
+    assert [reply.number for reply in answered] == [0, 1, 2]
     assert pool.drain() == []
 
 
