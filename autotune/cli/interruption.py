@@ -1,14 +1,19 @@
 """Signals that end a command: Ctrl-C, SIGTERM of a batch system, a hang-up.
 
 Rules: each is a KeyboardInterrupt in the main thread, which everything on the way out knows. Python may lose one, where
-it comes while a callback of somebody else's library runs; so it is kept here, and raised again at the next step.
+it comes while a callback of somebody else's library runs; so it is kept here, and raised again at the next step. Where
+it comes while a class is made, Python 3.11 makes another error of it.
 """
 
 from __future__ import annotations
 
 import signal
+import sys
 from types import FrameType
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
+
+if TYPE_CHECKING:
+    from sys import UnraisableHookArgs
 
 _BY_SHELLS = 128  # plus the signal's number is the exit status, as shells say it
 _caught: list[int] = []
@@ -20,6 +25,13 @@ def listen() -> None:
         number = getattr(signal, name, None)
         if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _catch)
+    sys.unraisablehook = _leave_out
+
+
+def _leave_out(fault: UnraisableHookArgs) -> None:
+    """Print what could not be raised, but for a signal that came while a library cleaned up: `check` raises it."""
+    if not (_caught and isinstance(fault.exc_value, KeyboardInterrupt)):
+        sys.__unraisablehook__(fault)
 
 
 def _catch(number: int, _: FrameType | None) -> NoReturn:

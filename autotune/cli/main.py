@@ -48,8 +48,7 @@ def invoke() -> int:
             status = cli.main(prog_name="autotune", standalone_mode=False)
         except SystemExit as end:
             status = end.code
-        if not status:
-            streams.check()
+        _check_output(status)
         interruption.check()
     except AutotuneError as error:
         click.echo(f"autotune: {error}", err=True)
@@ -71,7 +70,21 @@ def invoke() -> int:
         click.echo(f"autotune: {interruption.words()}; no process was left running", err=True)
         _echo_notes(stop.__cause__ if isinstance(stop, click.Abort) else stop)
         status = interruption.status() or INTERRUPTED
+    except Exception:
+        if not interruption.status():
+            raise
+        click.echo(f"autotune: {interruption.words()}; no process was left running", err=True)
     return interruption.status() or (status if isinstance(status, int) else 0)
+
+
+def _check_output(status: object) -> None:
+    """Say that an answer is lost; raises ResourceError where the status does not tell already what it was."""
+    try:
+        streams.check()
+    except ResourceError as error:
+        if not status:
+            raise
+        click.echo(f"autotune: {error}", err=True)
 
 
 def _echo_notes(error: BaseException | None) -> None:

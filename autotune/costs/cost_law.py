@@ -113,6 +113,11 @@ class Costs:
         self.one_core: frozenset[str] = frozenset()
         self._of = {method: _MethodCosts(given=law) for method, law in (laws or {}).items()}
 
+    def is_measured(self, method: Method) -> bool:
+        """Return whether a method's times are fitted ones of a tuning; otherwise they are guesses."""
+        known = self._of.get(method)
+        return known is not None and known.given is not None
+
     def estimate(self, task: Task) -> Estimate:
         """Return what a task is expected to cost."""
         method, size = task.method, task.size

@@ -259,7 +259,7 @@ def _overrides(policy: Policy, composed: Policy) -> list[str]:
 def _forecast(plan: Plan, work: Workload, forecast: Simulation | None) -> list[str]:
     if forecast is None:
         return []
-    measured = plan.tuning is not None and plan.tuning.method in work.methods
+    measured = all(map(plan.costs.is_measured, work.methods))
     guessed = "" if measured else ", by guessed times: only relative times are meaningful"
     predicted = f"Predicted: {_seconds(forecast.makespan_s)}, start-up not counted{guessed}."
     bound = f"No schedule of tasks that take so long ends before {_seconds(forecast.lower_bound_s)}."

@@ -18,6 +18,7 @@ from planned_tasks import Planned, scheduler_of
 from autotune.base.options import Options
 from autotune.base.text import count, join_words
 from autotune.base.types import Context, Estimate, Policy
+from autotune.costs.cost_law import Costs
 from autotune.expansion import workload
 from autotune.plugin import composition
 from autotune.plugin.manager import Manager
@@ -293,7 +294,7 @@ def test_a_forecast_is_called_a_guess_where_nothing_was_measured(cluster):
 def test_a_forecast_is_no_guess_where_this_method_was_measured(cluster):
     work, manager = workload.load(cluster("water4", max_nbody=2)), Manager()
     plan = planning.make(work, machine=found.MACHINE, manager=manager, options=Options(tuning="none"))
-    measured = replace(plan, tuning=replace(found.tuning(), method=work.methods[0]))
+    measured = replace(plan, costs=Costs({work.methods[0]: found.tuning().law}))
     forecast = simulator.Simulation(makespan_s=200.0, lower_bound_s=190.0, records=())
     for its_plan, words in ((plan, "by guessed times"), (measured, "Predicted: 3 min 20 s, start-up not counted. No")):
         text = choice_words(its_plan, work=work, machine=found.MACHINE, forecast=forecast)
