@@ -12,7 +12,7 @@ from autotune.plugin.hookspecs import hookimpl
 def autotune_program_facts() -> Sequence[ProgramFacts]:
     """Return facts of programs without a plugin of their own; those without ghosts read every atom as a real one."""
     return [
-        *(ProgramFacts(name=name, usual=True) for name in ("cfour", "gamess", "molpro", "orca", "qchem")),
+        *(ProgramFacts(name=name, usual=True) for name in ("cfour", "gamess", "molpro", "qchem")),
         ProgramFacts(name="xtb", ghosts=False, start_s=0.02, usual=True),
         ProgramFacts(name="dftd3", ghosts=False),
         *(

@@ -40,6 +40,11 @@ def count(number: int, singular: str, plural: str = "") -> str:
     return f"{number:,} {singular if number == 1 else plural or singular + 's'}"
 
 
+def signed(charge: int) -> str:
+    """Return a charge as people write it: `+1`, `-2`, and `0` without a sign."""
+    return f"{charge:+d}" if charge else "0"
+
+
 def join_words(words: Iterable[str]) -> str:
     """Return words as a sentence lists them: `a`, `a and b`, `a, b and c`."""
     *before, last = list(words) or [""]

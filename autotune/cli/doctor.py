@@ -57,7 +57,7 @@ def command(as_json: bool) -> None:
 def _print_doctor(here: Machine, findings: tuple[Finding, ...], programs: tuple[ProgramStatus, ...]) -> None:
     click.echo("Machine")
     click.echo(f"  {here.cpu_model} ({here.architecture}, {here.vector or 'no vector instructions known'})")
-    click.echo(f"  {here.cores} usable cores (limited by {here.cores_limited_by})")
+    click.echo(f"  {count(here.cores, 'usable core')} (limited by {here.cores_limited_by})")
     click.echo(f"  {here.memory_gib:.1f} GiB usable memory (limited by {here.memory_limited_by})")
     click.echo(f"  {count(here.gpus, 'GPU')}, not used yet" if here.gpus else "  no GPU")
     click.echo(f"  key {here.key}")

@@ -206,6 +206,8 @@ def check_targets(targets: Sequence[str | Path | None], inputs: Sequence[str | P
     places = [path.resolve() for path in given]
     read = [Path(source).resolve() for source in inputs]
     for path, place in zip(given, places, strict=True):
+        if str(path) == "-":
+            raise InputError("- is no file: give a name; what goes to standard output goes there without an option")
         if place in read or (place.exists() and any(folder in read for folder in place.parents)):
             raise InputError(f"{path} is what this command reads; give what it writes another name")
         if places.count(place) > 1 and (place.is_file() or not place.exists()):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from autotune.base.errors import InputError, ResourceError, TaskError
+from autotune.base.text import count
 from autotune.cli import interruption, options, streams
 
 if TYPE_CHECKING:
@@ -115,7 +116,8 @@ def _run(
                 json_files.save_run(session.record, Path(record))
             if output:
                 json_files.save_partial(error.done, error.failed, partial)
-                error.add_note(f"the {len(error.done)} components that were computed are in {partial}")
+                done = count(len(error.done), "component that was computed is", "components that were computed are")
+                error.add_note(f"{done} in {partial}" if error.done else f"the failures are in {partial}")
             raise
     try:
         try:

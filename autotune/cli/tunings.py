@@ -7,6 +7,7 @@ and nothing is removed that was not named.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -99,7 +100,13 @@ def tunings_remove(name: str, yes: bool) -> None:
     if method and not folders.is_own(path):
         raise InputError(f"{path} is not in your folder; a tuning of your own takes its place: `autotune calibrate`")
     what = "; ".join(str(one.tuning.method) for one in found)
-    if not yes and not click.confirm(f"Remove {what} from {path}?", err=True):
+    try:
+        agreed = yes or click.confirm(f"Remove {what} from {path}?", err=True)
+    except click.Abort as unanswered:
+        if unanswered.__context__ is None or not isinstance(unanswered.__context__, EOFError):
+            raise
+        raise InputError("nobody answered on standard input; give --yes to remove it without a question") from None
+    if not agreed:
         click.echo("nothing was removed")
         return
     for tuning in library.remove(path, method):
@@ -281,10 +288,9 @@ def _verified_words(found: Verification) -> list[str]:
     if found.found is None:
         lines.append("it keeps the default, so there is nothing to be faster or slower than")
     elif found.found.interval:
-        between = "{:.2f} to {:.2f}".format(*found.found.interval)
-        lines.append(
-            f"{found.found.speed_up:.2f}× the default's speed (95 % interval {between}): {found.found.verdict}"
-        )
+        low, high = found.found.interval
+        scatter = f"95 % interval {low:.2f} to {high:.2f}" if math.isfinite(high) else "too few pairs for an interval"
+        lines.append(f"{found.found.speed_up:.2f}× the default's speed ({scatter}): {found.found.verdict}")
     if found.drift:
         lines.append(f"tasks take {found.drift.factor:.2f} times what it predicts")
     answer = {

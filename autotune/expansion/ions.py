@@ -13,7 +13,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from autotune.base.errors import InputError
-from autotune.base.text import count
+from autotune.base.text import count, signed
 from autotune.costs.basis import atomic_number, electrons
 from autotune.expansion.bonds import close_pairs, without_radius
 from autotune.expansion.geometry import CATIONS, Bonds, Fragments, Geometry, Stated, covalent_bonds, refuse
@@ -118,9 +118,9 @@ def lowest_spin_notes(
     others = f" (and {count(len(open_shells) - 1, 'other fragment')})" if open_shells[1:] else ""
     return (
         (
-            f"fragment {first + 1}, {what} with charge {charges[first]:+d}{others}, has an odd number of electrons and"
-            f" is computed as a {spin_words(multiplicities[first])}, as no multiplicity is stated; correct the charge,"
-            f" or say --multiplicities {first + 1}:{multiplicities[first]}"
+            f"fragment {first + 1}, {what} with charge {signed(charges[first])}{others}, has an odd number of electrons"
+            f" and is computed as a {spin_words(multiplicities[first])}, as no multiplicity is stated; correct the"
+            f" charge, or say --multiplicities {first + 1}:{multiplicities[first]}"
         ),
     )
 
@@ -178,10 +178,9 @@ def _of_atoms(
             continue
         suggested = suggested_charge(symbols, inside.get(number, ()))
         if suggested not in (None, charge) or (suggested is None and electrons(symbols, charge) % 2):
-            why = (
-                f"has formal charges in the file that add up to {charge:+d}, which its bonds deny: which charge is it?"
-            )
-            questions[number] = Question(why=why, cure=f"{charge if suggested is None else suggested:+d}")
+            sum_of_file = f"has formal charges in the file that add up to {signed(charge)}"
+            why = f"{sum_of_file}, which its bonds deny: which charge is it?"
+            questions[number] = Question(why=why, cure=signed(charge if suggested is None else suggested))
     if questions:
         raise InputError(_question(geometry, fragments, questions, "charges"))
     return sums
@@ -221,7 +220,9 @@ def _charges(
     if total is not None and sum(charges) != total:
         found = _summary(geometry, fragments, charges)
         cure = "say which fragment has it, as in --charges 1:-1, or correct it"
-        fault = f"{geometry.stated.where} states charge {total:+d}, but {found} together have {sum(charges):+d}"
+        fault = (
+            f"{geometry.stated.where} states charge {signed(total)}, but {found} together have {signed(sum(charges))}"
+        )
         raise InputError(f"{name}: {fault}; {cure}")
     return charges
 
@@ -310,7 +311,7 @@ def _about_a_molecule(symbols: tuple[str, ...], bonds: tuple[tuple[int, int], ..
     why, cure = "", ""
     if electrons(symbols, 0) % 2:
         why = "has an odd number of electrons when neutral: an ion, or a radical?"
-        cure = f"{charge:+d}" if charge is not None and charge % 2 else "-1 (or +1)"
+        cure = signed(charge) if charge is not None and charge % 2 else "-1 (or +1)"
     elif any(map(_is_transition_metal, symbols)):
         why, cure = "has a transition metal: which charge is it?", "+2"
     elif charge is None:
@@ -318,12 +319,12 @@ def _about_a_molecule(symbols: tuple[str, ...], bonds: tuple[tuple[int, int], ..
     elif what in _ION_OR_MOLECULE:
         why, cure = "may be a molecule or an ion: which charge is it?", "0 (or -2)"
     elif charge and what not in _MOLECULES:
-        why, cure = "has no neutral structure with ordinary bonds: which ion is it?", f"{charge:+d}"
+        why, cure = "has no neutral structure with ordinary bonds: which ion is it?", signed(charge)
     return Question(why=why, cure=cure) if why else None
 
 
 def _ion_or_atom(symbol: str) -> Question:
-    return Question(why="is an ion, or an atom?", cure=f"{ION_CHARGES[symbol]:+d} (or 0)")
+    return Question(why="is an ion, or an atom?", cure=f"{signed(ION_CHARGES[symbol])} (or 0)")
 
 
 def _is_neutral_by_spin(symbol: str, spin: int) -> bool:
@@ -456,7 +457,7 @@ def check_electrons(
     for number, (atoms, charge, spin) in enumerate(zip(fragments, charges, multiplicities, strict=True), start=1):
         symbols = [geometry.symbols[atom] for atom in atoms]
         left = electrons(symbols, charge)
-        what = f"fragment {number} ({formula(symbols)}, charge {charge:+d})"
+        what = f"fragment {number} ({formula(symbols)}, charge {signed(charge)})"
         if left < 1:
             problems.append(f"{what} has no electrons left; correct its charge, as in --charges {number}:0")
         elif not 1 <= spin <= left + 1 or (left + spin) % 2 == 0:
@@ -501,5 +502,5 @@ def _summary(geometry: Geometry, fragments: Fragments, charges: Sequence[int], m
         (formula(geometry.symbols[atom] for atom in atoms), charge)
         for atoms, charge in zip(fragments, charges, strict=True)
     )
-    shown = [f"{count} {name[:40]} ({charge:+d})" for (name, charge), count in kinds.most_common(most)]
+    shown = [f"{count} {name[:40]} ({signed(charge)})" for (name, charge), count in kinds.most_common(most)]
     return ", ".join(shown) + (" and others" if len(kinds) > most else "")

@@ -19,7 +19,7 @@ from autotune.base.json_files import read_bytes
 from autotune.base.text import one_line
 from autotune.base.types import Method
 from autotune.costs.basis import is_spherical
-from autotune.expansion.bonds import parts
+from autotune.expansion.bonds import closeness_words, parts
 from autotune.expansion.fragments import parse_charges, parse_fragments
 from autotune.expansion.workload import MAX_INPUT_BYTES, parse_json
 from autotune.programs.facts import facts_of
@@ -227,14 +227,20 @@ def _molecule_of_geometry(found: Geometry, name: str, stated: Expansion) -> dict
         fragments = parts(natom, bonds)
     given, text_of_spins = stated.charges, stated.multiplicities
     spins = parse_charges(text_of_spins, len(fragments), label="multiplicity") if text_of_spins else {}
-    charges, multiplicities = charges_and_multiplicities(
-        found,
-        fragments,
-        charges=parse_charges(given, len(fragments)) if given else {},
-        multiplicities=spins,
-        bonds=bonds,
-        name=name,
-    )
+    try:
+        charges, multiplicities = charges_and_multiplicities(
+            found,
+            fragments,
+            charges=parse_charges(given, len(fragments)) if given else {},
+            multiplicities=spins,
+            bonds=bonds,
+            name=name,
+        )
+    except InputError as error:
+        # What is asked about a molecule half its size is asked about the wrong molecule.
+        if closeness := closeness_words(found.symbols, found.coordinates_angstrom):
+            error.add_note(f"{closeness}; the coordinates were read in {found.units}: check the unit")
+        raise
     bohr = 1.0 / constants.bohr2angstroms  # `conversion_factor` gives the same and loads a library of units for it
     words = (*found.notes, *lowest_spin_notes(found, fragments, charges, multiplicities, stated=spins))
     notes = {"notes": list(words)} if words else {}
@@ -295,7 +301,10 @@ def many_body_fields(text: str, *, name: str, expansion: Expansion | None) -> di
             )
         return parse_json(text, name=name)
     if expansion is None:
-        raise InputError(f"{name} is {called}; say at least --program and --method (and --basis) to compute with")
+        raise InputError(
+            f"{name} is {called}; say at least --program and --method (and --basis) to compute with; in Python"
+            " expansion=autotune.Expansion(program=..., method=...)"
+        )
     return _input_of(reader.molecule(text, name, expansion), expansion)
 
 

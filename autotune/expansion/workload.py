@@ -222,7 +222,7 @@ def _check_extent(many_body_input: ManyBodyInput) -> None:
         if components > MOST_COMPONENTS:
             raise InputError(
                 f"up to {body}-body the expansion of {fragments} fragments has {components:.2g} components, more than"
-                f" the {MOST_COMPONENTS} that can be planned; give a smaller max_nbody"
+                f" the {MOST_COMPONENTS} that QCManyBody can list, before any is left out; give a smaller max_nbody"
             )
 
 

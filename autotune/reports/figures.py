@@ -8,6 +8,7 @@ paper take the page's colours, so that a figure can be read in a dark room, too.
 from __future__ import annotations
 
 import io
+import logging
 import math
 import re
 import tempfile
@@ -61,6 +62,8 @@ def figure(*, size: tuple[float, float], constrained: bool = True) -> Iterator[A
         size: Width and height.
         constrained: Matplotlib finds the room that labels need; without, which is faster, the margins are to be given.
     """
+    # Where a user has no home, it says that it keeps its cache elsewhere, which nobody asked.
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)
     import matplotlib as mpl
     from matplotlib.figure import Figure
 

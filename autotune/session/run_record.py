@@ -18,6 +18,7 @@ from autotune.base.versions import library_versions
 from autotune.expansion.nbody_energies import nbody_energies
 from autotune.expansion.summary import describe
 from autotune.expansion.workload import Workload
+from autotune.machine.process import describe_limits
 from autotune.runtime.execution import Execution
 from autotune.runtime.planning import Plan
 from autotune.schedule import bounds
@@ -123,7 +124,7 @@ def failure(execution: Execution, work: Workload) -> TaskError:
     stopped = f"; {left} were not started after that" if left else ""
     errors = {record.number: (record.error_type, record.error) for record in failed}
     error = TaskError(
-        f"{len(failed)} of {len(work.tasks)} fragments failed{stopped}: {'; '.join(named)}{more}",
+        f"{len(failed)} of {len(work.tasks)} tasks failed{stopped}: {'; '.join(named)}{more}",
         done={
             label: execution.values[task.key].as_json(arrays=execution.values.whole)
             for task in work.tasks
@@ -132,6 +133,9 @@ def failure(execution: Execution, work: Workload) -> TaskError:
         },
         failed={label: errors[task.number] for task in work.tasks if task.number in errors for label in task.labels},
     )
+    # A program that meets one says something else, or nothing.
+    if limits := describe_limits():
+        error.add_note(limits)
     if not execution.values.whole:
         error.add_note("of what was computed only energies are given here; gradients and Hessians are in the journal")
     return error

@@ -235,14 +235,21 @@ def of_machine(machine: Machine) -> list[tuple[Tuning, Path]]:
     return [(one.tuning, one.path) for one in folders.of_machine(machine.key)[0]]
 
 
-def measured(machine: Machine, methods: Collection[Method]) -> dict[Method, Tuning]:
-    """Return the tuning whose times count for each method that was measured on a machine's processor.
+def of_processor(machine: Machine) -> list[tuple[Tuning, Path]]:
+    """Return the tunings that count on a machine or on others of its processor, one for each method, with their files.
 
     It is the one of the nearest number of cores, then of the nearest memory.
     """
-    stored = [one.tuning for one in folders.of_processor(machine)[0] if one.tuning.method in methods]
-    stored.sort(key=lambda tuning: _size_apart(tuning.machine, machine), reverse=True)
-    return {tuning.method: tuning for tuning in stored}
+    stored = sorted(folders.of_processor(machine)[0], key=lambda one: _size_apart(one.tuning.machine, machine))
+    nearest: dict[Method, tuple[Tuning, Path]] = {}
+    for tuning, path in stored:
+        nearest.setdefault(tuning.method, (tuning, path))
+    return list(nearest.values())
+
+
+def measured(machine: Machine, methods: Collection[Method]) -> dict[Method, Tuning]:
+    """Return the tuning whose times count for each of some methods that was measured, as `of_processor` has it."""
+    return {tuning.method: tuning for tuning, _ in of_processor(machine) if tuning.method in methods}
 
 
 def matching(tunings: Iterable[Tuning], text: str) -> tuple[Tuning, ...]:

@@ -1,7 +1,7 @@
 """Which tunings a user means by a file or by words of a method.
 
-Rules: what exists as a file is the file. Words are looked for among the tunings that count on this machine, and must
-name one: nothing is guessed.
+Rules: what exists as a file is the file. Words are looked for among the tunings that a run finds here, those of this
+processor, and must name one: nothing is guessed.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def select(text: str) -> list[Selected]:
     """
     if is_file(text):
         return [Selected(tuning, Path(text)) for tuning in library.load(Path(text))]
-    stored = library.of_machine(detection.detect())
+    stored = library.of_processor(detection.detect())
     found = library.matching([tuning for tuning, _ in stored], text)
     if not found:
         raise InputError(f"no tuning of this machine is of {quote(text)}; `autotune tunings list` shows all")

@@ -106,7 +106,7 @@ def test_a_resume_after_failures_computes_only_those(faulty, tmp_path):
     log, struck = tmp_path / "log", tmp_path / "struck"
     given = faulty("water4", "diverge", at=[DIMER], once=str(struck), log=str(log))
     with Session(Options(workers=1, resume=True)) as session:
-        with pytest.raises(TaskError, match=r"^1 of 10 fragments failed: .*convergence: .*did not converge") as caught:
+        with pytest.raises(TaskError, match=r"^1 of 10 tasks failed: .*convergence: .*did not converge") as caught:
             session.run(given)
         assert len(caught.value.done) == 9
         assert [kind for kind, _ in caught.value.failed.values()] == ["convergence"]
@@ -150,7 +150,7 @@ def test_a_random_error_is_repeated_until_it_passes(faulty, tmp_path):
 )
 def test_what_always_fails_is_given_up_after_its_attempts_and_the_others_go_on(faulty, fault, kind, attempts):
     with Session() as session:
-        with pytest.raises(TaskError, match=r"^6 of 10 fragments failed"):
+        with pytest.raises(TaskError, match=r"^6 of 10 tasks failed"):
             session.run(faulty("water4", fault, at=[DIMER]))
         assert statuses(session.record) == {(1, "done", ""), (2, "failed", kind)}
         assert {t.attempts for t in session.record.task_records if t.nbody == 2} == {attempts}
@@ -159,7 +159,7 @@ def test_what_always_fails_is_given_up_after_its_attempts_and_the_others_go_on(f
 
 def test_with_fail_fast_nothing_starts_after_the_first_failure(faulty):
     with Session(Options(fail_fast=True, workers=1, strategies=("adaptive_workers",))) as session:
-        with pytest.raises(TaskError, match=r"1 of 10 fragments failed; [1-9] were not started after that"):
+        with pytest.raises(TaskError, match=r"1 of 10 tasks failed; [1-9] were not started after that"):
             session.run(faulty("water4", "diverge", at=[DIMER]))
         assert len(session.record.task_records) < 10
 
@@ -208,7 +208,7 @@ def test_a_task_that_ran_out_of_memory_is_repeated_with_more(faulty):
 
 def test_a_task_that_needs_more_than_there_is_fails_with_the_reason_and_the_others_are_done(faulty):
     with Session(Options(workers=2, memory_gib=1.5)) as session:
-        with pytest.raises(TaskError, match=r"6 of 10 fragments failed: .*memory: .*GiB"):
+        with pytest.raises(TaskError, match=r"6 of 10 tasks failed: .*memory: .*GiB"):
             session.run(faulty("water4", "allocate", at=[DIMER], gib=3.0))
         assert statuses(session.record) == {(1, "done", ""), (2, "failed", "memory")}
 
@@ -400,7 +400,7 @@ def test_the_command_line_names_what_failed_keeps_the_rest_and_exits_with_1(faul
     )
     assert done.returncode == 1
     first, partial, kept = done.stderr.splitlines()
-    assert first.startswith("autotune: 6 of 10 fragments failed: ")
+    assert first.startswith("autotune: 6 of 10 tasks failed: ")
     assert "crash: the worker process was ended by SIGSEGV" in first
     assert "components that were computed are in" in partial + kept
     assert "4 finished tasks are kept in" in partial + kept

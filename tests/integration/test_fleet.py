@@ -151,7 +151,7 @@ def test_two_places_at_once_are_refused(faulty):
 
 def test_what_fails_on_a_node_fails_as_it_does_here(faulty):
     fields = faulty("water4", "crash", at=[6])
-    with ThreadPoolExecutor(2) as executor, pytest.raises(TaskError, match=r"^6 of 10 fragments failed: .*SIGSEGV"):
+    with ThreadPoolExecutor(2) as executor, pytest.raises(TaskError, match=r"^6 of 10 tasks failed: .*SIGSEGV"):
         autotune.run(fields, executor=executor, journal="none")
 
 
@@ -217,7 +217,7 @@ def test_a_task_that_takes_its_node_with_it_fails_alone(faulty):
         Flaky(behind=behind) as executor,
         Session(Options(executor=executor, journal="none")) as session,
     ):
-        with pytest.raises(TaskError, match=r"^1 of 10 fragments failed: .*the node was lost 3 times") as caught:
+        with pytest.raises(TaskError, match=r"^1 of 10 tasks failed: .*the node was lost 3 times") as caught:
             session.run(faulty())
         assert len(caught.value.done) == 9
         (failed,) = [record for record in session.record.task_records if record.status == "failed"]

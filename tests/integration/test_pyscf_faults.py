@@ -32,7 +32,7 @@ def test_a_pyscf_worker_that_is_killed_costs_one_attempt_and_not_one_bit(cluster
 
 def test_an_scf_that_does_not_converge_is_a_failure_until_the_user_allows_other_keywords(cluster):
     given = cluster("water2", max_nbody=2, keywords={"max_cycle": 3})
-    with Session() as session, pytest.raises(TaskError, match=r"3 of 3 fragments failed: .*convergence: "):
+    with Session() as session, pytest.raises(TaskError, match=r"3 of 3 tasks failed: .*convergence: "):
         session.run(given)
     with Session(Options(rescue={"max_cycle": 50}, threads=1)) as session:
         rescued = session.run(given)

@@ -422,7 +422,7 @@ def test_a_psi4_that_is_not_in_path_is_one_clear_line(dimer, monkeypatch):
 
 
 def test_an_scf_that_does_not_converge_is_of_that_kind(session, dimer):
-    with pytest.raises(TaskError, match=r"^3 of 3 fragments failed: .*convergence") as failure:
+    with pytest.raises(TaskError, match=r"^3 of 3 tasks failed: .*convergence") as failure:
         session.run(dimer(keywords={"maxiter": 1}))
     assert {kind for kind, _ in failure.value.failed.values()} == {"convergence"}
     assert {record.error_type for record in session.record.task_records} == {"convergence"}

@@ -288,7 +288,7 @@ def test_a_failing_task_exits_1_and_still_writes_the_record(tmp_path, faulty):
     status, output, errors = call("run", path, "--record", record)
     assert (status, output) == (1, "")
     failed, kept = errors.splitlines()[-2:]
-    assert failed.startswith("autotune: 6 of 10 fragments failed: ")
+    assert failed.startswith("autotune: 6 of 10 tasks failed: ")
     assert "convergence: QCEngine Convergence Error: did not converge" in failed
     assert kept.startswith("autotune: 4 finished tasks are kept in ")
     statuses = [task["status"] for task in json.loads(record.read_text())["task_records"]]

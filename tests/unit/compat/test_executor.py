@@ -592,7 +592,7 @@ def test_results_that_are_not_the_same_are_told_apart_by_label_side_and_differen
 def test_a_fragment_that_does_not_converge_is_a_runtime_error_with_its_label(cluster):
     config = pyscf_config(qcengine_config={"keywords": {"max_cycle": 2}})
     with ParallelManyBodyExecutor(core_of(molecule(cluster, "water2", 1)), config) as executor:
-        with pytest.raises(RuntimeError, match=r"fragments failed: \[\"hf\", \[\d.*convergence: ") as caught:
+        with pytest.raises(RuntimeError, match=r"tasks failed: \[\"hf\", \[\d.*convergence: ") as caught:
             executor.execute_full_calculation()
         assert isinstance(caught.value.__cause__, TaskError)
         assert len(caught.value.__cause__.failed) == 3
@@ -612,7 +612,7 @@ def test_an_impossible_basis_set_is_a_runtime_error_before_anything_is_computed(
 
 def test_after_a_failure_the_others_are_still_computed(cluster):
     with faulty_executor(cluster, method="crash", keywords={"at": [6]}) as executor:
-        with pytest.raises(RuntimeError, match=r"^6 of 10 fragments failed: .*crash"):
+        with pytest.raises(RuntimeError, match=r"^6 of 10 tasks failed: .*crash"):
             executor.execute_full_calculation()
         assert len(executor.execute_level_parallel(1, executor.tasks_by_level[1])) == 4
 

@@ -340,7 +340,7 @@ def test_a_program_that_fails_is_reported_fragment_by_fragment_and_the_next_inpu
     failed = qcengine.compute(faulty("water2", method, at=[3]), "autotune")
     assert not failed.success
     assert failed.error.error_type == raised.error_type
-    assert "2 of 3 fragments failed" in failed.error.error_message
+    assert "2 of 3 tasks failed" in failed.error.error_message
     assert sorted(failed.error.extras["failed"]) == ['["(auto)", [1], [1]]', '["(auto)", [2], [2]]']
     assert {fragment["kind"] for fragment in failed.error.extras["failed"].values()} == {kind}
     with pytest.raises(raised):

@@ -204,11 +204,11 @@ def test_a_stated_total_settles_what_would_be_asked(atoms, comment, charges, mul
 @pytest.mark.parametrize(
     ("atoms", "comment", "options", "expected"),
     [
-        (WATER, "1 1", {}, "line 2 states charge +1, but 1 H2O (+0) together have +0"),
+        (WATER, "1 1", {}, "line 2 states charge +1, but 1 H2O (0) together have 0"),
         ((*NA, "Cl 0 0 30"), "1 1", {}, "line 2 states charge +1, but"),
         (NA, "0 1", {}, "line 2 states multiplicity 1, but the fragments together have 2"),
         (("He 0 0 0", *WATER), "0 3", {}, "line 2 states multiplicity 3, but the fragments together have 1"),
-        (("He 0 0 0", *WATER), "0 1", {"charges": "1:1"}, "line 2 states charge +0, but"),
+        (("He 0 0 0", *WATER), "0 1", {"charges": "1:1"}, "line 2 states charge 0, but"),
         (("He 0 0 0", *WATER), "0 1", {"multiplicities": "1:3"}, "line 2 states multiplicity 1, but"),
         (("He 0 0 0", *WATER), "charge=-1 charge_a=0 charge_b=0", {}, "line 2 states charge -1, but"),
         (("He 0 0 0", *WATER), "charge_a=0 charge_b=1", {}, "of fragments, but not which atoms these are; add"),

@@ -112,7 +112,7 @@ def test_what_else_it_states_comes_along():
         (
             changed(WATERS, molecular_charge=-1),
             {},
-            "mine.json: the Molecule states charge -1, but 2 H2O (+0) together have +0",
+            "mine.json: the Molecule states charge -1, but 2 H2O (0) together have 0",
         ),
         (
             changed(WATERS, molecular_multiplicity=3),

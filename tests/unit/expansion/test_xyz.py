@@ -562,7 +562,7 @@ def test_an_odd_number_of_electrons_makes_a_doublet():
             0,
             13,
             (
-                "charges and multiplicities: fragment 1 (H2O, charge +0) has 10 electrons "
+                "charges and multiplicities: fragment 1 (H2O, charge 0) has 10 electrons "
                 "and cannot have multiplicity 13; give --multiplicities 1:1 or another charge in --charges"
             ),
         ),

@@ -224,7 +224,7 @@ def test_what_a_failed_task_would_have_contained_is_computed(leveled):
     # One cycle is not enough for CCSD, and does not concern HF.
     fields = leveled({"cc": ("ccsd", {"cc_max_cycle": 1}), "hf": ("hf", {})})
     with Session(Options(reuse_contained=True)) as session:
-        with pytest.raises(TaskError, match=r"^4 of 14 fragments failed: ") as failed:
+        with pytest.raises(TaskError, match=r"^4 of 14 tasks failed: ") as failed:
             session.run(fields)
         record = session.record
     assert {json.loads(label)[0] for label in failed.value.done} == {"hf"}
