@@ -7,10 +7,10 @@ replace a tuning that was confirmed.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypedDict, Unpack
 
 from autotune.base import json_files
 from autotune.base.errors import InputError
@@ -26,6 +26,16 @@ from autotune.plugin.manager import Manager
 from autotune.plugin.program_tuning import ProgramTuning
 from autotune.session.preparation import input_of
 from autotune.tunings import folders, library, tuning_file
+
+
+class GivenMethod(TypedDict, total=False):
+    """Fields of a method by name; None, as none, leaves the study's."""
+
+    program: str | None
+    method: str | None
+    basis: str | None
+    driver: Literal["energy", "gradient", "hessian"] | None
+    keywords: Mapping[str, Any] | None
 
 
 def _log(line: str) -> None:
@@ -60,7 +70,7 @@ def calibrate(
     output: str | Path | None = None,
     say: Callable[[str], None] = _log,
     on_result: Callable[[CalibrationResult], None] = lambda _: None,
-    **method: Any,
+    **method: Unpack[GivenMethod],
 ) -> tuple[CalibrationResult, ...]:
     """Measure what is fastest on this machine, and store it where runs find it.
 

@@ -46,7 +46,7 @@ def command(study_name: str, **given: Any) -> None:
     autotune calibrate --workload input.json --budget 5m       on your own input
     autotune calibrate --workload water6.xyz --program pyscf --method hf --basis '6-31g*' --max-nbody 2
     """
-    from autotune.calibration.campaign import CalibrationResult, calibrate
+    from autotune.calibration.campaign import CalibrationResult, GivenMethod, calibrate
     from autotune.calibration.studies import parse_duration
     from autotune.expansion.readers import parse_keywords, read_text
     from autotune.reports import calibration_picture, figures
@@ -54,7 +54,7 @@ def command(study_name: str, **given: Any) -> None:
     picture = Path(given["picture"]) if given["picture"] else None
     if picture:
         figures.check(picture)
-    source, expansion, method = given["workload"], None, {}
+    source, expansion, method = given["workload"], None, GivenMethod()
     if source is not None:
         text, name = read_text(source)
         expansion = options.expansion(given, text=text, name=name)
@@ -62,8 +62,13 @@ def command(study_name: str, **given: Any) -> None:
     elif told := options.flags(given, options.GEOMETRY):
         raise InputError(f"{', '.join(told)} belongs to a geometry; give one with --workload, or leave it out")
     else:
-        method = {name: given[name] for name in ("program", "method", "basis", "driver")}
-        method["keywords"] = parse_keywords(given["keywords"]) or None
+        method = GivenMethod(
+            program=given["program"],
+            method=given["method"],
+            basis=given["basis"],
+            driver=given["driver"],
+            keywords=parse_keywords(given["keywords"]) or None,
+        )
     results: list[CalibrationResult] = []
 
     def show(result: CalibrationResult) -> None:

@@ -368,6 +368,15 @@ def test_an_input_of_ones_own_and_a_method_do_not_go_together(tmp_path, faulty):
         calibrate(basis_set="sto-3g")
 
 
+def test_a_geometry_and_what_to_compute_for_it_are_an_input_of_ones_own(tmp_path, monkeypatch):
+    monkeypatch.setenv(json_files.HOME_VARIABLE, str(tmp_path / "home"))
+    path = ROOT / "studies" / "workloads" / "water4.xyz"
+    expansion = Expansion(program="faulty", method="sleep", keywords={"seconds": 0.02}, max_nbody=2)
+    (result,) = calibrate(workload=path, expansion=expansion, budget_s=8.0, force=True)
+    assert str(result.tuning.method) == 'faulty sleep energy {"seconds":0.02}'
+    assert result.tuning.evidence.search_workloads == ("water4.xyz, one half",)
+
+
 def test_a_target_of_a_newer_autotune_is_found_before_anything_is_measured(study_file, tmp_path, monkeypatch):
     monkeypatch.setenv(json_files.HOME_VARIABLE, str(tmp_path / "home"))
     path = folders.path_of(detection.detect(), studies.load(study_file).methods[0].as_method)

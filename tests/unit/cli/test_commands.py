@@ -480,3 +480,26 @@ def test_a_signal_that_a_librarys_callback_swallows_is_not_lost(name, said):
     )
     assert done.stderr == ""
     assert done.stdout == f"{said}\n"
+
+
+@pytest.mark.parametrize("option", ["-o", "--csv", "--record"])
+def test_a_dash_is_no_file(option, input_file):
+    status, output, errors = call("run", input_file, option, "-")
+    assert (status, output) == (2, "")
+    assert errors == (
+        "autotune: - is no file: give a name; what goes to standard output goes there without an option\n"
+    )
+
+
+def test_a_failure_names_the_limits_that_the_shell_has_set(tmp_path, faulty):
+    path = tmp_path / "input.json"
+    path.write_text(json.dumps(faulty("water2", "raise")))
+    done = subprocess.run(
+        ["bash", "-c", 'ulimit -f 4000000; exec "$@"', "bash", *ROOT_COMMAND, "run", str(path)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "autotune: each process is limited to 3.81 GiB a file (`ulimit -f`)" in done.stderr.splitlines()

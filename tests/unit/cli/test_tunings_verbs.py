@@ -196,6 +196,26 @@ def test_a_tuning_is_removed_after_a_question_and_without_one_where_it_is_told()
     assert methods() == []
 
 
+def test_where_nobody_answers_the_option_that_needs_no_answer_is_named():
+    library.save(make_tuning())
+    assert refusal("remove", "hf/6-31g*") == (
+        "nobody answered on standard input; give --yes to remove it without a question"
+    )
+    assert methods() == ["pyscf hf/6-31g* energy"]
+
+
+def test_words_name_what_a_run_would_find_also_in_a_job_with_a_part_of_the_node():
+    here = detection.detect()
+    whole = dataclasses.replace(here, key="some-cpu-64c-256g", cores=64, memory_gib=256.0)
+    part = dataclasses.replace(here, key="some-cpu-16c-64g", cores=16, memory_gib=64.0)
+    library.save(make_tuning(machine=whole))
+    (found,) = library.of_processor(part)
+    assert found[0].machine == whole
+    library.save(make_tuning(machine=part))
+    (found,) = library.of_processor(part)
+    assert found[0].machine == part
+
+
 def test_a_file_is_removed_with_all_its_tunings(tmp_path):
     path = tmp_path / "tunings.json"
     library.export([make_tuning(), make_tuning(method="mp2")], path)

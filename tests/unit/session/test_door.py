@@ -90,11 +90,12 @@ def test_options_that_do_not_exist_or_are_of_another_type_fail_the_checks_of_myp
         'autotune.estimate("water.xyz", strategies="hybrid")\n'
         'autotune.simulate("water.xyz", memory="4")\n'
         'autotune.simulate_scaling("water.xyz", [2], latency=0.1)\n'
+        "autotune.calibrate(bugdet_s=3.0)\n"
         'autotune.simulate_scaling("water.xyz", [2], latency_s=0.1, cores=4)\n'
     )
     *faults, total = judged_by_mypy(script).splitlines()
     at = [int(line.split(":")[1]) for line in faults if ": error: " in line]
-    assert (at, total) == ([2, 3, 4, 5, 6], "Found 5 errors in 1 file (checked 1 source file)")
+    assert (at, total) == ([2, 3, 4, 5, 6, 7], "Found 6 errors in 1 file (checked 1 source file)")
 
 
 def test_options_by_name_are_the_options():
