@@ -249,9 +249,9 @@ def test_a_node_near_the_end_of_its_time_finishes_its_bundles_and_another_takes_
     config = tmp_path / "draining.py"
     text = TWO_BLOCKS.format(folder=str(folder), workers=1)
     text = text.replace("init_blocks=2, min_blocks=2, max_blocks=2", "init_blocks=1, min_blocks=0, max_blocks=1")
-    # On a busy machine a node takes ten seconds to start.
-    config.write_text(text.replace("heartbeat_period=1,", "heartbeat_period=1, drain_period=15,"))
-    fields = faulty("water6", "sleep", at=[3, 6, 9], seconds=0.45, max_nbody=3, log=str(log))
+    # On a busy machine a node takes fifteen seconds until it computes.
+    config.write_text(text.replace("heartbeat_period=1,", "heartbeat_period=1, drain_period=30,"))
+    fields = faulty("water6", "sleep", at=[3, 6, 9], seconds=1.0, max_nbody=3, log=str(log))
     options = Options(backend="parsl", backend_config=str(config), cores=1, journal="none")
     with Session(options, on_notice=said.append) as session:
         assert session.run(fields).return_result == 0.0
