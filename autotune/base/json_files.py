@@ -48,6 +48,7 @@ HOME_VARIABLE = "AUTOTUNE_HOME"
 MAX_FILE_BYTES = 64 * 2**20
 # What is to be done about files of kinds that are no longer read.
 _RETIRED = {"autotune.tuning": "run `autotune calibrate` again"}
+_RESULT = re.compile(r"qcschema_many_?body_?result")  # of QCSchema 2 and 1
 _SCHEMA_FORM = re.compile(r"(?P<kind>[a-z][a-z.-]{0,60})/(?P<number>[0-9]{1,6})")
 
 
@@ -143,6 +144,8 @@ def read_json(path: Path, *schemas: str) -> tuple[str, dict[str, Any]]:
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path} is not valid JSON ({one_line(error)}); restore or remove it") from error
     found = fields.get("schema") if isinstance(fields, dict) else None
+    if isinstance(fields, dict) and _RESULT.fullmatch(str(fields.get("schema_name"))):
+        raise InputError(f"{path} is a ManyBodyResult, not {schemas[0]!r}; `autotune show {path}` prints its energies")
     if found not in schemas:
         raise _of_another_schema(path, found, schemas)
     del fields["schema"]

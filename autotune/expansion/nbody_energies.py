@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 KCAL_PER_HARTREE = 627.5094737775374  # of CODATA 2014, as QCElemental and QCManyBody have it
 MAX_RESULT_BYTES = 2 * 2**30  # whole results of components may be in it
-SCHEMAS = ("qcschema_many_body_result", "qcschema_manybodyresult")
+RESULT_SCHEMAS = ("qcschema_many_body_result", "qcschema_manybodyresult")
 _THROUGH = re.compile(r"(nocp|cp|vmfc)_corrected_(total|interaction)_(energy|gradient)_through_([0-9]+)_body")
 _ADDED = re.compile(r"(nocp|cp|vmfc)_corrected_([0-9]+)_body_contribution_to_(energy|gradient)")
 _FIELDS = {
@@ -61,7 +61,7 @@ def read_result(source: str) -> Mapping[str, Any]:
         raise InputError(f"{name} has what a failed run finished, which adds up to no result; run again with --resume")
     if fields.get("success") is False:
         raise InputError(f"{name} is a calculation that failed; there are no energies in it")
-    if fields.get("schema_name") not in SCHEMAS:
+    if fields.get("schema_name") not in RESULT_SCHEMAS:
         found = fields.get("schema_name")
         raise InputError(f"{name} has schema_name {quote(found)}; give a ManyBodyResult, as `autotune run` writes it")
     return fields

@@ -26,6 +26,7 @@ from autotune.costs.sizes import Sizes
 from autotune.expansion import atom_order
 from autotune.expansion.component import PROPERTIES, Keys, Recipe
 from autotune.expansion.fragments import check_distances, explicit_fragments
+from autotune.expansion.nbody_energies import RESULT_SCHEMAS
 from autotune.programs.facts import facts_of, known_facts
 
 if TYPE_CHECKING:
@@ -291,6 +292,8 @@ def _as_v2(source: object) -> tuple[ManyBodyInput, int]:
     if not isinstance(source, Mapping):
         raise InputError(f"a many-body input is a ManyBodyInput, a mapping or a file, not {type(source).__name__}")
     fields = dict(source)
+    if fields.get("schema_name") in RESULT_SCHEMAS:
+        raise InputError("this is the result of a calculation; `autotune show` prints its energies")
     version = schema_version_of(fields)
     molecule = fields.get("molecule")
     if isinstance(molecule, Mapping):

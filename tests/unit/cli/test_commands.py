@@ -503,3 +503,12 @@ def test_a_failure_names_the_limits_that_the_shell_has_set(tmp_path, faulty):
     )
     assert done.returncode == 1
     assert "autotune: each process is limited to 3.81 GiB a file (`ulimit -f`)" in done.stderr.splitlines()
+
+
+def test_a_result_is_no_input_and_no_record_and_the_command_that_reads_it_is_named(tmp_path, input_file):
+    result = tmp_path / "result.json"
+    assert call("run", input_file, "-o", result)[0] == 0
+    for command in ("run", "report"):
+        status, output, errors = call(command, result)
+        assert (status, output) == (2, "")
+        assert "`autotune show" in errors
