@@ -15,8 +15,9 @@ from typing import Any, TypedDict
 from autotune.base.errors import InputError
 from autotune.base.text import quote
 
+PAIR = 2
 _COUNTS = ("workers", "threads", "cores", "nodes")
-_QUANTITIES = ("memory_gib", "task_limit_s", "scratch_gib", "screen_distance")
+_QUANTITIES = ("memory_gib", "task_limit_s", "scratch_gib")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +50,9 @@ class Options:
         reuse_densities: In a `Session`, let each task start from where the same task of the run before ended, where the
             program can; results then depend, within 1e-9 Eh, on what was computed before. Left out, only the
             procedure for optimisers does so.
-        screen_distance: Leave out terms of fragments that are farther apart than this, in Å; they are reported.
+        screen_distance: Leave out terms of fragments that are farther apart than this, in Å; they are reported. By
+            n-body level, such as `{2: 12.0, 3: 8.0}`, where higher levels reach less far: a level that is not named has
+            the distance of the next lower one, and what is below all named ones is computed.
     """
 
     workers: int | None = None
@@ -75,7 +78,7 @@ class Options:
     reuse_contained: bool = False
     reuse_equal_monomers: bool = False
     reuse_densities: bool | None = None
-    screen_distance: float | None = None
+    screen_distance: float | Mapping[int, float] | None = None
 
     @property
     def here(self) -> bool:
@@ -92,6 +95,8 @@ class Options:
         for name in (*_COUNTS, *_QUANTITIES):
             if (value := getattr(self, name)) is not None:
                 _check_number(name, value)
+        if self.screen_distance is not None:
+            _check_distances(self.screen_distance)
         for name in ("strategies", "without"):
             if isinstance(value := getattr(self, name), str):
                 raise InputError(f"option {name} is the text {quote(value)}, but must be a tuple of names")
@@ -102,6 +107,22 @@ class Options:
         if self.here and (self.nodes or self.backend_config):
             name = "nodes" if self.nodes else "backend_config"
             raise InputError(f"option {name} is for several machines: give a backend, such as parsl, or an executor")
+
+
+def _check_distances(stated: float | Mapping[int, float]) -> None:
+    of = stated if isinstance(stated, Mapping) else {PAIR: stated}
+    if not of:
+        raise InputError("option screen_distance names no level; give Å, or Å by level, such as {2: 12.0, 3: 8.0}")
+    for level, distance in of.items():
+        _check_number("screen_distance", distance)
+        if type(level) is not int or level < PAIR:
+            raise InputError(f"option screen_distance names level {level!r}; levels of terms are 2, 3, ...")
+    ordered = [of[level] for level in sorted(of)]
+    if ordered != sorted(ordered, reverse=True):
+        raise InputError(
+            "option screen_distance grows with the level; a triple needs its pairs, so give higher levels no more than"
+            " lower ones"
+        )
 
 
 class GivenOptions(TypedDict, total=False):
@@ -130,7 +151,7 @@ class GivenOptions(TypedDict, total=False):
     reuse_contained: bool
     reuse_equal_monomers: bool
     reuse_densities: bool | None
-    screen_distance: float | None
+    screen_distance: float | Mapping[int, float] | None
 
 
 class GivenConditions(GivenOptions, total=False):

@@ -95,7 +95,9 @@ omission_options = together(
     click.option("--reuse-contained", is_flag=True, help="Take energies that a task of a higher method contains."),
     click.option("--reuse-equal-monomers", is_flag=True, help="Compute one of the monomers that have one shape."),
     click.option(
-        "--screen-distance", type=AMOUNT, metavar="ANGSTROM", help="Leave out terms of fragments farther apart."
+        "--screen-distance",
+        metavar="ANGSTROM",
+        help="Leave out terms of fragments farther apart: 8, or by n-body level 2=12,3=8.",
     ),
 )
 
@@ -171,13 +173,32 @@ def many_body_fields(source: str, given: dict[str, Any]) -> dict[str, Any]:
 _OTHER_NAMES = {"memory": "memory_gib", "no_strategy": "without", "timeout": "task_limit_s"}
 _SAME_NAMES = (
     *("workers", "threads", "cores", "tuning", "scratch", "scratch_gib", "journal", "resume", "fail_fast"),
-    *("enforce_memory", "backend", "reuse_contained", "reuse_equal_monomers", "screen_distance"),
+    *("enforce_memory", "backend", "reuse_contained", "reuse_equal_monomers"),
 )
 
 
 def names_of(text: str | None) -> tuple[str, ...] | None:
     """Return the names in a list with commas; None where there is no list."""
     return None if text is None else tuple(filter(None, (name.strip() for name in text.split(","))))
+
+
+def _distances(text: str) -> float | dict[int, float]:
+    """Return the distance in a text, or those by level, as `2=12,3=8`."""
+    found: dict[int, float] = {}
+    try:
+        if "=" not in text:
+            return float(text)
+        for part in text.split(","):
+            level, _, distance = part.partition("=")
+            if int(level) in found:
+                raise InputError(f"--screen-distance names level {level} twice; keep one")
+            found[int(level)] = float(distance)
+    except ValueError as error:
+        shown = one_line(text)[:40]
+        raise InputError(
+            f"--screen-distance {shown!r} is no distance in Å, as 8, nor some by level, as 2=12,3=8"
+        ) from error
+    return found
 
 
 def session_options(given: dict[str, Any]) -> dict[str, Any]:
@@ -190,6 +211,8 @@ def session_options(given: dict[str, Any]) -> dict[str, Any]:
         found["program_tuning"] = False
     if given["strategies"] is not None:
         found["strategies"] = names_of(given["strategies"])
+    if given.get("screen_distance") is not None:
+        found["screen_distance"] = _distances(given["screen_distance"])
     if "rescue" in given:
         found["rescue"] = parse_keywords(given["rescue"], option="--rescue")
     if "backend" in given:

@@ -1,8 +1,8 @@
 """Terms of distant fragments, left out: which components these are, and the value that makes their term zero.
 
-Rules: a component is left out where two of its fragments are too far apart; so is then everything that contains it, and
-what is kept has all that lies below it. The value is inclusion-exclusion over the components below, in the same kind
-of basis, so that upstream's own sums see a contribution of zero.
+Rules: a component is left out where two of its fragments are too far apart for its level; higher levels reach no
+farther than lower ones, so what is kept has all that lies below it. The value is inclusion-exclusion over the
+components below, in the same kind of basis, so that upstream's own sums see a contribution of zero.
 """
 
 from __future__ import annotations
@@ -25,19 +25,34 @@ class Screen:
         tasks: All tasks of the workload.
         recipe: What they are made of.
         counterpoise: The component of all fragments is one of a counterpoise correction.
-        distance_angstrom: Largest distance of two fragments, between their nearest atoms, that is still computed.
+        distance_angstrom: Largest distance of two fragments, between their nearest atoms, that is still computed: of
+            all levels, or by level, see `cutoff_of`.
 
     Attributes:
         dropped: The tasks that need not be computed, smaller ones first.
     """
 
-    def __init__(self, tasks: Sequence[Task], recipe: Recipe, *, counterpoise: bool, distance_angstrom: float) -> None:
-        near = near_pairs(recipe, distance_angstrom)
+    def __init__(
+        self,
+        tasks: Sequence[Task],
+        recipe: Recipe,
+        *,
+        counterpoise: bool,
+        distance_angstrom: float | Mapping[int, float],
+    ) -> None:
+        levels = {task.nbody for task in tasks if task.nbody >= PAIR}
+        cutoffs = {nbody: cutoff_of(nbody, distance_angstrom) for nbody in levels}
+        pairs = {cutoff: near_pairs(recipe, cutoff) for cutoff in {*cutoffs.values()} - {math.inf}}
         self._counterpoise, self._fragments = counterpoise, len(recipe.molecule.fragments)
         self._keys = Keys(recipe)
         self.dropped = tuple(
             sorted(
-                (task for task in tasks if not near.issuperset(combinations(task.real, PAIR))),
+                (
+                    task
+                    for task in tasks
+                    if cutoffs.get(task.nbody, math.inf) < math.inf
+                    and not pairs[cutoffs[task.nbody]].issuperset(combinations(task.real, PAIR))
+                ),
                 key=lambda task: task.nbody,
             )
         )
@@ -62,6 +77,19 @@ class Screen:
                     terms.append(sign * (energies[key] if key in energies else known[key]["energy"]))
             energies[task.key] = math.fsum(terms)
         return {key: {"energy": energy} for key, energy in energies.items()}
+
+
+def cutoff_of(nbody: int, stated: float | Mapping[int, float]) -> float:
+    """Return the distance, Å, up to which terms of a level are computed; infinite below all levels that are named.
+
+    Args:
+        nbody: The level.
+        stated: One distance, or some by level; a level that is not named has that of the next lower one.
+    """
+    if not isinstance(stated, Mapping):
+        return stated
+    below = [level for level in stated if level <= nbody]
+    return stated[max(below)] if below else math.inf
 
 
 def near_pairs(recipe: Recipe, distance_angstrom: float) -> set[tuple[int, int]]:

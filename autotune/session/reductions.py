@@ -152,7 +152,7 @@ def _check(work: Workload, asked: str) -> None:
         )
 
 
-def _screen(work: Workload, distance: float) -> Screen:
+def _screen(work: Workload, distance: float | Mapping[int, float]) -> Screen:
     """Return the screen of a workload, or refuse it where the term of a component is not what it leaves out."""
     from autotune.expansion.screening import Screen
 
@@ -173,10 +173,14 @@ def _screen(work: Workload, distance: float) -> Screen:
     return found
 
 
-def _apply_screen(screen: Screen, tasks: Iterable[Task], distance: float | None) -> Omitted:
+def _apply_screen(screen: Screen, tasks: Iterable[Task], distance: float | Mapping[int, float] | None) -> Omitted:
     all_of = Counter(task.nbody for task in tasks if task.nbody > 1)
     dropped = Counter(task.nbody for task in screen.dropped)
-    of, name = sum(all_of.values()), f"{NAMES['screen_distance']} {distance:g}"
+    if isinstance(distance, Mapping):
+        stated = ",".join(f"{nbody}={distance[nbody]:g}" for nbody in sorted(distance))
+    else:
+        stated = f"{distance:g}"
+    of, name = sum(all_of.values()), f"{NAMES['screen_distance']} {stated}"
     words = f"{name}: no two fragments are farther apart, so all components are computed"
     if dropped:
         parts = (f"{nbody}-body {dropped[nbody]:,} of {all_of[nbody]:,}" for nbody in sorted(all_of))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from itertools import combinations
 
 import numpy as np
@@ -10,8 +11,9 @@ from qcelemental import constants
 
 import autotune
 from autotune.base.errors import InputError
+from autotune.cli import options
 from autotune.expansion import workload
-from autotune.expansion.screening import near_pairs
+from autotune.expansion.screening import cutoff_of, near_pairs
 from autotune.session import reductions
 from autotune.session.session import Options, Session
 
@@ -199,3 +201,62 @@ def test_expansions_it_is_not_defined_for_are_refused_in_one_line(cluster, chang
 def test_a_distance_that_cannot_be_meant_is_refused(distance):
     with pytest.raises(InputError, match="screen_distance"):
         Options(screen_distance=distance)
+
+
+@pytest.mark.parametrize("bsse", ["nocp", "cp"])
+def test_each_level_has_a_distance_of_its_own_and_the_sum_is_the_plain_one_of_what_is_left(session, cluster, bsse):
+    fields = cluster("water4", max_nbody=3, bsse=(bsse,))
+    whole = autotune.tabulate_terms(session.run(fields)).terms
+    apart = sorted(term.distance_angstrom for term in whole)
+    limits = {2: apart[4] + 1e-6, 3: apart[-3] - 1e-6}
+    limits = {2: max(limits.values()), 3: min(limits.values())}
+    with Session(Options(screen_distance=limits)) as screened:
+        result = screened.run(fields)
+        (omitted,) = screened.record.omitted
+    expected = sum(term.contribution_hartree for term in whole if term.distance_angstrom <= limits[term.nbody])
+    assert result.return_result == pytest.approx(expected, abs=1e-10)
+    assert omitted.tasks == sum(term.distance_angstrom > limits[term.nbody] for term in whole) > 0
+    assert omitted.words.startswith(f"--screen-distance 2={limits[2]:g},3={limits[3]:g}: ")
+
+
+def test_a_level_that_is_not_named_has_the_distance_of_the_next_lower_one_and_below_them_all_is_computed():
+    assert [cutoff_of(nbody, 5.0) for nbody in (2, 3)] == [5.0, 5.0]
+    assert [cutoff_of(nbody, {3: 8.0, 5: 4.0}) for nbody in (2, 3, 4, 5, 6)] == [math.inf, 8.0, 8.0, 4.0, 4.0]
+
+
+def test_triples_alone_may_be_screened(session, cluster):
+    fields = cluster("water4", max_nbody=3)
+    whole = session.run(fields)
+    result = autotune.run(fields, screen_distance={3: 1.0})
+    pairs = whole.properties.nocp_corrected_interaction_energy_through_2_body
+    assert result.return_result == pytest.approx(pairs, abs=1e-10)
+
+
+@pytest.mark.parametrize(
+    ("stated", "words"),
+    [
+        ({}, "names no level"),
+        ({1: 5.0}, "names level 1"),
+        ({"2": 5.0}, "names level '2'"),
+        ({2: -1.0}, "must be above 0"),
+        ({2: 5.0, 3: 6.0}, "grows with the level"),
+    ],
+)
+def test_distances_that_cannot_be_meant_are_refused(stated, words):
+    with pytest.raises(InputError, match=words):
+        Options(screen_distance=stated)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"), [("8", 8.0), ("2.5e0", 2.5), ("2=12,3=8", {2: 12.0, 3: 8.0}), ("3=8", {3: 8.0})]
+)
+def test_distances_are_read_from_the_command_line(text, expected):
+    given = {"no_program_tuning": False, "strategies": None, "screen_distance": text}
+    assert options.session_options(given)["screen_distance"] == expected
+
+
+@pytest.mark.parametrize("text", ["near", "2=", "2=a", "=3", "2=12,2=8", "2=12;3=8"])
+def test_what_is_no_distance_is_refused_in_one_line(text):
+    given = {"no_program_tuning": False, "strategies": None, "screen_distance": text}
+    with pytest.raises(InputError, match=r"^--screen-distance .*(as 2=12,3=8|twice)"):
+        options.session_options(given)
