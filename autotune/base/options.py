@@ -53,6 +53,7 @@ class Options:
         screen_distance: Leave out terms of fragments that are farther apart than this, in Å; they are reported. By
             n-body level, such as `{2: 12.0, 3: 8.0}`, where higher levels reach less far: a level that is not named has
             the distance of the next lower one, and what is below all named ones is computed.
+        around: Of pairs compute only those of these fragments, counted from 1, with the others; the rest is reported.
     """
 
     workers: int | None = None
@@ -79,6 +80,7 @@ class Options:
     reuse_equal_monomers: bool = False
     reuse_densities: bool | None = None
     screen_distance: float | Mapping[int, float] | None = None
+    around: tuple[int, ...] = ()
 
     @property
     def here(self) -> bool:
@@ -97,6 +99,7 @@ class Options:
                 _check_number(name, value)
         if self.screen_distance is not None:
             _check_distances(self.screen_distance)
+        _check_fragments(self.around)
         for name in ("strategies", "without"):
             if isinstance(value := getattr(self, name), str):
                 raise InputError(f"option {name} is the text {quote(value)}, but must be a tuple of names")
@@ -107,6 +110,11 @@ class Options:
         if self.here and (self.nodes or self.backend_config):
             name = "nodes" if self.nodes else "backend_config"
             raise InputError(f"option {name} is for several machines: give a backend, such as parsl, or an executor")
+
+
+def _check_fragments(stated: Any) -> None:
+    if not isinstance(stated, tuple | list) or not all(type(number) is int and number > 0 for number in stated):
+        raise InputError(f"option around is {quote(stated)}, but must be a tuple of fragments, counted from 1")
 
 
 def _check_distances(stated: float | Mapping[int, float]) -> None:
@@ -152,6 +160,7 @@ class GivenOptions(TypedDict, total=False):
     reuse_equal_monomers: bool
     reuse_densities: bool | None
     screen_distance: float | Mapping[int, float] | None
+    around: tuple[int, ...]
 
 
 class GivenConditions(GivenOptions, total=False):

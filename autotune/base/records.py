@@ -277,7 +277,7 @@ class Omitted:
     """Tasks that were not computed, because an option said so.
 
     Attributes:
-        option: `screen_distance`, `reuse_contained` or `reuse_equal_monomers`.
+        option: `around`, `screen_distance`, `reuse_contained` or `reuse_equal_monomers`.
         tasks: How many.
         of: So many it could have been.
         words: The same in a sentence, as the run said it.

@@ -99,6 +99,7 @@ omission_options = together(
         metavar="ANGSTROM",
         help="Leave out terms of fragments farther apart: 8, or by n-body level 2=12,3=8.",
     ),
+    click.option("--around", metavar="LIST", help="Compute pairs of these fragments with the others only: 1 or 1,2."),
 )
 
 
@@ -201,6 +202,14 @@ def _distances(text: str) -> float | dict[int, float]:
     return found
 
 
+def _fragments(text: str) -> tuple[int, ...]:
+    """Return the numbers of fragments in a list with commas."""
+    try:
+        return tuple(int(number) for number in text.split(","))
+    except ValueError as error:
+        raise InputError(f"--around {one_line(text)[:40]!r} is no list of fragments, such as 1 or 1,2") from error
+
+
 def session_options(given: dict[str, Any]) -> dict[str, Any]:
     """Return the options of the library that a verb was given, by their names there."""
     from autotune.expansion.readers import parse_keywords
@@ -213,6 +222,8 @@ def session_options(given: dict[str, Any]) -> dict[str, Any]:
         found["strategies"] = names_of(given["strategies"])
     if given.get("screen_distance") is not None:
         found["screen_distance"] = _distances(given["screen_distance"])
+    if given.get("around"):
+        found["around"] = _fragments(given["around"])
     if "rescue" in given:
         found["rescue"] = parse_keywords(given["rescue"], option="--rescue")
     if "backend" in given:

@@ -1,8 +1,9 @@
-"""Terms of distant fragments, left out: which components these are, and the value that makes their term zero.
+"""Terms that are left out: which components these are, and the value that makes their term zero.
 
 Rules: a component is left out where two of its fragments are too far apart for its level; higher levels reach no
-farther than lower ones, so what is kept has all that lies below it. The value is inclusion-exclusion over the
-components below, in the same kind of basis, so that upstream's own sums see a contribution of zero.
+farther than lower ones, so what is kept has all that lies below it. Where fragments are named, pairs without one of
+them are left out; terms of more fragments need those pairs, so there are none. The value is inclusion-exclusion over
+the components below, in the same kind of basis, so that upstream's own sums see a contribution of zero.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ PAIR = 2
 
 
 class Screen:
-    """The components of a workload whose fragments are farther apart than a distance.
+    """The components of a workload whose fragments are farther apart than a distance, or none of those that are named.
 
     Args:
         tasks: All tasks of the workload.
@@ -27,6 +28,7 @@ class Screen:
         counterpoise: The component of all fragments is one of a counterpoise correction.
         distance_angstrom: Largest distance of two fragments, between their nearest atoms, that is still computed: of
             all levels, or by level, see `cutoff_of`.
+        around: Fragments, from 1, of which each pair must have one; empty for all.
 
     Attributes:
         dropped: The tasks that need not be computed, smaller ones first.
@@ -38,24 +40,23 @@ class Screen:
         recipe: Recipe,
         *,
         counterpoise: bool,
-        distance_angstrom: float | Mapping[int, float],
+        distance_angstrom: float | Mapping[int, float] = math.inf,
+        around: frozenset[int] = frozenset(),
     ) -> None:
         levels = {task.nbody for task in tasks if task.nbody >= PAIR}
         cutoffs = {nbody: cutoff_of(nbody, distance_angstrom) for nbody in levels}
         pairs = {cutoff: near_pairs(recipe, cutoff) for cutoff in {*cutoffs.values()} - {math.inf}}
         self._counterpoise, self._fragments = counterpoise, len(recipe.molecule.fragments)
         self._keys = Keys(recipe)
-        self.dropped = tuple(
-            sorted(
-                (
-                    task
-                    for task in tasks
-                    if cutoffs.get(task.nbody, math.inf) < math.inf
-                    and not pairs[cutoffs[task.nbody]].issuperset(combinations(task.real, PAIR))
-                ),
-                key=lambda task: task.nbody,
-            )
-        )
+
+        def is_kept(task: Task) -> bool:
+            if task.nbody < PAIR:
+                return True
+            cutoff = cutoffs[task.nbody]
+            near = cutoff == math.inf or pairs[cutoff].issuperset(combinations(task.real, PAIR))
+            return near and (not around or not around.isdisjoint(task.real))
+
+        self.dropped = tuple(sorted((task for task in tasks if not is_kept(task)), key=lambda task: task.nbody))
 
     def values(self, known: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, float]]:
         """Return the energies (Eh) of the dropped tasks by key, made of those of all others.

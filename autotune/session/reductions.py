@@ -9,6 +9,7 @@ energies among what is left; values are filled in the other way round. A task wh
 from __future__ import annotations
 
 import copy
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from autotune.expansion.screening import Screen
 
 NAMES = {
+    "around": "--around",
     "screen_distance": "--screen-distance",
     "reuse_equal_monomers": "--reuse-equal-monomers",
     "reuse_contained": "--reuse-contained",
@@ -87,7 +89,7 @@ class Omission:
         """Return what is left out, for people and records; less the tasks that were computed after all."""
         found = []
         if self.screen is not None:
-            found.append(_apply_screen(self.screen, self.whole.tasks, self.options.screen_distance))
+            found.append(_apply_screen(self.screen, self.whole.tasks, self.options))
         if self.options.reuse_equal_monomers:
             found.append(_equal(len(self.equal), self.whole.tasks))
         if self.options.reuse_contained:
@@ -110,8 +112,8 @@ def plan(work: Workload, options: Options) -> Omission:
 
     _check(work, join_words(asked))
     left, screen = {task.key: task for task in work.tasks}, None
-    if options.screen_distance is not None:
-        screen = _screen(work, options.screen_distance)
+    if options.screen_distance is not None or options.around:
+        screen = _screen(work, options)
         left = _without(left, (task.key for task in screen.dropped))
     equal = equal_monomers(left.values(), work.recipe) if options.reuse_equal_monomers else {}
     left = _without(left, equal)
@@ -152,11 +154,16 @@ def _check(work: Workload, asked: str) -> None:
         )
 
 
-def _screen(work: Workload, distance: float | Mapping[int, float]) -> Screen:
+def _screen(work: Workload, options: Options) -> Screen:
     """Return the screen of a workload, or refuse it where the term of a component is not what it leaves out."""
-    from autotune.expansion.screening import Screen
+    from autotune.expansion.screening import PAIR, Screen
 
-    keywords, name = work.keywords, NAMES["screen_distance"]
+    keywords, name = work.keywords, NAMES["around" if options.around else "screen_distance"]
+    fragments = len(work.recipe.molecule.fragments)
+    if beyond := [fragment for fragment in options.around if fragment > fragments]:
+        raise InputError(f"{name} names fragment {beyond[0]}, but there are {fragments}")
+    if options.around and max(task.nbody for task in work.tasks) > PAIR:
+        raise InputError(f"{name}: terms of three fragments need pairs that are none of those; give --max-nbody 2")
     corrections = {kind.value for kind in keywords.bsse_type}
     if "vmfc" in corrections:
         raise InputError(f"{name}: not with vmfc, in which a component is part of several terms; take nocp or cp")
@@ -164,8 +171,14 @@ def _screen(work: Workload, distance: float | Mapping[int, float]) -> Screen:
         raise InputError(
             f"{name}: not with a supersystem, which has the terms of distant fragments in it; leave it out"
         )
-    found = Screen(work.tasks, work.recipe, counterpoise="cp" in corrections, distance_angstrom=distance)
-    if len(corrections) > 1 and any(task.nbody == len(work.recipe.molecule.fragments) for task in found.dropped):
+    found = Screen(
+        work.tasks,
+        work.recipe,
+        counterpoise="cp" in corrections,
+        distance_angstrom=math.inf if options.screen_distance is None else options.screen_distance,
+        around=frozenset(options.around),
+    )
+    if len(corrections) > 1 and any(task.nbody == fragments for task in found.dropped):
         raise InputError(
             f"{name}: the component of all fragments would be left out, which nocp and cp share; take one of them, or"
             " a smaller max_nbody"
@@ -173,22 +186,30 @@ def _screen(work: Workload, distance: float | Mapping[int, float]) -> Screen:
     return found
 
 
-def _apply_screen(screen: Screen, tasks: Iterable[Task], distance: float | Mapping[int, float] | None) -> Omitted:
+def _apply_screen(screen: Screen, tasks: Iterable[Task], options: Options) -> Omitted:
     all_of = Counter(task.nbody for task in tasks if task.nbody > 1)
     dropped = Counter(task.nbody for task in screen.dropped)
+    distance, stated = options.screen_distance, []
+    if options.around:
+        stated.append(f"{NAMES['around']} {','.join(map(str, options.around))}")
     if isinstance(distance, Mapping):
-        stated = ",".join(f"{nbody}={distance[nbody]:g}" for nbody in sorted(distance))
-    else:
-        stated = f"{distance:g}"
-    of, name = sum(all_of.values()), f"{NAMES['screen_distance']} {stated}"
+        limits = ",".join(f"{nbody}={distance[nbody]:g}" for nbody in sorted(distance))
+        stated.append(f"{NAMES['screen_distance']} {limits}")
+    elif distance is not None:
+        stated.append(f"{NAMES['screen_distance']} {distance:g}")
+    of, name = sum(all_of.values()), " ".join(stated)
     words = f"{name}: no two fragments are farther apart, so all components are computed"
+    if options.around:
+        words = f"{name}: all pairs have one of these fragments, so all components are computed"
     if dropped:
         parts = (f"{nbody}-body {dropped[nbody]:,} of {all_of[nbody]:,}" for nbody in sorted(all_of))
         words = (
             f"{name}: {sum(dropped.values()):,} of {of:,} components are not computed ({', '.join(parts)});"
             " their contributions are taken as zero"
         )
-    return Omitted(option="screen_distance", tasks=len(screen.dropped), of=of, words=words)
+    return Omitted(
+        option="around" if options.around else "screen_distance", tasks=len(screen.dropped), of=of, words=words
+    )
 
 
 def _equal(number: int, tasks: Iterable[Task]) -> Omitted:

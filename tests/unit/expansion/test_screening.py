@@ -260,3 +260,55 @@ def test_what_is_no_distance_is_refused_in_one_line(text):
     given = {"no_program_tuning": False, "strategies": None, "screen_distance": text}
     with pytest.raises(InputError, match=r"^--screen-distance .*(as 2=12,3=8|twice)"):
         options.session_options(given)
+
+
+@pytest.mark.parametrize("bsse", ["nocp", "cp"])
+@pytest.mark.parametrize("around", [(2,), (1, 4)])
+def test_around_some_fragments_only_their_pairs_count(session, cluster, bsse, around):
+    fields = cluster("water4", max_nbody=2, bsse=(bsse,))
+    whole = autotune.tabulate_terms(session.run(fields)).terms
+    with Session(Options(around=around)) as screened:
+        result = screened.run(fields)
+        (omitted,) = screened.record.omitted
+    kept = [term for term in whole if {*around} & {*term.fragments}]
+    assert result.return_result == pytest.approx(sum(term.contribution_hartree for term in kept), abs=1e-10)
+    assert (omitted.option, omitted.tasks, omitted.of) == ("around", len(whole) - len(kept), len(whole))
+    assert omitted.words.startswith(f"--around {','.join(map(str, around))}: {omitted.tasks} of 6 components are not")
+
+
+def test_around_and_a_distance_go_together(session, cluster):
+    fields = cluster("water4", max_nbody=2)
+    whole = autotune.tabulate_terms(session.run(fields)).terms
+    result = autotune.run(fields, around=(1,), screen_distance=BETWEEN)
+    kept = [term for term in whole if 1 in term.fragments and term.distance_angstrom <= BETWEEN]
+    assert 0 < len(kept) < 3
+    assert result.return_result == pytest.approx(sum(term.contribution_hartree for term in kept), abs=1e-10)
+
+
+def test_where_every_pair_has_one_of_the_fragments_all_is_computed_and_said(cluster):
+    said = []
+    with Session(Options(around=(1,), threads=1), on_notice=said.append) as session:
+        session.run(cluster("water2"))
+    assert "--around 1: all pairs have one of these fragments, so all components are computed" in said
+
+
+@pytest.mark.parametrize(
+    ("around", "most", "words"),
+    [((5,), 2, "names fragment 5, but there are 4"), ((1,), 3, "terms of three fragments need pairs")],
+)
+def test_what_around_is_not_defined_for_is_refused(cluster, around, most, words):
+    with pytest.raises(InputError, match=words):
+        reductions.plan(workload.load(cluster("water4", max_nbody=most)), Options(around=around))
+
+
+@pytest.mark.parametrize("around", [1, (0,), ("1",), (True,), (1.5,)])
+def test_what_is_no_fragment_is_refused(around):
+    with pytest.raises(InputError, match="must be a tuple of fragments"):
+        Options(around=around)
+
+
+def test_fragments_are_read_from_the_command_line():
+    given = {"no_program_tuning": False, "strategies": None}
+    assert options.session_options({**given, "around": "1,3"})["around"] == (1, 3)
+    with pytest.raises(InputError, match="--around 'ligand' is no list of fragments"):
+        options.session_options({**given, "around": "ligand"})
