@@ -50,9 +50,7 @@ class Local:
         self.machine: Machine = replace(limited, key=detection.detect().key)
 
     def load(self, programs: Sequence[str], methods: tuple[Method, ...]) -> None:
-        """Start to load programs, and do not wait for them; not where a journal may have everything."""
-        if self._options.resume:
-            return
+        """Start to load programs, and do not wait for them."""
         # Programs load while stored tunings are read; a tuning that wants another environment has them load again.
         for look_up in (False, True) if self._pool is None else (True,):
             policy = planning.guess(

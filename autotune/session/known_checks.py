@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import json
+from collections.abc import Collection
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 from autotune.base import json_files
 from autotune.base.errors import AutotuneError
@@ -23,6 +25,11 @@ from autotune.workers.preflight import question
 
 SCHEMA = "autotune.checks/1"
 MOST_ANSWERS = 100
+
+
+def are_likely(programs: Collection[str], options: Options) -> bool:
+    """Return whether a run with these programs may need none of them: it resumes, and they were asked before."""
+    return options.resume and options.here and any(set(programs) == {*of["versions"]} for of in _answers().values())
 
 
 def recall(work: Workload, options: Options) -> Checked | None:
@@ -49,12 +56,12 @@ def _path() -> Path:
     return json_files.cache_folder() / "checks.json"
 
 
-def _answers() -> dict[str, dict[str, object]]:
+def _answers() -> dict[str, dict[str, Any]]:
     """Return all answers, the oldest first."""
     try:
         _, fields = json_files.read_json(_path(), SCHEMA)
-        return dict(fields["answers"])
-    except (AutotuneError, KeyError, TypeError, ValueError):
+        return {key: {"versions": {}, **answer} for key, answer in fields["answers"].items()}
+    except (AutotuneError, KeyError, TypeError, AttributeError):
         return {}
 
 

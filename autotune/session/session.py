@@ -174,8 +174,7 @@ class Session:
         started = time.monotonic()
         if not self._journal_opened:
             self._journal, self._journal_opened = resume.open_journal(self._options, self._say), True
-        methods, programs = _names_in(source)
-        self._place.load(programs, methods)
+        self._load(source)
         work = source if isinstance(source, Workload) else workload.load(source)
         if not work.tasks:
             # Counterpoise up to 1-body: all is zero by definition, and upstream says so without computing.
@@ -246,6 +245,12 @@ class Session:
             error.add_note(self.kept)
             raise error
         return result
+
+    def _load(self, source: object) -> None:
+        """Start to load the programs of an input, unless a resume may need none of them."""
+        methods, programs = _names_in(source)
+        if not known_checks.are_likely(programs, self._options):
+            self._place.load(programs, methods)
 
     def _recall(self, work: Workload, plan: planning.Plan, hosts: Collection[str]) -> tuple[Checked, Care, Execution]:
         """Return what the programs say of a workload and what the journal has of it; if all, none is started."""

@@ -107,3 +107,15 @@ def test_what_was_refused_is_refused_again(cluster):
     for _ in range(2):
         with pytest.raises(InputError, match="no-such-basis"):
             resumed(cluster("water2", basis="no-such-basis"))
+
+
+def test_programs_load_early_where_nothing_is_known_of_them_yet(cluster, monkeypatch):
+    early = []
+    load = local.Local.load
+    monkeypatch.setattr(local.Local, "load", lambda place, *names: early.append(names) or load(place, *names))
+    for count in (1, 1):
+        resumed(cluster("water2"))
+        assert len(early) == count
+    with Session() as session:
+        session.run(cluster("water2"))
+    assert len(early) == 2
