@@ -32,7 +32,8 @@ if TYPE_CHECKING:
     from autotune.reports.files import report
     from autotune.reports.nbody_table import tabulate
     from autotune.reports.terms_table import tabulate_terms
-    from autotune.session.forecast import estimate, needed_within, simulate, simulate_scaling
+    from autotune.session.deadline import needed_within
+    from autotune.session.forecast import estimate, simulate, simulate_scaling
     from autotune.session.preparation import read
     from autotune.session.session import Session, run
 
@@ -69,7 +70,8 @@ _MODULES = {
     "autotune.reports.files": ("report",),
     "autotune.reports.nbody_table": ("tabulate",),
     "autotune.reports.terms_table": ("tabulate_terms",),
-    "autotune.session.forecast": ("estimate", "needed_within", "simulate", "simulate_scaling"),
+    "autotune.session.deadline": ("needed_within",),
+    "autotune.session.forecast": ("estimate", "simulate", "simulate_scaling"),
     "autotune.session.preparation": ("read",),
     "autotune.session.session": ("Session", "run"),
 }

@@ -11,7 +11,8 @@ import click
 from autotune.cli import options
 
 if TYPE_CHECKING:
-    from autotune.session.forecast import Needed, WorkloadEstimate
+    from autotune.session.deadline import Needed
+    from autotune.session.forecast import WorkloadEstimate
 
 
 @click.command("estimate")
@@ -29,7 +30,8 @@ def command(source: str, within: str | None, as_json: bool, **given: Any) -> Non
     the times are an uncalibrated guess: only relative times are meaningful.
     """
     from autotune.calibration.studies import parse_duration
-    from autotune.session.forecast import estimate, needed_within
+    from autotune.session.deadline import needed_within
+    from autotune.session.forecast import estimate
     from autotune.session.preparation import NothingToComputeError
 
     within_s = parse_duration(within) if within else None
