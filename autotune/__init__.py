@@ -31,11 +31,12 @@ if TYPE_CHECKING:
     from autotune.expansion.readers import Expansion
     from autotune.reports.files import report
     from autotune.reports.nbody_table import tabulate
+    from autotune.reports.outcomes_table import tabulate_many
     from autotune.reports.terms_table import tabulate_terms
     from autotune.session.deadline import needed_within
     from autotune.session.forecast import estimate, simulate, simulate_scaling
     from autotune.session.preparation import read
-    from autotune.session.session import Session, run
+    from autotune.session.session import Session, run, run_many
 
     __version__: str
 
@@ -55,9 +56,11 @@ __all__ = [
     "register",
     "report",
     "run",
+    "run_many",
     "simulate",
     "simulate_scaling",
     "tabulate",
+    "tabulate_many",
     "tabulate_terms",
 ]
 
@@ -69,11 +72,12 @@ _MODULES = {
     "autotune.expansion.readers": ("Expansion",),
     "autotune.reports.files": ("report",),
     "autotune.reports.nbody_table": ("tabulate",),
+    "autotune.reports.outcomes_table": ("tabulate_many",),
     "autotune.reports.terms_table": ("tabulate_terms",),
     "autotune.session.deadline": ("needed_within",),
     "autotune.session.forecast": ("estimate", "simulate", "simulate_scaling"),
     "autotune.session.preparation": ("read",),
-    "autotune.session.session": ("Session", "run"),
+    "autotune.session.session": ("Session", "run", "run_many"),
 }
 
 

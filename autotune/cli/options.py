@@ -119,16 +119,23 @@ def expansion(given: dict[str, Any], *, text: str, name: str) -> Expansion | Non
     Raises:
         InputError: The input says itself what to compute, or the options do not suffice for a geometry.
     """
-    from autotune.expansion.readers import Expansion, parse_keywords, parse_levels, says_what_to_compute
+    from autotune.expansion.readers import says_what_to_compute
 
     told = flags(given, EXPANSION)
-    if not told:
-        return None
-    if says_what_to_compute(text, name=name):
+    if told and says_what_to_compute(text, name=name):
         raise InputError(
             f"{name} is a ManyBodyInput, which says itself what to compute; leave out {', '.join(told)}, or give an XYZ"
             " file"
         )
+    return expansion_of_geometries(given)
+
+
+def expansion_of_geometries(given: dict[str, Any]) -> Expansion | None:
+    """Return what the expansion options say of geometries, or None where none was given; raises as `expansion`."""
+    from autotune.expansion.readers import Expansion, parse_keywords, parse_levels
+
+    if not flags(given, EXPANSION):
+        return None
     if not given["program"] or not (given["method"] or given["levels"]):
         raise InputError(
             "a geometry needs --program and --method, such as --program pyscf --method hf --basis '6-31g*'"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,35 +12,45 @@ import click
 
 from autotune.base.errors import InputError, ResourceError, TaskError
 from autotune.base.text import count
-from autotune.cli import interruption, options, streams
+from autotune.cli import interruption, options, outcomes, streams
 
 if TYPE_CHECKING:
     from qcmanybody.models.v1 import ManyBodyResult as ManyBodyResultV1
     from qcmanybody.models.v2 import ManyBodyResult
 
+    from autotune.base.errors import AutotuneError
+    from autotune.base.options import Options
     from autotune.base.records import RunRecord, TuningChoice
     from autotune.runtime.monitor import Snapshot
+    from autotune.session.lot import Outcome
     from autotune.session.preparation import Preparation
+    from autotune.session.session import Session
 
 NOTABLE_CORES, NOTABLE_S = 0.2, 5.0  # less, or in a shorter run, may be the start of our own workers
+SHOWN_ROWS = 20  # of the table of many inputs whose results are in files
 FORECAST_TASKS = 20_000  # a virtual run of more takes seconds
 
 
 @click.command("run")
-@click.argument("source", metavar="INPUT")
+@click.argument("sources", metavar="INPUT...", nargs=-1, required=True)
 @options.expansion_options
 @options.planning_options
 @options.fault_options
 @options.fleet_options
 @options.omission_options
-@click.option("-o", "--output", metavar="FILE", help="Write the ManyBodyResult here instead of standard output.")
+@click.option(
+    "-o",
+    "--output",
+    metavar="FILE",
+    help="Write the ManyBodyResult here instead of standard output; of several inputs, a folder, or FILE.jsonl.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the ManyBodyResult on a terminal, too, not the table.")
 @click.option("--csv", "csv_file", metavar="FILE", help="Write the table of n-body energies here.")
 @click.option("--record", metavar="FILE", help="Write what happened here: times, memory, bound, efficiency.")
 @click.option("--explain", is_flag=True, help="Say first, in words, what will be done and why, and what it may take.")
 @click.option("--quiet", is_flag=True, help="Say nothing but errors.")
 def command(
-    source: str,
+    sources: tuple[str, ...],
     *,
     output: str | None,
     as_json: bool,
@@ -55,14 +67,27 @@ def command(
     schema version that came in. On a terminal its energies are shown as a table instead, which `autotune show` makes
     of a stored result, too.
 
+    Several inputs - files, folders of them, XYZ files with the frames of a trajectory - are computed as one run, equal
+    tasks once. Each result is named by its input, in a folder or in a line of FILE.jsonl, and is there as soon as it
+    can be; an input that fails stops no other.
+
     \b
     autotune run input.json -o result.json
     autotune run water6.xyz --program pyscf --method mp2 --basis cc-pvdz --bsse cp --max-nbody 2
+    autotune run dimers/ frames.xyz --program tblite --method gfn2-xtb -o results/
     """
-    options.check_targets((output, record, csv_file), [] if source == "-" else [source])
+    from autotune.expansion.inputs import are_several
+
     if as_json and output:
         raise InputError("--json prints the result and -o writes it to a file; leave one of them out")
     in_place = not output and not as_json and _is_terminal()
+    if are_several(sources):
+        outcomes.check(output, sources)
+        options.check_targets((record, csv_file), sources)
+        _run_many(sources, output, record, csv_file, in_place=in_place, explain=explain, quiet=quiet, **given)
+        return
+    (source,) = sources
+    options.check_targets((output, record, csv_file), [] if source == "-" else [source])
     with options.noting_earlier_files(output, record, csv_file, f"{output}.partial" if output else None):
         _run(source, output, record, csv_file, in_place=in_place, explain=explain, quiet=quiet, **given)
 
@@ -81,31 +106,11 @@ def _run(
     from autotune.base import json_files
     from autotune.base.options import Options
     from autotune.expansion import readers
-    from autotune.reports.progress import Progress
-    from autotune.session.session import Session
 
     text, name = readers.read_text(source)
     expansion = options.expansion(given, text=text, name=name)
     partial, chosen = Path(f"{output}.partial"), Options(**options.session_options(given))
-    if explain and not chosen.here:
-        raise InputError("--explain says what this machine would do; leave out --backend, or see `autotune simulate`")
-    aloud = _Aloud()
-
-    def show(snapshot: Snapshot) -> None:
-        interruption.check()
-        if not quiet:
-            progress.show(snapshot)
-
-    with (
-        Progress() as progress,
-        Session(
-            chosen,
-            on_progress=show,
-            on_plan=aloud.explain if explain else None,
-            on_choice=None if quiet else _say_choice,
-            on_notice=None if quiet else aloud.say,
-        ) as session,
-    ):
+    with _session(chosen, explain=explain, quiet=quiet) as session:
         if expansion is not None:
             session.preload(expansion.models)
         fields = readers.many_body_fields(text, name=name, expansion=expansion)
@@ -131,6 +136,84 @@ def _run(
         _say("the whole ManyBodyResult: the same command with `--resume -o FILE` writes it and computes nothing again")
 
 
+def _run_many(
+    sources: tuple[str, ...],
+    output: str | None,
+    record: str | None,
+    csv_file: str | None,
+    *,
+    in_place: bool,
+    explain: bool,
+    quiet: bool,
+    **given: Any,
+) -> None:
+    from autotune.base import json_files
+    from autotune.base.options import Options
+    from autotune.reports.outcomes_table import OutcomeRow, OutcomesTable, rows_of
+    from autotune.session.many import sum_up
+
+    expansion, chosen = options.expansion_of_geometries(given), Options(**options.session_options(given))
+    rows: list[OutcomeRow] = []
+    errors: dict[str, AutotuneError | None] = {}
+
+    def take(outcome: Outcome) -> None:
+        rows.extend(rows_of(outcome))
+        errors[outcome.name] = outcome.error
+        target.take(outcome)
+
+    with (
+        outcomes.Target(output, silent=in_place) as target,
+        _session(chosen, explain=explain, quiet=quiet) as session,
+    ):
+        if expansion is not None:
+            session.preload(expansion.models)
+        try:
+            session.run_many(sources, expansion=expansion, on_outcome=take, keep=False)
+        except BaseException as error:
+            if errors and output:
+                error.add_note(f"{count(len(errors), 'input')} had ended before; their results are in {output}")
+            raise
+    table = OutcomesTable(tuple(sorted(rows, key=lambda row: row.name)))
+    if csv_file:
+        json_files.write_text(Path(csv_file), table.csv())
+    if in_place:
+        streams.deliver(str(table))
+    elif not quiet:
+        _say(table.text(SHOWN_ROWS))
+    _tell(session.record, record, explain=explain, quiet=quiet)
+    if (failure := sum_up(errors)) is not None:
+        failure.add_note(session.kept)
+        raise failure
+
+
+@contextlib.contextmanager
+def _session(chosen: Options, *, explain: bool, quiet: bool) -> Iterator[Session]:
+    """Yield a session that shows and says what it does."""
+    from autotune.reports.progress import Progress
+    from autotune.session.session import Session
+
+    if explain and not chosen.here:
+        raise InputError("--explain says what this machine would do; leave out --backend, or see `autotune simulate`")
+    aloud = _Aloud()
+
+    def show(snapshot: Snapshot) -> None:
+        interruption.check()
+        if not quiet:
+            progress.show(snapshot)
+
+    with (
+        Progress() as progress,
+        Session(
+            chosen,
+            on_progress=show,
+            on_plan=aloud.explain if explain else None,
+            on_choice=None if quiet else aloud.choose,
+            on_notice=None if quiet else aloud.say,
+        ) as session,
+    ):
+        yield session
+
+
 def _give(
     result: ManyBodyResult | ManyBodyResultV1,
     *,
@@ -148,10 +231,10 @@ def _give(
     from autotune.reports.nbody_table import tabulate
 
     if output:
-        json_files.write_text(Path(output), _json(result) + "\n")
+        json_files.write_text(Path(output), outcomes.json_of(result) + "\n")
         Path(f"{output}.partial").unlink(missing_ok=True)
     elif not table_only:
-        streams.deliver(_json(result))
+        streams.deliver(outcomes.json_of(result))
     table = tabulate(result, output=csv_file)
     if table_only:
         streams.deliver(str(table))
@@ -161,12 +244,6 @@ def _give(
 
 def _is_terminal() -> bool:
     return sys.stdout is not None and sys.stdout.isatty()
-
-
-def _json(result: ManyBodyResult | ManyBodyResultV1) -> str:
-    # QCSchema v1 models are pydantic v1.
-    text: str = result.json() if getattr(result, "schema_version", 2) == 1 else result.model_dump_json()
-    return text
 
 
 def _tell(done: RunRecord | None, path: str | None, *, explain: bool, quiet: bool) -> None:
@@ -190,6 +267,7 @@ class _Aloud:
 
     def __init__(self) -> None:
         self._explained = ""
+        self._chosen: TuningChoice | None = None
 
     def explain(self, prepared: Preparation) -> None:
         """Say what a run will do and why, as it has planned it."""
@@ -199,6 +277,12 @@ class _Aloud:
         self._explained = choice_words(prepared.plan, work=prepared.work, machine=prepared.machine, forecast=forecast)
         _say(self._explained)
 
+    def choose(self, chosen: TuningChoice) -> None:
+        """Say which tuning is used, where it is not that of the lot of inputs before."""
+        if chosen != self._chosen:
+            _say(f"tuning: {chosen.match} - {chosen.reason}")
+        self._chosen = chosen
+
     def say(self, line: str) -> None:
         """Say a line."""
         if line not in self._explained:
@@ -207,10 +291,6 @@ class _Aloud:
 
 def _say(line: str) -> None:
     click.echo(line, err=True)
-
-
-def _say_choice(chosen: TuningChoice) -> None:
-    click.echo(f"tuning: {chosen.match} - {chosen.reason}", err=True)
 
 
 def _summary(record: RunRecord) -> str:

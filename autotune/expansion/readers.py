@@ -141,10 +141,12 @@ class Reader:
         owns: Returns whether a text, in a file of this name, is of this kind.
         molecule: Returns the fields of the molecule in a text, by its name and what the options say of its fragments;
             None for the kind that says itself what to compute.
+        split: Returns the texts of the geometries in a text; None for a kind whose files have one.
     """
 
     owns: Callable[[str, str], bool]
     molecule: Callable[[str, str, Expansion], dict[str, Any]] | None
+    split: Callable[[str], list[str]] | None = None
 
 
 def _is_json(text: str, _: str) -> bool:
@@ -205,6 +207,12 @@ def _molecule_of_xyz(text: str, name: str, stated: Expansion) -> dict[str, Any]:
     return _molecule_of_geometry(read_xyz(text, name), name, stated)
 
 
+def _frames_of_xyz(text: str) -> list[str]:
+    from autotune.expansion.xyz import split_frames
+
+    return split_frames(text)
+
+
 def _molecule_of_geometry(found: Geometry, name: str, stated: Expansion) -> dict[str, Any]:
     """Return the molecule of a geometry, its atoms in the order of the file.
 
@@ -261,7 +269,7 @@ READERS = {
     "a ManyBodyInput": Reader(owns=_is_json, molecule=None),
     "a molecule as Psi4 has it": Reader(owns=_is_psi4_block, molecule=_molecule_of_psi4_block),
     "a PDB file": Reader(owns=_is_pdb, molecule=_molecule_of_pdb),
-    "an XYZ file": Reader(owns=lambda *_: True, molecule=_molecule_of_xyz),
+    "an XYZ file": Reader(owns=lambda *_: True, molecule=_molecule_of_xyz, split=_frames_of_xyz),
 }
 
 
@@ -277,6 +285,12 @@ def says_what_to_compute(text: str, *, name: str) -> bool:
         InputError: It is meant to be JSON and is not.
     """
     return _kind(text, name)[1].molecule is None
+
+
+def split_frames(text: str, *, name: str) -> list[str]:
+    """Return the texts of the geometries in a text, which is one where its kind has no more; raises as the above."""
+    split = _kind(text, name)[1].split
+    return [text] if split is None else split(text)
 
 
 def many_body_fields(text: str, *, name: str, expansion: Expansion | None) -> dict[str, Any]:

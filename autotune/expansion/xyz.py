@@ -81,6 +81,26 @@ def read_xyz(text: str, name: str) -> Geometry:
     )
 
 
+def split_frames(text: str) -> list[str]:
+    """Return the frames of a text in XYZ format, one after another, as texts of one geometry each.
+
+    What is no frame, at the end of a trajectory that was cut off, say, is the last of them; empty lines between frames
+    are left out. A text of one frame, sound or not, comes back as it is.
+    """
+    lines = re.split(r"\r\n|\r|\n", text.removeprefix("\ufeff").rstrip())
+    frames, at = [], 0
+    while at < len(lines):
+        count = lines[at].strip()
+        end = at + 2 + int(count) if _COUNT.fullmatch(count) else len(lines)
+        if end < len(lines) and not _COUNT.fullmatch(next(filter(None, map(str.strip, lines[end:])), "")):
+            end = len(lines)  # what follows is not the number of another frame's atoms
+        frames.append("\n".join(lines[at:end]) + "\n")
+        at = end
+        while at < len(lines) and not lines[at].strip():
+            at += 1
+    return frames if len(frames) > 1 else [text]
+
+
 def read_atoms(lines: Sequence[str], *, columns: Columns | None, unit_angstrom: float, name: str) -> Atoms:
     """Return the atoms of the lines from line 3 on of the file `name`.
 

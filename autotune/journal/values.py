@@ -7,7 +7,7 @@ a journal everything stays. The journal keeps every bit of a number, so it makes
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from autotune.journal.entries import Entry
@@ -61,6 +61,13 @@ class Values(Mapping[str, "TaskValues"]):
                 held[name] = array
                 self._room_bytes -= array.nbytes
         self._tasks[entry.key] = TaskValues(held, (entry.key, entry.version, entry.rescue), self._journal)
+
+    def of(self, keys: Iterable[str]) -> Values:
+        """Return the values of some tasks, as far as they are here."""
+        found = Values(self._journal)
+        found._tasks = {key: self._tasks[key] for key in keys if key in self._tasks}
+        found.whole = self.whole
+        return found
 
     def add(self, later: Values) -> None:
         """Take in the values of other tasks of the same run."""

@@ -17,6 +17,7 @@ from autotune.base.records import Evidence, Law, Trial, Tuning
 from autotune.base.text import count, duration, finite, join_words
 from autotune.base.types import Context, Machine, Parameter, Policy
 from autotune.calibration import confirmation
+from autotune.expansion.joint import Joint
 from autotune.expansion.summary import describe
 from autotune.expansion.workload import Workload
 from autotune.plugin import composition
@@ -190,7 +191,7 @@ def _law(law: Law, evidence: Evidence) -> list[str]:
 # --- a run ------------------------------------------------------------------------------------------------------------
 
 
-def choice_words(plan: Plan, *, work: Workload, machine: Machine, forecast: Simulation | None = None) -> str:
+def choice_words(plan: Plan, *, work: Workload | Joint, machine: Machine, forecast: Simulation | None = None) -> str:
     """Return what a run is about to do and why, as text of several lines, without a line break at the end.
 
     Args:
@@ -205,7 +206,8 @@ def choice_words(plan: Plan, *, work: Workload, machine: Machine, forecast: Simu
     composed = composition.compose(plan.strategies, changed, context)
     does = [*policy_words(plan.policy, machine, budget_gib=plan.budget_gib), *_forecast(plan, work, forecast)]
     blocks = {
-        "input": [describe(work.recipe.molecule)],  # as the run says it, in one line
+        # As the run says it, in one line.
+        "input": [] if isinstance(work, Joint) else [describe(work.recipe.molecule)],
         "machine": [_machine(machine)],
         "tuning": _match(plan),
         "what its calibration found": _found(plan),
@@ -256,7 +258,7 @@ def _overrides(policy: Policy, composed: Policy) -> list[str]:
     return _wrap(f"your own numbers come last: {join_words(changed)}") if changed else []
 
 
-def _forecast(plan: Plan, work: Workload, forecast: Simulation | None) -> list[str]:
+def _forecast(plan: Plan, work: Workload | Joint, forecast: Simulation | None) -> list[str]:
     if forecast is None:
         return []
     measured = all(map(plan.costs.is_measured, work.methods))

@@ -17,9 +17,9 @@ from autotune.base import json_files
 from autotune.base.errors import AutotuneError
 from autotune.base.options import Options
 from autotune.base.versions import library_versions
-from autotune.expansion.workload import Workload
 from autotune.programs.facts import facts_of
 from autotune.programs.installation import stamp
+from autotune.runtime.planning import Work
 from autotune.workers.messages import Checked
 from autotune.workers.preflight import question
 
@@ -32,7 +32,7 @@ def are_likely(programs: Collection[str], options: Options) -> bool:
     return options.resume and options.here and any(set(programs) == {*of["versions"]} for of in _answers().values())
 
 
-def recall(work: Workload, options: Options) -> Checked | None:
+def recall(work: Work, options: Options) -> Checked | None:
     """Return what the programs of a workload said of it before, or None where they have to be asked."""
     fields = _answers().get(_key(work, options))
     with contextlib.suppress(AutotuneError):
@@ -40,7 +40,7 @@ def recall(work: Workload, options: Options) -> Checked | None:
     return None
 
 
-def keep(work: Workload, options: Options, checked: Checked) -> None:
+def keep(work: Work, options: Options, checked: Checked) -> None:
     """Note what the programs of a workload said of it; the oldest answers are forgotten."""
     key = _key(work, options)
     if not key:
@@ -65,7 +65,7 @@ def _answers() -> dict[str, dict[str, Any]]:
         return {}
 
 
-def _key(work: Workload, options: Options) -> str:
+def _key(work: Work, options: Options) -> str:
     """Return what an answer depends on, in short; empty where an installation cannot be told from another."""
     programs = sorted(set(work.recipe.programs.values()))
     stamps = [stamp(facts_of(program).installed_as) for program in programs]

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from qcmanybody.models.v1 import ManyBodyInput as ManyBodyInputV1
     from qcmanybody.models.v2 import ManyBodyInput
 
+    from autotune.expansion.joint import Joint
     from autotune.expansion.readers import Expansion
     from autotune.schedule.simulator import Simulation
 
@@ -44,7 +45,7 @@ class Preparation:
         manager: The plugins, which may estimate tasks.
     """
 
-    work: Workload
+    work: Workload | Joint
     machine: Machine
     plan: planning.Plan
     manager: Manager

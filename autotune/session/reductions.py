@@ -20,6 +20,7 @@ from autotune.base.options import Options
 from autotune.base.records import Omitted
 from autotune.base.text import count, join_words
 from autotune.base.types import Task
+from autotune.expansion.summary import describe
 from autotune.expansion.workload import Workload
 from autotune.journal.entries import Entry
 from autotune.journal.values import Values
@@ -85,6 +86,16 @@ class Omission:
                 values.keep(_given(key, of["energy"]))
         return replace(execution, values=values)
 
+    def join(self, late: Workload) -> Workload:
+        """Return all tasks that were computed, the late ones with them."""
+        found = copy.copy(self.work)
+        found.tasks = (*self.work.tasks, *late.tasks)
+        return found
+
+    def describe(self) -> str:
+        """Return what is computed, in words."""
+        return describe(self.work.recipe.molecule)
+
     def list_omitted(self, late: Workload | None = None) -> tuple[Omitted, ...]:
         """Return what is left out, for people and records; less the tasks that were computed after all."""
         found = []
@@ -124,17 +135,10 @@ def plan(work: Workload, options: Options) -> Omission:
     )
 
 
-def join(work: Workload, late: Workload) -> Workload:
-    """Return the tasks of two parts of one workload as one part."""
-    found = copy.copy(work)
-    found.tasks = (*work.tasks, *late.tasks)
-    return found
-
-
-def late_words(late: Workload) -> str:
-    """Return what to say of tasks that are computed after all."""
+def late_words(tasks: int) -> str:
+    """Return what to say of so many tasks that are computed after all."""
     return (
-        f"--reuse-contained: {count(len(late.tasks), 'task')} of them must be computed after all: what contains their"
+        f"--reuse-contained: {count(tasks, 'task')} of them must be computed after all: what contains their"
         " energies failed, needed a second attempt with other keywords, or is in the journal without them"
     )
 

@@ -12,11 +12,11 @@ from pathlib import Path
 from autotune.base import garbage
 from autotune.base.errors import ResourceError
 from autotune.base.options import Options
-from autotune.expansion.workload import Workload
 from autotune.journal.journal import Journal
 from autotune.journal.journal_file import default_path
 from autotune.journal.values import Values
 from autotune.runtime.execution import Care, Execution
+from autotune.runtime.planning import Work
 
 TASKS_AT_ONCE = 50  # as they come from the journal they take four times the memory of an array
 
@@ -44,7 +44,7 @@ def open_journal(options: Options, say: Callable[[str], None]) -> Journal | None
 
 
 @garbage.search_seldom()
-def recall(work: Workload, care: Care, *, resume: bool) -> Execution:
+def recall(work: Work, care: Care, *, resume: bool) -> Execution:
     """Return a run's beginning: what the journal has of a workload's tasks; nothing unless asked to resume.
 
     Results of another version of the program do not count, nor those without an AtomicResult where the input keeps

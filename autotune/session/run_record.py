@@ -13,10 +13,11 @@ from datetime import UTC, datetime
 from autotune.base import garbage
 from autotune.base.errors import TaskError
 from autotune.base.records import Omitted, RunRecord, TaskRecord
+from autotune.base.text import count
 from autotune.base.types import Estimate, Machine
 from autotune.base.versions import library_versions
+from autotune.expansion.joint import Joint
 from autotune.expansion.nbody_energies import nbody_energies
-from autotune.expansion.summary import describe
 from autotune.expansion.workload import Workload
 from autotune.machine.process import describe_limits
 from autotune.runtime.execution import Execution
@@ -33,7 +34,7 @@ def record(
     *,
     plan: Plan,
     machine: Machine,
-    work: Workload,
+    work: Workload | Joint,
     recalled: int,
     wall_s: float,
     versions: Mapping[str, str],
@@ -99,7 +100,6 @@ def record(
         methods=work.methods,
         task_records=tuple(execution.records),
         omitted=omitted,
-        understood=describe(work.recipe.molecule),
         doubts=doubts,
         other_cores=min(execution.other_core_s / tasks_s, float(machine.cores)) if tasks_s > 0.0 else 0.0,
         energies=nbody_energies(result) if hasattr(result, "properties") else (),
@@ -149,15 +149,16 @@ def alike(failed: Sequence[TaskRecord]) -> list[list[TaskRecord]]:
     return sorted(groups.values(), key=len, reverse=True)
 
 
-def _workload_words(work: Workload) -> str:
-    """Return a workload's name, such as `H12O6 3-body, pyscf hf/6-31g* energy`."""
+def _workload_words(work: Workload | Joint) -> str:
+    """Return a workload's name, such as `H12O6 3-body, pyscf hf/6-31g* energy`, or `200 inputs 2-body, ...`."""
     highest = max(len(task.real) for task in work.tasks)
     ghosts = " with ghosts" if any(len(task.basis) > len(task.real) for task in work.tasks) else ""
     methods = " + ".join(map(str, work.methods))
-    return f"{work.recipe.molecule.get_molecular_formula()} {highest}-body{ghosts}, {methods}"
+    named = work.recipe.molecule.get_molecular_formula() if isinstance(work, Workload) else count(work.inputs, "input")
+    return f"{named} {highest}-body{ghosts}, {methods}"
 
 
-def _content(work: Workload) -> str:
+def _content(work: Workload | Joint) -> str:
     return hashlib.sha256("\n".join(sorted(task.key for task in work.tasks)).encode()).hexdigest()[:16]
 
 

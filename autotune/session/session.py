@@ -1,38 +1,32 @@
 """The library's front door: `run` for one input, `Session` for many with warm workers.
 
 Rules: one path from input to result, the same for the command line: load, detect, find a tuning, compose, run,
-assemble. Programs start to load in the background before the input is validated. A note to the user is one sentence,
-or an empty text where there is nothing to say.
+assemble. Programs start to load in the background before the input is validated.
 """
 
 from __future__ import annotations
 
-import json
+import contextlib
 import logging
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Self, TypeVar, Unpack
 
 from autotune.base.errors import InputError
 from autotune.base.options import GivenOptions, Options
-from autotune.base.records import RunRecord, TaskRecord, TuningChoice
-from autotune.base.text import count
-from autotune.base.types import Machine, Method, Policy, Task
-from autotune.costs.basis import is_spherical
+from autotune.base.records import RunRecord, TuningChoice
+from autotune.base.types import Machine, Method
 from autotune.expansion import workload
-from autotune.expansion.summary import describe
 from autotune.expansion.workload import Workload
 from autotune.journal.journal import Journal
 from autotune.plugin.manager import Manager
-from autotune.programs.facts import facts_of
-from autotune.runtime import planning
-from autotune.runtime.execution import Care, Execution
+from autotune.runtime.execution import Execution
 from autotune.runtime.local import Local
 from autotune.runtime.monitor import Snapshot
 from autotune.session import known_checks, reductions, resume
+from autotune.session.computation import Computation, Setting
 from autotune.session.preparation import Preparation, input_of, options_of
-from autotune.tunings import library
 
 if TYPE_CHECKING:
     from qcelemental.models.v1 import AtomicResult as AtomicResultV1
@@ -40,14 +34,13 @@ if TYPE_CHECKING:
     from qcmanybody.models.v1 import ManyBodyResult as ManyBodyResultV1
     from qcmanybody.models.v2 import ManyBodyResult
 
+    from autotune.expansion.inputs import NamedInput
     from autotune.expansion.readers import Expansion
     from autotune.runtime.fleet import Fleet
-    from autotune.workers.messages import Checked
+    from autotune.session.lot import Outcome
 
 _Answer = TypeVar("_Answer")
 _log = logging.getLogger("autotune")
-
-MANY_TASKS = 1000  # that nobody may have meant
 
 
 class Session:
@@ -140,6 +133,55 @@ class Session:
         """
         return self._compute(input_of(many_body_input, expansion), self._assembled)
 
+    def run_many(
+        self,
+        inputs: Iterable[object] | Mapping[str, object],
+        *,
+        expansion: Expansion | None = None,
+        on_outcome: Callable[[Outcome], None] | None = None,
+        keep: bool = True,
+    ) -> list[Outcome]:
+        """Compute many inputs as one run: one schedule over all their tasks, equal tasks once.
+
+        An input that cannot be computed, or whose tasks fail, stops no other: its outcome has the error.
+
+        Args:
+            inputs: Paths of files with inputs or geometries, of folders of them, of XYZ files with several frames;
+                texts of such files; `ManyBodyInput`s or their fields. A mapping gives them names; otherwise a file is
+                called by its path without the ending, a frame by that and its number, and others `input-0001` by
+                their place.
+            expansion: What to compute for geometries.
+            on_outcome: Called with what became of each input as soon as it is known.
+            keep: Keep the outcomes, to return them; False where `on_outcome` takes them, for very many.
+
+        Returns:
+            The outcomes in the order of the inputs.
+
+        Raises:
+            InputError: There is no such path, or two inputs have one name; nothing was computed.
+            ResourceError: The journal cannot be written.
+        """
+        from autotune.expansion.inputs import name_inputs
+        from autotune.session import many
+
+        if self._options.reuse_densities:
+            raise InputError("reuse_densities takes inputs one after another; leave it out, or call run for each")
+        named = name_inputs(inputs)
+        many.check(named.inputs, expansion)
+        outcomes: dict[str, Outcome] = {}
+
+        def take(outcome: Outcome) -> None:
+            if keep:
+                outcomes[outcome.name] = outcome
+            if on_outcome is not None:
+                on_outcome(outcome)
+
+        with self._alone():
+            for note in named.notes:
+                self._say(note)
+            self._compute_many(named.inputs, expansion, take)
+        return [outcomes[each.name] for each in named.inputs if each.name in outcomes]
+
     def components(
         self, many_body_input: object, *, labels: Iterable[str] | None = None
     ) -> dict[str, AtomicResult | AtomicResultV1]:
@@ -161,19 +203,24 @@ class Session:
 
     def _compute(self, source: object, answer: Callable[[Workload, Execution], _Answer]) -> _Answer:
         """Return what `answer` makes of an input's or a workload's finished tasks, once other threads are done."""
+        with self._alone():
+            return self._compute_alone(source, answer)
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Wait for other threads, and refuse what is called back within the block."""
         with self._lock:
             if self._computing:
                 raise InputError("this session is computing; what it calls back cannot start another run with it")
             self._computing = True
             try:
-                return self._compute_alone(source, answer)
+                yield
             finally:
                 self._computing = False
 
     def _compute_alone(self, source: object, answer: Callable[[Workload, Execution], _Answer]) -> _Answer:
         started = time.monotonic()
-        if not self._journal_opened:
-            self._journal, self._journal_opened = resume.open_journal(self._options, self._say), True
+        setting = self._open_setting()
         self._load(source)
         work = source if isinstance(source, Workload) else workload.load(source)
         if not work.tasks:
@@ -181,70 +228,61 @@ class Session:
             self.record = None
             return answer(work, Execution())
         lean = reductions.plan(work, self._options)
-        work = lean.work
-        plan = self._place.plan(work)
-        if self._on_plan:
-            self._on_plan(Preparation(work=work, machine=self.machine, plan=plan, manager=self._manager))
-        self._tell(
-            *(found.words for found in lean.list_omitted()),
-            _extent_note(work),
-            _slots_note(self._options, plan, cores=self.machine.cores),
-        )
-        checked, care, execution = self._recall(work, plan, lean.hosts)
-        self._tell_before(work, plan, checked)
-        recalled = len(execution.values)
-        if self._options.resume:
-            self._say(f"{recalled} of {len(work.tasks)} tasks are in the journal and are not computed again")
-        machine, nodes, late = self.machine, self._place.nodes, None
+        computation = Computation(lean, setting, started=started)
+        computation.prepare(understood=self._understood)
+        self._understood = computation.words
 
-        def record(result: _Answer | None = None, implausible: Sequence[str] = ()) -> RunRecord:
+        def conclude(execution: Execution) -> tuple[_Answer | None, Sequence[str]]:
+            from autotune.session import plausibility  # what only the end of a run needs
+
+            if execution.failed:
+                return None, ()
+            filled = lean.fill_in(execution)
+            result = answer(lean.whole, filled)
+            return result, plausibility.implausible(lean.whole.tasks, work.recipe, filled.values)
+
+        result, implausible = computation.execute(conclude)
+        self.record, self.kept = computation.record(result, implausible), computation.kept
+        self._manager.run_done(self.record)
+        computation.tell_after(implausible)
+        if result is None:
             from autotune.session import run_record
 
-            return run_record.record(
-                execution,
-                plan=plan,
-                machine=machine,
-                work=work,
-                recalled=recalled,
-                wall_s=time.monotonic() - started,
-                versions=checked.versions,
-                result=result,
-                nodes=nodes,
-                omitted=lean.list_omitted(late),
-                doubts=(*checked.cautions, *implausible),
-            )
-
-        self._manager.run_started(work.tasks, plan.policy, machine)
-        try:
-            self._execute(work, execution, plan=plan, care=care, started=started)
-            late = lean.find_late(execution)
-            if late.tasks:
-                work = reductions.join(work, late)
-                recalled += self._execute_late(late, execution, plan=plan, care=care, started=started)
-            with resume.note_what_is_kept(care.journal, len(execution.values)):
-                filled = None if execution.failed else lean.fill_in(execution)
-                result = None if filled is None else answer(lean.whole, filled)
-                if care.journal is not None:
-                    care.journal.flush()
-        except BaseException as reason:
-            self._manager.run_broke_off(record(), reason)
-            raise
-        from autotune.session import plausibility, run_record  # what only the end of a run needs
-
-        implausible = () if filled is None else plausibility.implausible(lean.whole.tasks, work.recipe, filled.values)
-        self.record = record(result, implausible)
-        self.kept = resume.kept_note(care.journal, len(execution.values))
-        self._manager.run_done(self.record)
-        self._tell(
-            *implausible,
-            _fallback_note(execution.records),
-            _times_note(plan, work.tasks, execution.records, cores=self.machine.cores),
-        )
-        if result is None:
-            error = run_record.failure(execution, work)
+            error = run_record.failure(computation.execution, computation.work)
             error.add_note(self.kept)
             raise error
         return result
+
+    def _compute_many(
+        self, inputs: Sequence[NamedInput], expansion: Expansion | None, take: Callable[[Outcome], None]
+    ) -> None:
+        from autotune.session import many
+
+        run = many.Run(self._open_setting(), load=self._load, assemble=self._assembled, take=take)
+        try:
+            run.compute(inputs, expansion)
+        finally:
+            self._understood = ""
+        self.record, self.kept = run.record(), run.kept
+        if self.record is not None:
+            self._manager.run_done(self.record)
+        run.tell_after()
+
+    def _open_setting(self) -> Setting:
+        """Return what computations have in common, once the journal is open."""
+        if not self._journal_opened:
+            self._journal, self._journal_opened = resume.open_journal(self._options, self._say), True
+        return Setting(
+            options=self._options,
+            place=self._place,
+            manager=self._manager,
+            journal=self._journal,
+            say=self._say,
+            on_progress=self._on_progress,
+            on_plan=self._on_plan,
+            on_choice=self._on_choice,
+            close=self.close,
+        )
 
     def _load(self, source: object) -> None:
         """Start to load the programs of an input, unless a resume may need none of them."""
@@ -252,90 +290,12 @@ class Session:
         if not known_checks.are_likely(programs, self._options):
             self._place.load(programs, methods)
 
-    def _recall(self, work: Workload, plan: planning.Plan, hosts: Collection[str]) -> tuple[Checked, Care, Execution]:
-        """Return what the programs say of a workload and what the journal has of it; if all, none is started."""
-        options = self._options
-        if options.resume and options.here and (known := known_checks.recall(work, options)):
-            care = self._care(known.versions, plan.policy, hosts)
-            execution = resume.recall(work, care, resume=True)
-            if len(execution.values) == len(work.tasks):
-                return known, care, execution
-        checked = self._place.check(work, plan)
-        if options.here and self._journal is not None:
-            known_checks.keep(work, options, checked)
-        care = self._care(checked.versions, plan.policy, hosts)
-        return checked, care, resume.recall(work, care, resume=options.resume)
-
     def _assembled(self, work: Workload, done: Execution) -> ManyBodyResult | ManyBodyResultV1:
         result = work.assemble(done.values, done.results)
         left_out = work.left_out_bytes(done.values)
-        self._tell(resume.left_out_note(left_out, self._journal, keeps_results=work.recipe.keep_results))
-        return result
-
-    def _tell_before(self, work: Workload, plan: planning.Plan, checked: Checked) -> None:
-        """Say what will be computed, where that is not the same as in the run before, with which tuning, and doubts."""
-        words = describe(work.recipe.molecule)
-        if words != self._understood:
-            self._say(words)
-        self._understood = words
-        # Not before: how to calibrate a method that does not exist is no advice.
-        _log.info("tuning: %s - %s", plan.chosen.match, plan.chosen.reason)
-        if self._on_choice:
-            self._on_choice(plan.chosen)
-        self._tell(
-            _basis_note(work.methods, work.recipe.molecule.symbols),
-            _version_note(plan, checked.versions),
-            *checked.cautions,
-        )
-
-    def _tell(self, *notes: str) -> None:
-        for note in filter(None, notes):
+        if note := resume.left_out_note(left_out, self._journal, keeps_results=work.recipe.keep_results):
             self._say(note)
-
-    def _care(self, versions: Mapping[str, str], policy: Policy, hosts: Collection[str]) -> Care:
-        options = self._options
-        return Care(
-            journal=self._journal,
-            versions=versions,
-            ways=planning.ways(policy, versions, remember=options.remembers),
-            rescue=options.rescue,
-            fail_fast=options.fail_fast,
-            task_limit_s=options.task_limit_s,
-            scratch_gib=options.scratch_gib,
-            hosts=hosts,
-        )
-
-    def _execute_late(
-        self, late: Workload, execution: Execution, *, plan: planning.Plan, care: Care, started: float
-    ) -> int:
-        """Run the tasks that must be computed after all, and add what comes out; return how many the journal had."""
-        self._say(reductions.late_words(late))
-        also = resume.recall(late, care, resume=self._options.resume)
-        recalled = len(also.values)
-        try:
-            self._execute(late, also, plan=plan, care=care, started=started)
-        finally:
-            execution.add(also)
-        return recalled
-
-    def _execute(
-        self, work: Workload, execution: Execution, *, plan: planning.Plan, care: Care, started: float
-    ) -> None:
-        """Run the tasks whose values are not known and add what comes out."""
-        try:
-            self._place.execute(
-                [task for task in work.tasks if task.key not in execution.values],
-                work=work,
-                plan=plan,
-                care=care,
-                execution=execution,
-                started=started,
-                on_progress=self._on_progress,
-            )
-        except BaseException as error:
-            self.close()
-            error.add_note(resume.kept_note(care.journal, len(execution.values)))
-            raise
+        return result
 
 
 def _names_in(source: object) -> tuple[tuple[Method, ...], list[str]]:
@@ -347,68 +307,29 @@ def _names_in(source: object) -> tuple[tuple[Method, ...], list[str]]:
     return methods, sorted({method.program for method in methods})
 
 
-def _extent_note(work: Workload) -> str:
-    """Return what to say where nobody asked for so many tasks: a left-out `max_nbody` means all levels."""
-    if work.keywords.max_nbody is not None or work.keywords.levels or len(work.tasks) <= MANY_TASKS:
-        return ""
-    fragments = len(work.recipe.molecule.fragments)
-    return (
-        f"max_nbody is not given, so all levels up to {fragments}-body are computed: {count(len(work.tasks), 'task')};"
-        " give --max-nbody 3, say, for fewer (`autotune estimate` tells what they take)"
-    )
+def run_many(
+    inputs: Iterable[object] | Mapping[str, object],
+    *,
+    expansion: Expansion | None = None,
+    on_outcome: Callable[[Outcome], None] | None = None,
+    keep: bool = True,
+    **options: Unpack[GivenOptions],
+) -> list[Outcome]:
+    """Compute many inputs as one run and return what became of each, in their order; see `Session.run_many`.
 
+    Args:
+        inputs: Paths of files, of folders and of trajectories, texts, or inputs; a mapping gives them names.
+        expansion: What to compute for geometries.
+        on_outcome: Called with what became of each input as soon as it is known.
+        keep: Keep the outcomes, to return them.
+        options: What to decide instead of autotune; see `Options`.
 
-def _slots_note(options: Options, plan: planning.Plan, *, cores: int) -> str:
-    """Return what to say where the user asks for more threads than there are cores."""
-    workers, width = plan.policy.at_once, plan.policy.width
-    # More workers of one thread than cores are no mistake: where a program waits for its own start, they are faster.
-    if options.workers is None or width == 1 or workers * width <= cores or not options.here:
-        return ""
-    return (
-        f"{workers} workers with {width} threads each are {workers * width} threads on {count(cores, 'core')}, which"
-        f" mostly takes longer: give --workers {max(1, cores // width)}, or --threads 1"
-    )
-
-
-def _version_note(plan: planning.Plan, versions: Mapping[str, str]) -> str:
-    """Return what to say before a run, with these versions of the programs."""
-    tuning = plan.tuning
-    return library.version_note(tuning, versions.get(tuning.method.program, "")) if tuning else ""
-
-
-def _basis_note(methods: Iterable[Method], symbols: Iterable[str]) -> str:
-    """Return what to say where a program will take a basis set otherwise than it was made; upstream does so, too."""
-    for method in methods:
-        facts = facts_of(method.program)
-        keyword = facts.spherical_keyword
-        told = {name.lower() for name in json.loads(method.keywords)}
-        if keyword and not told & {keyword, facts.cartesian_keyword} and is_spherical(method.basis, symbols):
-            return (
-                f"{method.program} takes {method.basis} as Cartesian, although it is spherical and other programs"
-                f" take it so: add the keyword {keyword}=true to agree with them"
-            )
-    return ""
-
-
-def _times_note(plan: planning.Plan, tasks: Sequence[Task], records: Sequence[TaskRecord], *, cores: int) -> str:
-    """Return what to say after a run; only a tuning that was measured for it is held against it."""
-    if plan.tuning is None or plan.chosen.match != "exact":
-        return ""
-    from autotune.costs import drift
-
-    return drift.note(plan.tuning, tasks, records, workers=plan.policy.workers, cores=cores)
-
-
-def _fallback_note(records: Sequence[TaskRecord]) -> str:
-    """Return what to say after a run in which programs did without one of their tunables."""
-    fell_back = [record for record in records if record.fallback]
-    if not fell_back:
-        return ""
-    first = fell_back[0]
-    return (
-        f"{len(fell_back)} of {count(len(records), 'task')} started as with --no-program-tuning, {first.label} first:"
-        f" {first.fallback}"
-    )
+    Raises:
+        InputError: An option cannot be used, there is no such path, or two inputs have one name.
+        ResourceError: The journal cannot be written, or an option asks for more than there is.
+    """
+    with Session(options_of("run_many", options)) as session:
+        return session.run_many(inputs, expansion=expansion, on_outcome=on_outcome, keep=keep)
 
 
 def run(

@@ -308,7 +308,7 @@ def test_doctor_prints_the_same_facts_for_people_and_as_json():
 
 
 def test_usage_errors_get_one_line_and_exit_2():
-    assert call("run") == (2, "", "autotune: missing argument 'INPUT'; see `autotune run --help`\n")
+    assert call("run") == (2, "", "autotune: missing argument 'INPUT...'; see `autotune run --help`\n")
     assert call("nosuch") == (2, "", "autotune: no such command 'nosuch'; see `autotune --help`\n")
 
 
