@@ -11,7 +11,7 @@ import click
 
 from autotune.base import json_files
 from autotune.base.errors import InputError, ResourceError, TaskError
-from autotune.cli import options, streams
+from autotune.cli import options
 
 if TYPE_CHECKING:
     from qcmanybody.models.v1 import ManyBodyResult as ManyBodyResultV1
@@ -37,15 +37,9 @@ def check(output: str | None, sources: tuple[str, ...]) -> None:
     if path.suffix.lower() == LINES:
         options.check_targets((output,), sources)
     elif path.is_file():
-        raise InputError(
-            f"{output} is a file, and there are several inputs; name a folder for their results, or a file that ends"
-            f" in {LINES} for one in each line"
-        )
+        raise InputError(f"{output} is a file; give the results of several inputs a folder, or a name in {LINES}")
     elif path.suffix.lower() == ".json":
-        raise InputError(
-            f"{output} could hold one result, and there are several inputs; name a folder for them, or a file that"
-            f" ends in {LINES} for one in each line"
-        )
+        raise InputError(f"{output} holds one result; give those of several inputs a folder, or a name in {LINES}")
     elif any(Path(source).is_dir() and Path(source).resolve() == path.resolve() for source in sources):
         raise InputError(f"{output} is the folder of the inputs; name another one for the results")
     else:
@@ -80,7 +74,7 @@ class Target:
         elif self._output is not None:
             self._write(_line(outcome))
         elif not self._silent:
-            streams.deliver(_line(outcome))
+            click.echo(_line(outcome))  # where it is lost, the run goes on, and that is said at its end
 
     def _file(self, outcome: Outcome) -> None:
         path = Path(str(self._output)) / f"{outcome.name}.json"

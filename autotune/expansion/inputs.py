@@ -83,7 +83,7 @@ def name_inputs(sources: Iterable[object] | Mapping[str, object]) -> NamedInputs
             else:
                 files = [path]
             for file in files:
-                found += _inputs_of_file(file, name if name and len(files) == 1 else _name_of(file))
+                found += _inputs_of_file(file, name if name and len(files) == 1 else _name_of(file, given=path))
         else:
             found.append(NamedInput(name=name or _numbered("input", place), content=source, source="the text"))
     _check_names(found)
@@ -131,10 +131,10 @@ def _numbered(name: str, number: int, *, digits: int = _DIGITS) -> str:
     return f"{name}-{number:0{digits}}"
 
 
-def _name_of(path: Path) -> str:
-    """Return a path without its ending and what leads out of a folder."""
-    parts = [part for part in path.with_suffix("").parts if part not in (path.anchor, "..", ".")]
-    return "/".join(parts) or path.name
+def _name_of(path: Path, *, given: Path) -> str:
+    """Return a path as it was given, without its ending and what leads out of a folder; of an absolute one the end."""
+    shown = path.relative_to(given.parent) if given.is_absolute() else path
+    return "/".join(part for part in shown.with_suffix("").parts if part not in ("..", ".")) or path.name
 
 
 def _check_names(found: Iterable[NamedInput]) -> None:

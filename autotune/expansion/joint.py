@@ -41,10 +41,13 @@ class Joint:
 
 
 def kind(work: Workload) -> tuple[object, ...]:
-    """Return what inputs must have in common to be joined: what a recipe has once."""
+    """Return what inputs must have in common to be joined: what a recipe has once.
+
+    An input whose components see all of it by embedding charges, or are given back whole, with the names of their
+    molecules, is a kind of its own.
+    """
     recipe = work.recipe
-    embedding = id(work) if recipe.embedding else None  # its components see the whole of their input
-    return recipe.molecule.fix_symmetry, recipe.keep_results, embedding
+    return recipe.molecule.fix_symmetry, id(work) if recipe.embedding or recipe.keep_results else None
 
 
 def label(name: str, of_task: str) -> str:

@@ -58,7 +58,10 @@ def read_xyz(text: str, name: str) -> Geometry:
         raise InputError(f"{name}: line 1 should be just the number of atoms (1 to {MAX_ATOMS}), not {count[:40]!r}")
     natom = int(count)
     if any(_COUNT.fullmatch(line.strip()) for line in atom_lines[natom:]):
-        raise InputError(f"{name}: the file holds several frames; keep the {natom + 2} lines of the one to compute")
+        raise InputError(
+            f"{name}: the file holds several frames; `autotune run` computes them all, otherwise keep the {natom + 2}"
+            " lines of one"
+        )
     if len(atom_lines) != natom:
         found = f"{len(atom_lines)} lines follow the comment"
         raise InputError(f"{name}: line 1 says {natom} atoms, but {found} in line 2; correct the number or the lines")

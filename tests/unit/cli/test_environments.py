@@ -23,6 +23,8 @@ COMMANDS = {
     "--version": ("--version", (), True),
     "run": ("run {input}", (), True),
     "run -o": ("run {input} -o result.json --record record.json", ("result.json", "record.json"), False),
+    "run many": ("run {folder} -o results --csv many.csv", ("results", "many.csv"), False),
+    "run many lines": ("run {folder}", (), True),
     "show": ("show {result} --csv energies.csv", ("energies.csv",), True),
     "terms": ("terms {result} --plot terms.svg", ("terms.svg",), True),
     "estimate": ("estimate {input}", (), True),
@@ -71,7 +73,9 @@ def given(tmp_path_factory):
     (folder / "input.json").write_text(json.dumps(fields))
     (folder / "result.json").write_text(autotune.run(fields, journal="none").model_dump_json())
     json_files.save_run(run([task(0, start=0.1, wall=1.0)]), folder / "run.json")
-    return {name: folder / f"{name}.json" for name in ("input", "run", "result")}
+    (folder / "inputs").mkdir()
+    (folder / "inputs" / "one.json").write_text(json.dumps(fields))
+    return {"folder": folder / "inputs", **{name: folder / f"{name}.json" for name in ("input", "run", "result")}}
 
 
 def call(arguments, folder, *, redirections="", unset=(), prefix=()):

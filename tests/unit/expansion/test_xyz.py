@@ -15,7 +15,7 @@ from autotune.expansion.bonds import parts
 from autotune.expansion.fragments import check_distances, parse_charges, parse_fragments
 from autotune.expansion.geometry import MAX_ATOMS, Geometry, covalent_bonds
 from autotune.expansion.ions import check_electrons, usual_charges, usual_multiplicities
-from autotune.expansion.xyz import read_xyz
+from autotune.expansion.xyz import read_xyz, split_frames
 from autotune.expansion.xyz_comment import Comment
 
 CLUSTERS = sorted(
@@ -114,7 +114,7 @@ def test_common_dialects_read_alike(text):
         ("4", "w.xyz: line 1 says 4 atoms, but 0 lines follow the comment in line 2; correct the number or the lines"),
         (
             f"3\n\n{WATER}3\n\n{WATER}",
-            "w.xyz: the file holds several frames; keep the 5 lines of the one to compute",
+            "w.xyz: the file holds several frames; `autotune run` computes them all, otherwise keep the 5 lines of one",
         ),
         (
             xyz("Q 0 0 0"),
@@ -613,3 +613,27 @@ def test_atoms_in_one_place_are_looked_for_among_neighbours_only(monkeypatch):
     check_distances(box_of_helium(8000))
     assert len(measured) <= 8000
     assert message(check_distances, {**box_of_helium(8000), "geometry": [0.0] * 24000}).startswith("atoms 1 (He) and 2")
+
+
+@pytest.mark.parametrize("between", ["", "\n", " \n\n"])
+def test_a_trajectory_is_split_into_its_frames(between):
+    frames = [f"3\nstep {number}\n{WATER}" for number in range(3)]
+    assert split_frames(between.join(frames)) == frames
+
+
+@pytest.mark.parametrize(
+    "text", ["", "\n", f"3\n\n{WATER}", f"3\n{WATER}", f"2\n\n{WATER}", "3 bohr\n", f"x\n\n{WATER}"]
+)
+def test_what_is_no_trajectory_is_not_split(text):
+    assert split_frames(text) == [text]
+
+
+def test_what_is_cut_off_is_the_last_frame_and_is_refused_by_itself():
+    first, second = split_frames(f"3\n\n{WATER}3\n\nO 0 0 0\n")
+    assert len(read_xyz(first, "f").symbols) == 3
+    with pytest.raises(InputError, match=r"^f: line 1 says 3 atoms, but 1 lines follow"):
+        read_xyz(second, "f")
+
+
+def test_the_comment_of_a_frame_may_be_a_number():
+    assert split_frames(f"3\n17\n{WATER}3\n18\n{WATER}") == [f"3\n17\n{WATER}", f"3\n18\n{WATER}"]

@@ -1,0 +1,122 @@
+"""`autotune run` with several inputs: where results go, what is printed, exit codes, refusals."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import subprocess
+import sys
+from importlib.resources import files
+
+import pytest
+
+from autotune.base import json_files
+
+GFN = ("--program", "faulty", "--method", "nothing", "--max-nbody", "2")
+
+
+def geometry(name):
+    return (files("autotune.studies") / "workloads" / f"{name}.xyz").read_text()
+
+
+@pytest.fixture
+def call(tmp_path):
+    (tmp_path / "dimers").mkdir()
+    (tmp_path / "dimers" / "a.xyz").write_text(geometry("water2"))
+    (tmp_path / "dimers" / "b.xyz").write_text(geometry("water2"))
+    (tmp_path / "t.xyz").write_text(geometry("water2") + geometry("water4"))
+
+    def run(*arguments):
+        done = subprocess.run(
+            [sys.executable, "-m", "autotune", "run", *map(str, arguments)],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        return done.returncode, done.stdout, done.stderr
+
+    return run
+
+
+def test_a_folder_gets_a_result_for_each_input_by_its_name(call, tmp_path):
+    status, output, said = call("dimers", "t.xyz", *GFN, "-o", "out", "--csv", "t.csv", "--record", "r.json")
+    assert (status, output) == (0, "")
+    names = ["dimers/a", "dimers/b", "t-0001", "t-0002"]
+    assert sorted(str(path.relative_to(tmp_path / "out")) for path in (tmp_path / "out").rglob("*.*")) == [
+        f"{name}.json" for name in names
+    ]
+    for name in names:
+        assert json.loads((tmp_path / "out" / f"{name}.json").read_text())["success"] is True
+    rows = list(csv.DictReader(io.StringIO((tmp_path / "t.csv").read_text())))
+    assert [(row["input"], row["bsse"], row["nbody"], row["total_hartree"]) for row in rows] == [
+        *((name, "nocp", "2", "-20.0") for name in names[:3]),
+        (names[3], "nocp", "2", "-40.0"),
+    ]
+    lines = said.splitlines()
+    assert lines[0].startswith("4 inputs with 13 distinct tasks: 3 × (2 fragments: 2 H2O; ")
+    assert [line.split() for line in lines if line.startswith("dimers/b")] == [
+        ["dimers/b", "nocp", "2", "-20.00000000", "0.00000000", "0.000"]
+    ]
+    assert lines[-1].startswith("13 tasks in ")
+    assert json_files.load_run(tmp_path / "r.json").tasks == 13
+
+
+@pytest.mark.parametrize("target", [(), ("-o", "all.jsonl")])
+def test_json_lines_have_a_line_for_each_input(call, tmp_path, target):
+    (tmp_path / "dimers" / "c.xyz").write_text("3\n\nO 0 0 0\n")
+    status, output, said = call("dimers", *GFN, *target)
+    assert status == 1
+    lines = map(json.loads, (output or (tmp_path / "all.jsonl").read_text()).splitlines())
+    found = {line["name"]: line for line in lines}
+    assert sorted(found) == ["dimers/a", "dimers/b", "dimers/c"]
+    assert found["dimers/a"]["result"]["schema_name"] == "qcschema_many_body_result"
+    assert found["dimers/c"]["error"]["kind"] == "InputError"
+    assert f"1 of 3 inputs failed: dimers/c: {found['dimers/c']['error']['message']}" in said
+
+
+def test_of_an_input_that_fails_the_finished_components_are_kept_and_an_earlier_result_is_named(call, tmp_path):
+    (tmp_path / "out" / "dimers").mkdir(parents=True)
+    (tmp_path / "out" / "dimers" / "a.json").write_text("{}")
+    keywords = json.dumps({"at": [6]})
+    status, _, said = call(
+        "dimers/a.xyz", "t.xyz", "--program", "faulty", "--method", "raise", "--keywords", keywords, "-o", "out"
+    )
+    assert status == 1
+    assert "out/dimers/a.json is of an earlier run, not of this one" in said
+    partial = json.loads((tmp_path / "out" / "dimers" / "a.json.partial").read_text())
+    assert (len(partial["done"]), len(partial["failed"])) == (2, 1)
+    assert "go on from there" in said or "goes on from there" in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (
+            ("dimers", "-o", "t.xyz"),
+            "t.xyz is a file; give the results of several inputs a folder, or a name in .jsonl",
+        ),
+        (
+            ("dimers", "-o", "r.json"),
+            "r.json holds one result; give those of several inputs a folder, or a name in .jsonl",
+        ),
+        (("dimers", "-o", "dimers"), "dimers is the folder of the inputs; name another one for the results"),
+        (("dimers/a.xyz", "nowhere.xyz", "-o", "out"), "nowhere.xyz cannot be read: no such file; check the path"),
+        (
+            ("dimers", "dimers/a.xyz", "-o", "out"),
+            "two inputs would be called 'dimers/a' (dimers/a.xyz and dimers/a.xyz); give one of them another name",
+        ),
+    ],
+)
+def test_what_cannot_be_meant_is_one_line_and_exit_2(call, tmp_path, arguments, words):
+    assert call(*arguments, *GFN) == (2, "", f"autotune: {words}\n")
+    assert not (tmp_path / "out").exists() or not list((tmp_path / "out").iterdir())
+
+
+def test_where_no_input_can_be_computed_it_is_bad_input(call):
+    status, _, said = call("dimers", "--program", "faulty", "--method", "unheard-of")
+    assert status == 2
+    assert "autotune: 2 of 2 inputs failed: dimers/a and dimers/b: model chemistry" in said
+    assert "Traceback" not in said
