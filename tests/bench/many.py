@@ -71,7 +71,7 @@ def trajectory(text: str, frames: int) -> Iterator[str]:
 def command(folder: Path, source: Path, expansion: dict[str, str]) -> tuple[list[str], dict[str, str]]:
     words = [word for name, value in expansion.items() for word in (f"--{name}", value)]
     outputs = ("-o", folder / "out", "--record", folder / "record.json")
-    line = autotune_command("run", source, *words, "--max-nbody", 2, "--resume", "--quiet", *outputs)
+    line = autotune_command("run", source, *words, "--max-nbody", 2, "--threads", 1, "--resume", "--quiet", *outputs)
     return line, {**os.environ, "AUTOTUNE_HOME": str(folder / "home")}
 
 
@@ -106,7 +106,7 @@ def one_by_one(source: str, expansion: dict[str, str]) -> dict[str, Any]:
     stated = autotune.Expansion(**expansion, max_nbody=2)
     properties = {}
     started = time.perf_counter()
-    with autotune.Session(autotune.Options(journal="none")) as session:
+    with autotune.Session(autotune.Options(journal="none", threads=1)) as session:
         for named in name_inputs([source]).inputs:
             result = session.run(named.content, expansion=stated)
             properties[named.name] = json.loads(result.model_dump_json())["properties"]
