@@ -222,7 +222,7 @@ def test_a_killed_run_goes_on_with_resume_and_nothing_is_computed_twice(tmp_path
     """Killed when some results are there; afterwards all are, equal to those of a run that nobody killed."""
     log, frames = tmp_path / "log", tmp_path / "frames.xyz"
     frames.write_text("".join(geometry(name) for name in ("water2", "water4", "water6", "water8")))
-    keywords = json.dumps({"seconds": 0.05, "log": str(log)})
+    keywords = json.dumps({"seconds": 0.15, "log": str(log)})
     command = [sys.executable, "-m", "autotune", "run", str(frames), "--program", "faulty", "--method", "sleep"]
     command += ["--max-nbody", "2", "--keywords", keywords, "--workers", "2", "--resume"]
     out = tmp_path / "out"
