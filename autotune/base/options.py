@@ -17,7 +17,16 @@ from autotune.base.text import quote
 
 PAIR = 2
 _COUNTS = ("workers", "threads", "cores", "nodes")
-_QUANTITIES = ("memory_gib", "task_limit_s", "scratch_gib")
+_QUANTITIES = ("memory_gib", "task_limit_s", "scratch_gib", "screen_energy")
+
+# Options that leave tasks out, as the command line calls them.
+OMISSIONS = {
+    "around": "--around",
+    "screen_distance": "--screen-distance",
+    "screen_energy": "--screen-energy",
+    "reuse_equal_monomers": "--reuse-equal-monomers",
+    "reuse_contained": "--reuse-contained",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +62,9 @@ class Options:
         screen_distance: Leave out terms of fragments that are farther apart than this, in Å; they are reported. By
             n-body level, such as `{2: 12.0, 3: 8.0}`, where higher levels reach less far: a level that is not named has
             the distance of the next lower one, and what is below all named ones is computed.
+        screen_energy: Take terms from a cheap method where it finds them smaller than this, in kcal/mol, and compute
+            the others; the error that this makes is estimated.
+        screen_method: The cheap method, as `METHOD/BASIS`, or `PROGRAM METHOD/BASIS` for another program.
         around: Of pairs compute only those of these fragments, counted from 1, with the others; the rest is reported.
     """
 
@@ -81,6 +93,8 @@ class Options:
     reuse_densities: bool | None = None
     screen_distance: float | Mapping[int, float] | None = None
     around: tuple[int, ...] = ()
+    screen_energy: float | None = None
+    screen_method: str = ""
 
     @property
     def here(self) -> bool:
@@ -100,6 +114,8 @@ class Options:
         if self.screen_distance is not None:
             _check_distances(self.screen_distance)
         _check_fragments(self.around)
+        if (self.screen_energy is None) != (not self.screen_method):
+            raise InputError("options screen_energy and screen_method go together: a threshold, and the cheap method")
         for name in ("strategies", "without"):
             if isinstance(value := getattr(self, name), str):
                 raise InputError(f"option {name} is the text {quote(value)}, but must be a tuple of names")
@@ -161,6 +177,8 @@ class GivenOptions(TypedDict, total=False):
     reuse_densities: bool | None
     screen_distance: float | Mapping[int, float] | None
     around: tuple[int, ...]
+    screen_energy: float | None
+    screen_method: str
 
 
 class GivenConditions(GivenOptions, total=False):

@@ -99,6 +99,15 @@ omission_options = together(
         metavar="ANGSTROM",
         help="Leave out terms of fragments farther apart: 8, or by n-body level 2=12,3=8.",
     ),
+    click.option(
+        "--screen-energy",
+        type=AMOUNT,
+        metavar="KCAL",
+        help="Take terms that --screen-method finds smaller, kcal/mol, from it; the error is estimated.",
+    ),
+    click.option(
+        "--screen-method", default="", metavar="METHOD", help="The cheap method: hf/6-31g*, or 'tblite gfn2-xtb'."
+    ),
     click.option("--around", metavar="LIST", help="Compute pairs of these fragments with the others only: 1 or 1,2."),
 )
 
@@ -182,6 +191,7 @@ _OTHER_NAMES = {"memory": "memory_gib", "no_strategy": "without", "timeout": "ta
 _SAME_NAMES = (
     *("workers", "threads", "cores", "tuning", "scratch", "scratch_gib", "journal", "resume", "fail_fast"),
     *("enforce_memory", "backend", "reuse_contained", "reuse_equal_monomers"),
+    *("screen_energy", "screen_method"),
 )
 
 

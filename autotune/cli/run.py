@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -239,7 +240,7 @@ def _give(
     if table_only:
         streams.deliver(str(table))
     elif not quiet:
-        _say(str(table))
+        _say(str(replace(table, notes=())))  # which the run has said
 
 
 def _is_terminal() -> bool:

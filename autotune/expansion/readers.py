@@ -91,14 +91,7 @@ class Expansion:
         """The model chemistries by the label that the ManyBodyInput gives them; one that several levels have is one."""
         if not self.levels:
             return {"(auto)": Chemistry(program=self.program.lower(), method=self.method, basis=self.basis)}
-        return {text: self._chemistry(text) for text in self.levels.values()}
-
-    def _chemistry(self, text: str) -> Chemistry:
-        program, _, model = text.strip().rpartition(" ")
-        method, _, basis = model.partition("/")
-        if not method:
-            raise InputError(f"the level {text!r} names no method; write METHOD/BASIS, as in 2=mp2/cc-pvdz")
-        return Chemistry(program=(program.strip() or self.program).lower(), method=method, basis=basis)
+        return {text: parse_chemistry(text, program=self.program) for text in self.levels.values()}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,6 +101,19 @@ class Chemistry:
     program: str
     method: str
     basis: str
+
+
+def parse_chemistry(text: str, *, program: str) -> Chemistry:
+    """Return the model chemistry that a text names: `METHOD/BASIS`, or `PROGRAM METHOD/BASIS` for another program.
+
+    Raises:
+        InputError: It names no method.
+    """
+    other, _, model = text.strip().rpartition(" ")
+    method, _, basis = model.partition("/")
+    if not method:
+        raise InputError(f"the level {text!r} names no method; write METHOD/BASIS, as in 2=mp2/cc-pvdz")
+    return Chemistry(program=(other.strip() or program).lower(), method=method, basis=basis)
 
 
 def read_text(source: str) -> tuple[str, str]:
@@ -345,7 +351,7 @@ def _input_of(molecule: dict[str, Any], expansion: Expansion) -> dict[str, Any]:
                         **({"basis": chemistry.basis} if chemistry.basis else {}),
                     },
                     "keywords": {
-                        **_conventional(chemistry, expansion.keywords, molecule["symbols"]),
+                        **conventional(chemistry, expansion.keywords, molecule["symbols"]),
                         **expansion.keywords,
                     },
                 }
@@ -355,7 +361,7 @@ def _input_of(molecule: dict[str, Any], expansion: Expansion) -> dict[str, Any]:
     }
 
 
-def _conventional(chemistry: Chemistry, keywords: Mapping[str, Any], symbols: Sequence[str]) -> dict[str, Any]:
+def conventional(chemistry: Chemistry, keywords: Mapping[str, Any], symbols: Sequence[str]) -> dict[str, Any]:
     """Return the keyword that makes a program take the basis set as the set was made, if it needs one."""
     facts = facts_of(chemistry.program)
     told = {name.lower() for name in keywords}

@@ -1,34 +1,70 @@
-"""Terms that are left out: which components these are, and the value that makes their term zero.
+"""Terms that are left out: which components these are, and the value that makes their term zero, or a cheap method's.
 
-Rules: a component is left out where two of its fragments are too far apart for its level; higher levels reach no
-farther than lower ones, so what is kept has all that lies below it. Where fragments are named, pairs without one of
-them are left out; terms of more fragments need those pairs, so there are none. The value is inclusion-exclusion over
-the components below, in the same kind of basis, so that upstream's own sums see a contribution of zero.
+Rules: what is kept has all that lies below it, so the sum stays an expansion. A component is left out where two of its
+fragments are too far apart for its level (higher levels reach no farther than lower ones), where fragments are named
+and it has none of them (of pairs; terms of more fragments need those pairs, so there are none), or where a cheap method
+finds its term small. The value is inclusion-exclusion over the components below, in the same kind of basis, so that
+upstream's own sums see a contribution of zero, or of the cheap method's term.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import combinations
-from typing import Any
+from typing import Any, TypeAlias
 
 from autotune.base.types import Task
 from autotune.expansion.component import Keys, Recipe
 
 PAIR = 2
 
+Fragments: TypeAlias = tuple[int, ...]  # from 1
+
+
+class Parts:
+    """The components below others.
+
+    Args:
+        recipe: What components are made of.
+        counterpoise: The component of all fragments is one of a counterpoise correction.
+    """
+
+    def __init__(self, recipe: Recipe, *, counterpoise: bool) -> None:
+        self._counterpoise, self._fragments = counterpoise, len(recipe.molecule.fragments)
+        self._by_content = Keys(recipe)
+        self._keys: dict[tuple[str, Fragments, Fragments], str] = {}  # pairs are below many triples
+
+    def is_own(self, task: Task) -> bool:
+        """Return whether a component has only its own basis functions, and is not one of a counterpoise correction."""
+        # Of all fragments, real and basis are the same in either correction.
+        return task.basis == task.real and not (self._counterpoise and task.nbody == self._fragments)
+
+    def below(self, task: Task, energy: Callable[[str], float]) -> float:
+        """Return what the energy (Eh) of a component would be without its own term.
+
+        Args:
+            task: The component.
+            energy: Returns the energy of one below, by its key.
+        """
+        own, terms = self.is_own(task), []
+        for size in range(1, task.nbody):
+            sign = (-1) ** (task.nbody - size - 1)
+            for real in combinations(task.real, size):
+                below = task.level, real, real if own else task.basis
+                key = self._keys.get(below) or self._keys.setdefault(below, self._by_content.key(*below))
+                terms.append(sign * energy(key))
+        return math.fsum(terms)
+
 
 class Screen:
-    """The components of a workload whose fragments are farther apart than a distance, or none of those that are named.
+    """The components of a workload that are not computed.
 
     Args:
         tasks: All tasks of the workload.
-        recipe: What they are made of.
-        counterpoise: The component of all fragments is one of a counterpoise correction.
-        distance_angstrom: Largest distance of two fragments, between their nearest atoms, that is still computed: of
-            all levels, or by level, see `cutoff_of`.
-        around: Fragments, from 1, of which each pair must have one; empty for all.
+        parts: What lies below them.
+        is_kept: Returns whether a component of two or more fragments is computed; then all below it are.
+        term: Returns the term (Eh) of a component that is not computed.
 
     Attributes:
         dropped: The tasks that need not be computed, smaller ones first.
@@ -37,26 +73,14 @@ class Screen:
     def __init__(
         self,
         tasks: Sequence[Task],
-        recipe: Recipe,
+        parts: Parts,
+        is_kept: Callable[[Task], bool],
         *,
-        counterpoise: bool,
-        distance_angstrom: float | Mapping[int, float] = math.inf,
-        around: frozenset[int] = frozenset(),
+        term: Callable[[Task], float] = lambda _: 0.0,
     ) -> None:
-        levels = {task.nbody for task in tasks if task.nbody >= PAIR}
-        cutoffs = {nbody: cutoff_of(nbody, distance_angstrom) for nbody in levels}
-        pairs = {cutoff: near_pairs(recipe, cutoff) for cutoff in {*cutoffs.values()} - {math.inf}}
-        self._counterpoise, self._fragments = counterpoise, len(recipe.molecule.fragments)
-        self._keys = Keys(recipe)
-
-        def is_kept(task: Task) -> bool:
-            if task.nbody < PAIR:
-                return True
-            cutoff = cutoffs[task.nbody]
-            near = cutoff == math.inf or pairs[cutoff].issuperset(combinations(task.real, PAIR))
-            return near and (not around or not around.isdisjoint(task.real))
-
-        self.dropped = tuple(sorted((task for task in tasks if not is_kept(task)), key=lambda task: task.nbody))
+        self._parts, self._term = parts, term
+        dropped = (task for task in tasks if task.nbody >= PAIR and not is_kept(task))
+        self.dropped = tuple(sorted(dropped, key=lambda task: task.nbody))
 
     def values(self, known: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, float]]:
         """Return the energies (Eh) of the dropped tasks by key, made of those of all others.
@@ -65,19 +89,42 @@ class Screen:
             known: By task key, `energy` of every task that is not dropped.
         """
         energies: dict[str, float] = {}
-        keys: dict[tuple[str, tuple[int, ...], tuple[int, ...]], str] = {}  # pairs are below many triples
+
+        def energy(key: str) -> float:
+            found: float = energies[key] if key in energies else known[key]["energy"]
+            return found
+
         for task in self.dropped:
-            terms = []
-            # Of all fragments, real and basis are the same in either correction.
-            own = task.basis == task.real and not (self._counterpoise and task.nbody == self._fragments)
-            for size in range(1, task.nbody):
-                sign = (-1) ** (task.nbody - size - 1)
-                for real in combinations(task.real, size):
-                    below = task.level, real, real if own else task.basis
-                    key = keys.get(below) or keys.setdefault(below, self._keys.key(*below))
-                    terms.append(sign * (energies[key] if key in energies else known[key]["energy"]))
-            energies[task.key] = math.fsum(terms)
+            energies[task.key] = self._parts.below(task, energy) + self._term(task)
         return {key: {"energy": energy} for key, energy in energies.items()}
+
+
+def are_near(
+    tasks: Sequence[Task],
+    recipe: Recipe,
+    *,
+    distance_angstrom: float | Mapping[int, float] = math.inf,
+    around: frozenset[int] = frozenset(),
+) -> Callable[[Task], bool]:
+    """Return whether no two fragments of a component are farther apart than a distance, and one of them is named.
+
+    Args:
+        tasks: All tasks of the workload.
+        recipe: What they are made of.
+        distance_angstrom: Largest distance of two fragments, between their nearest atoms: of all levels, or by level,
+            see `cutoff_of`.
+        around: Fragments of which a component must have one; empty for all.
+    """
+    levels = {task.nbody for task in tasks if task.nbody >= PAIR}
+    cutoffs = {nbody: cutoff_of(nbody, distance_angstrom) for nbody in levels}
+    pairs = {cutoff: near_pairs(recipe, cutoff) for cutoff in {*cutoffs.values()} - {math.inf}}
+
+    def is_near(task: Task) -> bool:
+        cutoff = cutoffs[task.nbody]
+        near = cutoff == math.inf or pairs[cutoff].issuperset(combinations(task.real, PAIR))
+        return near and (not around or not around.isdisjoint(task.real))
+
+    return is_near
 
 
 def cutoff_of(nbody: int, stated: float | Mapping[int, float]) -> float:

@@ -110,6 +110,11 @@ class Workload:
                         yield level, label, real, in_basis
 
     @property
+    def many_body_input(self) -> ManyBodyInput:
+        """The validated input (v2), its atoms in their order."""
+        return self._input
+
+    @property
     def methods(self) -> tuple[Method, ...]:
         """Model chemistries of the tasks, in order of appearance."""
         return tuple(dict.fromkeys(task.method for task in self.tasks))

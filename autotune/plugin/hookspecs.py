@@ -155,7 +155,8 @@ def autotune_run_started(workload: Sequence[Task], policy: Policy, machine: Mach
 
     `workload` has also the tasks that the journal knows already. Where `reuse_contained` finds no energy to take, tasks
     are added later; these are told by `autotune_task_done` alone. A run that has nothing to compute, or is refused,
-    does not start.
+    does not start. Of many inputs it is called for each lot that is computed together, and of a screen by energy for
+    each pass.
     """
 
 

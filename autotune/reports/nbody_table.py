@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from autotune.base import json_files
 from autotune.base.records import NBodyEnergies
+from autotune.base.text import one_line
 from autotune.expansion.nbody_energies import KCAL_PER_HARTREE, nbody_energies, read_result
 from autotune.reports.tables import Column, csv_of, lines_of
 
@@ -63,15 +64,17 @@ class NBodyTable:
 
     Attributes:
         rows: By BSSE treatment in the order of the input, then by n-body level.
+        notes: What was left out of the result, or was not computed for it, sentences.
     """
 
     rows: tuple[NBodyEnergies, ...]
+    notes: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        """Return the table as text with aligned columns, and below it which of the energies the result returns."""
+        """Return the table as text with aligned columns, below it what the result returns, and notes."""
         if not self.rows:
             return "the result has no many-body energies"
-        return "\n".join([*lines_of(self.columns, self.rows), *filter(None, [self.returned_words])])
+        return "\n".join([*lines_of(self.columns, self.rows), *filter(None, [self.returned_words]), *self.notes])
 
     @property
     def columns(self) -> tuple[Column, ...]:
@@ -121,10 +124,18 @@ def tabulate(
         ResourceError: The file cannot be written.
     """
     fields = read_result(str(result)) if isinstance(result, str | Path) else result
-    table = NBodyTable(nbody_energies(fields))
+    table = NBodyTable(nbody_energies(fields), _notes(fields))
     if output is not None:
         json_files.write_text(Path(output), table.csv())
     return table
+
+
+def _notes(result: Any) -> tuple[str, ...]:
+    """Return what `reductions.note_what_is_left_out` has noted; nothing where somebody else wrote the extras."""
+    extras = result.get("extras") if isinstance(result, Mapping) else getattr(result, "extras", None)
+    ours = extras.get("autotune") if isinstance(extras, Mapping) else None
+    noted = ours.get("omitted") if isinstance(ours, Mapping) else None
+    return tuple(one_line(words) for words in noted) if isinstance(noted, list) else ()
 
 
 def total_or_interaction(rows: Sequence[NBodyEnergies]) -> str:

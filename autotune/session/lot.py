@@ -19,6 +19,7 @@ from autotune.expansion.joint import Joint
 from autotune.expansion.summary import describe
 from autotune.expansion.workload import Workload
 from autotune.runtime.execution import Execution
+from autotune.session import reductions
 from autotune.session.reductions import Omission
 
 if TYPE_CHECKING:
@@ -99,6 +100,7 @@ class Lot:
                 tasks, of = each.tasks + (before.tasks if before else 0), each.of + (before.of if before else 0)
                 head = each.words.partition(":")[0]
                 words = f"{head}: {tasks:,} of {of:,} tasks of {count(len(self.parts), 'input')} are not computed"
+                words = words if self.parts[1:] else each.words
                 found[each.option] = Omitted(option=each.option, tasks=tasks, of=of, words=words)
         if late and late.tasks and (contained := found.get("reuse_contained")):
             found["reuse_contained"] = replace(contained, tasks=contained.tasks - len(late.tasks))
@@ -107,7 +109,7 @@ class Lot:
     def describe(self) -> str:
         """Return what is computed, in words: the kinds of inputs, the most frequent first."""
         if len(self.parts) == 1:
-            return f"{self.parts[0].name}: {self.parts[0].lean.describe()}"
+            return self.parts[0].lean.describe()
         kinds = Counter(describe(part.lean.work.recipe.molecule) for part in self.parts)
         named = [f"{times:,} × ({words})" for words, times in kinds.most_common(NAMED_KINDS)]
         if len(kinds) > len(named):
@@ -200,7 +202,8 @@ class Delivery:
         found = plausibility.implausible(lean.whole.tasks, lean.whole.recipe, filled.values)
         if len(self.doubts) < NAMED_KINDS:
             self.doubts += [f"{part.name}: {words}" for words in found]
-        self.take(Outcome(name=part.name, result=self.assemble(lean.whole, filled)))
+        result = reductions.note_what_is_left_out(self.assemble(lean.whole, filled), lean.list_omitted())
+        self.take(Outcome(name=part.name, result=result))
 
     def _own(self, part: Part, execution: Execution) -> Execution:
         """Return what came out of a part's tasks, by their own numbers and labels."""

@@ -24,6 +24,7 @@ from autotune.runtime.execution import Execution
 from autotune.session import reductions
 from autotune.session.computation import Computation, Setting, record
 from autotune.session.lot import Delivery, Lot, Outcome, Part
+from autotune.session.reductions import Omission
 
 if TYPE_CHECKING:
     from autotune.base.options import Options
@@ -49,8 +50,12 @@ def read(named: NamedInput, expansion: Expansion | None) -> Workload:
     return workload.load(readers.many_body_fields(content, name=named.source, expansion=stated))
 
 
-def check(inputs: Sequence[NamedInput], expansion: Expansion | None) -> None:
-    """Refuse an expansion for inputs of which none is a geometry; they say themselves what to compute."""
+def check(inputs: Sequence[NamedInput], expansion: Expansion | None, options: Options) -> None:
+    """Refuse options that are for one input, and an expansion for inputs that say themselves what to compute."""
+    if options.reuse_densities:
+        raise InputError("reuse_densities takes inputs one after another; leave it out, or call run for each")
+    if options.screen_energy is not None:
+        raise InputError("--screen-energy has two passes over one input; leave it out, or run each input by itself")
     if expansion is not None and not any(_is_geometry(named) for named in inputs):
         raise InputError(
             "these inputs say themselves what to compute; leave out the expansion (--program, --method and so on), or"
@@ -142,18 +147,9 @@ class Run:
     Args:
         setting: Of the session.
         load: Starts to load the programs of a workload.
-        assemble: Returns the result of a workload whose tasks are done.
-        take: Called with each outcome.
     """
 
-    def __init__(
-        self,
-        setting: Setting,
-        *,
-        load: Callable[[object], None],
-        assemble: Callable[[Workload, Execution], Any],
-        take: Callable[[Outcome], None],
-    ) -> None:
+    def __init__(self, setting: Setting, *, load: Callable[[object], None]) -> None:
         said: set[str] = set()
 
         def say_once(line: str) -> None:
@@ -162,13 +158,27 @@ class Run:
                 said.add(line)
                 setting.say(line)
 
-        self._setting, self._load, self._assemble, self._take = replace(setting, say=say_once), load, assemble, take
+        self._setting, self._load = replace(setting, say=say_once), load
         self._started = time.monotonic()
         self._computations: list[Computation[Joint]] = []
         self._doubts: list[str] = []
 
-    def compute(self, inputs: Sequence[NamedInput], expansion: Expansion | None) -> None:
-        """Compute all inputs."""
+    def compute(
+        self,
+        inputs: Sequence[NamedInput],
+        expansion: Expansion | None,
+        *,
+        assemble: Callable[[Workload, Execution], Any],
+        take: Callable[[Outcome], None],
+    ) -> None:
+        """Compute all inputs.
+
+        Args:
+            inputs: All.
+            expansion: For geometries.
+            assemble: Returns the result of a workload whose tasks are done.
+            take: Called with each outcome.
+        """
         loaded: set[tuple[Method, ...]] = set()
 
         def load(work: Workload) -> None:
@@ -176,18 +186,33 @@ class Run:
                 loaded.add(work.methods)
                 self._load(work)
 
-        for chunk in chunks(inputs, expansion=expansion, options=self._setting.options, load=load, refuse=self._take):
+        for chunk in chunks(inputs, expansion=expansion, options=self._setting.options, load=load, refuse=take):
             ready = []
             for part in chunk:
                 if part.lean.whole.tasks:
                     ready.append(part)
                 else:
                     # Counterpoise up to 1-body: all is zero by definition.
-                    self._take(Outcome(name=part.name, result=self._assemble(part.lean.whole, Execution())))
+                    take(Outcome(name=part.name, result=assemble(part.lean.whole, Execution())))
             for parts in lots(ready, self._setting.place):
-                self._compute(parts)
+                self._compute_lot(parts, assemble=assemble, take=take)
 
-    def _compute(self, parts: Sequence[Part]) -> None:
+    def values_of(self, name: str, lean: Omission) -> Execution:
+        """Return the values of all tasks of one workload; raises the error that its outcome has."""
+        outcomes: list[Outcome] = []
+        self._load(lean.work)
+        self._compute_lot([Part(name=name, lean=lean)], assemble=lambda _, done: done, take=outcomes.append)
+        (outcome,) = outcomes
+        if outcome.error is not None:
+            raise outcome.error
+        filled: Any = outcome.result
+        assert isinstance(filled, Execution)
+        return filled
+
+    def _compute_lot(
+        self, parts: Sequence[Part], *, assemble: Callable[[Workload, Execution], Any], take: Callable[[Outcome], None]
+    ) -> None:
+        """Compute parts together, or one by one where one of them cannot be computed."""
         first = sum(len(each.work.tasks) for each in self._computations)
         lot = Lot(parts, first)
         try:
@@ -195,20 +220,22 @@ class Run:
             computation.prepare(understood="")
         except InputError as error:
             if len(parts) == 1:
-                self._take(Outcome(name=parts[0].name, error=error))
+                take(Outcome(name=parts[0].name, error=error))
                 return
             # One of them may be at fault.
             half = len(parts) // 2
-            self._compute(parts[:half])
-            self._compute(parts[half:])
+            for some in (parts[:half], parts[half:]):
+                self._compute_lot(some, assemble=assemble, take=take)
             return
         self._computations.append(computation)
-        delivery = Delivery(lot=lot, assemble=self._assemble, take=self._take)
-        self._doubts += computation.execute(delivery.finish, meanwhile=delivery.look)
+        delivery = Delivery(lot=lot, assemble=assemble, take=take)
+        doubts = computation.execute(delivery.finish, meanwhile=delivery.look)
+        self._doubts += doubts
+        self._setting.manager.run_done(computation.record(doubts=doubts))
 
-    def record(self) -> RunRecord | None:
-        """Return the record of all that was computed; None where nothing was."""
-        return record(self._computations, doubts=self._doubts) if self._computations else None
+    def record(self, result: object = None) -> RunRecord | None:
+        """Return the record of all that was computed, with the result of a single one; None where nothing was."""
+        return record(self._computations, result, self._doubts) if self._computations else None
 
     @property
     def kept(self) -> str:

@@ -86,6 +86,11 @@ def prepare(work: Workload, options: Options) -> Preparation:
         InputError: An option cannot be used for this workload, or its tuning, or a strategy.
         ResourceError: An option asks for more than there is.
     """
+    if options.screen_energy is not None:
+        raise InputError(
+            "--screen-energy: what it leaves out is known when the cheap method has computed; leave it out for the most"
+            " that can be computed"
+        )
     reduced = reductions.plan(work, options).work
     if not reduced.tasks:
         raise NothingToComputeError("this expansion has no component to compute; raise max_nbody, or take bsse nocp")

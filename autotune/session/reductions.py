@@ -9,14 +9,12 @@ energies among what is left; values are filled in the other way round. A task wh
 from __future__ import annotations
 
 import copy
-import math
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from autotune.base.errors import InputError
-from autotune.base.options import Options
+from autotune.base.options import OMISSIONS, Options
 from autotune.base.records import Omitted
 from autotune.base.text import count, join_words
 from autotune.base.types import Task
@@ -27,15 +25,11 @@ from autotune.journal.values import Values
 from autotune.runtime.execution import Execution
 
 if TYPE_CHECKING:
+    from autotune.expansion.cheap_terms import CheapTerms
     from autotune.expansion.lower_methods import Source
     from autotune.expansion.screening import Screen
 
-NAMES = {
-    "around": "--around",
-    "screen_distance": "--screen-distance",
-    "reuse_equal_monomers": "--reuse-equal-monomers",
-    "reuse_contained": "--reuse-contained",
-}
+_Result = TypeVar("_Result")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +40,8 @@ class Omission:
         whole: The workload.
         work: The same with only the tasks that are to be computed.
         options: What was asked for.
-        screen: The components of distant fragments; None where they are not left out.
+        screen: The components whose terms are left out; None where none are.
+        by_energy: They are left out for what a cheap method finds.
         equal: By key of a task that another one's energy is taken for, the other one's.
         contained: By key of a task whose energy another one contains, where it is.
     """
@@ -55,6 +50,7 @@ class Omission:
     work: Workload
     options: Options
     screen: Screen | None = None
+    by_energy: bool = False
     equal: Mapping[str, str] = field(default_factory=dict)
     contained: Mapping[str, Source] = field(default_factory=dict)
 
@@ -100,7 +96,9 @@ class Omission:
         """Return what is left out, for people and records; less the tasks that were computed after all."""
         found = []
         if self.screen is not None:
-            found.append(_apply_screen(self.screen, self.whole.tasks, self.options))
+            from autotune.session import screens
+
+            found.append(screens.omitted(self.screen, self.whole.tasks, self.options, by_energy=self.by_energy))
         if self.options.reuse_equal_monomers:
             found.append(_equal(len(self.equal), self.whole.tasks))
         if self.options.reuse_contained:
@@ -109,30 +107,64 @@ class Omission:
         return tuple(found)
 
 
-def plan(work: Workload, options: Options) -> Omission:
+def plan(work: Workload, options: Options, cheap: CheapTerms | None = None) -> Omission:
     """Return what must be computed of a workload; all of it unless the options say otherwise.
+
+    Args:
+        work: The workload.
+        options: What the user decided.
+        cheap: Its terms by the cheap method of a screen by energy, once they are known.
 
     Raises:
         InputError: An option is not defined for this expansion.
     """
-    asked = [name for option, name in NAMES.items() if getattr(options, option)]
+    asked = [name for option, name in OMISSIONS.items() if getattr(options, option)]
     if not asked:
         return Omission(whole=work, work=work, options=options)
     from autotune.expansion.congruence import equal_monomers
     from autotune.expansion.lower_methods import sources
 
-    _check(work, join_words(asked))
+    check(work, join_words(asked))
     left, screen = {task.key: task for task in work.tasks}, None
-    if options.screen_distance is not None or options.around:
-        screen = _screen(work, options)
+    if cheap is not None or options.screen_distance is not None or options.around:
+        from autotune.session import screens
+
+        screen = screens.screen(work, options, cheap)
         left = _without(left, (task.key for task in screen.dropped))
     equal = equal_monomers(left.values(), work.recipe) if options.reuse_equal_monomers else {}
     left = _without(left, equal)
     contained = sources(left.values(), work.recipe) if options.reuse_contained else {}
     left = _without(left, contained)
     return Omission(
-        whole=work, work=_part(work, left), options=options, screen=screen, equal=equal, contained=contained
+        whole=work,
+        work=_part(work, left),
+        options=options,
+        screen=screen,
+        by_energy=cheap is not None,
+        equal=equal,
+        contained=contained,
     )
+
+
+def note_what_is_left_out(result: _Result, omitted: Iterable[Omitted], more: Iterable[str] = ()) -> _Result:
+    """Return a many-body result that says in `extras.autotune.omitted` what is not in it, or was not computed for it.
+
+    Args:
+        result: Of either schema version; anything else comes back as it is.
+        omitted: What options left out.
+        more: Further sentences.
+    """
+    words = [*(found.words for found in omitted if found.tasks), *more]
+    if not words or not hasattr(result, "properties"):
+        return result
+    extras = {**(getattr(result, "extras", None) or {}), "autotune": {"omitted": words}}
+    # QCSchema v1 models are pydantic v1.
+    changed: _Result = (
+        result.copy(update={"extras": extras})  # type: ignore[attr-defined]
+        if getattr(result, "schema_version", 2) == 1
+        else result.model_copy(update={"extras": extras})  # type: ignore[attr-defined]
+    )
+    return changed
 
 
 def late_words(tasks: int) -> str:
@@ -143,7 +175,8 @@ def late_words(tasks: int) -> str:
     )
 
 
-def _check(work: Workload, asked: str) -> None:
+def check(work: Workload, asked: str) -> None:
+    """Refuse what options that leave tasks out, as `asked` names them, are not defined for; raises InputError."""
     drivers = {method.driver for method in work.methods}
     if drivers != {"energy"}:
         raise InputError(
@@ -158,72 +191,13 @@ def _check(work: Workload, asked: str) -> None:
         )
 
 
-def _screen(work: Workload, options: Options) -> Screen:
-    """Return the screen of a workload, or refuse it where the term of a component is not what it leaves out."""
-    from autotune.expansion.screening import PAIR, Screen
-
-    keywords, name = work.keywords, NAMES["around" if options.around else "screen_distance"]
-    fragments = len(work.recipe.molecule.fragments)
-    if beyond := [fragment for fragment in options.around if fragment > fragments]:
-        raise InputError(f"{name} names fragment {beyond[0]}, but there are {fragments}")
-    if options.around and max(task.nbody for task in work.tasks) > PAIR:
-        raise InputError(f"{name}: terms of three fragments need pairs that are none of those; give --max-nbody 2")
-    corrections = {kind.value for kind in keywords.bsse_type}
-    if "vmfc" in corrections:
-        raise InputError(f"{name}: not with vmfc, in which a component is part of several terms; take nocp or cp")
-    if "supersystem" in (keywords.levels or ()) or keywords.supersystem_ie_only:
-        raise InputError(
-            f"{name}: not with a supersystem, which has the terms of distant fragments in it; leave it out"
-        )
-    found = Screen(
-        work.tasks,
-        work.recipe,
-        counterpoise="cp" in corrections,
-        distance_angstrom=math.inf if options.screen_distance is None else options.screen_distance,
-        around=frozenset(options.around),
-    )
-    if len(corrections) > 1 and any(task.nbody == fragments for task in found.dropped):
-        raise InputError(
-            f"{name}: the component of all fragments would be left out, which nocp and cp share; take one of them, or"
-            " a smaller max_nbody"
-        )
-    return found
-
-
-def _apply_screen(screen: Screen, tasks: Iterable[Task], options: Options) -> Omitted:
-    all_of = Counter(task.nbody for task in tasks if task.nbody > 1)
-    dropped = Counter(task.nbody for task in screen.dropped)
-    distance, stated = options.screen_distance, []
-    if options.around:
-        stated.append(f"{NAMES['around']} {','.join(map(str, options.around))}")
-    if isinstance(distance, Mapping):
-        limits = ",".join(f"{nbody}={distance[nbody]:g}" for nbody in sorted(distance))
-        stated.append(f"{NAMES['screen_distance']} {limits}")
-    elif distance is not None:
-        stated.append(f"{NAMES['screen_distance']} {distance:g}")
-    of, name = sum(all_of.values()), " ".join(stated)
-    words = f"{name}: no two fragments are farther apart, so all components are computed"
-    if options.around:
-        words = f"{name}: all pairs have one of these fragments, so all components are computed"
-    if dropped:
-        parts = (f"{nbody}-body {dropped[nbody]:,} of {all_of[nbody]:,}" for nbody in sorted(all_of))
-        words = (
-            f"{name}: {sum(dropped.values()):,} of {of:,} components are not computed ({', '.join(parts)});"
-            " their contributions are taken as zero"
-        )
-    return Omitted(
-        option="around" if options.around else "screen_distance", tasks=len(screen.dropped), of=of, words=words
-    )
-
-
 def _equal(number: int, tasks: Iterable[Task]) -> Omitted:
     from autotune.expansion.congruence import turns
 
     tasks = tuple(tasks)
     of = sum(task.nbody == 1 and task.real == task.basis for task in tasks)
-    words = (
-        f"{NAMES['reuse_equal_monomers']}: {number:,} of {count(of, 'monomer')} take the energy of one of their shape"
-    )
+    name = OMISSIONS["reuse_equal_monomers"]
+    words = f"{name}: {number:,} of {count(of, 'monomer')} take the energy of one of their shape"
     others = sorted({str(task.method) for task in tasks if task.nbody == 1 and not turns(task.method)})
     if others:
         words += f"; not with {join_words(others)}, of which it is not known that energies turn with the molecule"
@@ -231,7 +205,9 @@ def _equal(number: int, tasks: Iterable[Task]) -> Omitted:
 
 
 def _contained(number: int, of: int) -> Omitted:
-    words = f"{NAMES['reuse_contained']}: {number:,} of {count(of, 'task')} take an energy that another task contains"
+    words = (
+        f"{OMISSIONS['reuse_contained']}: {number:,} of {count(of, 'task')} take an energy that another task contains"
+    )
     return Omitted(option="reuse_contained", tasks=number, of=of, words=words)
 
 

@@ -79,7 +79,7 @@ def record(
     tasks_s = wall_s - gap.startup - gap.assembly
     return RunRecord(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
-        workload=_workload_words(work),
+        workload=workload_words(work),
         content=_content(work),
         energy_hartree=_energy_hartree(result),
         wall_s=wall_s,
@@ -149,7 +149,7 @@ def alike(failed: Sequence[TaskRecord]) -> list[list[TaskRecord]]:
     return sorted(groups.values(), key=len, reverse=True)
 
 
-def _workload_words(work: Workload | Joint) -> str:
+def workload_words(work: Workload | Joint) -> str:
     """Return a workload's name, such as `H12O6 3-body, pyscf hf/6-31g* energy`, or `200 inputs 2-body, ...`."""
     highest = max(len(task.real) for task in work.tasks)
     ghosts = " with ghosts" if any(len(task.basis) > len(task.real) for task in work.tasks) else ""

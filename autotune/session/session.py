@@ -11,9 +11,10 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Self, TypeVar, Unpack
 
-from autotune.base.errors import InputError
+from autotune.base.errors import InputError, TaskError
 from autotune.base.options import GivenOptions, Options
 from autotune.base.records import RunRecord, TuningChoice
 from autotune.base.types import Machine, Method
@@ -164,10 +165,8 @@ class Session:
         from autotune.expansion.inputs import name_inputs
         from autotune.session import many
 
-        if self._options.reuse_densities:
-            raise InputError("reuse_densities takes inputs one after another; leave it out, or call run for each")
         named = name_inputs(inputs)
-        many.check(named.inputs, expansion)
+        many.check(named.inputs, expansion, self._options)
         outcomes: dict[str, Outcome] = {}
 
         def take(outcome: Outcome) -> None:
@@ -227,6 +226,8 @@ class Session:
             # Counterpoise up to 1-body: all is zero by definition, and upstream says so without computing.
             self.record = None
             return answer(work, Execution())
+        if self._options.screen_energy is not None:
+            return self._compute_screened(work, answer)
         lean = reductions.plan(work, self._options)
         computation = Computation(lean, setting, started=started)
         computation.prepare(understood=self._understood)
@@ -238,7 +239,8 @@ class Session:
             if execution.failed:
                 return None, ()
             filled = lean.fill_in(execution)
-            result = answer(lean.whole, filled)
+            late = lean.find_late(execution) if lean.contained else None
+            result = reductions.note_what_is_left_out(answer(lean.whole, filled), lean.list_omitted(late))
             return result, plausibility.implausible(lean.whole.tasks, work.recipe, filled.values)
 
         result, implausible = computation.execute(conclude)
@@ -253,19 +255,36 @@ class Session:
             raise error
         return result
 
+    def _compute_screened(self, work: Workload, answer: Callable[[Workload, Execution], _Answer]) -> _Answer:
+        """Return what `answer` makes of a workload that a cheap method computes first."""
+        from autotune.session import energy_screen, many, run_record
+
+        energy_screen.check(work, self._options)
+        run = many.Run(self._open_setting(), load=self._load)
+        try:
+            filled, omitted, words = energy_screen.compute(work, self._options, run.values_of)
+            result = reductions.note_what_is_left_out(answer(work, filled), omitted, words)
+        except TaskError as error:
+            self.record, self.kept = run.record(), run.kept
+            error.add_note(self.kept)
+            raise
+        found, self.kept = run.record(result), run.kept
+        assert found is not None
+        name = f"{run_record.workload_words(work)}, screened by {self._options.screen_method}"
+        self.record = replace(found, workload=name, doubts=(*found.doubts, *words))
+        run.tell_after()
+        for line in words:
+            self._say(line)
+        return result
+
     def _compute_many(
         self, inputs: Sequence[NamedInput], expansion: Expansion | None, take: Callable[[Outcome], None]
     ) -> None:
         from autotune.session import many
 
-        run = many.Run(self._open_setting(), load=self._load, assemble=self._assembled, take=take)
-        try:
-            run.compute(inputs, expansion)
-        finally:
-            self._understood = ""
+        run = many.Run(self._open_setting(), load=self._load)
+        run.compute(inputs, expansion, assemble=self._assembled, take=take)
         self.record, self.kept = run.record(), run.kept
-        if self.record is not None:
-            self._manager.run_done(self.record)
         run.tell_after()
 
     def _open_setting(self) -> Setting:

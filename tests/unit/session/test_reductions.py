@@ -12,6 +12,7 @@ from click.testing import CliRunner
 import autotune
 from autotune.base import json_files
 from autotune.base.errors import InputError, TaskError
+from autotune.base.options import OMISSIONS
 from autotune.cli.main import cli
 from autotune.expansion import workload
 from autotune.expansion.lower_methods import Source
@@ -114,7 +115,7 @@ def test_what_no_option_is_defined_for_is_refused_in_one_line(cluster, option):
             fields["specification"]["protocols"] = {"cluster_results": "all"}
         with pytest.raises(InputError, match="driver gradient" if changed == "driver" else "cluster_results") as error:
             reductions.plan(workload.load(fields), Options(**{option: ALL[option]}))
-        assert reductions.NAMES[option] in str(error.value)
+        assert OMISSIONS[option] in str(error.value)
         assert "\n" not in str(error.value)
 
 
