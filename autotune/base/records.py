@@ -369,6 +369,7 @@ class RunRecord:
         doubts: What was said against the numbers, before the run and after it, sentences.
         other_cores: Cores that other programs used on average while tasks ran; 0 where that is not known.
         energies: The result by BSSE treatment and n-body level; empty without a many-body sum, and in older records.
+        largest_terms: Those that contribute most, of each BSSE treatment; empty where there are very many, or none.
     """
 
     created: str
@@ -397,6 +398,7 @@ class RunRecord:
     doubts: tuple[str, ...] = ()
     other_cores: float = 0.0
     energies: tuple[NBodyEnergies, ...] = ()
+    largest_terms: tuple[Term, ...] = ()
 
     @property
     def node(self) -> Machine:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import accumulate, combinations
+from itertools import accumulate, combinations, groupby
 from typing import TYPE_CHECKING, Any
 
 from autotune.base.errors import InputError
@@ -53,6 +53,14 @@ def terms(result: ManyBodyResult | ManyBodyResultV1 | Mapping[str, Any]) -> tupl
             f"this is no ManyBodyResult with components: {type(error).__name__}: {one_line(error)}"
         ) from error
     return tuple(found)
+
+
+def largest(of_all: Sequence[Term], most: int) -> tuple[Term, ...]:
+    """Return so many terms of each BSSE treatment that contribute most, the largest first; their sums stay."""
+    chosen: list[Term] = []
+    for _, of_one in groupby(of_all, key=lambda term: term.bsse):
+        chosen += sorted(of_one, key=lambda term: -abs(term.contribution_hartree))[:most]
+    return tuple(chosen)
 
 
 def _energies(fields: Mapping[str, Any]) -> Iterator[tuple[tuple[str, Fragments, Fragments], float]]:

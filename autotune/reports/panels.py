@@ -14,10 +14,13 @@ from autotune.reports import run_pictures
 from autotune.reports.content import Report, RunReport
 from autotune.reports.nbody_table import NBodyTable
 from autotune.reports.sentences import as_line, reached_percent, task_name
+from autotune.reports.terms_table import COLUMNS as TERM_COLUMNS
 from autotune.session.run_record import alike
 
 MOST_FAILED = 10
 MOST_MESSAGE = 300
+_SHOWN = ("fragments", "bsse", "distance_angstrom", "contribution_kcal_mol")
+_ALL_TERMS = "These contribute most; `autotune terms` lists all from the stored result."
 _LETTERS = "ABCDEFGH"
 
 
@@ -174,6 +177,16 @@ def _energies(run: RunReport) -> Sequence[Column]:
     return ((Table(headings=headings, rows=rows, words=words, long=True), Paragraphs((returned,))),)
 
 
+def _terms(run: RunReport) -> Sequence[Column]:
+    terms = run.run.largest_terms
+    if not terms:
+        return ()
+    columns = sorted((each for each in TERM_COLUMNS if each.name in _SHOWN), key=lambda each: _SHOWN.index(each.name))
+    headings = tuple(f"{column.heading}, {column.unit}" if column.unit else column.heading for column in columns)
+    rows = tuple(tuple(as_line(column.cell(term), code=False) for column in columns) for term in terms)
+    return ((Table(headings=headings, rows=rows, words=(1,)), Paragraphs((_ALL_TERMS,))),)
+
+
 def _facts(run: RunReport) -> Sequence[Column]:
     return ((Facts(run.facts),),)
 
@@ -292,6 +305,7 @@ def _advice(run: RunReport) -> Sequence[Column]:
 
 PANELS = (
     Panel("energies", "What came out", _energies),
+    Panel("terms", "What contributes most", _terms),
     Panel("next", "What to change next", _advice),
     Panel("failures", "What failed", _failures),
     Panel("facts", "What ran, and on what", _facts),

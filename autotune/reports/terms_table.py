@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +12,7 @@ from autotune.base import json_files
 from autotune.base.records import Term
 from autotune.base.text import count
 from autotune.expansion.nbody_energies import KCAL_PER_HARTREE, read_result
-from autotune.expansion.terms import terms
+from autotune.expansion.terms import largest, terms
 from autotune.reports import figures
 from autotune.reports.tables import Column, csv_of, lines_of
 
@@ -71,10 +70,7 @@ class TermsTable:
 
         Their sums stay those of all nearer terms.
         """
-        chosen: list[Term] = []
-        for _, of_one in groupby(self.terms, key=lambda term: term.bsse):
-            chosen += sorted(of_one, key=lambda term: -abs(term.contribution_hartree))[:most]
-        return TermsTable(tuple(chosen))
+        return TermsTable(largest(self.terms, most))
 
     def csv(self) -> str:
         """Return all terms as comma-separated values, numbers with all their digits, units in the names."""

@@ -5,14 +5,15 @@ Rules: arithmetic and words on what came out; nothing is started or kept here.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 from autotune.base import garbage
-from autotune.base.errors import TaskError
-from autotune.base.records import Omitted, RunRecord, TaskRecord
+from autotune.base.errors import InputError, TaskError
+from autotune.base.records import Omitted, RunRecord, TaskRecord, Term
 from autotune.base.text import count
 from autotune.base.types import Estimate, Machine
 from autotune.base.versions import library_versions
@@ -25,6 +26,8 @@ from autotune.runtime.planning import Plan
 from autotune.schedule import bounds
 
 NAMED_FAILURES = 5
+SHOWN_TERMS = 10
+MOST_TASKS_FOR_TERMS = 1_000  # dividing the sum of so many takes 60 ms
 _NUMBERS = re.compile(r"[-+]?\d+(?:\.\d*)?(?:[eE][-+]?\d+)?")
 
 
@@ -103,7 +106,18 @@ def record(
         doubts=doubts,
         other_cores=min(execution.other_core_s / tasks_s, float(machine.cores)) if tasks_s > 0.0 else 0.0,
         energies=nbody_energies(result) if hasattr(result, "properties") else (),
+        largest_terms=_largest_terms(result, tasks=len(work.tasks)),
     )
+
+
+def _largest_terms(result: object, *, tasks: int) -> tuple[Term, ...]:
+    if tasks > MOST_TASKS_FOR_TERMS or not hasattr(result, "properties"):
+        return ()
+    from autotune.expansion import terms
+
+    with contextlib.suppress(InputError):  # an expansion that has none, or a result without its components
+        return terms.largest(terms.terms(result), SHOWN_TERMS)
+    return ()
 
 
 def failure(execution: Execution, work: Workload) -> TaskError:

@@ -25,8 +25,9 @@ from run_factory import filled, task
 
 from autotune.base import json_files
 from autotune.base.errors import InputError
-from autotune.base.records import NBodyEnergies
+from autotune.base.records import NBodyEnergies, Term
 from autotune.base.text import percent, seconds
+from autotune.expansion.nbody_energies import KCAL_PER_HARTREE
 from autotune.expansion.readers import Expansion, many_body_fields
 from autotune.plugin.hookspecs import hookimpl
 from autotune.plugin.manager import Manager
@@ -222,10 +223,26 @@ def test_a_report_says_what_ran_on_what_and_with_which_tuning(computed, form):
 
 def test_every_panel_is_in_every_form_and_one_that_only_draws_in_the_page(diverged):
     row = NBodyEnergies(bsse="nocp", nbody=1, method="pyscf hf/sto-3g", total_hartree=-75.0, returned="total")
-    report = reported(replace(json_files.load_run(diverged), energies=(row,)))
+    term = Term(
+        bsse="nocp", nbody=2, fragments=(1, 2), distance_angstrom=2.0, contribution_hartree=-0.01, running_hartree=-0.01
+    )
+    report = reported(replace(json_files.load_run(diverged), energies=(row,), largest_terms=(term,)))
     page, text = Reader(html_page.html(report)).text, markdown_page.markdown(report)
     assert [panel.name for panel in PANELS if panel.title not in page] == []
     assert [panel.name for panel in PANELS if f"## {panel.title}\n" not in text] == ["timeline"]
+
+
+def test_the_terms_that_contribute_most_are_shown_in_every_form(recorded):
+    record = json_files.load_run(recorded("terms", program="pyscf", method="hf", basis="sto-3g"))
+    terms = sorted(record.largest_terms, key=lambda term: -abs(term.contribution_hartree))
+    assert list(record.largest_terms) == terms
+    assert len(terms) == 6
+    markdown, page = markdown_page.markdown(reported(record)), html_page.html(reported(record))
+    largest = f"{terms[0].contribution_hartree * KCAL_PER_HARTREE:.4f}"
+    name = "-".join(map(str, terms[0].fragments))
+    assert re.search(rf"^\| {name} \| nocp \| .* \| {largest} \|$", markdown, re.MULTILINE)
+    assert largest in page
+    assert "What contributes most" not in markdown_page.markdown(reported(replace(record, largest_terms=())))
 
 
 # --- where the time went ----------------------------------------------------------------------------------------------
