@@ -16,11 +16,13 @@ from autotune.base.errors import InputError
 from autotune.base.text import quote
 
 PAIR = 2
+METRICS = ("nearest", "centres", "farthest")
 _COUNTS = ("workers", "threads", "cores", "nodes")
 _QUANTITIES = ("memory_gib", "task_limit_s", "scratch_gib", "screen_energy")
 
 # Options that leave tasks out, as the command line calls them.
 OMISSIONS = {
+    "terms": "--terms",
     "around": "--around",
     "screen_distance": "--screen-distance",
     "screen_energy": "--screen-energy",
@@ -62,6 +64,10 @@ class Options:
         screen_distance: Leave out terms of fragments that are farther apart than this, in Å; they are reported. By
             n-body level, such as `{2: 12.0, 3: 8.0}`, where higher levels reach less far: a level that is not named has
             the distance of the next lower one, and what is below all named ones is computed.
+        screen_metric: What a distance of two fragments is: of their `nearest` atoms, of their `centres` of mass, or of
+            the two atoms that are `farthest` apart.
+        terms: The terms to compute, each by its fragments, counted from 1, such as `((1, 2), (1, 2, 5))`, and what lies
+            below them; the rest is reported.
         screen_energy: Take terms from a cheap method where it finds them smaller than this, in kcal/mol, and compute
             the others; the error that this makes is estimated.
         screen_method: The cheap method, as `METHOD/BASIS`, or `PROGRAM METHOD/BASIS` for another program.
@@ -92,7 +98,9 @@ class Options:
     reuse_equal_monomers: bool = False
     reuse_densities: bool | None = None
     screen_distance: float | Mapping[int, float] | None = None
+    screen_metric: str = "nearest"
     around: tuple[int, ...] = ()
+    terms: tuple[tuple[int, ...], ...] = ()
     screen_energy: float | None = None
     screen_method: str = ""
 
@@ -111,11 +119,7 @@ class Options:
         for name in (*_COUNTS, *_QUANTITIES):
             if (value := getattr(self, name)) is not None:
                 _check_number(name, value)
-        if self.screen_distance is not None:
-            _check_distances(self.screen_distance)
-        _check_fragments(self.around)
-        if (self.screen_energy is None) != (not self.screen_method):
-            raise InputError("options screen_energy and screen_method go together: a threshold, and the cheap method")
+        _check_screens(self)
         for name in ("strategies", "without"):
             if isinstance(value := getattr(self, name), str):
                 raise InputError(f"option {name} is the text {quote(value)}, but must be a tuple of names")
@@ -128,9 +132,23 @@ class Options:
             raise InputError(f"option {name} is for several machines: give a backend, such as parsl, or an executor")
 
 
-def _check_fragments(stated: Any) -> None:
+def _check_screens(stated: Options) -> None:
+    if stated.screen_distance is not None:
+        _check_distances(stated.screen_distance)
+    _check_fragments("around", stated.around)
+    for term in stated.terms:
+        _check_fragments("terms", term)
+    if stated.screen_metric not in METRICS:
+        raise InputError(f"option screen_metric is {quote(stated.screen_metric)}; there are {', '.join(METRICS)}")
+    if stated.screen_metric != METRICS[0] and stated.screen_distance is None:
+        raise InputError("option screen_metric says what a distance is: give screen_distance with it")
+    if (stated.screen_energy is None) != (not stated.screen_method):
+        raise InputError("options screen_energy and screen_method go together: a threshold, and the cheap method")
+
+
+def _check_fragments(name: str, stated: Any) -> None:
     if not isinstance(stated, tuple | list) or not all(type(number) is int and number > 0 for number in stated):
-        raise InputError(f"option around is {quote(stated)}, but must be a tuple of fragments, counted from 1")
+        raise InputError(f"option {name} has {quote(stated)}, which is no tuple of fragments, counted from 1")
 
 
 def _check_distances(stated: float | Mapping[int, float]) -> None:
@@ -176,7 +194,9 @@ class GivenOptions(TypedDict, total=False):
     reuse_equal_monomers: bool
     reuse_densities: bool | None
     screen_distance: float | Mapping[int, float] | None
+    screen_metric: str
     around: tuple[int, ...]
+    terms: tuple[tuple[int, ...], ...]
     screen_energy: float | None
     screen_method: str
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from autotune.base.errors import InputError
+from autotune.base.options import METRICS
 from autotune.base.text import one_line
 
 if TYPE_CHECKING:
@@ -108,6 +110,14 @@ omission_options = together(
     click.option(
         "--screen-method", default="", metavar="METHOD", help="The cheap method: hf/6-31g*, or 'tblite gfn2-xtb'."
     ),
+    click.option(
+        "--screen-metric",
+        type=click.Choice(METRICS),
+        default=METRICS[0],
+        show_default=True,
+        help="What that distance is of: nearest atoms, centres of mass, farthest atoms.",
+    ),
+    click.option("--terms", metavar="FILE", help="Compute the terms in this file only, a line for each: 1 2 5."),
     click.option("--around", metavar="LIST", help="Compute pairs of these fragments with the others only: 1 or 1,2."),
 )
 
@@ -191,7 +201,7 @@ _OTHER_NAMES = {"memory": "memory_gib", "no_strategy": "without", "timeout": "ta
 _SAME_NAMES = (
     *("workers", "threads", "cores", "tuning", "scratch", "scratch_gib", "journal", "resume", "fail_fast"),
     *("enforce_memory", "backend", "reuse_contained", "reuse_equal_monomers"),
-    *("screen_energy", "screen_method"),
+    *("screen_energy", "screen_method", "screen_metric"),
 )
 
 
@@ -227,6 +237,26 @@ def _fragments(text: str) -> tuple[int, ...]:
         raise InputError(f"--around {one_line(text)[:40]!r} is no list of fragments, such as 1 or 1,2") from error
 
 
+def _terms_in(path: str) -> tuple[tuple[int, ...], ...]:
+    """Return the terms that a file names, a line for each: fragments with spaces, commas or hyphens between them."""
+    from autotune.expansion.readers import read_text
+
+    text, name = read_text(path)
+    found = []
+    for number, line in enumerate(text.splitlines(), start=1):
+        words = re.split(r"[\s,;-]+", line.partition("#")[0].strip())
+        if words == [""]:
+            continue
+        if not all(word.isdecimal() and int(word) for word in words) or len(set(words)) < 2:  # noqa: PLR2004 - a pair
+            raise InputError(
+                f"{name}: line {number} is no term, {one_line(line)[:40]!r}; write its fragments, as 1 2 5"
+            )
+        found.append(tuple(map(int, words)))
+    if not found:
+        raise InputError(f"{name} names no term; write one on each line, as 1 2 5")
+    return tuple(found)
+
+
 def session_options(given: dict[str, Any]) -> dict[str, Any]:
     """Return the options of the library that a verb was given, by their names there."""
     from autotune.expansion.readers import parse_keywords
@@ -239,6 +269,8 @@ def session_options(given: dict[str, Any]) -> dict[str, Any]:
         found["strategies"] = names_of(given["strategies"])
     if given.get("screen_distance") is not None:
         found["screen_distance"] = _distances(given["screen_distance"])
+    if given.get("terms"):
+        found["terms"] = _terms_in(given["terms"])
     if given.get("around"):
         found["around"] = _fragments(given["around"])
     if "rescue" in given:

@@ -6,14 +6,13 @@ as large as a threshold, or where one is that has it below it: what is computed 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from itertools import combinations
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from autotune.base.types import Task
 from autotune.expansion.component import Recipe
 from autotune.expansion.readers import Chemistry, conventional
-from autotune.expansion.screening import PAIR, Fragments, Parts
+from autotune.expansion.screening import PAIR, Fragments, Parts, with_all_below
 from autotune.expansion.workload import Workload
 from autotune.programs.facts import facts_of
 
@@ -86,9 +85,4 @@ class CheapTerms:
 
     def significant(self, threshold_hartree: float) -> frozenset[Fragments]:
         """Return the fragments of all terms that are as large as a threshold, and of those below them."""
-        large = {real for (real, _), energy in self.of.items() if abs(energy) >= threshold_hartree}
-        return frozenset(large.union(*(_below(real) for real in large)))
-
-
-def _below(real: Fragments) -> Collection[Fragments]:
-    return [part for size in range(PAIR, len(real)) for part in combinations(real, size)]
+        return with_all_below(real for (real, _), energy in self.of.items() if abs(energy) >= threshold_hartree)

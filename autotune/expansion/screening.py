@@ -2,15 +2,16 @@
 
 Rules: what is kept has all that lies below it, so the sum stays an expansion. A component is left out where two of its
 fragments are too far apart for its level (higher levels reach no farther than lower ones), where fragments are named
-and it has none of them (of pairs; terms of more fragments need those pairs, so there are none), or where a cheap method
-finds its term small. The value is inclusion-exclusion over the components below, in the same kind of basis, so that
-upstream's own sums see a contribution of zero, or of the cheap method's term.
+and it has none of them (of pairs; terms of more fragments need those pairs, so there are none), where terms are named
+and it is none of them nor below one, or where a cheap method finds its term small. The value is inclusion-exclusion
+over the components below, in the same kind of basis, so that upstream's own sums see a contribution of zero, or of the
+cheap method's term.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from itertools import combinations
 from typing import Any, TypeAlias
 
@@ -104,27 +105,40 @@ def are_near(
     recipe: Recipe,
     *,
     distance_angstrom: float | Mapping[int, float] = math.inf,
-    around: frozenset[int] = frozenset(),
+    metric: str = "nearest",
+    around: Collection[int] = (),
+    terms: Collection[Fragments] = (),
 ) -> Callable[[Task], bool]:
-    """Return whether no two fragments of a component are farther apart than a distance, and one of them is named.
+    """Return whether a component is wanted for where its fragments are, and which.
 
     Args:
         tasks: All tasks of the workload.
         recipe: What they are made of.
-        distance_angstrom: Largest distance of two fragments, between their nearest atoms: of all levels, or by level,
-            see `cutoff_of`.
-        around: Fragments of which a component must have one; empty for all.
+        distance_angstrom: Largest distance of two of its fragments: of all levels, or by level, see `cutoff_of`.
+        metric: What that is; see `near_pairs`.
+        around: Fragments of which it must have one; empty for all.
+        terms: Those that are wanted, with all below them; empty for all.
     """
     levels = {task.nbody for task in tasks if task.nbody >= PAIR}
     cutoffs = {nbody: cutoff_of(nbody, distance_angstrom) for nbody in levels}
-    pairs = {cutoff: near_pairs(recipe, cutoff) for cutoff in {*cutoffs.values()} - {math.inf}}
+    pairs = {cutoff: near_pairs(recipe, cutoff, metric=metric) for cutoff in {*cutoffs.values()} - {math.inf}}
+    named, wanted = frozenset(around), with_all_below(tuple(sorted(set(term))) for term in terms)
 
     def is_near(task: Task) -> bool:
         cutoff = cutoffs[task.nbody]
         near = cutoff == math.inf or pairs[cutoff].issuperset(combinations(task.real, PAIR))
-        return near and (not around or not around.isdisjoint(task.real))
+        return near and (not named or not named.isdisjoint(task.real)) and (not wanted or task.real in wanted)
 
     return is_near
+
+
+def with_all_below(terms: Iterable[Fragments]) -> frozenset[Fragments]:
+    """Return the fragments of terms, and of all terms below them, of two and more; each in ascending order."""
+    found = set(terms)
+    for term in list(found):
+        for size in range(PAIR, len(term)):
+            found.update(combinations(term, size))
+    return frozenset(found)
 
 
 def cutoff_of(nbody: int, stated: float | Mapping[int, float]) -> float:
@@ -140,20 +154,38 @@ def cutoff_of(nbody: int, stated: float | Mapping[int, float]) -> float:
     return stated[max(below)] if below else math.inf
 
 
-def near_pairs(recipe: Recipe, distance_angstrom: float) -> set[tuple[int, int]]:
-    """Return the pairs of 1-based fragments, the lower first, of which two atoms lie within a distance (Å)."""
+def near_pairs(recipe: Recipe, distance_angstrom: float, *, metric: str = "nearest") -> set[tuple[int, int]]:
+    """Return the pairs of 1-based fragments, the lower first, that lie within a distance of each other.
+
+    Args:
+        recipe: What the cluster is.
+        distance_angstrom: The largest, Å.
+        metric: Between their `nearest` atoms, their `centres` of mass, or the two atoms that are `farthest` apart.
+    """
     import numpy as np
     from qcelemental import constants
     from scipy.spatial import cKDTree
+    from scipy.spatial.distance import cdist
 
     whole = recipe.molecule
-    atoms = cKDTree(whole.geometry * constants.bohr2angstroms)
-    owner = np.repeat(0, atoms.n)
-    for number, fragment in enumerate(whole.fragments, start=1):
-        owner[list(fragment)] = number
+    places = whole.geometry * constants.bohr2angstroms
+    fragments = [list(fragment) for fragment in whole.fragments]
+    if metric == "centres":
+        masses = whole.masses
+        centres = [np.average(places[atoms], axis=0, weights=masses[atoms]) for atoms in fragments]
+        return {(one + 1, other + 1) for one, other in cKDTree(centres).query_pairs(distance_angstrom)}
+    tree, owner = cKDTree(places), np.repeat(0, len(places))
+    for number, atoms in enumerate(fragments, start=1):
+        owner[atoms] = number
     near: set[tuple[int, int]] = set()
-    for number, fragment in enumerate(whole.fragments, start=1):
-        within = atoms.query_ball_point(atoms.data[list(fragment)], distance_angstrom)
+    for number, atoms in enumerate(fragments, start=1):
+        within = tree.query_ball_point(places[atoms], distance_angstrom)
         others = np.unique(owner[np.concatenate(within).astype(int)])
         near |= {(number, other) for other in others[others > number].tolist()}
-    return near
+    if metric == "nearest":
+        return near
+    return {
+        (one, other)
+        for one, other in near
+        if cdist(places[fragments[one - 1]], places[fragments[other - 1]]).max() <= distance_angstrom
+    }

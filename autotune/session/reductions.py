@@ -126,7 +126,7 @@ def plan(work: Workload, options: Options, cheap: CheapTerms | None = None) -> O
 
     check(work, join_words(asked))
     left, screen = {task.key: task for task in work.tasks}, None
-    if cheap is not None or options.screen_distance is not None or options.around:
+    if cheap is not None or options.screen_distance is not None or options.around or options.terms:
         from autotune.session import screens
 
         screen = screens.screen(work, options, cheap)

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 
 from autotune.base.errors import InputError
-from autotune.base.options import OMISSIONS, Options
+from autotune.base.options import METRICS, OMISSIONS, Options
 from autotune.base.records import Omitted
 from autotune.base.types import Task
 from autotune.expansion.cheap_terms import CheapTerms
@@ -39,7 +39,9 @@ def screen(work: Workload, options: Options, cheap: CheapTerms | None = None) ->
             work.tasks,
             work.recipe,
             distance_angstrom=math.inf if options.screen_distance is None else options.screen_distance,
-            around=frozenset(options.around),
+            metric=options.screen_metric,
+            around=options.around,
+            terms=options.terms,
         )
         found = Screen(work.tasks, parts, near)
     else:
@@ -69,9 +71,18 @@ def check(work: Workload, options: Options) -> None:
     """Refuse a screen where the term of a component is not what it leaves out; raises as `screen`."""
     keywords, name = work.keywords, _name(options)
     fragments = len(work.recipe.molecule.fragments)
-    if beyond := [fragment for fragment in options.around if fragment > fragments]:
-        raise InputError(f"{name} names fragment {beyond[0]}, but there are {fragments}")
-    if options.around and max(task.nbody for task in work.tasks) > PAIR:
+    for option in ("around", "terms"):
+        stated = getattr(options, option)
+        named = stated if option == "around" else [fragment for term in stated for fragment in term]
+        if beyond := [fragment for fragment in named if fragment > fragments]:
+            raise InputError(f"{OMISSIONS[option]} names fragment {beyond[0]}, but there are {fragments}")
+    highest = max(task.nbody for task in work.tasks)
+    if too_high := [term for term in options.terms if len(set(term)) > highest]:
+        shown = "-".join(map(str, too_high[0]))
+        raise InputError(
+            f"{OMISSIONS['terms']} names {shown}, but there are terms up to {highest}-body; raise max_nbody"
+        )
+    if options.around and highest > PAIR:
         raise InputError(f"{name}: terms of three fragments need pairs that are none of those; give --max-nbody 2")
     if any(kind.value == "vmfc" for kind in keywords.bsse_type):
         raise InputError(f"{name}: not with vmfc, in which a component is part of several terms; take nocp or cp")
@@ -100,19 +111,25 @@ def omitted(found: Screen, tasks: Iterable[Task], options: Options, *, by_energy
     return Omitted(option=option, tasks=len(found.dropped), of=of, words=words)
 
 
-_SCREENS = ("around", "screen_distance", "screen_energy")
+_METRIC_WORDS = {"centres": "centres of mass", "farthest": "the farthest atoms"}
+_SCREENS = ("terms", "around", "screen_distance", "screen_energy")
 _Said = tuple[str, str, str, str]  # the option; what it is called; where nothing is left out; what stands in for terms
 
 
 def _by_place(options: Options) -> _Said:
     distance, stated = options.screen_distance, []
+    if options.terms:
+        stated.append(f"{OMISSIONS['terms']}")
     if options.around:
         stated.append(f"{OMISSIONS['around']} {','.join(map(str, options.around))}")
+    metric = "" if options.screen_metric == METRICS[0] else f" of {_METRIC_WORDS[options.screen_metric]}"
     if isinstance(distance, Mapping):
         limits = ",".join(f"{nbody}={distance[nbody]:g}" for nbody in sorted(distance))
-        stated.append(f"{OMISSIONS['screen_distance']} {limits}")
+        stated.append(f"{OMISSIONS['screen_distance']} {limits}{metric}")
     elif distance is not None:
-        stated.append(f"{OMISSIONS['screen_distance']} {distance:g}")
+        stated.append(f"{OMISSIONS['screen_distance']} {distance:g}{metric}")
+    if options.terms:
+        return "terms", " ".join(stated), "the terms that are named need all components", "taken as zero"
     if options.around:
         return "around", " ".join(stated), "all pairs have one of these fragments", "taken as zero"
     return "screen_distance", " ".join(stated), "no two fragments are farther apart", "taken as zero"

@@ -303,7 +303,7 @@ def test_what_around_is_not_defined_for_is_refused(cluster, around, most, words)
 
 @pytest.mark.parametrize("around", [1, (0,), ("1",), (True,), (1.5,)])
 def test_what_is_no_fragment_is_refused(around):
-    with pytest.raises(InputError, match="must be a tuple of fragments"):
+    with pytest.raises(InputError, match="is no tuple of fragments"):
         Options(around=around)
 
 
@@ -312,3 +312,88 @@ def test_fragments_are_read_from_the_command_line():
     assert options.session_options({**given, "around": "1,3"})["around"] == (1, 3)
     with pytest.raises(InputError, match="--around 'ligand' is no list of fragments"):
         options.session_options({**given, "around": "ligand"})
+
+
+# --- metrics, named terms --------------------------------------------------------------------------------------------
+
+
+def farthest_and_centres(fields):
+    """Return, for each pair, the distance of its farthest atoms and of its centres of mass in Å, atom by atom."""
+    molecule = autotune.read(fields).molecule
+    places = np.asarray(molecule.geometry) * constants.bohr2angstroms
+    fragments = [list(atoms) for atoms in molecule.fragments]
+    centres = [
+        sum(molecule.masses[atom] * places[atom] for atom in atoms) / sum(molecule.masses[atom] for atom in atoms)
+        for atoms in fragments
+    ]
+    return {
+        (i + 1, j + 1): (
+            max(np.linalg.norm(places[a] - places[b]) for a in fragments[i] for b in fragments[j]),
+            np.linalg.norm(centres[i] - centres[j]),
+        )
+        for i, j in combinations(range(len(fragments)), 2)
+    }
+
+
+@pytest.mark.parametrize("name", ["water6", "methanol_water6", "sodium_chloride_water6"])
+@pytest.mark.parametrize(("metric", "place"), [("farthest", 0), ("centres", 1)])
+def test_other_metrics_measure_what_they_say(cluster, name, metric, place):
+    fields = cluster(name, max_nbody=2)
+    measured = {pair: both[place] for pair, both in farthest_and_centres(fields).items()}
+    recipe = workload.load(fields).recipe
+    for distance in sorted(measured.values())[:: max(1, len(measured) // 5)]:
+        limit = distance + 1e-6
+        assert near_pairs(recipe, limit, metric=metric) == {pair for pair, d in measured.items() if d <= limit}
+
+
+def test_a_metric_is_said_and_needs_a_distance(cluster):
+    said = []
+    with Session(Options(screen_distance=3.5, screen_metric="centres"), on_notice=said.append) as screened:
+        screened.run(cluster("water4", max_nbody=2))
+    assert any(line.startswith("--screen-distance 3.5 of centres of mass: ") for line in said)
+    with pytest.raises(InputError, match="option screen_metric says what a distance is: give screen_distance"):
+        Options(screen_metric="centres")
+    with pytest.raises(InputError, match="option screen_metric is 'middle'; there are nearest, centres, farthest"):
+        Options(screen_metric="middle", screen_distance=1.0)
+
+
+@pytest.mark.parametrize("bsse", ["nocp", "cp"])
+def test_named_terms_are_computed_with_all_below_them_and_no_others(session, cluster, bsse):
+    fields = cluster("water4", max_nbody=3, bsse=(bsse,))
+    whole = {term.fragments: term.contribution_hartree for term in autotune.tabulate_terms(session.run(fields)).terms}
+    with Session(Options(terms=((4, 1, 2), (3, 4)))) as screened:
+        result = screened.run(fields)
+        (omitted,) = screened.record.omitted
+    found = {term.fragments: term.contribution_hartree for term in autotune.tabulate_terms(result).terms}
+    kept = {(1, 2, 4), (1, 2), (1, 4), (2, 4), (3, 4)}
+    for fragments, energy in found.items():
+        assert energy == pytest.approx(whole[fragments] if fragments in kept else 0.0, abs=1e-11)
+    assert omitted.option == "terms"
+    assert (omitted.tasks, omitted.of) == (5, 10)
+    assert result.return_result == pytest.approx(math.fsum(whole[of] for of in kept), abs=1e-10)
+
+
+def test_terms_are_read_from_a_file_with_comments(tmp_path):
+    path = tmp_path / "terms"
+    path.write_text("# of the ligand\n1 2 5\n\n1-3  # a pair\n2,4\n")
+    given = {"no_program_tuning": False, "strategies": None, "terms": str(path)}
+    assert options.session_options(given)["terms"] == ((1, 2, 5), (1, 3), (2, 4))
+    for text, words in (
+        ("1 2\n3\n", "line 2 is no term, '3'; write its fragments, as 1 2 5"),
+        ("1 x\n", "line 1 is no term, '1 x'"),
+        ("2 2\n", "line 1 is no term, '2 2'"),
+        ("0 1\n", "line 1 is no term, '0 1'"),
+        ("# nothing\n", "names no term; write one on each line"),
+    ):
+        path.write_text(text)
+        with pytest.raises(InputError, match=words):
+            options.session_options(given)
+
+
+def test_named_terms_that_are_not_there_are_refused(cluster):
+    for terms, words in (
+        (((1, 9),), "^--terms names fragment 9, but there are 4"),
+        (((1, 2, 3),), "^--terms names 1-2-3, but there are terms up to 2-body; raise max_nbody"),
+    ):
+        with pytest.raises(InputError, match=words):
+            reductions.plan(workload.load(cluster("water4", max_nbody=2)), Options(terms=terms))
