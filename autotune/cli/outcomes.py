@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Self, TextIO
 
@@ -36,14 +37,24 @@ def check(output: str | None, sources: tuple[str, ...]) -> None:
     path = Path(output)
     if path.suffix.lower() == LINES:
         options.check_targets((output,), sources)
-    elif path.is_file():
+    elif path.exists() and not path.is_dir():
         raise InputError(f"{output} is a file; give the results of several inputs a folder, or a name in {LINES}")
     elif path.suffix.lower() == ".json":
         raise InputError(f"{output} holds one result; give those of several inputs a folder, or a name in {LINES}")
     elif any(Path(source).is_dir() and Path(source).resolve() == path.resolve() for source in sources):
         raise InputError(f"{output} is the folder of the inputs; name another one for the results")
     else:
-        json_files.check_writable(path)
+        _check_folder(path)
+
+
+def _check_folder(path: Path) -> None:
+    """Make a folder where it is missing; InputError where files cannot be written to it."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path):
+            pass
+    except OSError as error:
+        raise InputError(f"folder {path} cannot be written: {error.strerror}") from error
 
 
 class Target:

@@ -181,8 +181,10 @@ def _run_many(
         streams.deliver(str(table))
     elif not quiet:
         _say(table.text(SHOWN_ROWS))
-    _tell(session.record, record, explain=explain, quiet=quiet)
-    if (failure := sum_up(errors)) is not None:
+    failure = sum_up(errors)
+    if session.record is not None or failure is None:
+        _tell(session.record, record, explain=explain, quiet=quiet)
+    if failure is not None:
         failure.add_note(session.kept)
         raise failure
 

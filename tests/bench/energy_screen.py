@@ -27,7 +27,7 @@ class Case(NamedTuple):
 
 CASES = {
     "(H2O)16 3-body HF/6-31G* on GFN2-xTB": Case("water16", "hf", 3, "tblite gfn2-xtb", (0.1, 0.02)),
-    "(H2O)32 3-body HF/6-31G* on GFN2-xTB": Case("water32", "hf", 3, "tblite gfn2-xtb", (0.1, 0.05)),
+    "(H2O)32 3-body HF/6-31G* on GFN2-xTB": Case("water32", "hf", 3, "tblite gfn2-xtb", (0.05,)),
     "(H2O)32 2-body MP2/6-31G* on HF/6-31G*": Case("water32", "mp2", 2, "hf/6-31g*", (0.1,)),
 }
 
