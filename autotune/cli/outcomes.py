@@ -15,9 +15,12 @@ from autotune.base.errors import InputError, ResourceError, TaskError
 from autotune.cli import options
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from qcmanybody.models.v1 import ManyBodyResult as ManyBodyResultV1
     from qcmanybody.models.v2 import ManyBodyResult
 
+    from autotune.expansion.inputs import NamedInput
     from autotune.session.lot import Outcome
 
 LINES = ".jsonl"
@@ -30,21 +33,39 @@ def json_of(result: ManyBodyResult | ManyBodyResultV1) -> str:
     return text
 
 
-def check(output: str | None, sources: tuple[str, ...]) -> None:
-    """Refuse a target that cannot take many results, with an `InputError`."""
-    if output is None:
+def check(
+    output: str | None, others: Sequence[str | None], *, sources: Sequence[str], inputs: Sequence[NamedInput]
+) -> None:
+    """Raise `InputError` for targets that cannot take many results, or would replace what the run reads or writes.
+
+    Args:
+        output: Where results go.
+        others: The other files that are written.
+        sources: What the command was given.
+        inputs: The inputs that these are.
+    """
+    lines = output is not None and Path(output).suffix.lower() == LINES
+    options.check_targets(
+        (output if lines else None, *others), [*sources, *(each.path for each in inputs if each.path)]
+    )
+    if output is None or lines:
         return
     path = Path(output)
-    if path.suffix.lower() == LINES:
-        options.check_targets((output,), sources)
-    elif path.exists() and not path.is_dir():
+    if path.exists() and not path.is_dir():
         raise InputError(f"{output} is a file; give the results of several inputs a folder, or a name in {LINES}")
-    elif path.suffix.lower() == ".json":
+    if path.suffix.lower() == ".json":
         raise InputError(f"{output} holds one result; give those of several inputs a folder, or a name in {LINES}")
-    elif any(Path(source).is_dir() and Path(source).resolve() == path.resolve() for source in sources):
+    if any(Path(source).is_dir() and Path(source).resolve() == path.resolve() for source in sources):
         raise InputError(f"{output} is the folder of the inputs; name another one for the results")
-    else:
-        _check_folder(path)
+    read = {each.path.resolve() for each in inputs if each.path}
+    written = {Path(other).resolve() for other in others if other}
+    for each in inputs:
+        place = (path / f"{each.name}.json").resolve()
+        if place in read:
+            raise InputError(f"{path / each.name}.json is an input; name another folder for the results")
+        if place in written:
+            raise InputError(f"{path / each.name}.json is named for two different things; give each its own file")
+    _check_folder(path)
 
 
 def _check_folder(path: Path) -> None:
@@ -69,6 +90,7 @@ class Target:
     def __init__(self, output: str | None, *, silent: bool) -> None:
         self._output, self._silent = output, silent
         self._lines: TextIO | None = None
+        self._refused: list[str] = []  # until there is a result: a file of an earlier run is not replaced by nothing
         self._open = contextlib.ExitStack()
         self._is_folder = output is not None and Path(output).suffix.lower() != LINES
 
@@ -76,6 +98,9 @@ class Target:
         return self
 
     def __exit__(self, *_: object) -> None:
+        if self._lines is None and self._output is not None and not Path(self._output).exists():
+            for line in self._refused:
+                self._write(line)
         self._open.close()
 
     def take(self, outcome: Outcome) -> None:
@@ -83,7 +108,11 @@ class Target:
         if self._is_folder:
             self._file(outcome)
         elif self._output is not None:
-            self._write(_line(outcome))
+            self._refused.append(_line(outcome))
+            if outcome.result is not None or self._lines is not None:
+                for line in self._refused:
+                    self._write(line)
+                self._refused.clear()
         elif not self._silent:
             click.echo(_line(outcome))  # where it is lost, the run goes on, and that is said at its end
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from autotune.base.errors import AutotuneError
     from autotune.base.options import Options
     from autotune.base.records import RunRecord, TuningChoice
+    from autotune.expansion.inputs import NamedInputs
     from autotune.runtime.monitor import Snapshot
     from autotune.session.lot import Outcome
     from autotune.session.preparation import Preparation
@@ -77,15 +78,15 @@ def command(
     autotune run water6.xyz --program pyscf --method mp2 --basis cc-pvdz --bsse cp --max-nbody 2
     autotune run dimers/ frames.xyz --program tblite --method gfn2-xtb -o results/
     """
-    from autotune.expansion.inputs import are_several
+    from autotune.expansion.inputs import are_several, name_inputs
 
     if as_json and output:
         raise InputError("--json prints the result and -o writes it to a file; leave one of them out")
     in_place = not output and not as_json and _is_terminal()
     if are_several(sources):
-        outcomes.check(output, sources)
-        options.check_targets((record, csv_file), sources)
-        _run_many(sources, output, record, csv_file, in_place=in_place, explain=explain, quiet=quiet, **given)
+        named = name_inputs(sources)
+        outcomes.check(output, (record, csv_file), sources=sources, inputs=named.inputs)
+        _run_many(named, output, record, csv_file, in_place=in_place, explain=explain, quiet=quiet, **given)
         return
     (source,) = sources
     options.check_targets((output, record, csv_file), [] if source == "-" else [source])
@@ -138,7 +139,7 @@ def _run(
 
 
 def _run_many(
-    sources: tuple[str, ...],
+    named: NamedInputs,
     output: str | None,
     record: str | None,
     csv_file: str | None,
@@ -169,7 +170,7 @@ def _run_many(
         if expansion is not None:
             session.preload(expansion.models)
         try:
-            session.run_many(sources, expansion=expansion, on_outcome=take, keep=False)
+            session.run_many(named, expansion=expansion, on_outcome=take, keep=False)
         except BaseException as error:
             if errors and output:
                 error.add_note(f"{count(len(errors), 'input')} had ended before; their results are in {output}")

@@ -6,6 +6,7 @@ command gives the same names. A path that is not there is refused; a file that c
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,11 +28,13 @@ class NamedInput:
         name: By which its result is found.
         content: The text of a file; or what else `Session.run` takes; or why it cannot be read.
         source: What messages call a text.
+        path: Of the file, where there is one.
     """
 
     name: str
     content: object
     source: str = ""
+    path: Path | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +57,8 @@ def are_several(paths: Sequence[str]) -> bool:
     path = Path(paths[0])
     if path.is_dir():
         return True
+    if not path.is_file():
+        return False  # a pipe can be read once
     try:
         text, source = readers.read_text(paths[0])
         return len(readers.split_frames(text, name=source)) > 1
@@ -66,16 +71,19 @@ def name_inputs(sources: Iterable[object] | Mapping[str, object]) -> NamedInputs
 
     Args:
         sources: Paths of files, of folders, and of XYZ files with several frames; texts of files; QCManyBody inputs or
-            their fields. What has no path is called `input-0001` by its place, or as a mapping calls it.
+            their fields. What has no path is called `input-0001` by its place, or as a mapping calls it. One path is
+            one source.
 
     Raises:
         InputError: There is no such path, a folder has no input, or two inputs have one name.
     """
     found: list[NamedInput] = []
     notes: list[str] = []
+    if isinstance(sources, str | Path):
+        sources = [sources]
     named = sources.items() if isinstance(sources, Mapping) else ((None, source) for source in sources)
     for place, (name, source) in enumerate(named, start=1):
-        if isinstance(source, str | Path) and "\n" not in str(source):
+        if isinstance(source, str | Path) and not _is_text(source):
             path = Path(source)
             if path.is_dir():
                 files, note = _files_of(path)
@@ -83,11 +91,20 @@ def name_inputs(sources: Iterable[object] | Mapping[str, object]) -> NamedInputs
             else:
                 files = [path]
             for file in files:
-                found += _inputs_of_file(file, name if name and len(files) == 1 else _name_of(file, given=path))
+                called = _name_of(file, given=path)
+                if name is not None:
+                    called = f"{name}/{file.stem}" if path.is_dir() else str(name)
+                found += _inputs_of_file(file, called)
         else:
-            found.append(NamedInput(name=name or _numbered("input", place), content=source, source="the text"))
+            called = _numbered("input", place) if name is None else str(name)
+            found.append(NamedInput(name=called, content=source, source="the text"))
     _check_names(found)
     return NamedInputs(inputs=tuple(found), notes=tuple(notes))
+
+
+def _is_text(source: str | Path) -> bool:
+    """Return whether a source is the text of a file: it has several lines, or is JSON."""
+    return isinstance(source, str) and ("\n" in source or source.lstrip()[:1] in ("{", "["))
 
 
 def _files_of(folder: Path) -> tuple[list[Path], str]:
@@ -102,8 +119,9 @@ def _files_of(folder: Path) -> tuple[list[Path], str]:
     aside = [path.name for path in files if path not in set(taken)]
     if not aside:
         return taken, ""
+    verb, of, s = ("is", "its", "") if len(aside) == 1 else ("are", "their", "s")
     names = [*aside[:NAMED_FILES], *(["others"] if len(aside) > NAMED_FILES else [])]
-    return taken, f"{folder}: {count(len(taken), 'input')}; {join_words(names)} are left aside by their endings"
+    return taken, f"{folder}: {count(len(taken), 'input')}; {join_words(names)} {verb} left aside by {of} ending{s}"
 
 
 def _inputs_of_file(path: Path, name: str) -> Iterator[NamedInput]:
@@ -115,15 +133,18 @@ def _inputs_of_file(path: Path, name: str) -> Iterator[NamedInput]:
         text, source = readers.read_text(str(path))
         frames = readers.split_frames(text, name=source)
     except InputError as error:
-        yield NamedInput(name=name, content=error)
+        yield NamedInput(name=name, content=error, path=path)
         return
     if len(frames) == 1:
-        yield NamedInput(name=name, content=text, source=source)
+        yield NamedInput(name=name, content=text, source=source, path=path)
         return
     digits = max(_DIGITS, len(str(len(frames))))
     for number, frame in enumerate(frames, start=1):
         yield NamedInput(
-            name=_numbered(name, number, digits=digits), content=frame, source=f"{source}, frame {number:,}"
+            name=_numbered(name, number, digits=digits),
+            content=frame,
+            source=f"{source}, frame {number:,}",
+            path=path,
         )
 
 
@@ -134,7 +155,8 @@ def _numbered(name: str, number: int, *, digits: int = _DIGITS) -> str:
 def _name_of(path: Path, *, given: Path) -> str:
     """Return a path as it was given, without its ending and what leads out of a folder; of an absolute one the end."""
     shown = path.relative_to(given.parent) if given.is_absolute() else path
-    return "/".join(part for part in shown.with_suffix("").parts if part not in ("..", ".")) or path.name
+    name = "/".join(part for part in shown.with_suffix("").parts if part not in ("..", ".")) or path.name
+    return os.fsencode(name).decode("utf-8", "replace")  # JSON has no other letters
 
 
 def _check_names(found: Iterable[NamedInput]) -> None:
@@ -143,5 +165,5 @@ def _check_names(found: Iterable[NamedInput]) -> None:
         if each.name in sources:
             both = [text for text in (sources[each.name], each.source) if text]
             where = f" ({' and '.join(both)})" if both else ""
-            raise InputError(f"two inputs would be called {each.name!r}{where}; give one of them another name")
+            raise InputError(f"two inputs would be {each.name!r}{where}; rename one, or give paths from above")
         sources[each.name] = each.source

@@ -7,6 +7,7 @@ fragment's charge and multiplicity are always stated in what comes out.
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -265,7 +266,7 @@ def _molecule_of_geometry(found: Geometry, name: str, stated: Expansion) -> dict
         "fragment_charges": charges,
         "fragment_multiplicities": multiplicities,
         **({"mass_numbers": list(found.mass_numbers)} if found.mass_numbers else {}),
-        "extras": {"autotune": {"units": found.units, "source": name, **notes}},
+        "extras": {"autotune": {"units": found.units, "source": os.fsencode(name).decode("utf-8", "replace"), **notes}},
     }
 
 

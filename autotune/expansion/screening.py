@@ -66,9 +66,11 @@ class Screen:
         parts: What lies below them.
         is_kept: Returns whether a component of two or more fragments is computed; then all below it are.
         term: Returns the term (Eh) of a component that is not computed.
+        is_near: Returns whether a component is not left out for where its fragments are; None where all are for that.
 
     Attributes:
         dropped: The tasks that need not be computed, smaller ones first.
+        near: The keys of those among them that are left out for their term.
     """
 
     def __init__(
@@ -78,10 +80,12 @@ class Screen:
         is_kept: Callable[[Task], bool],
         *,
         term: Callable[[Task], float] = lambda _: 0.0,
+        is_near: Callable[[Task], bool] | None = None,
     ) -> None:
         self._parts, self._term = parts, term
         dropped = (task for task in tasks if task.nbody >= PAIR and not is_kept(task))
         self.dropped = tuple(sorted(dropped, key=lambda task: task.nbody))
+        self.near = frozenset(task.key for task in self.dropped if is_near is not None and is_near(task))
 
     def values(self, known: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, float]]:
         """Return the energies (Eh) of the dropped tasks by key, made of those of all others.

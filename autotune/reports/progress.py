@@ -52,6 +52,8 @@ class Progress:
             self._draw(snapshot)
             return
         part = PLAIN_PARTS * snapshot.done // max(snapshot.total, 1)
+        if part < self._last_part:  # another lot of tasks
+            self._last_part, self._last_s = 0, snapshot.elapsed_s
         if part > self._last_part or snapshot.elapsed_s - self._last_s >= PLAIN_EVERY_S:
             self._last_s, self._last_part = snapshot.elapsed_s, part
             print(line(snapshot), file=self._stream, flush=True)

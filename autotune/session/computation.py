@@ -293,7 +293,8 @@ def record(computations: Sequence[Computation[Any]], result: object = None, doub
     """Return the record of what happened in a run.
 
     Args:
-        computations: Of the run, one after another; of several, each is of a `Joint`.
+        computations: Of the run, one after another; of several, each is of a `Joint`, and the plan is that of the one
+            that takes most of the time.
         result: The many-body result, if there is one.
         doubts: What was found against the numbers, beside what programs said before.
     """
@@ -301,16 +302,20 @@ def record(computations: Sequence[Computation[Any]], result: object = None, doub
 
     first, *others = computations
     execution, work, understood = first.execution, first.work, [first.words]
+    # That which takes most of the time is what a reader wants to know of.
+    main = max(computations, key=lambda each: sum(done.wall_s * done.width for done in each.execution.records))
     if others:
         execution, joined = Execution(), [each.work for each in computations]
         for each in computations:
-            execution.add(each.execution)
+            after_s = each.started - first.started
+            own = [replace(done, started_s=done.started_s + after_s) for done in each.execution.records]
+            execution.add(replace(each.execution, records=own))
         tasks = tuple(task for each in joined for task in each.tasks)
         work = replace(first.work, inputs=sum(each.inputs for each in joined), tasks=tasks)
         understood += [each.words for each in others]
     found = run_record.record(
         execution,
-        plan=first.plan,
+        plan=main.plan,
         machine=first.machine,
         work=work,
         recalled=sum(each.recalled for each in computations),

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
+from autotune.base.errors import InputError, TaskError
 from autotune.base.options import OMISSIONS, Options
 from autotune.base.records import Omitted
 from autotune.expansion.cheap_terms import CheapTerms, cheaper
@@ -44,10 +45,14 @@ def compute(
         InputError: A method cannot be computed.
         TaskError: A task failed.
     """
-    chemistry = parse_chemistry(options.screen_method, program=next(iter(work.recipe.programs.values())))
-    cheap_work = cheaper(work, chemistry)
     by_place = replace(options, screen_energy=None, screen_method="")
-    filled = values_of("cheap", reductions.plan(cheap_work, by_place))
+    try:
+        chemistry = parse_chemistry(options.screen_method, program=next(iter(work.recipe.programs.values())))
+        cheap_work = cheaper(work, chemistry)
+        filled = values_of("cheap", reductions.plan(cheap_work, by_place))
+    except (InputError, TaskError) as error:
+        # What it computed is none of the input's components.
+        raise type(error)(f"--screen-method {options.screen_method}: {error}") from error
     corrected = screens.is_corrected(cheap_work)
     cheap = CheapTerms(cheap_work.tasks, cheap_work.recipe, counterpoise=corrected, values=filled.values)
     lean = reductions.plan(work, options, cheap)
@@ -73,9 +78,9 @@ def _error_words(
             continue
         own = parts.is_own(task)
         small = cheap.term(task.real, own=own)
-        if task.key in dropped:
+        if task.key in screen.near:
             left[own][task.nbody].append(small)
-        else:
+        elif task.key not in dropped:
             both[own, task.nbody].append(Computed(small, expensive.term(task.real, own=own)))
     for own, levels in left.items():
         of = f" ({'nocp' if own else 'cp'})" if len(left) > 1 else ""

@@ -187,13 +187,15 @@ class Delivery:
         del self._left[place]
         part = self.lot.parts[place]
         own, lean = self._own(part, execution), part.lean
-        left = sum(task.key not in own.values for task in lean.work.tasks)
+        late = lean.find_late(own)
+        work = lean.join(late) if late.tasks else lean.work
+        left = sum(task.key not in own.values for task in work.tasks)
         if own.failed or left:
             error = (
-                run_record.failure(own, lean.work)
+                run_record.failure(own, work)
                 if own.failed
                 else TaskError(
-                    f"{left} of {count(len(lean.work.tasks), 'task')} were not started after another input failed"
+                    f"{left} of {count(len(work.tasks), 'task')} were not started after another input failed"
                 )
             )
             self.take(Outcome(name=part.name, error=error))
@@ -202,7 +204,7 @@ class Delivery:
         found = plausibility.implausible(lean.whole.tasks, lean.whole.recipe, filled.values)
         if len(self.doubts) < NAMED_KINDS:
             self.doubts += [f"{part.name}: {words}" for words in found]
-        result = reductions.note_what_is_left_out(self.assemble(lean.whole, filled), lean.list_omitted())
+        result = reductions.note_what_is_left_out(self.assemble(lean.whole, filled), lean.list_omitted(late))
         self.take(Outcome(name=part.name, result=result))
 
     def _own(self, part: Part, execution: Execution) -> Execution:

@@ -95,7 +95,9 @@ def chunks(
         try:
             work = read(named, expansion)
             load(work)
-            part = Part(name=named.name, lean=reductions.plan(work, options))
+            # Where there is nothing to compute, there is nothing to leave out.
+            lean = reductions.plan(work, options) if work.tasks else Omission(whole=work, work=work, options=options)
+            part = Part(name=named.name, lean=lean)
         except InputError as error:
             refuse(Outcome(name=named.name, error=error))
             continue
@@ -131,9 +133,12 @@ def lots(parts: Sequence[Part], place: Local | Fleet) -> list[list[Part]]:
 
 
 def _agree(groups: Sequence[Sequence[Part]], place: Local | Fleet) -> bool:
-    together = place.plan(Lot([part for parts in groups for part in parts]).work).policy
-    for parts in groups:
-        alone = place.plan(parts[0].lean.work).policy
+    try:
+        together = place.plan(Lot([part for parts in groups for part in parts]).work).policy
+        policies = [place.plan(parts[0].lean.work).policy for parts in groups]
+    except InputError:
+        return False  # which of them is at fault is found where each is planned
+    for parts, alone in zip(groups, policies, strict=True):
         programs = {method.program for method in parts[0].lean.work.methods}
         theirs = {name: value for name, value in together.tunables if name.partition(".")[0] in programs}
         if planning.environment(alone) != planning.environment(together) or dict(alone.tunables) != theirs:
@@ -213,10 +218,15 @@ class Run:
         self, parts: Sequence[Part], *, assemble: Callable[[Workload, Execution], Any], take: Callable[[Outcome], None]
     ) -> None:
         """Compute parts together, or one by one where one of them cannot be computed."""
+        if self._setting.options.fail_fast and any(each.execution.failed for each in self._computations):
+            for part in parts:
+                take(Outcome(name=part.name, error=TaskError("it was not started after another input failed")))
+            return
         first = sum(len(each.work.tasks) for each in self._computations)
         lot = Lot(parts, first)
+        started = time.monotonic() if self._computations else self._started
         try:
-            computation = Computation(lot, self._setting, started=self._started)
+            computation = Computation(lot, self._setting, started=started)
             computation.prepare(understood="")
         except InputError as error:
             if len(parts) == 1:

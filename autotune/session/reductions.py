@@ -94,11 +94,11 @@ class Omission:
 
     def list_omitted(self, late: Workload | None = None) -> tuple[Omitted, ...]:
         """Return what is left out, for people and records; less the tasks that were computed after all."""
-        found = []
+        found: list[Omitted] = []
         if self.screen is not None:
             from autotune.session import screens
 
-            found.append(screens.omitted(self.screen, self.whole.tasks, self.options, by_energy=self.by_energy))
+            found += screens.omitted(self.screen, self.whole.tasks, self.options, by_energy=self.by_energy)
         if self.options.reuse_equal_monomers:
             found.append(_equal(len(self.equal), self.whole.tasks))
         if self.options.reuse_contained:
@@ -170,7 +170,7 @@ def note_what_is_left_out(result: _Result, omitted: Iterable[Omitted], more: Ite
 def late_words(tasks: int) -> str:
     """Return what to say of so many tasks that are computed after all."""
     return (
-        f"--reuse-contained: {count(tasks, 'task')} of them must be computed after all: what contains their"
+        f"--reuse-contained: {count(tasks, 'task')} of these must be computed after all: what contains their"
         " energies failed, needed a second attempt with other keywords, or is in the journal without them"
     )
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from autotune.base.errors import InputError
 from autotune.base.options import METRICS, OMISSIONS, Options
@@ -34,15 +34,15 @@ def screen(work: Workload, options: Options, cheap: CheapTerms | None = None) ->
     check(work, options)
     counterpoise = is_corrected(work)
     parts = Parts(work.recipe, counterpoise=counterpoise)
+    near = are_near(
+        work.tasks,
+        work.recipe,
+        distance_angstrom=math.inf if options.screen_distance is None else options.screen_distance,
+        metric=options.screen_metric,
+        around=options.around,
+        terms=options.terms,
+    )
     if cheap is None:
-        near = are_near(
-            work.tasks,
-            work.recipe,
-            distance_angstrom=math.inf if options.screen_distance is None else options.screen_distance,
-            metric=options.screen_metric,
-            around=options.around,
-            terms=options.terms,
-        )
         found = Screen(work.tasks, parts, near)
     else:
         assert options.screen_energy is not None
@@ -50,8 +50,9 @@ def screen(work: Workload, options: Options, cheap: CheapTerms | None = None) ->
         found = Screen(
             work.tasks,
             parts,
-            lambda task: task.real in kept,
-            term=lambda task: cheap.term(task.real, own=parts.is_own(task)),
+            lambda task: near(task) and task.real in kept,
+            term=lambda task: cheap.term(task.real, own=parts.is_own(task)) if near(task) else 0.0,
+            is_near=near,
         )
     fragments = len(work.recipe.molecule.fragments)
     if len(work.keywords.bsse_type) > 1 and any(task.nbody == fragments for task in found.dropped):
@@ -96,11 +97,20 @@ def _name(options: Options) -> str:
     return next(OMISSIONS[option] for option in _SCREENS if getattr(options, option))
 
 
-def omitted(found: Screen, tasks: Iterable[Task], options: Options, *, by_energy: bool) -> Omitted:
-    """Return what a screen leaves out, for people and records."""
-    option, name, nothing, instead = (_by_energy if by_energy else _by_place)(options)
+def omitted(found: Screen, tasks: Sequence[Task], options: Options, *, by_energy: bool) -> tuple[Omitted, ...]:
+    """Return what a screen leaves out, for people and records: by place, and by energy of what that keeps."""
+    said = []
+    if options.screen_distance is not None or options.around or options.terms:
+        said.append(_omitted([task for task in found.dropped if task.key not in found.near], tasks, _by_place(options)))
+    if by_energy:
+        said.append(_omitted([task for task in found.dropped if task.key in found.near], tasks, _by_energy(options)))
+    return tuple(said)
+
+
+def _omitted(left: Sequence[Task], tasks: Iterable[Task], said: _Said) -> Omitted:
+    option, name, nothing, instead = said
     all_of = Counter(task.nbody for task in tasks if task.nbody >= PAIR)
-    dropped, of = Counter(task.nbody for task in found.dropped), sum(all_of.values())
+    dropped, of = Counter(task.nbody for task in left), sum(all_of.values())
     words = f"{name}: {nothing}, so all components are computed"
     if dropped:
         parts = (f"{nbody}-body {dropped[nbody]:,} of {all_of[nbody]:,}" for nbody in sorted(all_of))
@@ -108,7 +118,7 @@ def omitted(found: Screen, tasks: Iterable[Task], options: Options, *, by_energy
             f"{name}: {sum(dropped.values()):,} of {of:,} components are not computed ({', '.join(parts)});"
             f" their contributions are {instead}"
         )
-    return Omitted(option=option, tasks=len(found.dropped), of=of, words=words)
+    return Omitted(option=option, tasks=len(left), of=of, words=words)
 
 
 _METRIC_WORDS = {"centres": "centres of mass", "farthest": "the farthest atoms"}
@@ -137,5 +147,5 @@ def _by_place(options: Options) -> _Said:
 
 def _by_energy(options: Options) -> _Said:
     name = f"{OMISSIONS['screen_energy']} {options.screen_energy:g}"
-    nothing = f"no contribution is smaller by {options.screen_method}"
+    nothing = f"{options.screen_method} finds no contribution smaller than that"
     return "screen_energy", name, nothing, f"taken from {options.screen_method}"

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from qcmanybody.models.v1 import ManyBodyResult as ManyBodyResultV1
     from qcmanybody.models.v2 import ManyBodyResult
 
-    from autotune.expansion.inputs import NamedInput
+    from autotune.expansion.inputs import NamedInput, NamedInputs
     from autotune.expansion.readers import Expansion
     from autotune.runtime.fleet import Fleet
     from autotune.session.lot import Outcome
@@ -136,7 +136,7 @@ class Session:
 
     def run_many(
         self,
-        inputs: Iterable[object] | Mapping[str, object],
+        inputs: Iterable[object] | Mapping[str, object] | NamedInputs,
         *,
         expansion: Expansion | None = None,
         on_outcome: Callable[[Outcome], None] | None = None,
@@ -162,10 +162,10 @@ class Session:
             InputError: There is no such path, or two inputs have one name; nothing was computed.
             ResourceError: The journal cannot be written.
         """
-        from autotune.expansion.inputs import name_inputs
+        from autotune.expansion.inputs import NamedInputs, name_inputs
         from autotune.session import many
 
-        named = name_inputs(inputs)
+        named = inputs if isinstance(inputs, NamedInputs) else name_inputs(inputs)
         many.check(named.inputs, expansion, self._options)
         outcomes: dict[str, Outcome] = {}
 
@@ -260,7 +260,12 @@ class Session:
         from autotune.session import energy_screen, many, run_record
 
         energy_screen.check(work, self._options)
-        run = many.Run(self._open_setting(), load=self._load)
+        self.record, self.kept = None, ""
+        setting = self._open_setting()
+        if not self._options.resume:
+            # The cheap method may take hours, and what the expensive one cannot compute is said before.
+            setting.place.check(work, setting.place.plan(work))
+        run = many.Run(setting, load=self._load)
         try:
             filled, omitted, words = energy_screen.compute(work, self._options, run.values_of)
             result = reductions.note_what_is_left_out(answer(work, filled), omitted, words)
@@ -271,7 +276,7 @@ class Session:
         found, self.kept = run.record(result), run.kept
         assert found is not None
         name = f"{run_record.workload_words(work)}, screened by {self._options.screen_method}"
-        self.record = replace(found, workload=name, doubts=(*found.doubts, *words))
+        self.record = replace(found, workload=name, omitted=omitted, doubts=(*found.doubts, *words))
         run.tell_after()
         for line in words:
             self._say(line)
@@ -282,6 +287,7 @@ class Session:
     ) -> None:
         from autotune.session import many
 
+        self.record, self.kept = None, ""
         run = many.Run(self._open_setting(), load=self._load)
         run.compute(inputs, expansion, assemble=self._assembled, take=take)
         self.record, self.kept = run.record(), run.kept

@@ -171,6 +171,30 @@ def test_with_fail_fast_what_was_not_started_is_said(faulty):
     assert "were not started after another input failed" in str(found[1].error)
 
 
+def test_with_fail_fast_later_lots_are_not_started(faulty):
+    inputs = {"bad": faulty("water2", "raise", max_nbody=1), "later": faulty("water4", max_nbody=3)}
+    found = autotune.run_many(inputs, journal="none", fail_fast=True)
+    assert str(found[1].error) == "it was not started after another input failed"
+
+
+def test_late_tasks_are_counted_as_in_a_single_run(cluster, tmp_path):
+    """The journal has the hosts without the energies that they contain."""
+    journal = str(tmp_path / "journal")
+    levels = cluster("water4", levels={1: "mp2/sto-3g", 2: "hf/sto-3g"}, method="", basis="")
+    hosts = cluster("water4", method="mp2", max_nbody=1)
+    autotune.run(hosts, journal=journal, threads=1)
+    options = {"journal": journal, "threads": 1, "resume": True, "reuse_contained": True}
+    (found,) = autotune.run_many({"a": levels}, **options)
+    assert found.error is None
+    assert found.result.return_result == alone(levels).return_result
+    assert "autotune" not in (found.result.extras or {})
+
+
+def test_with_nothing_to_compute_there_is_nothing_to_leave_out(cluster):
+    found = autotune.run_many([cluster("water2", bsse=("cp",), max_nbody=1)] * 2, screen_distance=3.0, journal="none")
+    assert [each.result.return_result for each in found] == [0.0, 0.0]
+
+
 def test_where_none_can_be_computed_the_sum_is_bad_input(faulty):
     errors = {each.name: each.error for each in autotune.run_many([faulty("water2", "no-such")] * 3, journal="none")}
     failure = many.sum_up(errors)
@@ -182,6 +206,7 @@ def test_where_none_can_be_computed_the_sum_is_bad_input(faulty):
 def test_what_cannot_be_meant_is_refused_before_anything_is_computed(faulty, tmp_path):
     with pytest.raises(InputError, match=r"missing.xyz cannot be read: no such file"):
         autotune.run_many([tmp_path / "missing.xyz"])
+    assert not autotune.run_many(json.dumps(faulty(max_nbody=1)), journal="none")[0].error  # one text is one source
     with pytest.raises(InputError, match=r"^these inputs say themselves what to compute; leave out the expansion"):
         autotune.run_many([json.dumps(faulty(), indent=1)], expansion=autotune.Expansion(program="a", method="b"))
     with pytest.raises(InputError, match=r"^reuse_densities takes inputs one after another"):

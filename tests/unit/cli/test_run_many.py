@@ -103,16 +103,52 @@ def test_of_an_input_that_fails_the_finished_components_are_kept_and_an_earlier_
             "r.json holds one result; give those of several inputs a folder, or a name in .jsonl",
         ),
         (("dimers", "-o", "dimers"), "dimers is the folder of the inputs; name another one for the results"),
+        (
+            ("dimers", "-o", "x.jsonl", "--csv", "x.jsonl"),
+            "x.jsonl is named for two different things; give each its own file",
+        ),
+        (
+            ("dimers", "-o", "out", "--csv", "out/dimers/a.json"),
+            "out/dimers/a.json cannot be written: there is no folder out/dimers",
+        ),
         (("dimers/a.xyz", "nowhere.xyz", "-o", "out"), "nowhere.xyz cannot be read: no such file; check the path"),
         (
             ("dimers", "dimers/a.xyz", "-o", "out"),
-            "two inputs would be called 'dimers/a' (dimers/a.xyz and dimers/a.xyz); give one of them another name",
+            "two inputs would be 'dimers/a' (dimers/a.xyz and dimers/a.xyz); rename one, or give paths from above",
         ),
     ],
 )
 def test_what_cannot_be_meant_is_one_line_and_exit_2(call, tmp_path, arguments, words):
     assert call(*arguments, *GFN) == (2, "", f"autotune: {words}\n")
     assert not (tmp_path / "out").exists() or not list((tmp_path / "out").iterdir())
+
+
+def test_results_never_replace_inputs(call, tmp_path, faulty):
+    text = json.dumps(faulty("water2"))
+    for name in ("x", "y"):
+        (tmp_path / f"{name}.json").write_text(text)
+    status, _, said = call("x.json", "y.json", "-o", ".")
+    assert (status, said) == (2, "autotune: x.json is an input; name another folder for the results\n")
+    assert (tmp_path / "x.json").read_text() == text
+
+
+def test_a_file_of_lines_is_not_replaced_by_nothing(call, tmp_path):
+    (tmp_path / "all.jsonl").write_text("before\n")
+    assert call("dimers", "--program", "faulty", "--method", "unheard-of", "-o", "all.jsonl")[0] == 2
+    assert (tmp_path / "all.jsonl").read_text() == "before\n"
+
+
+def test_one_input_from_a_pipe_is_read_once(faulty):
+    done = subprocess.run(
+        [sys.executable, "-m", "autotune", "run", "/dev/stdin", "--quiet"],
+        input=json.dumps(faulty("water2")),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["success"]
 
 
 def test_where_no_input_can_be_computed_it_is_bad_input(call):

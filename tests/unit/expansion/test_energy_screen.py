@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import autotune
-from autotune.base.errors import InputError
+from autotune.base.errors import InputError, TaskError
 from autotune.expansion import workload
 from autotune.expansion.cheap_terms import CheapTerms
 from autotune.expansion.nbody_energies import KCAL_PER_HARTREE
@@ -71,8 +71,7 @@ def test_together_with_a_distance_far_terms_are_zero_in_both_passes(cluster):
     far = {of for of, distance in distances(result).items() if distance > 2.5}
     assert far
     assert all(abs(energy) < EXACT for (_, of), energy in terms_of(result).items() if of in far)
-    words = result.extras["autotune"]["omitted"]
-    assert [line.partition(" ")[0] for line in words[:1]] == ["--screen-energy"]
+    assert result.extras["autotune"]["omitted"][0].startswith(f"--screen-distance 2.5: {len(far)} of 15 components are")
 
 
 def distances(result):
@@ -128,6 +127,20 @@ def test_options_that_cannot_be_meant_are_refused(cluster):
         autotune.run_many([cluster("water2")], screen_energy=1.0, screen_method="hf/sto-3g")
     with pytest.raises(InputError, match=r"names no method; write METHOD/BASIS"):
         autotune.run(cluster("water2"), **OPTIONS, screen_energy=1.0, screen_method="tblite /x")
+
+
+@pytest.mark.programs("pyscf", "tblite")
+def test_what_a_method_cannot_compute_is_said_before_the_other_has_computed(cluster, tmp_path):
+    log = tmp_path / "log"
+    keywords = {"screen_energy": 1.0, "screen_method": "faulty raise", **OPTIONS}
+    with pytest.raises(InputError, match="nosuch"):
+        autotune.run(cluster("water4", basis="nosuch", max_nbody=2), **keywords)
+    assert not log.exists()
+    with pytest.raises(TaskError, match=r"^--screen-method faulty raise: 4 of 4 tasks failed") as failed:
+        autotune.run(cluster("water4", max_nbody=1), **keywords)
+    assert failed.value.done == failed.value.failed == {}
+    with pytest.raises(InputError, match=r"^--screen-method tblite nonsense: .*tblite has no method 'nonsense'"):
+        autotune.run(cluster("water2"), **OPTIONS, screen_energy=1.0, screen_method="tblite nonsense")
 
 
 # --- the estimate ----------------------------------------------------------------------------------------------------

@@ -74,7 +74,10 @@ def test_a_file_that_cannot_be_read_is_a_fault_of_that_input(here):
     ("sources", "words"),
     [
         (["a.xyz", "missing.xyz"], "missing.xyz cannot be read: no such file; check the path"),
-        (["a.xyz", "a.json"], "two inputs would be called 'a' (a.xyz and a.json); give one of them another name"),
+        (
+            ["a.xyz", "a.json"],
+            "two inputs would be 'a' (a.xyz and a.json); rename one, or give paths from above",
+        ),
         (["a.xyz", "-"], "standard input cannot be one of several inputs; name files"),
         (
             ["empty"],

@@ -206,7 +206,7 @@ def test_a_journal_without_contained_energies_has_the_tasks_computed_after_all(l
     result, record, said = ran(fields, journal=journal, resume=True, reuse_contained=True)
     # They are in the journal themselves, too.
     assert (record.tasks, record.recalled, record.omitted[0].tasks) == (28, 28, 0)
-    assert any("14 tasks of them must be computed after all" in line for line in said)
+    assert any("14 tasks of these must be computed after all" in line for line in said)
     assert result.model_dump_json() == plain.model_dump_json()
 
 
@@ -246,7 +246,7 @@ def test_energies_of_a_second_attempt_with_other_keywords_are_not_taken(leveled)
     fields, rescue = leveled({"mp": ("mp2", few), "hf": ("hf", few)}), {"max_cycle": 100}
     result, record, said = ran(fields, reuse_contained=True, rescue=rescue)
     assert (record.tasks, record.omitted[0].tasks) == (14, 0)
-    assert any("4 tasks of them must be computed after all" in line for line in said)
+    assert any("4 tasks of these must be computed after all" in line for line in said)
     assert result.return_result == pytest.approx(ran(fields, rescue=rescue)[0].return_result, abs=1e-11)
 
 
