@@ -238,11 +238,17 @@ def write_json(path: Path, fields: dict[str, Any]) -> None:
     write_text(path, json.dumps(fields, indent=1) + "\n")
 
 
-def write_text(path: Path, text: str | Iterable[str]) -> None:
+def write_text(path: Path, text: str | Iterable[str], *, durable: bool = True) -> None:
     """Replace a file at once by a text, or by pieces of one: a reader sees the old or the new, never half of one.
 
     A link stays a link, and its target is replaced; what is no file, a pipe or a device, is written to. A new file may
     be read by whom the user's umask lets, as other programs' files.
+
+    Args:
+        path: The file.
+        text: What it is to hold.
+        durable: Wait until the disk has it, which takes a millisecond; not for files by the thousand that can be made
+            again.
 
     Raises:
         ResourceError: The folder cannot be written or the disk is full; the old file is untouched.
@@ -260,7 +266,8 @@ def write_text(path: Path, text: str | Iterable[str]) -> None:
         with temporary.open("x", encoding="utf-8") as file:
             file.writelines(pieces)
             file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                os.fsync(file.fileno())
         if target.exists():
             temporary.chmod(stat.S_IMODE(target.stat().st_mode))
         temporary.replace(target)

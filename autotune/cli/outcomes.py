@@ -120,7 +120,7 @@ class Target:
         path = Path(str(self._output)) / f"{outcome.name}.json"
         partial = path.with_name(f"{path.name}.partial")
         if outcome.result is not None:
-            json_files.write_text(path, json_of(outcome.result) + "\n")
+            json_files.write_text(path, json_of(outcome.result) + "\n", durable=False)
             partial.unlink(missing_ok=True)
             return
         if path.exists():
