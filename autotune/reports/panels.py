@@ -305,8 +305,8 @@ def _advice(run: RunReport) -> Sequence[Column]:
 
 PANELS = (
     Panel("energies", "What came out", _energies),
-    Panel("terms", "What contributes most", _terms),
     Panel("next", "What to change next", _advice),
+    Panel("terms", "What contributes most", _terms),
     Panel("failures", "What failed", _failures),
     Panel("facts", "What ran, and on what", _facts),
     Panel("tuning", "The tuning, and what it made the run do", _tuning, folded=True),
