@@ -69,9 +69,9 @@ def test_results_are_those_of_single_runs_bit_by_bit(cluster):
 
 
 def test_what_options_leave_out_is_left_out_of_each(cluster):
-    options = {"screen_distance": 4.0, "reuse_equal_monomers": True, "reuse_contained": True}
+    options = {"screen_distance": 2.5, "reuse_equal_monomers": True, "reuse_contained": True}
     inputs = {
-        name: cluster(name, levels={2: "mp2/sto-3g", 3: "hf/sto-3g"}, method="", basis="")
+        name: cluster(name, levels={1: "mp2/sto-3g", 2: "hf/sto-3g"}, method="", basis="")
         for name in ("water4", "ammonia5")
     }
     said = []
@@ -88,7 +88,7 @@ def test_what_options_leave_out_is_left_out_of_each(cluster):
                 one_by_one[each.option] = (tasks + each.tasks, of + each.of)
     assert omitted == one_by_one
     tasks, of = omitted["screen_distance"]
-    assert f"--screen-distance 4: {tasks} of {of} tasks of 2 inputs are not computed" in said
+    assert f"--screen-distance 2.5: {tasks} of {of} tasks of 2 inputs are not computed" in said
 
 
 def test_equal_tasks_are_computed_once(tmp_path):
