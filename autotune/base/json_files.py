@@ -86,14 +86,14 @@ def _of_user(kind: str, variable: str) -> Path:
     return folder
 
 
-def check_writable(folder: Path) -> None:
-    """Make a folder where it is missing; raise `ResourceError` where files cannot be written to it."""
+def check_writable(folder: Path, *, cure: str = f"; set {HOME_VARIABLE}") -> None:
+    """Make a folder where it is missing; raise `ResourceError` with a cure where files cannot be written to it."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        raise ResourceError(f"folder {folder} cannot be written: {error.strerror}; set {HOME_VARIABLE}") from error
+        raise ResourceError(f"folder {folder} cannot be written: {error.strerror}{cure}") from error
 
 
 @garbage.search_seldom()

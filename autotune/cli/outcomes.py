@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Self, TextIO
 
@@ -43,6 +42,9 @@ def check(
         others: The other files that are written.
         sources: What the command was given.
         inputs: The inputs that these are.
+
+    Raises:
+        ResourceError: A folder of results cannot be written.
     """
     lines = output is not None and Path(output).suffix.lower() == LINES
     options.check_targets(
@@ -65,17 +67,7 @@ def check(
             raise InputError(f"{path / each.name}.json is an input; name another folder for the results")
         if place in written:
             raise InputError(f"{path / each.name}.json is named for two different things; give each its own file")
-    _check_folder(path)
-
-
-def _check_folder(path: Path) -> None:
-    """Make a folder where it is missing; InputError where files cannot be written to it."""
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=path):
-            pass
-    except OSError as error:
-        raise InputError(f"folder {path} cannot be written: {error.strerror}") from error
+    json_files.check_writable(path, cure="")
 
 
 class Target:

@@ -121,7 +121,7 @@ def _run(
         except TaskError as error:
             if session.record and record:
                 json_files.save_run(session.record, Path(record))
-            if output:
+            if output and error.failed:
                 json_files.save_partial(error.done, error.failed, partial)
                 done = count(len(error.done), "component that was computed is", "components that were computed are")
                 error.add_note(f"{done} in {partial}" if error.done else f"the failures are in {partial}")
