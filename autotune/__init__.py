@@ -28,15 +28,18 @@ if TYPE_CHECKING:
     from autotune.base.options import Options
     from autotune.calibration.campaign import calibrate
     from autotune.compat.procedure import register
+    from autotune.expansion.crystal import read_crystal
+    from autotune.expansion.lattice import find_nmers
     from autotune.expansion.readers import Expansion
     from autotune.reports.files import report
+    from autotune.reports.lattice_table import tabulate_lattice
     from autotune.reports.nbody_table import tabulate
     from autotune.reports.outcomes_table import tabulate_many
     from autotune.reports.terms_table import tabulate_terms
     from autotune.session.deadline import needed_within
     from autotune.session.forecast import estimate, simulate, simulate_scaling
     from autotune.session.preparation import read
-    from autotune.session.session import Session, run, run_many
+    from autotune.session.session import Session, run, run_crystal, run_many
 
     __version__: str
 
@@ -51,15 +54,19 @@ __all__ = [
     "__version__",
     "calibrate",
     "estimate",
+    "find_nmers",
     "needed_within",
     "read",
+    "read_crystal",
     "register",
     "report",
     "run",
+    "run_crystal",
     "run_many",
     "simulate",
     "simulate_scaling",
     "tabulate",
+    "tabulate_lattice",
     "tabulate_many",
     "tabulate_terms",
 ]
@@ -69,15 +76,18 @@ _MODULES = {
     "autotune.base.options": ("Options",),
     "autotune.calibration.campaign": ("calibrate",),
     "autotune.compat.procedure": ("register",),
+    "autotune.expansion.crystal": ("read_crystal",),
+    "autotune.expansion.lattice": ("find_nmers",),
     "autotune.expansion.readers": ("Expansion",),
     "autotune.reports.files": ("report",),
+    "autotune.reports.lattice_table": ("tabulate_lattice",),
     "autotune.reports.nbody_table": ("tabulate",),
     "autotune.reports.outcomes_table": ("tabulate_many",),
     "autotune.reports.terms_table": ("tabulate_terms",),
     "autotune.session.deadline": ("needed_within",),
     "autotune.session.forecast": ("estimate", "simulate", "simulate_scaling"),
     "autotune.session.preparation": ("read",),
-    "autotune.session.session": ("Session", "run", "run_many"),
+    "autotune.session.session": ("Session", "run", "run_crystal", "run_many"),
 }
 
 

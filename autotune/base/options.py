@@ -27,6 +27,7 @@ OMISSIONS = {
     "screen_distance": "--screen-distance",
     "screen_energy": "--screen-energy",
     "reuse_equal_monomers": "--reuse-equal-monomers",
+    "reuse_equal_fragments": "--reuse-equal-fragments",
     "reuse_contained": "--reuse-contained",
 }
 
@@ -57,7 +58,8 @@ class Options:
         executor: A `concurrent.futures.Executor` whose workers are nodes, instead of a backend; it is not shut down.
         nodes: Bundles that run at once; by default what the backend or the executor says.
         reuse_contained: Take energies that a task of a higher method contains, instead of computing them.
-        reuse_equal_monomers: Compute one of the monomers that are equal up to rotation and translation.
+        reuse_equal_monomers: Compute one of the monomers that are equal up to rotation, translation and reflection.
+        reuse_equal_fragments: The same of components of all sizes, in many inputs of all that are computed together.
         reuse_densities: In a `Session`, let each task start from where the same task of the run before ended, where the
             program can; results then depend, within 1e-9 Eh, on what was computed before. Left out, only the
             procedure for optimisers does so.
@@ -96,6 +98,7 @@ class Options:
     nodes: int | None = None
     reuse_contained: bool = False
     reuse_equal_monomers: bool = False
+    reuse_equal_fragments: bool = False
     reuse_densities: bool | None = None
     screen_distance: float | Mapping[int, float] | None = None
     screen_metric: str = "nearest"
@@ -192,6 +195,7 @@ class GivenOptions(TypedDict, total=False):
     nodes: int | None
     reuse_contained: bool
     reuse_equal_monomers: bool
+    reuse_equal_fragments: bool
     reuse_densities: bool | None
     screen_distance: float | Mapping[int, float] | None
     screen_metric: str

@@ -277,7 +277,7 @@ class Omitted:
     """Tasks that were not computed, because an option said so.
 
     Attributes:
-        option: `around`, `screen_distance`, `reuse_contained` or `reuse_equal_monomers`.
+        option: Its name in `options.OMISSIONS`.
         tasks: How many.
         of: So many it could have been.
         words: The same in a sentence, as the run said it.
@@ -287,6 +287,85 @@ class Omitted:
     tasks: int
     of: int
     words: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NmerTerm:
+    """What one of a crystal's distinct n-mers, with all that are equal to it, adds to the lattice energy.
+
+    Attributes:
+        name: Of the n-mer, as `2mer-0001`.
+        bsse: Treatment of the basis-set superposition error.
+        nbody: The number of its molecules.
+        distance_angstrom: Of its two molecules that are farthest apart, by the metric of the cutoffs.
+        per_cell: How many of them there are for each unit cell.
+        term_hartree: What one of them adds to what its parts add.
+        contribution_hartree: What all of them add, for each formula unit of the crystal.
+        running_hartree: The sum of such contributions of this level and treatment up to here, by distance.
+    """
+
+    name: str
+    bsse: str
+    nbody: int
+    distance_angstrom: float
+    per_cell: int
+    term_hartree: float
+    contribution_hartree: float
+    running_hartree: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LatticeLevel:
+    """What the n-mers of one size add to a lattice energy.
+
+    Attributes:
+        bsse: Treatment of the basis-set superposition error.
+        nbody: The number of molecules.
+        cutoff_angstrom: The largest distance of two of them.
+        distinct: How many of them differ.
+        per_cell: How many of them there are for each unit cell.
+        contribution_hartree: What they add, for each formula unit.
+        through_hartree: The lattice energy through this level, for each formula unit.
+    """
+
+    bsse: str
+    nbody: int
+    cutoff_angstrom: float
+    distinct: int
+    per_cell: int
+    contribution_hartree: float
+    through_hartree: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lattice:
+    """The lattice energy of a molecular crystal, by the many-body expansion.
+
+    It is what holds the molecules together as they are in the crystal, rigid and at rest.
+
+    Attributes:
+        crystal: What was computed, in words.
+        unit: The formula unit to which energies refer, such as `C6H6`.
+        units_per_cell: How many of them a unit cell has.
+        method: The model chemistry of each level.
+        metric: What distances are of: nearest atoms, centres of mass, farthest atoms.
+        levels: By BSSE treatment, then by size.
+        nmers: The same n-mer by n-mer, the nearest first.
+    """
+
+    crystal: str
+    unit: str
+    units_per_cell: int
+    method: Mapping[int, str]
+    metric: str
+    levels: tuple[LatticeLevel, ...]
+    nmers: tuple[NmerTerm, ...]
+
+    @property
+    def energy_hartree(self) -> float:
+        """The lattice energy through the highest level, by the first BSSE treatment, for each formula unit, Eh."""
+        first = self.levels[0].bsse
+        return [level for level in self.levels if level.bsse == first][-1].through_hartree
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

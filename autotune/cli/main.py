@@ -22,7 +22,19 @@ from autotune.cli import interruption, streams
 from autotune.machine.process import describe_limits
 
 INTERRUPTED = 130  # where nobody sent a signal: a question that was not answered
-VERBS = ("run", "show", "terms", "calibrate", "estimate", "simulate", "report", "regress", "doctor", "tunings")
+VERBS = (
+    "run",
+    "crystal",
+    "show",
+    "terms",
+    "calibrate",
+    "estimate",
+    "simulate",
+    "report",
+    "regress",
+    "doctor",
+    "tunings",
+)
 
 
 def main() -> None:

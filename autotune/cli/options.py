@@ -38,7 +38,7 @@ def together(*decorators: Any) -> Decorator:
     return apply
 
 
-expansion_options = together(
+chemistry_options = together(
     click.option("--program", metavar="NAME", help="QCEngine program, such as pyscf."),
     click.option("--method", metavar="NAME", help="Method, such as hf, b3lyp, mp2, ccsd(t)."),
     click.option("--basis", metavar="NAME", help="Basis set, such as '6-31g*'."),
@@ -46,14 +46,18 @@ expansion_options = together(
         "--levels", metavar="LIST", default="", help="Methods of n-body levels: 2=mp2/cc-pvdz,3=hf/6-31g*; no --method."
     ),
     click.option("--bsse", metavar="LIST", help="nocp, cp, vmfc, or several with commas. [default: nocp]"),
+    click.option("--keywords", metavar="LIST", default="", help="Program keywords: name=value,... or a JSON object."),
+    click.option("--charges", metavar="LIST", default="", help="Fragment charges: 1:+1,2:-1 or one for each."),
+    click.option("--multiplicities", metavar="LIST", default="", help="Fragment multiplicities: 1:2 or one for each."),
+)
+
+expansion_options = together(
+    chemistry_options,
     click.option("--max-nbody", type=int, metavar="N", help="Largest n-body level. [default: all fragments]"),
     click.option("--driver", type=click.Choice(["energy", "gradient", "hessian"]), help="What to compute."),
-    click.option("--keywords", metavar="LIST", default="", help="Program keywords: name=value,... or a JSON object."),
     click.option(
         "--fragments", metavar="LIST", default="", help="Atoms of fragments: 3x6 (six of 3 atoms), 3,3,6 or 1-3;4-6."
     ),
-    click.option("--charges", metavar="LIST", default="", help="Fragment charges: 1:+1,2:-1 or one for each."),
-    click.option("--multiplicities", metavar="LIST", default="", help="Fragment multiplicities: 1:2 or one for each."),
 )
 
 planning_options = together(
@@ -96,6 +100,7 @@ fleet_options = together(
 omission_options = together(
     click.option("--reuse-contained", is_flag=True, help="Take energies that a task of a higher method contains."),
     click.option("--reuse-equal-monomers", is_flag=True, help="Compute one of the monomers that have one shape."),
+    click.option("--reuse-equal-fragments", is_flag=True, help="The same of pairs, triples and so on."),
     click.option(
         "--screen-distance",
         metavar="ANGSTROM",
@@ -200,7 +205,7 @@ def many_body_fields(source: str, given: dict[str, Any]) -> dict[str, Any]:
 _OTHER_NAMES = {"memory": "memory_gib", "no_strategy": "without", "timeout": "task_limit_s"}
 _SAME_NAMES = (
     *("workers", "threads", "cores", "tuning", "scratch", "scratch_gib", "journal", "resume", "fail_fast"),
-    *("enforce_memory", "backend", "reuse_contained", "reuse_equal_monomers"),
+    *("enforce_memory", "backend", "reuse_contained", "reuse_equal_monomers", "reuse_equal_fragments"),
     *("screen_energy", "screen_method", "screen_metric"),
 )
 
@@ -212,20 +217,28 @@ def names_of(text: str | None) -> tuple[str, ...] | None:
 
 def _distances(text: str) -> float | dict[int, float]:
     """Return the distance in a text, or those by level, as `2=12,3=8`."""
-    found: dict[int, float] = {}
+    if "=" in text:
+        return distances_by_level(text, option="--screen-distance")
     try:
-        if "=" not in text:
-            return float(text)
-        for part in text.split(","):
-            level, _, distance = part.partition("=")
-            if int(level) in found:
-                raise InputError(f"--screen-distance names level {level} twice; keep one")
-            found[int(level)] = float(distance)
+        return float(text)
     except ValueError as error:
         shown = one_line(text)[:40]
         raise InputError(
             f"--screen-distance {shown!r} is no distance in Å, as 8, nor some by level, as 2=12,3=8"
         ) from error
+
+
+def distances_by_level(text: str, *, option: str) -> dict[int, float]:
+    """Return the distances by level in a text, as `2=12,3=8`."""
+    found: dict[int, float] = {}
+    try:
+        for part in text.split(","):
+            level, _, distance = part.partition("=")
+            if int(level) in found:
+                raise InputError(f"{option} names level {level} twice; keep one")
+            found[int(level)] = float(distance)
+    except ValueError as error:
+        raise InputError(f"{option} {one_line(text)[:40]!r} names no distances in Å by level, as 2=12,3=8") from error
     return found
 
 

@@ -112,7 +112,7 @@ def _run(
     text, name = readers.read_text(source)
     expansion = options.expansion(given, text=text, name=name)
     partial, chosen = Path(f"{output}.partial"), Options(**options.session_options(given))
-    with _session(chosen, explain=explain, quiet=quiet) as session:
+    with open_session(chosen, explain=explain, quiet=quiet) as session:
         if expansion is not None:
             session.preload(expansion.models)
         fields = readers.many_body_fields(text, name=name, expansion=expansion)
@@ -130,7 +130,7 @@ def _run(
         try:
             _give(result, output=output, csv_file=csv_file, table_only=in_place, quiet=quiet)
         finally:
-            _tell(session.record, record, explain=explain, quiet=quiet)
+            tell(session.record, record, explain=explain, quiet=quiet)
     except ResourceError as error:
         error.add_note(session.kept)
         raise
@@ -165,7 +165,7 @@ def _run_many(
 
     with (
         outcomes.Target(output, silent=in_place) as target,
-        _session(chosen, explain=explain, quiet=quiet) as session,
+        open_session(chosen, explain=explain, quiet=quiet) as session,
     ):
         if expansion is not None:
             session.preload(expansion.models)
@@ -184,14 +184,14 @@ def _run_many(
         _say(table.text(SHOWN_ROWS))
     failure = sum_up(errors)
     if session.record is not None or failure is None:
-        _tell(session.record, record, explain=explain, quiet=quiet)
+        tell(session.record, record, explain=explain, quiet=quiet)
     if failure is not None:
         failure.add_note(session.kept)
         raise failure
 
 
 @contextlib.contextmanager
-def _session(chosen: Options, *, explain: bool, quiet: bool) -> Iterator[Session]:
+def open_session(chosen: Options, *, explain: bool, quiet: bool) -> Iterator[Session]:
     """Yield a session that shows and says what it does."""
     from autotune.reports.progress import Progress
     from autotune.session.session import Session
@@ -250,7 +250,7 @@ def _is_terminal() -> bool:
     return sys.stdout is not None and sys.stdout.isatty()
 
 
-def _tell(done: RunRecord | None, path: str | None, *, explain: bool, quiet: bool) -> None:
+def tell(done: RunRecord | None, path: str | None, *, quiet: bool, explain: bool = False) -> None:
     """Store and sum up what happened in a run that ended well."""
     from autotune.base import json_files
 

@@ -1,8 +1,9 @@
-"""Monomers of one shape: equal up to rotation and translation, so that one of them gives the energy of all.
+"""Components of one shape: equal up to rotation, translation and reflection, so that one of them gives all energies.
 
 Rules: energies are equal for methods whose energy turns with the molecule only; the grid of a DFT calculation does not,
-and keywords may name a direction (a field, charges) where it is not known that they cannot. Mirror images are not
-equal. A monomer is compared with the first of its shape, never with one that was itself taken for another.
+and keywords may name a direction (a field, charges) where it is not known that they cannot. Two components have one
+shape where their atoms can be paired so that all distances agree; then one lies on the other, or on its mirror image. A
+component is compared with the first of its shape, never with one that was itself taken for another.
 """
 
 from __future__ import annotations
@@ -20,67 +21,92 @@ if TYPE_CHECKING:
 
     Numbers: TypeAlias = NDArray[np.float64]
 
-TOLERANCE_BOHR = 1.0e-6  # by which an atom may be elsewhere, once two monomers lie on each other
+TOLERANCE_BOHR = 1.0e-6  # by which an atom may be elsewhere, once two components lie on each other
 # Methods without a grid: their energies depend on nothing but distances.
-METHODS = frozenset({"hf", "scf", "rhf", "uhf", "rohf", "mp2", "ccsd", "ccsd(t)"})
+METHODS = frozenset({"hf", "scf", "rhf", "uhf", "rohf", "mp2", "ccsd", "ccsd(t)", "gfn1-xtb", "gfn2-xtb"})
 
 
 class _Shapes:
-    """The shapes that were seen of monomers of one kind, and the tasks that have them."""
+    """The shapes that were seen of components with the same atoms, and the tasks that have them."""
 
     def __init__(self) -> None:
         # By the sum of their distances in units of the most by which that of equal ones can differ.
         self._seen: dict[int, list[tuple[str, Numbers]]] = {}
 
-    def first(self, key: str, positions: Numbers) -> str:
-        """Return the key of the first task with these positions, shape (natom, 3), a0; this one's if there is none."""
-        import numpy as np
+    def first(self, key: str, distances: Numbers, kinds: Numbers) -> str:
+        """Return the key of the first task of this shape; this one's if there is none.
 
-        distances = np.sqrt(((positions[:, None] - positions[None]) ** 2).sum(axis=-1))
+        Args:
+            key: Of the task.
+            distances: Of its atoms, shape (natom, natom), a0.
+            kinds: What each atom is, shape (natom,), ascending.
+        """
         # With both of its atoms moved, a distance changes by at most twice the tolerance.
         place = int(distances.sum() // (2 * TOLERANCE_BOHR * distances.size))
         for near in (place - 1, place, place + 1):
             for other, there in self._seen.get(near, ()):
-                if deviation_bohr(there, positions) <= TOLERANCE_BOHR:
+                if are_congruent(there, distances, kinds):
                     return other
-        self._seen.setdefault(place, []).append((key, positions))
+        self._seen.setdefault(place, []).append((key, distances))
         return key
 
 
-def equal_monomers(tasks: Iterable[Task], recipe: Recipe) -> dict[str, str]:
-    """Return, by key of a task whose monomer's energy is that of an earlier one at its level, that one's key.
+class Shapes:
+    """Finds components of one shape among tasks of one recipe.
 
-    Those of `equal_shapes` whose energy `turns`.
+    Equal are symbols, masses and which atoms are ghosts, charge and multiplicity of the fragments, and all distances
+    within twice `TOLERANCE_BOHR`, whatever the order of atoms and fragments.
     """
-    return equal_shapes((task for task in tasks if turns(task.method)), recipe)
+
+    def __init__(self, recipe: Recipe) -> None:
+        whole = recipe.molecule
+        self._symbols, self._masses = whole.symbols, whole.masses  # masses are looked up each time they are asked for
+        self._geometry, self._fragments = whole.geometry, whole.fragments
+        self._states = list(zip(whole.fragment_charges, whole.fragment_multiplicities, strict=True))
+        self._kinds: dict[tuple[object, ...], int] = {}
+        self._shapes: dict[tuple[object, ...], _Shapes] = {}
+
+    def first(self, task: Task) -> str:
+        """Return the key of the first task that was asked for of this one's shape and level, or its own."""
+        import numpy as np
+
+        real, atoms, kinds = set(task.real), [], []
+        for fragment in sorted(task.basis):
+            is_real = fragment in real
+            state = self._states[fragment - 1] if is_real else None
+            for atom in self._fragments[fragment - 1]:
+                kind = (self._symbols[atom], self._masses[atom], state)
+                kinds.append(self._kinds.setdefault(kind, len(self._kinds)))
+                atoms.append(atom)
+        order = sorted(range(len(atoms)), key=kinds.__getitem__)
+        sorted_kinds = np.array([kinds[place] for place in order])
+        positions = self._geometry[[atoms[place] for place in order]]
+        distances = np.sqrt(((positions[:, None] - positions[None]) ** 2).sum(axis=-1))
+        group = self._shapes.setdefault((task.level, *sorted_kinds.tolist()), _Shapes())
+        return group.first(task.key, distances, sorted_kinds)
 
 
-def equal_shapes(tasks: Iterable[Task], recipe: Recipe) -> dict[str, str]:
-    """Return, by key of a task whose monomer has the shape of an earlier one's at its level, that one's key.
+def equal_shapes(tasks: Iterable[Task], recipe: Recipe, *, monomers: bool) -> dict[str, str]:
+    """Return, by key of a task that has the shape of an earlier one at its level, that one's key; see `Shapes`.
 
-    Only 1-body tasks without ghosts. Equal are order, symbols and masses of the atoms, charge and multiplicity, and the
-    geometry within `TOLERANCE_BOHR`.
+    Args:
+        tasks: In the order in which they are compared.
+        recipe: What they are made of.
+        monomers: Only 1-body tasks without ghosts.
     """
-    whole = recipe.molecule
-    masses = whole.masses  # looked up again each time it is asked for
-    shapes: dict[tuple[object, ...], _Shapes] = {}
-    equal = {}
+    shapes, equal = Shapes(recipe), {}
     for task in tasks:
-        if task.real != task.basis or task.nbody != 1:
+        if monomers and not is_monomer(task):
             continue
-        fragment = task.real[0] - 1
-        atoms = list(whole.fragments[fragment])
-        kind = (
-            task.level,
-            tuple(whole.symbols[atoms].tolist()),
-            tuple(masses[atoms].tolist()),
-            whole.fragment_charges[fragment],
-            whole.fragment_multiplicities[fragment],
-        )
-        first = shapes.setdefault(kind, _Shapes()).first(task.key, whole.geometry[atoms])
+        first = shapes.first(task)
         if first != task.key:
             equal[task.key] = first
     return equal
+
+
+def is_monomer(task: Task) -> bool:
+    """Return whether a component is one fragment in its own basis functions."""
+    return task.nbody == 1 and task.real == task.basis
 
 
 def turns(method: Method) -> bool:
@@ -88,20 +114,43 @@ def turns(method: Method) -> bool:
     return method.method in METHODS and (method.keywords == "{}" or facts_of(method.program).directionless)
 
 
-def deviation_bohr(one: Numbers, other: Numbers) -> float:
-    """Return how far the worst atom is off once two geometries lie on each other as well as they can without a mirror.
-
-    Kabsch's rotation, Acta Cryst. A 32, 922 (1976).
+def are_congruent(one: Numbers, other: Numbers, kinds: Numbers) -> bool:
+    """Return whether two sets of atoms can be paired so that all distances agree within twice `TOLERANCE_BOHR`.
 
     Args:
-        one: Shape (natom, 3), a0.
-        other: The same atoms in the same order.
+        one: Distances, shape (natom, natom), a0.
+        other: The same of the other set.
+        kinds: What the atoms of both are, shape (natom,), ascending; atoms of one kind can be paired.
     """
     import numpy as np
-    from qcelemental.molutil.align import kabsch_align
 
-    one, other = one - one.mean(axis=0), other - other.mean(axis=0)
-    # By quaternions, which have no mirror. Where all coordinates agree to five digits nothing is turned: then two that
-    # could lie on each other may count as apart, never the other way round.
-    _, rotation, _ = kabsch_align(one, other)
-    return float(np.sqrt(((other @ rotation - one) ** 2).sum(axis=1)).max())
+    within = 2 * TOLERANCE_BOHR
+    # An atom's distances to the atoms of each kind, in their order, are those of the atom that it is paired with.
+    blocks = np.split(np.arange(len(kinds)), np.flatnonzero(np.diff(kinds)) + 1)
+    seen_by_one, seen_by_other = (
+        np.concatenate([np.sort(distances[:, block], axis=1) for block in blocks], axis=1) for distances in (one, other)
+    )
+    alike = np.abs(seen_by_one[:, None] - seen_by_other[None]).max(axis=-1) <= within
+    alike &= kinds[:, None] == kinds[None]
+    counts = alike.sum(axis=1)
+    if not counts.all():
+        return False
+    order = np.argsort(counts, kind="stable").tolist()
+    partners: list[int] = []
+
+    def pair(depth: int) -> bool:
+        if depth == len(order):
+            return True
+        atom, before = order[depth], order[:depth]
+        for partner in np.flatnonzero(alike[atom]).tolist():
+            if partner in partners:
+                continue
+            if depth and np.abs(one[atom, before] - other[partner, partners]).max() > within:
+                continue
+            partners.append(partner)
+            if pair(depth + 1):
+                return True
+            partners.pop()
+        return False
+
+    return pair(0)

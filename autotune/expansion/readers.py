@@ -199,19 +199,19 @@ def _molecule_of_json(text: str, name: str, stated: Expansion) -> dict[str, Any]
 def _molecule_of_pdb(text: str, name: str, stated: Expansion) -> dict[str, Any]:
     from autotune.expansion.pdb import read_pdb
 
-    return _molecule_of_geometry(read_pdb(text, name), name, stated)
+    return molecule_of_geometry(read_pdb(text, name), name, stated)
 
 
 def _molecule_of_psi4_block(text: str, name: str, stated: Expansion) -> dict[str, Any]:
     from autotune.expansion.psi4_block import read_psi4_block
 
-    return _molecule_of_geometry(read_psi4_block(text, name), name, stated)
+    return molecule_of_geometry(read_psi4_block(text, name), name, stated)
 
 
 def _molecule_of_xyz(text: str, name: str, stated: Expansion) -> dict[str, Any]:
     from autotune.expansion.xyz import read_xyz
 
-    return _molecule_of_geometry(read_xyz(text, name), name, stated)
+    return molecule_of_geometry(read_xyz(text, name), name, stated)
 
 
 def _frames_of_xyz(text: str) -> list[str]:
@@ -220,7 +220,7 @@ def _frames_of_xyz(text: str) -> list[str]:
     return split_frames(text)
 
 
-def _molecule_of_geometry(found: Geometry, name: str, stated: Expansion) -> dict[str, Any]:
+def molecule_of_geometry(found: Geometry, name: str, stated: Expansion) -> dict[str, Any]:
     """Return the molecule of a geometry, its atoms in the order of the file.
 
     The atoms of a fragment need not be neighbours. `extras.autotune` says how the file was understood: `units`
@@ -326,10 +326,10 @@ def many_body_fields(text: str, *, name: str, expansion: Expansion | None) -> di
             f"{name} is {called}; say at least --program and --method (and --basis) to compute with; in Python"
             " expansion=autotune.Expansion(program=..., method=...)"
         )
-    return _input_of(reader.molecule(text, name, expansion), expansion)
+    return input_of(reader.molecule(text, name, expansion), expansion)
 
 
-def _input_of(molecule: dict[str, Any], expansion: Expansion) -> dict[str, Any]:
+def input_of(molecule: dict[str, Any], expansion: Expansion) -> dict[str, Any]:
     """Return the fields of a v2 ManyBodyInput for a molecule's fields."""
     keywords: dict[str, Any] = {"bsse_type": list(expansion.bsse)}
     if expansion.levels:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from qcmanybody.models.v2 import ManyBodyResult
 
 NAMED_KINDS = 3  # of inputs, and of doubts, that are told
+_EQUAL = ("reuse_equal_monomers", "reuse_equal_fragments")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,11 +71,28 @@ class Lot:
     first: int = 0
 
     @cached_property
-    def work(self) -> Joint:
-        """The tasks to be computed."""
+    def _all(self) -> Joint:
+        """The tasks that the parts want."""
         return joint.join({part.name: part.lean.work for part in self.parts}, first=self.first)
 
-    @property
+    @cached_property
+    def equal(self) -> dict[str, str]:
+        """By key of a task that takes the energy of one of another part, that one's key."""
+        if len(self.parts) == 1:
+            return {}  # a part knows its own
+        tasks = (task for task in self._all.tasks if task.key not in self.hosts)
+        return reductions.find_equal(tasks, self._all.recipe, self.parts[0].lean.options)
+
+    @cached_property
+    def work(self) -> Joint:
+        """The tasks to be computed."""
+        if not self.equal:
+            return self._all
+        tasks = (task for task in self._all.tasks if task.key not in self.equal)
+        numbered = tuple(replace(task, number=number) for number, task in enumerate(tasks, start=self.first))
+        return replace(self._all, tasks=numbered)
+
+    @cached_property
     def hosts(self) -> frozenset[str]:
         """Keys of the tasks whose contained energies are wanted."""
         return frozenset().union(*(part.lean.hosts for part in self.parts))
@@ -98,10 +116,12 @@ class Lot:
             for each in part.lean.list_omitted():
                 before = found.get(each.option)
                 tasks, of = each.tasks + (before.tasks if before else 0), each.of + (before.of if before else 0)
-                head = each.words.partition(":")[0]
-                words = f"{head}: {tasks:,} of {of:,} tasks of {count(len(self.parts), 'input')} are not computed"
-                words = words if self.parts[1:] else each.words
-                found[each.option] = Omitted(option=each.option, tasks=tasks, of=of, words=words)
+                found[each.option] = replace(each, tasks=tasks, of=of)
+        for option, each in found.items() if self.parts[1:] else ():
+            tasks = each.tasks + (len(self.equal) if option in _EQUAL else 0)
+            head = each.words.partition(":")[0]
+            words = f"{head}: {tasks:,} of {each.of:,} tasks of {count(len(self.parts), 'input')} are not computed"
+            found[option] = replace(each, tasks=tasks, words=words)
         if late and late.tasks and (contained := found.get("reuse_contained")):
             found["reuse_contained"] = replace(contained, tasks=contained.tasks - len(late.tasks))
         return tuple(found.values())
@@ -147,7 +167,7 @@ class Delivery:
         self._waiting: dict[str, list[int]] = {}
         self._left: dict[int, int] = {}
         for place, part in enumerate(self.lot.parts):
-            keys = {task.key for task in part.lean.work.tasks}
+            keys = {self.lot.equal.get(task.key, task.key) for task in part.lean.work.tasks}
             self._left[place] = len(keys)
             for key in keys:
                 self._waiting.setdefault(key, []).append(place)
@@ -209,14 +229,18 @@ class Delivery:
 
     def _own(self, part: Part, execution: Execution) -> Execution:
         """Return what came out of a part's tasks, by their own numbers and labels."""
-        tasks = {task.key: task for task in part.lean.whole.tasks}
+        tasks, equal = {task.key: task for task in part.lean.whole.tasks}, self.lot.equal
+        values = execution.values.of(tasks)
+        for key in tasks.keys() & equal.keys():
+            if equal[key] in execution.values:
+                values.keep(reductions.given(key, execution.values[equal[key]]["energy"]))
         return Execution(
-            values=execution.values.of(tasks),
+            values=values,
             contained={key: execution.contained[key] for key in tasks.keys() & execution.contained.keys()},
             results={key: execution.results[key] for key in tasks.keys() & execution.results.keys()},
             records=[
-                replace(self._records[key], number=task.number, label=task.labels[0])
+                replace(self._records[host], number=task.number, label=task.labels[0])
                 for key, task in tasks.items()
-                if key in self._records
+                if (host := equal.get(key, key)) in self._records
             ],
         )

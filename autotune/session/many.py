@@ -110,11 +110,16 @@ def chunks(
         yield chunk
 
 
-def lots(parts: Sequence[Part], place: Local | Fleet) -> list[list[Part]]:
+def lots(parts: Sequence[Part], place: Local | Fleet, *, alike: bool = False) -> list[list[Part]]:
     """Return parts in groups that are computed together, each with the same bits as by itself.
 
     That is those of one kind, and of all methods for which a program would be set as it is for the lot: its tunables
     and its libraries' threads can change last digits.
+
+    Args:
+        parts: All that are planned.
+        place: Where they are computed.
+        alike: Programs may be set for all parts of a kind alike: they are parts of one calculation.
 
     Raises:
         InputError: An option cannot be used, or a tuning.
@@ -123,12 +128,13 @@ def lots(parts: Sequence[Part], place: Local | Fleet) -> list[list[Part]]:
     for part in parts:
         work = part.lean.work
         # A program may be told how large the largest task is.
-        kind = (*joint.kind(work), max(task.nbody for task in work.tasks))
+        kind = joint.kind(work) if alike else (*joint.kind(work), max(task.nbody for task in work.tasks))
         kinds.setdefault(kind, {}).setdefault(work.methods, []).append(part)
     found = []
     for by_methods in kinds.values():
         groups = list(by_methods.values())
-        found += groups if len(groups) == 1 or not _agree(groups, place) else [[part for of in groups for part in of]]
+        together = alike or (len(groups) > 1 and _agree(groups, place))
+        found += [[part for of in groups for part in of]] if together else groups
     return found
 
 
@@ -175,6 +181,7 @@ class Run:
         *,
         assemble: Callable[[Workload, Execution], Any],
         take: Callable[[Outcome], None],
+        alike: bool = False,
     ) -> None:
         """Compute all inputs.
 
@@ -183,6 +190,7 @@ class Run:
             expansion: For geometries.
             assemble: Returns the result of a workload whose tasks are done.
             take: Called with each outcome.
+            alike: As of `lots`.
         """
         loaded: set[tuple[Method, ...]] = set()
 
@@ -199,7 +207,7 @@ class Run:
                 else:
                     # Counterpoise up to 1-body: all is zero by definition.
                     take(Outcome(name=part.name, result=assemble(part.lean.whole, Execution())))
-            for parts in lots(ready, self._setting.place):
+            for parts in lots(ready, self._setting.place, alike=alike):
                 self._compute_lot(parts, assemble=assemble, take=take)
 
     def values_of(self, name: str, lean: Omission) -> Execution:

@@ -261,7 +261,7 @@ def _shape_doubts(tasks: Sequence[Task], energies: Mapping[str, float], recipe: 
         return
     monomers = {task.key: task for task in tasks if task.nbody == 1}
     wrong = []
-    for key, first in equal_shapes(monomers.values(), recipe).items():
+    for key, first in equal_shapes(monomers.values(), recipe, monomers=True).items():
         apart = abs(energies[key] - energies[first])
         if apart > SHAPES_HARTREE:
             both = f"{monomers[first].real[0]} and {monomers[key].real[0]}"

@@ -1,7 +1,7 @@
 """Tasks that need not be computed where an option says so, and the values they have without being computed.
 
 Rules: nothing is left out unless asked for, and what is left out is said. What an option is not defined for is refused,
-before anything is computed. First the screen drops tasks, then equal monomers are found among the rest, then contained
+before anything is computed. First the screen drops tasks, then equal ones are found among the rest, then contained
 energies among what is left; values are filled in the other way round. A task whose energy turns out not to be there
 (its host failed, was computed with other keywords, or has no such energy) is computed after all.
 """
@@ -18,6 +18,7 @@ from autotune.base.options import OMISSIONS, Options
 from autotune.base.records import Omitted
 from autotune.base.text import count, join_words
 from autotune.base.types import Task
+from autotune.expansion.component import Recipe
 from autotune.expansion.summary import describe
 from autotune.expansion.workload import Workload
 from autotune.journal.entries import Entry
@@ -74,12 +75,12 @@ class Omission:
         for key, source in self.contained.items():
             energy = _energy(execution, source)
             if energy is not None:
-                values.keep(_given(key, energy))
+                values.keep(given(key, energy))
         for key, other in self.equal.items():
-            values.keep(_given(key, values[other]["energy"]))
+            values.keep(given(key, values[other]["energy"]))
         if self.screen is not None:
             for key, of in self.screen.values(values).items():
-                values.keep(_given(key, of["energy"]))
+                values.keep(given(key, of["energy"]))
         return replace(execution, values=values)
 
     def join(self, late: Workload) -> Workload:
@@ -99,8 +100,8 @@ class Omission:
             from autotune.session import screens
 
             found += screens.omitted(self.screen, self.whole.tasks, self.options, by_energy=self.by_energy)
-        if self.options.reuse_equal_monomers:
-            found.append(_equal(len(self.equal), self.whole.tasks))
+        if asks_for_equal(self.options):
+            found.append(equal_ones(len(self.equal), self.whole.tasks, self.options))
         if self.options.reuse_contained:
             number = len(self.contained) - (len(late.tasks) if late else 0)
             found.append(_contained(number, len(self.whole.tasks)))
@@ -121,7 +122,6 @@ def plan(work: Workload, options: Options, cheap: CheapTerms | None = None) -> O
     asked = [name for option, name in OMISSIONS.items() if getattr(options, option)]
     if not asked:
         return Omission(whole=work, work=work, options=options)
-    from autotune.expansion.congruence import equal_monomers
     from autotune.expansion.lower_methods import sources
 
     check(work, join_words(asked))
@@ -131,7 +131,7 @@ def plan(work: Workload, options: Options, cheap: CheapTerms | None = None) -> O
 
         screen = screens.screen(work, options, cheap)
         left = _without(left, (task.key for task in screen.dropped))
-    equal = equal_monomers(left.values(), work.recipe) if options.reuse_equal_monomers else {}
+    equal = find_equal(left.values(), work.recipe, options)
     left = _without(left, equal)
     contained = sources(left.values(), work.recipe) if options.reuse_contained else {}
     left = _without(left, contained)
@@ -191,17 +191,35 @@ def check(work: Workload, asked: str) -> None:
         )
 
 
-def _equal(number: int, tasks: Iterable[Task]) -> Omitted:
-    from autotune.expansion.congruence import turns
+def asks_for_equal(options: Options) -> bool:
+    """Return whether components of one shape are to be computed once."""
+    return options.reuse_equal_monomers or options.reuse_equal_fragments
 
+
+def find_equal(tasks: Iterable[Task], recipe: Recipe, options: Options) -> dict[str, str]:
+    """Return, by key of a task that takes the energy of another one, the other one's, as far as options ask for it."""
+    if not asks_for_equal(options):
+        return {}
+    from autotune.expansion.congruence import equal_shapes, turns
+
+    turning = (task for task in tasks if turns(task.method))
+    return equal_shapes(turning, recipe, monomers=not options.reuse_equal_fragments)
+
+
+def equal_ones(number: int, tasks: Iterable[Task], options: Options) -> Omitted:
+    """Return what to say of so many tasks that take another one's energy, of those of a workload."""
+    from autotune.expansion.congruence import is_monomer, turns
+
+    option, what = "reuse_equal_fragments", "component"
     tasks = tuple(tasks)
-    of = sum(task.nbody == 1 and task.real == task.basis for task in tasks)
-    name = OMISSIONS["reuse_equal_monomers"]
-    words = f"{name}: {number:,} of {count(of, 'monomer')} take the energy of one of their shape"
-    others = sorted({str(task.method) for task in tasks if task.nbody == 1 and not turns(task.method)})
+    if not options.reuse_equal_fragments:
+        option, what = "reuse_equal_monomers", "monomer"
+        tasks = tuple(task for task in tasks if is_monomer(task))
+    words = f"{OMISSIONS[option]}: {number:,} of {count(len(tasks), what)} take the energy of one of their shape"
+    others = sorted({str(task.method) for task in tasks if not turns(task.method)})
     if others:
         words += f"; not with {join_words(others)}, of which it is not known that energies turn with the molecule"
-    return Omitted(option="reuse_equal_monomers", tasks=number, of=of, words=words)
+    return Omitted(option=option, tasks=number, of=len(tasks), words=words)
 
 
 def _contained(number: int, of: int) -> Omitted:
@@ -211,7 +229,7 @@ def _contained(number: int, of: int) -> Omitted:
     return Omitted(option="reuse_contained", tasks=number, of=of, words=words)
 
 
-def _given(key: str, energy: Any) -> Entry:
+def given(key: str, energy: Any) -> Entry:
     """Return the entry of a task that was not computed; it goes into no journal."""
     return Entry(key, "", "", {"energy": float(energy)}, None)
 

@@ -12,11 +12,12 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Self, TypeVar, Unpack
 
 from autotune.base.errors import InputError, TaskError
-from autotune.base.options import GivenOptions, Options
-from autotune.base.records import RunRecord, TuningChoice
+from autotune.base.options import METRICS, GivenOptions, Options
+from autotune.base.records import Lattice, RunRecord, TuningChoice
 from autotune.base.types import Machine, Method
 from autotune.expansion import workload
 from autotune.expansion.workload import Workload
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from qcmanybody.models.v1 import ManyBodyResult as ManyBodyResultV1
     from qcmanybody.models.v2 import ManyBodyResult
 
+    from autotune.expansion.crystal import Crystal
     from autotune.expansion.inputs import NamedInput, NamedInputs
     from autotune.expansion.readers import Expansion
     from autotune.runtime.fleet import Fleet
@@ -181,6 +183,52 @@ class Session:
             self._compute_many(named.inputs, expansion, take)
         return [outcomes[each.name] for each in named.inputs if each.name in outcomes]
 
+    def run_crystal(
+        self,
+        crystal: str | Path | Crystal,
+        *,
+        expansion: Expansion,
+        cutoffs_angstrom: Mapping[int, float],
+        metric: str = METRICS[0],
+        on_outcome: Callable[[Outcome], None] | None = None,
+    ) -> Lattice:
+        """Return the lattice energy of a molecular crystal within cutoffs.
+
+        Each distinct n-mer is a many-body input of its own, which QCManyBody expands; all are one run.
+
+        Args:
+            crystal: The path of a CIF, an extended XYZ file with a lattice, or a POSCAR; or what `read_crystal` made of
+                one.
+            expansion: Model chemistry and BSSE treatments, without `max_nbody`.
+            cutoffs_angstrom: Of each level, the largest distance of two molecules of an n-mer, as `{2: 12.0, 3: 6.0}`.
+            metric: What that is of: the `nearest` atoms, the `centres` of mass, or the `farthest` atoms.
+            on_outcome: Called with what became of each n-mer as soon as it is known.
+
+        Raises:
+            InputError: The crystal, the expansion or a cutoff cannot be used.
+            TaskError: N-mers failed; the others were computed.
+            ResourceError: The journal cannot be written, or a library for crystals is missing.
+        """
+        from autotune.expansion.inputs import name_inputs
+        from autotune.session import lattice_terms, many
+
+        found = lattice_terms.prepare(crystal, expansion=expansion, cutoffs_angstrom=cutoffs_angstrom, metric=metric)
+        inputs = name_inputs(found.inputs).inputs
+        many.check(inputs, None, self._options)
+
+        def take(outcome: Outcome) -> None:
+            found.take(outcome)
+            if on_outcome is not None:
+                on_outcome(outcome)
+
+        with self._alone():
+            self._say(found.words)
+            self._compute_many(inputs, None, take, alike=True)
+        if (failure := many.sum_up(found.errors)) is not None:
+            failure.add_note(self.kept)
+            raise failure
+        return found.add_up()
+
     def components(
         self, many_body_input: object, *, labels: Iterable[str] | None = None
     ) -> dict[str, AtomicResult | AtomicResultV1]:
@@ -283,13 +331,18 @@ class Session:
         return result
 
     def _compute_many(
-        self, inputs: Sequence[NamedInput], expansion: Expansion | None, take: Callable[[Outcome], None]
+        self,
+        inputs: Sequence[NamedInput],
+        expansion: Expansion | None,
+        take: Callable[[Outcome], None],
+        *,
+        alike: bool = False,
     ) -> None:
         from autotune.session import many
 
         self.record, self.kept = None, ""
         run = many.Run(self._open_setting(), load=self._load)
-        run.compute(inputs, expansion, assemble=self._assembled, take=take)
+        run.compute(inputs, expansion, assemble=self._assembled, take=take, alike=alike)
         self.record, self.kept = run.record(), run.kept
         run.tell_after()
 
@@ -355,6 +408,38 @@ def run_many(
     """
     with Session(options_of("run_many", options)) as session:
         return session.run_many(inputs, expansion=expansion, on_outcome=on_outcome, keep=keep)
+
+
+def run_crystal(
+    crystal: str | Path | Crystal,
+    *,
+    expansion: Expansion,
+    cutoffs_angstrom: Mapping[int, float],
+    metric: str = METRICS[0],
+    on_outcome: Callable[[Outcome], None] | None = None,
+    **options: Unpack[GivenOptions],
+) -> Lattice:
+    """Return the lattice energy of a molecular crystal within cutoffs; see `Session.run_crystal`.
+
+    Args:
+        crystal: The path of a CIF, an extended XYZ file with a lattice, or a POSCAR; or what `read_crystal` returned.
+        expansion: Model chemistry and BSSE treatments, without `max_nbody`.
+        cutoffs_angstrom: Of each level, the largest distance of two molecules of an n-mer, as `{2: 12.0, 3: 6.0}`.
+        metric: What that is of: the `nearest` atoms, the `centres` of mass, or the `farthest` atoms.
+        on_outcome: Called with what became of each n-mer as soon as it is known.
+        options: What to decide instead of autotune; see `Options`. Components of one shape are computed once here
+            unless `reuse_equal_fragments` is False.
+
+    Raises:
+        InputError: The crystal, the expansion, a cutoff or an option cannot be used.
+        TaskError: N-mers failed; the others were computed.
+        ResourceError: The journal cannot be written, or a library for crystals is missing.
+    """
+    options.setdefault("reuse_equal_fragments", True)
+    with Session(options_of("run_crystal", options)) as session:
+        return session.run_crystal(
+            crystal, expansion=expansion, cutoffs_angstrom=cutoffs_angstrom, metric=metric, on_outcome=on_outcome
+        )
 
 
 def run(

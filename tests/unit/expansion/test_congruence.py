@@ -1,4 +1,4 @@
-"""Monomers of one shape: what counts as one, and that one energy serves all that have it."""
+"""Components of one shape: what counts as one, and that one energy serves all that have it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import autotune
 from autotune.expansion import workload
-from autotune.expansion.congruence import TOLERANCE_BOHR, deviation_bohr, equal_monomers
+from autotune.expansion.congruence import TOLERANCE_BOHR, are_congruent, equal_shapes
 from autotune.expansion.readers import Expansion, many_body_fields
 from autotune.session import reductions
 from autotune.session.session import Options, Session
@@ -46,7 +46,24 @@ def equal(fields):
     """Return the fragments whose energy is taken from another, and whose."""
     work = workload.load(fields)
     fragment = {task.key: task.real[0] for task in work.tasks if task.nbody == 1}
-    return {fragment[key]: fragment[other] for key, other in equal_monomers(work.tasks, work.recipe).items()}
+    found = reductions.find_equal(work.tasks, work.recipe, Options(reuse_equal_monomers=True))
+    return {fragment[key]: fragment[other] for key, other in found.items()}
+
+
+def equal_fragments(fields):
+    """Return the groups of equal components, each as `real@basis`."""
+    work = workload.load(fields)
+    name = {task.key: "".join(map(str, task.real)) + "@" + "".join(map(str, task.basis)) for task in work.tasks}
+    found = reductions.find_equal(work.tasks, work.recipe, Options(reuse_equal_fragments=True))
+    groups = {}
+    for key, other in found.items():
+        groups.setdefault(other, {name[other]}).add(name[key])
+    assert not groups.keys() & found.keys()
+    return {" ".join(sorted(group)) for group in groups.values()}
+
+
+def distances(positions):
+    return np.linalg.norm(positions[:, None] - positions[None], axis=-1)
 
 
 @pytest.fixture
@@ -58,26 +75,36 @@ def waters():
 
 @settings(max_examples=50, deadline=None)
 @given(seed=st.integers(0, 10**6), mirror=st.booleans())
-def test_a_turned_molecule_lies_on_itself_and_its_mirror_image_does_not(seed, mirror):
-    shift = np.random.default_rng(seed).normal(size=3)
-    off = deviation_bohr(PEROXIDE, PEROXIDE @ turn(seed, mirror=mirror) + shift)
-    assert off > 0.1 if mirror else off < 1e-12
-    # What is flat is its own mirror image.
-    assert deviation_bohr(WATER, WATER @ turn(seed, mirror=mirror) + shift) < 1e-12
+def test_what_is_turned_mirrored_and_reordered_is_congruent_and_what_is_bent_is_not(seed, mirror):
+    draw = np.random.default_rng(seed)
+    atoms = draw.normal(size=(9, 3), scale=3.0)
+    kinds = np.repeat([0, 1, 2], 3)
+    order = np.concatenate([draw.permutation(3) + first for first in (0, 3, 6)])
+    other = (atoms @ turn(seed, mirror=mirror) + draw.normal(size=3))[order]
+    assert are_congruent(distances(atoms), distances(other), kinds)
+    other[draw.integers(9)] += [1e-4, 0.0, 0.0]
+    assert not are_congruent(distances(atoms), distances(other), kinds)
 
 
-def test_atoms_and_linear_molecules_lie_on_themselves():
-    for shape in (np.zeros((1, 3)), np.array([[0.0, 0.0, 0.0], [0.0, 0.0, 2.0]])):
-        assert deviation_bohr(shape, shape @ turn(4) + 1.0) < 1e-12
+def test_atoms_that_all_look_alike_are_paired_by_what_lies_around_them():
+    # The corners of a cube, of which every one sees the same distances.
+    cube = np.array([[x, y, z] for x in (0.0, 3.0) for y in (0.0, 3.0) for z in (0.0, 3.0)])
+    order = np.random.default_rng(3).permutation(8)
+    assert are_congruent(distances(cube), distances((cube @ turn(1))[order]), np.zeros(8))
+    # Two sets of points with equal sets of distances that do not lie on each other (Bloom, J. Comb. Theory A 22, 1977).
+    one, other = ([0, 1, 4, 10, 12, 17], [0, 1, 8, 11, 13, 17])
+    lines = [np.array([[float(x), 0.0, 0.0] for x in marks]) for marks in (one, other)]
+    assert sorted(distances(lines[0]).ravel()) == sorted(distances(lines[1]).ravel())
+    assert not are_congruent(distances(lines[0]), distances(lines[1]), np.zeros(6))
 
 
 def test_monomers_of_one_shape_are_found_and_others_are_not(waters):
     assert equal(waters) == {2: 1, 4: 1}
 
 
-def test_mirror_images_are_not_equal():
+def test_mirror_images_are_equal():
     shapes = [PEROXIDE, PEROXIDE @ turn(1), PEROXIDE @ turn(2, mirror=True), PEROXIDE @ turn(3, mirror=True)]
-    assert equal(made(shapes, "OOHH", max_nbody=1)) == {2: 1, 4: 3}
+    assert equal(made(shapes, "OOHH", max_nbody=1)) == {2: 1, 3: 1, 4: 1}
 
 
 @pytest.mark.parametrize(("share", "found"), [(0.4, {2: 1}), (4.0, {})])
@@ -87,10 +114,27 @@ def test_the_tolerance_is_what_an_atom_may_be_off(share, found):
     assert equal(made([WATER, moved @ turn(1)], "OHH", max_nbody=1)) == found
 
 
-def test_atoms_in_another_order_are_another_shape():
+def test_the_order_of_atoms_is_no_matter_and_their_elements_are():
     assert equal(made([WATER, WATER[[0, 2, 1]] @ turn(1)], "OHH", max_nbody=1)) == {2: 1}
-    other = made([PEROXIDE, PEROXIDE[[0, 1, 3, 2]]], "OOHH", max_nbody=1)
-    assert equal(other) == {}
+    fields = made([PEROXIDE, PEROXIDE], "OOHH", max_nbody=1)
+    fields["molecule"]["geometry"][12:] = (PEROXIDE[[2, 1, 3, 0]] + 8.0).ravel().tolist()
+    assert equal(fields) == {}
+    fields["molecule"]["symbols"][4:] = ["H", "O", "H", "O"]
+    assert equal(fields) == {2: 1}
+
+
+@pytest.mark.parametrize("bsse", ["nocp", "cp", "vmfc"])
+def test_pairs_are_equal_whatever_the_order_of_their_fragments_and_ghosts_are_no_atoms(bsse):
+    # Parallel molecules in a row, whose ends are equal by a half turn about the one in the middle.
+    fields = made([np.array([[0.0, 0.0, 0.0], [0.0, 0.0, 1.7]])] * 3, "HF", bsse=(bsse,), max_nbody=2)
+    assert (
+        equal_fragments(fields)
+        == {
+            "nocp": {"12@12 23@23", "1@1 2@2 3@3"},
+            "cp": {"12@123 23@123", "1@123 3@123"},
+            "vmfc": {"12@12 23@23", "1@12 2@12 2@23 3@23", "1@13 3@13", "1@1 2@2 3@3"},
+        }[bsse]
+    )
 
 
 @pytest.mark.parametrize(
@@ -149,10 +193,30 @@ def test_where_no_two_are_equal_no_bit_changes(cluster):
     assert reused.model_dump_json() == autotune.run(fields, threads=1).model_dump_json()
 
 
+def test_no_number_changes_where_all_components_of_one_shape_are_computed_once():
+    ring = [WATER @ turn(5) + 6.0 * np.array([np.cos(a), np.sin(a), 0.0]) for a in (0.0,)]
+    angle = 2 * np.pi / 3
+    axes = np.array([[np.cos(angle), np.sin(angle), 0.0], [-np.sin(angle), np.cos(angle), 0.0], [0.0, 0.0, 1.0]])
+    ring += [ring[0] @ axes, ring[0] @ axes @ axes]
+    for bsse in ("nocp", "cp", "vmfc"):
+        fields = made(ring, "OHH", bsse=(bsse,))
+        # The helper has moved them: back to the ring.
+        fields["molecule"]["geometry"] = np.concatenate(ring).ravel().tolist()
+        with Session(Options(reuse_equal_fragments=True, threads=1)) as session:
+            reused = session.run(fields)
+            (said,) = session.record.omitted
+            computed = session.record.tasks
+        assert computed == {"nocp": 3, "cp": 3, "vmfc": 7}[bsse]
+        assert said.tasks + computed == {"nocp": 7, "cp": 7, "vmfc": 19}[bsse]
+        # QCElemental rounds positions to 1e-8 a0.
+        whole = autotune.run(fields, threads=1)
+        assert reused.return_result == pytest.approx(whole.return_result, abs=1e-8)
+
+
 def test_thousands_of_monomers_that_all_differ_are_compared_in_seconds():
     draw = np.random.default_rng(1)
     fields = made([WATER + draw.normal(size=(3, 3), scale=0.02) for _ in range(2000)], "OHH", max_nbody=1)
     work = workload.load(fields)
     started = time.process_time()
-    assert equal_monomers(work.tasks, work.recipe) == {}
+    assert equal_shapes(work.tasks, work.recipe, monomers=True) == {}
     assert time.process_time() - started < 2.0
