@@ -180,6 +180,18 @@ def _is_psi4_block(text: str, name: str) -> bool:
     return is_psi4_block(text, name)
 
 
+def _is_cif(text: str, name: str) -> bool:
+    """Return whether a text is a Crystallographic Information File."""
+    return name.lower().endswith((".cif", ".mmcif")) or re.search(r"(?m)^_(cell_length_a|atom_site)", text) is not None
+
+
+def _refuse_cif(_: str, name: str, __: Expansion) -> dict[str, Any]:
+    raise InputError(
+        f"{name} is a CIF: `autotune crystal` computes the lattice energy of a crystal of molecules; for a cluster give"
+        " an XYZ or a PDB file"
+    )
+
+
 # A kind of file is loaded when there is one.
 
 
@@ -275,6 +287,7 @@ READERS = {
     "a QCSchema Molecule, which does not say what to compute": Reader(owns=_is_molecule, molecule=_molecule_of_json),
     "a ManyBodyInput": Reader(owns=_is_json, molecule=None),
     "a molecule as Psi4 has it": Reader(owns=_is_psi4_block, molecule=_molecule_of_psi4_block),
+    "a CIF": Reader(owns=_is_cif, molecule=_refuse_cif),
     "a PDB file": Reader(owns=_is_pdb, molecule=_molecule_of_pdb),
     "an XYZ file": Reader(owns=lambda *_: True, molecule=_molecule_of_xyz, split=_frames_of_xyz),
 }

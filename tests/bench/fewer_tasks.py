@@ -1,8 +1,9 @@
-"""Measure what the energies that `--reuse-contained` and `--reuse-equal-monomers` take differ from computed ones.
+"""Measure what the energies that `--reuse-contained` and `--reuse-equal-fragments` take differ from computed ones.
 
 Contained: each method by itself, and the same energy out of each higher method's calculation with the same keywords,
-for closed and open shells, ions, ghosts, density fitting and frozen cores. Turned: monomers in random orientations,
-against the first. Displaced: one atom moved by the tolerance along the energy's gradient. One core, PySCF; a minute.
+for closed and open shells, ions, ghosts, density fitting and frozen cores. Turned: molecules in random orientations
+and mirror images, against the first. Displaced: one atom moved by the tolerance along the energy's gradient. One core,
+PySCF and tblite; a minute.
 """
 
 from __future__ import annotations
@@ -39,7 +40,8 @@ KEYWORDS = {
 ROW = ("hf", "mp2", "ccsd", "ccsd(t)")
 BASIS = "6-31g*"
 TURNS = 5
-TURNED = ("hf", "mp2", "ccsd(t)", "b3lyp")
+TURNED = ("hf", "mp2", "ccsd(t)", "b3lyp", "gfn1-xtb", "gfn2-xtb")
+TURNING = ("water", "peroxide", "water dimer")
 
 
 def measure(_: object) -> dict:
@@ -50,7 +52,7 @@ def measure(_: object) -> dict:
         "basis": BASIS,
         "largest_contained": {name: largest(contained, name) for name in ROW[:-1]},
         "contained": contained,
-        "turned": [turns(name, method) for name, method in itertools.product(("water", "peroxide"), TURNED)],
+        "turned": [turns(name, method) for name, method in itertools.product(TURNING, TURNED)],
         "displaced": [displacement(name) for name in ("water", "peroxide")],
     }
 
@@ -65,10 +67,13 @@ def molecule(name: str) -> Molecule:
 
 
 def compute(of: Molecule, method: str, keywords: dict[str, object], driver: str = "energy") -> AtomicResult:
-    specification = {"driver": driver, "model": {"method": method, "basis": BASIS}, "keywords": keywords}
+    program, model = "pyscf", {"method": method, "basis": BASIS}
+    if method.endswith("-xtb"):
+        program, model = "tblite", {"method": method}
+    specification = {"driver": driver, "model": model, "keywords": keywords}
     task = AtomicInput(molecule=of, specification=specification)
     return qcengine.compute(
-        task, "pyscf", raise_error=True, return_version=2, task_config={"ncores": 1, "memory": 2.0, "retries": 0}
+        task, program, raise_error=True, return_version=2, task_config={"ncores": 1, "memory": 2.0, "retries": 0}
     )
 
 
@@ -92,12 +97,12 @@ def within(system: str, kind: str) -> list[dict[str, object]]:
 
 
 def turns(name: str, method: str) -> dict[str, object]:
-    """Return how far the energies of a monomer in some orientations lie apart."""
+    """Return how far the energies of a molecule in some orientations lie apart, mirror images among them."""
     first, energies = molecule(name), []
     draw = np.random.default_rng(1)
-    for _ in range(TURNS):
+    for turn in range(TURNS):
         axes, _ = np.linalg.qr(draw.normal(size=(3, 3)))
-        axes *= np.sign(np.linalg.det(axes))
+        axes *= np.sign(np.linalg.det(axes)) * (-1) ** turn
         energies.append(compute(move(first, first.geometry @ axes), method, {}).return_result)
     return {"system": name, "method": method, "apart": max(energies) - min(energies)}
 
