@@ -44,6 +44,7 @@ def define_env(env: MacrosPlugin) -> None:
     env.macro(speedups.older_best)
     env.macro(geometric_mean, "mean")
     env.macro(properties_cell)
+    env.macro(largest_difference)
 
     @env.macro
     def included(name: str) -> str:
@@ -53,6 +54,11 @@ def define_env(env: MacrosPlugin) -> None:
 
     for written in (count, fixed, percent, power, within, simulated_speedup, speedups.speedups):
         env.filter(written)
+
+
+def largest_difference(rows: Sequence[Mapping[str, Any]]) -> float:
+    """Return how far a term of `crystals.json` is from the published one, Eh, at most."""
+    return max(abs(row["term_hartree"] - row["published_hartree"]) for row in rows if "replicas" in row)
 
 
 def rooms(root: Path) -> Iterator[tuple[str, str]]:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 FORMATS = {"cif": "CIF", "extxyz": "extended XYZ with Lattice=", "vasp": "POSCAR"}
 SYMMETRY_ANGSTROM = 1.0e-3  # by which an atom may be off its image
-_INSTALL = "pip install 'autotune[crystals]'"
+_INSTALL = "pip install 'qc-autotune[crystals]'"
 
 Cell: TypeAlias = tuple[int, int, int]
 Site: TypeAlias = tuple[int, Cell]

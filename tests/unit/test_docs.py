@@ -185,6 +185,7 @@ def folder(tmp_path, monkeypatch, cluster, record):
     here = tmp_path / "reader"
     workloads = here / "studies" / "workloads"
     shutil.copytree(ROOT / "studies" / "workloads", workloads)
+    shutil.copytree(ROOT / "studies" / "crystals", here / "studies" / "crystals")
     for source in workloads.glob("*.xyz"):
         smaller = SMALLER.get(source.name, source.stem)
         shutil.copy(workloads / f"{smaller}.xyz", here / source.name)

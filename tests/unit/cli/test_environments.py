@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from functools import cache
+from pathlib import Path
 
 import pytest
 from run_factory import run, task
@@ -25,6 +26,7 @@ COMMANDS = {
     "run -o": ("run {input} -o result.json --record record.json", ("result.json", "record.json"), False),
     "run many": ("run {folder} -o results --csv many.csv", ("results", "many.csv"), False),
     "run many lines": ("run {folder}", (), True),
+    "crystal": ("crystal {crystal} --cutoff 2=3 --csv terms.csv {program}", ("terms.csv",), True),
     "show": ("show {result} --csv energies.csv", ("energies.csv",), True),
     "terms": ("terms {result} --plot terms.svg", ("terms.svg",), True),
     "estimate": ("estimate {input}", (), True),
@@ -75,7 +77,14 @@ def given(tmp_path_factory):
     json_files.save_run(run([task(0, start=0.1, wall=1.0)]), folder / "run.json")
     (folder / "inputs").mkdir()
     (folder / "inputs" / "one.json").write_text(json.dumps(fields))
-    return {"folder": folder / "inputs", **{name: folder / f"{name}.json" for name in ("input", "run", "result")}}
+    crystal = Path(str(files("autotune.studies"))) / "crystals" / "ammonia.cif"
+    program = "--program faulty --method nothing"
+    return {
+        "folder": folder / "inputs",
+        "crystal": crystal,
+        "program": program,
+        **{name: folder / f"{name}.json" for name in ("input", "run", "result")},
+    }
 
 
 def call(arguments, folder, *, redirections="", unset=(), prefix=()):

@@ -170,5 +170,5 @@ def test_diamond_is_no_crystal_of_molecules(tmp_path):
 @pytest.mark.parametrize("library", ["ase", "spglib"])
 def test_without_its_libraries_a_crystal_is_refused_with_how_to_install_them(monkeypatch, library):
     monkeypatch.setitem(sys.modules, library, None)
-    with pytest.raises(ResourceError, match=f"crystals need {library}.*pip install 'autotune\\[crystals\\]'"):
+    with pytest.raises(ResourceError, match=rf"crystals need {library}.*pip install 'qc-autotune\[crystals\]'"):
         crystal("ammonia")
