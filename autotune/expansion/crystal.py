@@ -8,10 +8,12 @@ are compared by integers alone.
 
 from __future__ import annotations
 
+import contextlib
 import math
+import os
 import warnings
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from pathlib import Path
@@ -158,7 +160,8 @@ def read_crystal(path: str | Path) -> Crystal:
     """
     path = Path(path)
     try:
-        import ase.io
+        with _some_home():
+            import ase.io
         import spglib  # noqa: F401 - told at once
     except ImportError as error:
         raise ResourceError(f"crystals need {error.name}, which is not installed: {_INSTALL}") from error
@@ -187,6 +190,21 @@ def read_crystal(path: str | Path) -> Crystal:
     group, operations = _operations(atoms, owners, str(path))
     vectors = atoms.cell.array.astype(float)
     return Crystal(name=str(path), vectors_angstrom=vectors, molecules=molecules, group=group, operations=operations)
+
+
+@contextlib.contextmanager
+def _some_home() -> Iterator[None]:
+    """Let ASE, which looks for its settings when it is imported, have a home folder where the user has none."""
+    try:
+        Path.home()
+    except RuntimeError:
+        os.environ["HOME"] = os.devnull
+        try:
+            yield
+        finally:
+            del os.environ["HOME"]
+    else:
+        yield
 
 
 def _read_cif(path: Path) -> Any:
