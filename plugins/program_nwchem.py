@@ -8,8 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from autotune.plugin.facts import ProgramFacts, register_harness, shared_starts
+from autotune.plugin.facts import Convergence, ProgramFacts, register_harness, shared_starts
 from autotune.plugin.hookspecs import hookimpl
+
+# Of results/convergence.json. What is screened of integrals decides: what lies below a hundredth of `thresh`, and below
+# 1e-7 in any case.
+_CONVERGENCE = {
+    "hf": Convergence(
+        error_hartree=1.0e-7,
+        thresholds={"scf__thresh": (1e-5, 1.0), "scf__tol2e": (1e-7, 1.0)},
+        tighter={"scf__thresh": 1e-7, "scf__tol2e": 1e-10},
+    )
+}
 
 
 @hookimpl
@@ -21,6 +31,7 @@ def autotune_program_facts() -> Sequence[ProgramFacts]:
             start_s=0.14,
             spherical_keyword="basis__spherical",
             cartesian_keyword="basis__cartesian",
+            convergence=_CONVERGENCE,
             installed_as=("nwchem",),
             usual=True,
             tunables=(shared_starts("NWChem"),),

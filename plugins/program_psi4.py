@@ -9,8 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from autotune.plugin.facts import BESIDE_WORKER, ProgramFacts, register_harness
+from autotune.plugin.facts import BESIDE_WORKER, Convergence, ProgramFacts, register_harness
 from autotune.plugin.hookspecs import hookimpl
+
+_TIGHTER = {"e_convergence": 1e-10, "d_convergence": 1e-9}
+# Of results/convergence.json; before MP2 the density is converged to 1e-8 anyway.
+_CONVERGENCE = {
+    "hf df": Convergence(error_hartree=9.0e-10, thresholds={"d_convergence": (1e-6, 2.0)}, tighter=_TIGHTER),
+    "dft df": Convergence(error_hartree=5.0e-10, thresholds={"d_convergence": (1e-6, 2.0)}, tighter=_TIGHTER),
+    "mp2 df": Convergence(error_hartree=2.1e-9, thresholds={"d_convergence": (1e-8, 1.0)}, tighter=_TIGHTER),
+}
 
 
 @hookimpl
@@ -25,6 +33,7 @@ def autotune_program_facts() -> Sequence[ProgramFacts]:
             stays=BESIDE_WORKER,
             fits_densities=True,
             embedding=True,
+            convergence=_CONVERGENCE,
             installed_as=("psi4",),
             usual=True,
         )

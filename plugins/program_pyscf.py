@@ -12,7 +12,15 @@ from typing import TYPE_CHECKING
 
 from autotune.base.types import Method, Task
 from autotune.costs.terms import family
-from autotune.plugin.facts import IN_WORKER, ContainedEnergies, ProgramFacts, Tunable, choices, register_harness
+from autotune.plugin.facts import (
+    IN_WORKER,
+    ContainedEnergies,
+    Convergence,
+    ProgramFacts,
+    Tunable,
+    choices,
+    register_harness,
+)
 from autotune.plugin.hookspecs import hookimpl
 
 if TYPE_CHECKING:
@@ -24,6 +32,21 @@ _FILL = 0.9  # share of what it is told that PySCF fills with arrays
 # Keywords of `pyscf_input` by what they act on; a test compares.
 _COUPLED_CLUSTER_ONLY = frozenset({"cc_conv_tol", "cc_max_cycle"})
 _CORRELATION_ONLY = _COUPLED_CLUSTER_ONLY | {"frozen_core", "auxbasis_correlation"}
+
+_TIGHTER = {"conv_tol": 1e-11}
+_SCF = {"conv_tol": (1e-9, 1.0)}
+_CORRELATED = {"conv_tol": (1e-9, 0.5)}  # whose energies are not variational in the orbitals
+# Of results/convergence.json.
+_CONVERGENCE = {
+    "hf": Convergence(error_hartree=2.2e-12, thresholds=_SCF, tighter=_TIGHTER),
+    "hf df": Convergence(error_hartree=2.2e-12, thresholds=_SCF, tighter=_TIGHTER),
+    "dft": Convergence(error_hartree=7.7e-13, thresholds=_SCF, tighter=_TIGHTER),
+    "dft df": Convergence(error_hartree=8.0e-13, thresholds=_SCF, tighter=_TIGHTER),
+    "mp2": Convergence(error_hartree=1.9e-9, thresholds=_CORRELATED, tighter=_TIGHTER),
+    "mp2 df": Convergence(error_hartree=2.0e-9, thresholds=_CORRELATED, tighter=_TIGHTER),
+    "ccsd": Convergence(error_hartree=6.0e-10, thresholds=_CORRELATED, tighter=_TIGHTER | {"cc_conv_tol": 1e-10}),
+    "ccsd(t)": Convergence(error_hartree=6.2e-10, thresholds=_CORRELATED, tighter=_TIGHTER | {"cc_conv_tol": 1e-10}),
+}
 
 
 def _is_density_functional(method: Method) -> bool:
@@ -97,6 +120,7 @@ def autotune_program_facts() -> Sequence[ProgramFacts]:
             name="pyscf",
             stays=IN_WORKER,
             directionless=True,
+            convergence=_CONVERGENCE,
             contained=ContainedEnergies(
                 coupled_cluster_keywords=_COUPLED_CLUSTER_ONLY, correlation_keywords=_CORRELATION_ONLY
             ),

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from autotune.plugin.facts import IN_WORKER, ProgramFacts, register_harness
+from autotune.plugin.facts import IN_WORKER, Convergence, ProgramFacts, register_harness
 from autotune.plugin.hookspecs import hookimpl
 
 if TYPE_CHECKING:
@@ -25,7 +25,20 @@ DRIVERS = ("energy", "gradient", "properties")
 @hookimpl
 def autotune_program_facts() -> Sequence[ProgramFacts]:
     """Return what is particular to tblite."""
-    return [ProgramFacts(name="tblite", ghosts=False, stays=IN_WORKER, installed_as=("tblite",), usual=True)]
+    return [
+        ProgramFacts(
+            name="tblite",
+            ghosts=False,
+            stays=IN_WORKER,
+            convergence={
+                "semiempirical": Convergence(
+                    error_hartree=3.1e-10, thresholds={"accuracy": (1.0, 2.0)}, tighter={"accuracy": 0.1}
+                )
+            },
+            installed_as=("tblite",),
+            usual=True,
+        )
+    ]
 
 
 @hookimpl

@@ -446,6 +446,8 @@ class RunRecord:
         omitted: What options left out or took from other tasks; with `screen_distance` the result lacks these terms.
         understood: The fragments, their charges and spins, in words.
         doubts: What was said against the numbers, before the run and after it, sentences.
+        sum_off_hartree: What the many-body sum is off by, one standard deviation, where its energies are off by what
+            was measured at their programs' thresholds; None where that is not known.
         other_cores: Cores that other programs used on average while tasks ran; 0 where that is not known.
         energies: The result by BSSE treatment and n-body level; empty without a many-body sum, and in older records.
         largest_terms: Those that contribute most, of each BSSE treatment; empty where there are very many, or none.
@@ -475,6 +477,7 @@ class RunRecord:
     omitted: tuple[Omitted, ...] = ()
     understood: str = ""
     doubts: tuple[str, ...] = ()
+    sum_off_hartree: float | None = None
     other_cores: float = 0.0
     energies: tuple[NBodyEnergies, ...] = ()
     largest_terms: tuple[Term, ...] = ()

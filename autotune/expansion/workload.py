@@ -51,6 +51,7 @@ class Workload:
         recipe: What workers need to build each task's input.
         schema_version: QCSchema version of the input, and of the result.
         keywords: Which expansion it is, in upstream's words.
+        is_part: It has no many-body sum, see `subset`.
     """
 
     def __init__(self, many_body_input: ManyBodyInput, *, schema_version: int) -> None:
@@ -63,6 +64,7 @@ class Workload:
             many_body_input = many_body_input.model_copy(update={"molecule": blocks})
         self.schema_version, self.keywords = schema_version, many_body_input.specification.keywords
         self._keys_by_label: dict[str, str] = {}
+        self.is_part = False
         try:
             self._computer = ManyBodyComputer.from_manybodyinput(many_body_input, build_tasks=False)
             self.recipe = _recipe(many_body_input, self._computer)
@@ -115,6 +117,13 @@ class Workload:
         return self._input
 
     @property
+    def levels(self) -> dict[int, str]:
+        """The model chemistry of each n-body level whose terms are summed; empty for a part, and with a supersystem."""
+        core = self._computer.qcmb_core
+        with_supersystem = "supersystem" in core.levels or self.keywords.supersystem_ie_only
+        return {} if self.is_part or with_supersystem else dict(core.levels_no_ss)
+
+    @property
     def methods(self) -> tuple[Method, ...]:
         """Model chemistries of the tasks, in order of appearance."""
         return tuple(dict.fromkeys(task.method for task in self.tasks))
@@ -131,6 +140,7 @@ class Workload:
             InputError: A label is none of this expansion's.
         """
         found = copy.copy(self)
+        found.is_part = True
         found.recipe = replace(self.recipe, keep_results=True)
         if labels is not None:
             wanted = set(labels)

@@ -34,6 +34,22 @@ class ContainedEnergies:
     correlation_keywords: frozenset[str] = frozenset()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Convergence:
+    """How exactly a program converges the energies of a family of methods, as it was measured.
+
+    Attributes:
+        error_hartree: What energies are off by at its own thresholds, root mean square.
+        thresholds: Keywords that change this, lower case: the value without the keyword, and the power of a threshold
+            with which the error falls. Of several the one that makes it smallest counts.
+        tighter: Keywords to converge more tightly with.
+    """
+
+    error_hartree: float
+    thresholds: Mapping[str, tuple[float, float]]
+    tighter: Mapping[str, float]
+
+
 def choices(*values: Parameter) -> Callable[[], BaseDistribution]:
     """Return what makes the Optuna distribution of some values, once it is asked for."""
 
@@ -103,6 +119,7 @@ class ProgramFacts:
         fits_densities: It fits two-electron integrals unless it is told otherwise.
         embedding: Its harness computes in the field of point charges, as `embedding_charges` asks.
         directionless: None of its keywords names a direction in space, so equal monomers have equal energies.
+        convergence: How exactly it converges energies, by family of methods (`costs/terms.py`), where it was measured.
         contained: What its calculations hold of lower methods; None where this was not tested.
         grant_gib: Memory to tell it so that it takes the algorithm that holds this many GiB of arrays; None where its
             thresholds are not known.
@@ -127,6 +144,7 @@ class ProgramFacts:
     fits_densities: bool = False
     embedding: bool = False
     directionless: bool = False
+    convergence: Mapping[str, Convergence] = field(default_factory=dict)
     contained: ContainedEnergies | None = None
     grant_gib: Callable[[float], float] | None = None
     error_words: Mapping[str, str] = field(default_factory=dict)

@@ -5,13 +5,14 @@ Rules: pure. Words and numbers are made here and in the modules below; a rendere
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import starmap
 
 from autotune.base.errors import InputError
 from autotune.base.records import RunRecord, TaskRecord
 from autotune.base.text import count, gib, join_words, percent, seconds
+from autotune.expansion.nbody_energies import KCAL_PER_HARTREE
 from autotune.reports.advice import Advice, advice, is_shared, others_words
 from autotune.reports.decisions import changes_words, policy_words
 from autotune.reports.facts import NEAR, Level, Predictions, failures, levels, predictions
@@ -78,6 +79,12 @@ class Report:
     runs: tuple[RunReport, ...]
     remarks: tuple[str, ...]
     sections: tuple[tuple[str, str], ...]
+
+
+def _exactness(off_hartree: float | None) -> Iterator[tuple[str, str]]:
+    """Yield the fact of how exact the sum is, where that is known."""
+    if off_hartree is not None:
+        yield "Sum exact to", f"about {off_hartree * KCAL_PER_HARTREE:.1g} kcal/mol, by the thresholds of its energies"
 
 
 def report(named: Sequence[tuple[str, RunRecord]], *, sections: Sequence[tuple[str, str]] = ()) -> Report:
@@ -178,6 +185,7 @@ def _facts(run: RunRecord) -> list[tuple[str, str]]:
         *([("Limited", join_words(limits))] if limits else []),
         *([("Other programs", others_words(run))] if is_shared(run) else []),
         *(("Not computed", as_line(each.words)) for each in run.omitted if each.tasks),
+        *_exactness(run.sum_off_hartree),
         ("Memory", f"at most {gib(run.peak_memory_gib)} held, of {gib(run.memory_budget_gib)} that tasks might take"),
         (
             "Versions",

@@ -126,6 +126,15 @@ class Lot:
             found["reuse_contained"] = replace(contained, tasks=contained.tasks - len(late.tasks))
         return tuple(found.values())
 
+    def exactness_words(self) -> str:
+        """Return what to say of the sum that multiplies errors most; empty where none does by much."""
+        found = {part.name: exact for part in self.parts if (exact := part.lean.exactness()) is not None}
+        if not found:
+            return ""
+        worst = max(found, key=lambda name: found[name].per_energy_hartree)
+        words = found[worst].before_words()
+        return f"{worst}: {words}" if words and self.parts[1:] else words
+
     def describe(self) -> str:
         """Return what is computed, in words: the kinds of inputs, the most frequent first."""
         if len(self.parts) == 1:

@@ -236,6 +236,7 @@ class Run:
         try:
             computation = Computation(lot, self._setting, started=started)
             computation.prepare(understood="")
+            self._setting.tell(lot.exactness_words())
         except InputError as error:
             if len(parts) == 1:
                 take(Outcome(name=parts[0].name, error=error))

@@ -27,6 +27,7 @@ from autotune.runtime.execution import Execution
 
 if TYPE_CHECKING:
     from autotune.expansion.cheap_terms import CheapTerms
+    from autotune.expansion.exactness import Exactness
     from autotune.expansion.lower_methods import Source
     from autotune.expansion.screening import Screen
 
@@ -59,6 +60,17 @@ class Omission:
     def hosts(self) -> frozenset[str]:
         """Keys of the tasks whose contained energies are wanted."""
         return frozenset(source.key for source in self.contained.values())
+
+    def exactness(self) -> Exactness | None:
+        """Return how exact the sum can be; None where that is not known, and for what has no sum of energies."""
+        from autotune.expansion.exactness import exactness
+
+        whole = self.whole
+        if not whole.levels or {method.driver for method in whole.methods} != {"energy"}:
+            return None
+        left_out = {task.key for task in self.screen.dropped} if self.screen is not None else ()
+        fragments = len(whole.recipe.molecule.fragments)
+        return exactness(whole.tasks, fragments=fragments, levels=whole.levels, left_out=left_out)
 
     def find_late(self, execution: Execution) -> Workload:
         """Return the tasks that must be computed after all, as a part of the workload; mostly none."""

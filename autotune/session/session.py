@@ -280,6 +280,8 @@ class Session:
         computation = Computation(lean, setting, started=started)
         computation.prepare(understood=self._understood)
         self._understood = computation.words
+        exact = lean.exactness()
+        setting.tell(exact.before_words() if exact else "")
 
         def conclude(execution: Execution) -> tuple[_Answer | None, Sequence[str]]:
             from autotune.session import plausibility  # what only the end of a run needs
@@ -292,9 +294,12 @@ class Session:
             return result, plausibility.implausible(lean.whole.tasks, work.recipe, filled.values)
 
         result, implausible = computation.execute(conclude)
+        off_hartree = exact.in_sum_hartree if exact else None
         self.record, self.kept = computation.record(result, implausible), computation.kept
+        self.record = replace(self.record, sum_off_hartree=off_hartree)
         self._manager.run_done(self.record)
         computation.tell_after(implausible)
+        setting.tell(exact.after_words() if exact and result is not None else "")
         if result is None:
             from autotune.session import run_record
 
