@@ -50,6 +50,7 @@ def start(path: Path | None) -> Backend:
         raise ResourceError(f"Parsl cannot be loaded ({one_line(error)}); {CURE}") from error
     config = one_node() if path is None else _read(path)
     nodes = _nodes(config, str(path))
+    _end_with_this_process(config)
     kernel = None
     try:
         # An interrupted start would leave processes that nobody knows.
@@ -63,6 +64,15 @@ def start(path: Path | None) -> Backend:
             kernel.cleanup()
         raise
     return Backend(ParslPoolExecutor(dfk=kernel), nodes, kernel.cleanup)
+
+
+def _end_with_this_process(config: Config) -> None:
+    """Have interchanges that are started as Parsl does it end with this process, and cancel its jobs."""
+    from parsl.executors.high_throughput.executor import DEFAULT_INTERCHANGE_LAUNCH_CMD
+
+    for executor in config.executors:
+        if getattr(executor, "interchange_launch_cmd", None) == DEFAULT_INTERCHANGE_LAUNCH_CMD:
+            executor.interchange_launch_cmd = [sys.executable, "-m", "autotune_plugins.parsl_interchange"]
 
 
 @contextlib.contextmanager

@@ -1,0 +1,240 @@
+"""Runs on a real Slurm of two nodes: results, tunings, what a job may use, and what becomes of jobs."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+import real_slurm
+
+import autotune
+
+ROOT = Path(__file__).parents[2]
+SETUP = f"export PATH={Path(sys.executable).parent}:$PATH\n"
+
+
+def script(user, text, name="job.sh"):
+    path = user.folder / name
+    path.write_text(text)
+    return path
+
+
+def ended(user, job, limit_s=120.0):
+    """Wait for a job's end and return its state and what it said."""
+    real_slurm.wait(lambda: job not in user.slurm.jobs(), limit_s, f"job {job} does not end: {user.slurm.state(job)}")
+    return user.slurm.state(job), (user.folder / f"slurm-{job}.out").read_text()
+
+
+def at_work(user, least, limit_s=90.0):
+    """Wait until some tasks are done."""
+    real_slurm.wait(lambda: user.done >= least, limit_s, f"only {user.done} tasks are done")
+
+
+# --- results and tunings ----------------------------------------------------------------------------------------------
+
+
+def test_energies_are_those_of_one_machine_to_the_last_bit(user):
+    source = user.input("water6", max_nbody=3)
+    status, _, said = user.call(*user.on_nodes(source, "--journal", "none"))
+    assert status == 0, said
+    here = autotune.run(json.loads(source.read_text()), threads=1, journal="none")
+    assert user.result()["return_result"] == here.return_result
+    assert user.result()["cluster_properties"] == json.loads(here.model_dump_json())["cluster_properties"]
+    assert user.result("record.json")["nodes"] == 2
+
+
+def test_each_node_takes_the_tuning_of_its_hardware(user):
+    """A tuning in the site's folder, which only the nodes see, with a time limit of tasks that nothing else has."""
+    from tuning_factory import make_tuning
+
+    from autotune.machine import detection
+    from autotune.tunings import library
+
+    site = user.folder / "share"
+    home = user.folder / "made"
+    before = os.environ.get("AUTOTUNE_HOME")
+    os.environ["AUTOTUNE_HOME"] = str(home)
+    try:
+        machine = detection.detect(cores=1)
+        library.save(make_tuning(method="hf", basis="sto-3g", machine=machine, workers=1))
+    finally:
+        os.environ.pop("AUTOTUNE_HOME") if before is None else os.environ.update(AUTOTUNE_HOME=before)
+    shutil.copytree(home / "tunings", site / "autotune" / "tunings")
+    source = user.input("water4", max_nbody=2)
+    init = f"export XDG_DATA_DIRS={site}:/usr/share"
+    status, _, said = user.call(*user.on_nodes(source, "--journal", "none", init=init))
+    assert status == 0, said
+    assert "exact" in json.dumps(user.result("record.json")["tuning"]), user.result("record.json")["tuning"]
+
+
+# --- what a job may use -----------------------------------------------------------------------------------------------
+
+
+def test_a_job_sees_the_cores_and_the_memory_that_it_was_granted(user):
+    job = user.slurm.submit(
+        script(
+            user,
+            "#!/bin/bash\n#SBATCH --nodes=1 --ntasks=1 --cpus-per-task=1 --mem=700\n"
+            f"{SETUP}autotune doctor --json > doctor.json\n",
+        )
+    )
+    state, said = ended(user, job)
+    assert state == "COMPLETED", said
+    machine = user.result("doctor.json")["machine"]
+    assert machine["cores"] == 1
+    assert machine["memory_gib"] == pytest.approx(700 / 1024, rel=0.01)
+
+
+def blocks(page, *, having):
+    text = (ROOT / "docs" / page).read_text()
+    return [found for found in re.findall(r"^```sh\n(.*?)^```$", text, re.MULTILINE | re.DOTALL) if having in found]
+
+
+def test_the_job_script_of_the_guide_runs_as_it_stands(user):
+    (text,) = [block for block in blocks("clusters.md", having="#SBATCH") if "--resume" in block]
+    shutil.copy(user.input("water4", max_nbody=2), user.folder / "input.json")
+    # What `module load` does for users; jobs take the environment of the shell that submits them.
+    os.environ["PATH"], before = f"{Path(sys.executable).parent}:{os.environ['PATH']}", os.environ["PATH"]
+    os.environ["TMPDIR"], home = str(user.folder), os.environ.get("AUTOTUNE_HOME")
+    os.environ["AUTOTUNE_HOME"] = str(user.folder / "home")
+    try:
+        job = user.slurm.submit(script(user, text))
+        state, said = ended(user, job)
+    finally:
+        os.environ["PATH"] = before
+        os.environ.pop("TMPDIR")
+        os.environ.pop("AUTOTUNE_HOME") if home is None else os.environ.update(AUTOTUNE_HOME=home)
+    assert state == "COMPLETED", said
+    assert user.result()["success"] is True
+    assert user.result("record.json")["machine"]["cores"] <= (os.cpu_count() or 1)
+
+
+# --- what happens to jobs ---------------------------------------------------------------------------------------------
+
+
+def whole(user, process, tasks, limit_s=240.0):
+    """Wait for a run's end; its result is right, and each task was done once but for those in flight."""
+    _, said = process.communicate(timeout=limit_s)
+    assert process.returncode == 0, said
+    assert user.result()["return_result"] == 0.0
+    record = user.result("record.json")
+    assert record["tasks"] == tasks == len({task["number"] for task in record["task_records"]})
+    return said
+
+
+def test_a_cancelled_block_costs_what_it_had_in_flight(user):
+    process = user.start(*user.on_nodes(user.sleeping("water16"), "--journal", "none"))
+    at_work(user, 10)
+    first = min(user.slurm.jobs())
+    user.slurm.call("scancel", first)
+    said = whole(user, process, 136)
+    lost = [int(line.split()[3].replace(",", "")) for line in said.splitlines() if "did not come back" in line]
+    assert lost
+    assert 136 <= user.done <= 136 + sum(lost)
+
+
+def test_a_node_that_fails_and_comes_back(user):
+    process = user.start(*user.on_nodes(user.sleeping("water16"), "--journal", "none"))
+    at_work(user, 10)
+    user.slurm.crash_node("n1")
+    try:
+        said = whole(user, process, 136)
+    finally:
+        user.slurm.start_node("n1")
+    lost = [int(line.split()[3].replace(",", "")) for line in said.splitlines() if "did not come back" in line]
+    assert 136 <= user.done <= 136 + sum(lost)
+
+
+def test_where_the_submitting_process_is_killed_nothing_is_left_and_a_resume_goes_on(user):
+    words = user.on_nodes(user.sleeping("water16"), "--journal", "journal.db")
+    process = user.start(*words)
+    at_work(user, 60)  # some bundles have come back
+    process.kill()
+    process.communicate()
+    real_slurm.wait(lambda: not user.slurm.jobs(), 30.0, "jobs are left in the queue")
+    real_slurm.wait(lambda: not user.slurm.processes(), 60.0, "processes are left on the nodes")
+    before = user.done
+    status, _, said = user.call(*words, "--resume")
+    assert status == 0, said
+    recalled = user.result("record.json")["recalled"]
+    assert recalled > 0
+    assert user.done - before == 136 - recalled
+    assert user.result()["return_result"] == 0.0
+
+
+def test_ctrl_c_takes_all_jobs_out_of_the_queue(user):
+    process = user.start(*user.on_nodes(user.sleeping("water16"), "--journal", "none"))
+    at_work(user, 10)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60.0)
+    assert process.returncode == 130, said
+    real_slurm.wait(lambda: not user.slurm.jobs(), 30.0, "jobs are left in the queue")
+
+
+RESUMED = """#!/bin/bash
+#SBATCH --nodes=1 --ntasks=1 --cpus-per-task=1 --mem=2000 --requeue --open-mode=append
+{setup}export PYTHONPATH={pythonpath} AUTOTUNE_HOME={home}
+exec srun --cpus-per-task=1 autotune run {source} -o result.json --record record.json --resume
+"""
+
+
+def resumed(user, source):
+    pythonpath, home = os.environ["PYTHONPATH"], user.folder / "home"
+    return script(user, RESUMED.format(setup=SETUP, pythonpath=pythonpath, home=home, source=source))
+
+
+@pytest.mark.parametrize("how", ["requeued", "preempted", "at its time limit"])
+def test_a_job_that_is_ended_and_starts_again_computes_nothing_twice(user, how):
+    source = user.sleeping("water8", seconds=0.7)  # 36 tasks, which take 25 s one after another
+    job = user.slurm.submit(resumed(user, source))
+    at_work(user, 6)
+    if how == "requeued":
+        user.slurm.call("scontrol", "requeue", job)
+    elif how == "preempted":
+        short = script(user, "#!/bin/bash\nsleep 3\n", "urgent.sh")
+        for _ in range(2):
+            user.slurm.submit(short, "--partition=urgent", "--exclusive")
+    else:
+        user.slurm.call("scancel", "--signal=TERM", "--full", job)
+    if how == "at its time limit":
+        state, said = ended(user, job)
+        assert state in ("FAILED", "CANCELLED", "TIMEOUT"), state
+        assert "ended by SIGTERM" in said
+        job = user.slurm.submit(resumed(user, source))
+    else:
+        real_slurm.wait(lambda: user.slurm.state(job) != "RUNNING", 30.0, f"job {job} runs on")
+        # Slurm holds a job that it has taken back for two minutes.
+        user.slurm.call("scontrol", "update", f"JobId={job}", "StartTime=now", check=False)
+    state, said = ended(user, job)
+    assert state == "COMPLETED", said
+    assert user.result()["return_result"] == 0.0
+    assert user.result("record.json")["recalled"] >= 5
+    assert user.done <= 36 + 1  # but for the one that was under way
+
+
+def test_a_full_shared_folder_is_said_and_loses_nothing(user, tmp_path):
+    place = tmp_path / "small"
+    place.mkdir()
+    os.system(f"mount -t tmpfs -o size=1m tmpfs {place}")
+    try:
+        (place / "filler").write_bytes(b"0" * (2**20 - 2**13))
+        source = user.sleeping("water4", seconds=0.05)
+        words = list(user.on_nodes(source, "--journal", tmp_path / "journal.db", nodes=1))
+        words[words.index("result.json")] = place / "result.json"
+        status, _, said = user.call(*words)
+        assert status == 2, said
+        assert "cannot be written" in said
+        assert "Traceback" not in said
+        (place / "filler").unlink()
+        status, _, said = user.call(*words, "--resume")
+        assert status == 0, said
+        assert user.result("record.json")["recalled"] == 10
+    finally:
+        os.system(f"umount {place}")
+    assert user.done == 10
