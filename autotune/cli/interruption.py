@@ -10,7 +10,7 @@ from __future__ import annotations
 import signal
 import sys
 from types import FrameType
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from sys import UnraisableHookArgs
@@ -34,9 +34,12 @@ def _leave_out(fault: UnraisableHookArgs) -> None:
         sys.__unraisablehook__(fault)
 
 
-def _catch(number: int, _: FrameType | None) -> NoReturn:
+def _catch(number: int, _: FrameType | None) -> None:
+    again = bool(_caught)
     _caught.append(number)
-    raise KeyboardInterrupt
+    # Slurm sends SIGTERM to the step and to the job: the second one must not disturb what the first has begun to end.
+    if not again or number == signal.SIGINT:
+        raise KeyboardInterrupt
 
 
 def check(*_: object) -> None:

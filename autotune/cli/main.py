@@ -82,10 +82,12 @@ def invoke() -> int:
         click.echo(f"autotune: {interruption.words()}; no process was left running", err=True)
         _echo_notes(stop.__cause__ if isinstance(stop, click.Abort) else stop)
         status = interruption.status() or INTERRUPTED
-    except Exception:
+    except Exception as error:
+        # A signal may also end what the command waits for, which then fails.
         if not interruption.status():
             raise
         click.echo(f"autotune: {interruption.words()}; no process was left running", err=True)
+        _echo_notes(error)
     return interruption.status() or (status if isinstance(status, int) else 0)
 
 

@@ -145,6 +145,22 @@ def test_workers_are_not_given_the_users_main_script_again(tmp_path, faulty):
     assert done.stdout == "once\n0.0\n"
 
 
+@pytest.mark.parametrize("after_s", [0.0, 0.005, 0.02, 0.1])
+def test_a_second_sigterm_does_not_disturb_the_end_that_the_first_has_begun(tmp_path, faulty, after_s):
+    # Slurm sends one to the step, and one to the job.
+    log = tmp_path / "log"
+    (tmp_path / "input.json").write_text(json.dumps(faulty("water8", "sleep", seconds=0.3, max_nbody=2, log=str(log))))
+    command = [sys.executable, "-m", "autotune", "run", "input.json", "--journal", "journal.db"]
+    run = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    wait_until(lambda: log.exists() and len(log.read_text().splitlines()) >= 4)
+    run.send_signal(signal.SIGTERM)
+    time.sleep(after_s)
+    run.send_signal(signal.SIGTERM)
+    _, said = run.communicate(timeout=30)
+    assert run.returncode == 128 + signal.SIGTERM, said
+    assert "finished tasks are kept in journal.db" in said.splitlines()[-1]
+
+
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
 def test_an_interrupted_or_killed_run_leaves_no_process_and_no_scratch(tmp_path, faulty, how):
     path, scratch = tmp_path / "input.json", tmp_path / "scratch"

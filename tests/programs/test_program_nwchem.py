@@ -432,7 +432,7 @@ def test_a_start_ends_with_the_task_that_fails_and_what_was_before_it_counts(pla
 
 
 def test_a_start_that_is_ended_at_once_brings_nothing():
-    together = computed_together([asked(molecule(C2V))] * 2, limit_s=1e-3)
+    together = computed_together([asked(molecule(C2V))] * 2, limit_s=0.0)
     assert together in ([], [None])
 
 

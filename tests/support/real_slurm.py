@@ -120,6 +120,15 @@ class Slurm:
             with contextlib.suppress(psutil.NoSuchProcess):
                 each.kill()
 
+    def steps(self, job: int) -> list[psutil.Process]:
+        """Return the processes of Slurm that run a job."""
+        found = []
+        for each in psutil.process_iter():
+            with contextlib.suppress(psutil.Error):
+                if f"slurmstepd: [{job}." in " ".join(each.cmdline()):
+                    found.append(each)
+        return found
+
     def processes(self) -> list[psutil.Process]:
         """Return what the jobs of all nodes have running."""
         steps = [each for each in psutil.process_iter() if any(_is_step_of(each, self.folder, node) for node in NODES)]

@@ -109,7 +109,8 @@ def test_the_first_trial_is_the_default(waiting):
 def test_a_winner_that_is_faster_is_stored_with_its_evidence(waiting):
     _, tuning, _ = waiting
     evidence = tuning.evidence
-    assert tuning.parameters in ({"adaptive_workers.per_core": 2.0}, {"adaptive_workers.per_core": 3.0})
+    assert tuning.parameters.keys() == {"adaptive_workers.per_core"}
+    assert tuning.parameters["adaptive_workers.per_core"] > 1.0
     assert evidence.verdict == "faster"
     assert evidence.speed_up > 1.2
     low, high = evidence.interval
