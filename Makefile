@@ -6,11 +6,12 @@ BENCH := $(BIN)/python -m tests.bench
 # One test more at a time than there are cores: a quarter of the time tests wait for processes.
 CORES := $(shell nproc 2>/dev/null || getconf _NPROCESSORS_ONLN)
 AT_ONCE := --numprocesses $(shell expr $(CORES) + 1) --dist worksteal
+SLURM = slurmctld slurmd slurm-client munge
 PYTEST := $(BIN)/pytest $(AT_ONCE)
 STAMP := $(VENV)/.installed
 DEMO_HOME := $(CURDIR)/demo-out
 
-.PHONY: demo test programs test-programs coverage lint types docs pictures speed bench comparison faults clean
+.PHONY: demo test programs test-programs test-cluster coverage lint types docs pictures speed bench comparison faults clean
 
 $(STAMP): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -27,7 +28,7 @@ demo: $(STAMP)  ## calibrate for two minutes, then the main job beside upstream'
 	AUTOTUNE_HOME=$(DEMO_HOME) $(BENCH) against_upstream --repeats 3 --case 'water6 HF/6-31G*'
 
 test: $(STAMP)  ## autotune itself: plans, runs, faults, records, and upstream's bits with PySCF; eight minutes
-	$(PYTEST) -m 'not programs'
+	$(PYTEST) -m 'not programs and not cluster'
 
 programs: $(STAMP)  ## install those of Psi4, NWChem, MOPAC, tblite, dftd4, geomeTRIC, Chromium that are missing
 	for program in psi4 nwchem mopac chromium; do \
@@ -38,10 +39,15 @@ programs: $(STAMP)  ## install those of Psi4, NWChem, MOPAC, tblite, dftd4, geom
 test-programs: programs  ## the chemistry of all programs, and the commands of the guide; ten minutes
 	AUTOTUNE_REQUIRE_PROGRAMS=1 $(PYTEST) -m programs
 
+test-cluster: $(STAMP)  ## several nodes under a real Slurm, which is installed and started for the tests; eight minutes
+	command -v slurmctld munged sbatch >/dev/null || { apt-get update -qq && apt-get install -y -qq $(SLURM) >/dev/null; } || \
+	{ echo "Slurm cannot be installed here; install $(SLURM)" >&2; exit 1; }
+	AUTOTUNE_CLUSTER=required $(BIN)/pytest tests/cluster
+
 coverage: programs  ## which lines the tests run, in all processes
 	$(BIN)/pip install --quiet --editable '.[coverage]'
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest $(AT_ONCE)
+	$(BIN)/coverage run -m pytest $(AT_ONCE) -m 'not cluster'
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 

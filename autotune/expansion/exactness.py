@@ -23,6 +23,7 @@ from autotune.programs.facts import facts_of
 PER_ENERGY_HARTREE = 1.0e-8  # of which is told what it makes, where nothing is known of a program
 NOTABLE_FACTOR = 10  # smaller coefficients are not worth a line
 DOUBTFUL_KCAL = 0.05  # in a sum, from which on tighter thresholds are advised
+LEAST_KCAL = 1.0e-5
 SAID_KCAL = 0.001  # from which on it is said of a result
 _MOST_TERMS = 300_000  # of a screened expansion that are counted one by one: a second
 
@@ -58,10 +59,10 @@ class Exactness:
         shown = join_words([f"{factor:,}" for factor in self.factors.values()])
         words = f"the sum takes energies of 1 to {max(self.factors)} fragments times {shown}"
         if self.in_sum_hartree is None:
-            per_energy = _kcal(self.per_energy_hartree)
-            return f"{words}: {PER_ENERGY_HARTREE:.0e} Eh in each make about {per_energy} kcal/mol"
+            per_energy = _about(self.per_energy_hartree)
+            return f"{words}: {PER_ENERGY_HARTREE:.0e} Eh in each make {per_energy} kcal/mol"
         errors = join_words([f"{error:.0e} Eh ({name})" for name, error in self.error_hartree.items()])
-        words += f": as converged they are off by {errors}, which makes about {_kcal(self.in_sum_hartree)} kcal/mol"
+        words += f": as converged they are off by {errors}, which makes {_about(self.in_sum_hartree)} kcal/mol"
         if self.in_sum_hartree * KCAL_PER_HARTREE >= DOUBTFUL_KCAL and self.tighter:
             told = [f"{name}={value:g}" for more in self.tighter.values() for name, value in more.items()]
             words += f"; to converge them more tightly: --keywords {','.join(told)}"
@@ -71,7 +72,7 @@ class Exactness:
         """Return what to say of a sum that was computed; empty where it is exact, or nothing is known."""
         if self.in_sum_hartree is None or self.in_sum_hartree * KCAL_PER_HARTREE < SAID_KCAL:
             return ""
-        return f"by the thresholds of its energies the sum is exact to about {_kcal(self.in_sum_hartree)} kcal/mol"
+        return f"by the thresholds of its energies the sum is exact to {_about(self.in_sum_hartree)} kcal/mol"
 
 
 def coefficients(fragments: int, levels: Iterable[int]) -> dict[int, int]:
@@ -167,5 +168,7 @@ def _tighter(method: Method) -> Mapping[str, float]:
     return {} if known is None or stated & known.thresholds.keys() else known.tighter
 
 
-def _kcal(hartree: float) -> str:
-    return f"{hartree * KCAL_PER_HARTREE:.1g}"
+def _about(hartree: float) -> str:
+    """Return an energy in kcal/mol with one digit; nobody wants to read of less than `LEAST_KCAL`."""
+    kcal = hartree * KCAL_PER_HARTREE
+    return f"about {kcal:.1g}" if kcal >= LEAST_KCAL else f"less than {LEAST_KCAL:.5f}"

@@ -22,6 +22,7 @@ import autotune
 from autotune.machine import detection
 from autotune.tunings import library
 
+pytestmark = pytest.mark.cluster
 ROOT = Path(__file__).parents[2]
 SETUP = f"export PATH={Path(sys.executable).parent}:$PATH\n"
 
