@@ -33,19 +33,20 @@ _FILL = 0.9  # share of what it is told that PySCF fills with arrays
 _COUPLED_CLUSTER_ONLY = frozenset({"cc_conv_tol", "cc_max_cycle"})
 _CORRELATION_ONLY = _COUPLED_CLUSTER_ONLY | {"frozen_core", "auxbasis_correlation"}
 
-_TIGHTER = {"conv_tol": 1e-11}
-_SCF = {"conv_tol": (1e-9, 1.0)}
-_CORRELATED = {"conv_tol": (1e-9, 0.5)}  # whose energies are not variational in the orbitals
+_TIGHTER = {"conv_tol": 1e-12}
+_SCF = {"conv_tol": (1e-10, 1.0)}
+_PERTURBED = {"conv_tol": (1e-10, 0.5)}  # its energies are not variational in the orbitals
+_CLUSTERS = {"cc_conv_tol": (1e-9, 1.0)}  # whose amplitudes decide
 # Of results/convergence.json.
 _CONVERGENCE = {
     "hf": Convergence(error_hartree=2.2e-12, thresholds=_SCF, tighter=_TIGHTER),
     "hf df": Convergence(error_hartree=2.2e-12, thresholds=_SCF, tighter=_TIGHTER),
     "dft": Convergence(error_hartree=7.7e-13, thresholds=_SCF, tighter=_TIGHTER),
     "dft df": Convergence(error_hartree=8.0e-13, thresholds=_SCF, tighter=_TIGHTER),
-    "mp2": Convergence(error_hartree=1.9e-9, thresholds=_CORRELATED, tighter=_TIGHTER),
-    "mp2 df": Convergence(error_hartree=2.0e-9, thresholds=_CORRELATED, tighter=_TIGHTER),
-    "ccsd": Convergence(error_hartree=6.0e-10, thresholds=_CORRELATED, tighter=_TIGHTER | {"cc_conv_tol": 1e-10}),
-    "ccsd(t)": Convergence(error_hartree=6.2e-10, thresholds=_CORRELATED, tighter=_TIGHTER | {"cc_conv_tol": 1e-10}),
+    "mp2": Convergence(error_hartree=1.9e-9, thresholds=_PERTURBED, tighter=_TIGHTER),
+    "mp2 df": Convergence(error_hartree=2.0e-9, thresholds=_PERTURBED, tighter=_TIGHTER),
+    "ccsd": Convergence(error_hartree=6.0e-10, thresholds=_CLUSTERS, tighter=_TIGHTER | {"cc_conv_tol": 1e-11}),
+    "ccsd(t)": Convergence(error_hartree=6.2e-10, thresholds=_CLUSTERS, tighter=_TIGHTER | {"cc_conv_tol": 1e-11}),
 }
 
 

@@ -349,6 +349,8 @@ class Lattice:
         units_per_cell: How many of them a unit cell has.
         method: The model chemistry of each level.
         metric: What distances are of: nearest atoms, centres of mass, farthest atoms.
+        off_hartree: What the energy is off by, about, where energies of components are off by what was measured at
+            their programs' thresholds; None where that is not known.
         levels: By BSSE treatment, then by size.
         nmers: The same n-mer by n-mer, the nearest first.
     """
@@ -358,6 +360,7 @@ class Lattice:
     units_per_cell: int
     method: Mapping[int, str]
     metric: str
+    off_hartree: float | None
     levels: tuple[LatticeLevel, ...]
     nmers: tuple[NmerTerm, ...]
 

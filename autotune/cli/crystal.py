@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from autotune.base.errors import InputError
+from autotune.base.errors import InputError, TaskError
 from autotune.base.options import METRICS
 from autotune.cli import options, outcomes, run, streams
 
 if TYPE_CHECKING:
     from autotune.expansion.lattice import Nmer
-    from autotune.session.lot import Outcome
 
 
 @click.command("crystal")
@@ -40,7 +39,7 @@ if TYPE_CHECKING:
 )
 @click.option("-o", "--output", metavar="FILE", help="Write the lattice energy and all its terms here as JSON.")
 @click.option("--csv", "csv_file", metavar="FILE", help="Write the terms of all distinct n-mers here.")
-@click.option("--results", metavar="DIR", help="Write the ManyBodyResult of each distinct n-mer here.")
+@click.option("--results", metavar="DIR", help="Write the ManyBodyResult of each distinct n-mer here, or to DIR.jsonl.")
 @click.option("--inputs", metavar="DIR", help="Write the ManyBodyInput of each distinct n-mer here; compute nothing.")
 @click.option("--record", metavar="FILE", help="Write what happened here: times, memory, bound, efficiency.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
@@ -71,7 +70,7 @@ def command(
     autotune crystal benzene.cif --cutoff 2=20,3=12 --metric centres
     autotune crystal benzene.cif --cutoff 2=12 --program pyscf --method mp2 --basis cc-pvdz --bsse cp -o lattice.json
     """
-    given |= {name: given.get(name) or "" for name in ("fragments",)} | {"max_nbody": None, "driver": None}
+    given |= {"fragments": "", "max_nbody": None, "driver": None}  # which geometries have, and crystals have not
     cutoffs = options.distances_by_level(cutoff, option="--cutoff")
     options.check_targets((output, csv_file, record), [source])
     expansion = options.expansion_of_geometries(given)
@@ -81,6 +80,11 @@ def command(
         _list(source, cutoffs, metric, as_json=as_json)
         return
     if inputs:
+        written = [name for name, value in _targets(output, csv_file, results, None, record) if value]
+        if written or as_json:
+            raise InputError(
+                f"--inputs computes nothing, and {(*written, '--json')[0]} is of what was computed; leave one out"
+            )
         _write_inputs(source, inputs, cutoffs, metric, expansion)
         return
     _compute(
@@ -126,16 +130,24 @@ def _compute(
     chosen = Options(**options.session_options(given))
     if results:
         outcomes.check(results, (output, csv_file, record), sources=[source], inputs=())
-    target = outcomes.Target(results, silent=True)
-
-    def take(outcome: Outcome) -> None:
-        target.take(outcome)
-
-    with run.open_session(chosen, explain=False, quiet=quiet) as session:
+    with (
+        options.noting_earlier_files(output, csv_file, record),
+        outcomes.Target(results, silent=True) as target,
+        run.open_session(chosen, explain=False, quiet=quiet) as session,
+    ):
         session.preload(expansion.models)
-        lattice = session.run_crystal(
-            read_crystal(source), expansion=expansion, cutoffs_angstrom=cutoffs, metric=metric, on_outcome=take
-        )
+        try:
+            lattice = session.run_crystal(
+                read_crystal(source),
+                expansion=expansion,
+                cutoffs_angstrom=cutoffs,
+                metric=metric,
+                on_outcome=target.take if results else None,
+            )
+        except TaskError:
+            if session.record and record:
+                json_files.save_run(session.record, Path(record))
+            raise
     table = tabulate_lattice(lattice, output=csv_file)
     if output:
         json_files.write_text(Path(output), json.dumps(table.fields(), indent=1) + "\n")
@@ -178,6 +190,8 @@ def _write_inputs(source: str, folder: str, cutoffs: dict[int, float], metric: s
 
     found = prepare(source, expansion=expansion, cutoffs_angstrom=cutoffs, metric=metric)
     json_files.check_writable(Path(folder), cure="")
+    if earlier := sorted(Path(folder).glob("*mer-*.json")):
+        raise InputError(f"{folder} has n-mers already, {earlier[0].name} first; name another folder, or remove them")
     for name, fields in found.inputs.items():
         json_files.write_text(Path(folder) / f"{name}.json", json.dumps(fields) + "\n", durable=False)
     click.echo(

@@ -3,12 +3,12 @@
 Rules: energies are equal for methods whose energy turns with the molecule only; the grid of a DFT calculation does not,
 and keywords may name a direction (a field, charges) where it is not known that they cannot. Two components have one
 shape where their atoms can be paired so that all distances agree; then one lies on the other, or on its mirror image. A
-component is compared with the first of its shape, never with one that was itself taken for another.
+component is compared with the first of its shape.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
 from autotune.base.types import Method, Task
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     Numbers: TypeAlias = NDArray[np.float64]
 
+_GOLDEN = 0.6180339887498949
 TOLERANCE_BOHR = 1.0e-6  # by which an atom may be elsewhere, once two components lie on each other
 # Methods without a grid: their energies depend on nothing but distances.
 METHODS = frozenset({"hf", "scf", "rhf", "uhf", "rohf", "mp2", "ccsd", "ccsd(t)", "gfn1-xtb", "gfn2-xtb"})
@@ -30,7 +31,7 @@ class _Shapes:
     """The shapes that were seen of components with the same atoms, and the tasks that have them."""
 
     def __init__(self) -> None:
-        # By the sum of their distances in units of the most by which that of equal ones can differ.
+        # By a weighted sum of their distances in units of the most by which that of equal ones can differ.
         self._seen: dict[int, list[tuple[str, Numbers]]] = {}
 
     def first(self, key: str, distances: Numbers, kinds: Numbers) -> str:
@@ -41,8 +42,10 @@ class _Shapes:
             distances: Of its atoms, shape (natom, natom), a0.
             kinds: What each atom is, shape (natom,), ascending.
         """
+        # Weights by kind, in [1, 2), tell apart which of the same places are ghosts.
+        weights = 1.0 + (kinds * _GOLDEN) % 1.0
         # With both of its atoms moved, a distance changes by at most twice the tolerance.
-        place = int(distances.sum() // (2 * TOLERANCE_BOHR * distances.size))
+        place = int(weights @ distances @ weights // (2 * TOLERANCE_BOHR * weights.sum() ** 2))
         for near in (place - 1, place, place + 1):
             for other, there in self._seen.get(near, ()):
                 if are_congruent(there, distances, kinds):
@@ -82,7 +85,9 @@ class Shapes:
         sorted_kinds = np.array([kinds[place] for place in order])
         positions = self._geometry[[atoms[place] for place in order]]
         distances = np.sqrt(((positions[:, None] - positions[None]) ** 2).sum(axis=-1))
-        group = self._shapes.setdefault((task.level, *sorted_kinds.tolist()), _Shapes())
+        # Two triplets coupled to a quintet have the atoms of one triplet of all.
+        states = tuple(sorted(self._states[fragment - 1] for fragment in real))
+        group = self._shapes.setdefault((task.level, states, *sorted_kinds.tolist()), _Shapes())
         return group.first(task.key, distances, sorted_kinds)
 
 
@@ -130,27 +135,38 @@ def are_congruent(one: Numbers, other: Numbers, kinds: Numbers) -> bool:
     seen_by_one, seen_by_other = (
         np.concatenate([np.sort(distances[:, block], axis=1) for block in blocks], axis=1) for distances in (one, other)
     )
-    alike = np.abs(seen_by_one[:, None] - seen_by_other[None]).max(axis=-1) <= within
-    alike &= kinds[:, None] == kinds[None]
-    counts = alike.sum(axis=1)
-    if not counts.all():
-        return False
-    order = np.argsort(counts, kind="stable").tolist()
-    partners: list[int] = []
+    partners_of: list[list[int]] = []
+    for atom, row in enumerate(seen_by_one):
+        like = np.flatnonzero(kinds == kinds[atom])
+        close = np.abs(seen_by_other[like] - row).max(axis=1) <= within
+        if not close.any():
+            return False
+        partners_of.append(like[close].tolist())
+    return _pair(one, other, partners_of, within)
 
-    def pair(depth: int) -> bool:
-        if depth == len(order):
-            return True
+
+def _pair(one: Numbers, other: Numbers, partners_of: Sequence[Sequence[int]], within: float) -> bool:
+    """Return whether each atom can have a partner of its own so that all distances agree; the rarest choices first."""
+    import numpy as np
+
+    order = sorted(range(len(partners_of)), key=lambda atom: len(partners_of[atom]))
+    choices = [iter(partners_of[order[0]])]
+    partners: list[int] = []
+    while choices:
+        depth = len(choices) - 1
         atom, before = order[depth], order[:depth]
-        for partner in np.flatnonzero(alike[atom]).tolist():
+        for partner in choices[-1]:
             if partner in partners:
                 continue
-            if depth and np.abs(one[atom, before] - other[partner, partners]).max() > within:
-                continue
-            partners.append(partner)
-            if pair(depth + 1):
-                return True
-            partners.pop()
-        return False
-
-    return pair(0)
+            if not depth or np.abs(one[atom, before] - other[partner, partners]).max() <= within:
+                partners.append(partner)
+                break
+        else:
+            choices.pop()
+            if partners:
+                partners.pop()
+            continue
+        if len(partners) == len(order):
+            return True
+        choices.append(iter(partners_of[order[depth + 1]]))
+    return False

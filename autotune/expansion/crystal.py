@@ -21,7 +21,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from autotune.base.errors import InputError, ResourceError
 from autotune.base.text import count, join_words, one_line
-from autotune.expansion.bonds import reaches
+from autotune.expansion.bonds import reaches, without_radius
+from autotune.expansion.cell import MIN_HEIGHT_ANGSTROM
 from autotune.expansion.geometry import BOND_SCALE, CATIONS, MAX_ATOMS, check_apart
 
 if TYPE_CHECKING:
@@ -174,18 +175,13 @@ def read_crystal(path: str | Path) -> Crystal:
     if kind not in FORMATS:
         raise InputError(f"{path} is no crystal that can be read here; give {join_words(list(FORMATS.values()))}")
     try:
-        atoms = _read_cif(path) if kind == "cif" else ase.io.read(str(path), format=kind)
+        atoms = _read(path, kind)
     except InputError:
         raise
     except Exception as error:
-        raise InputError(f"{path} is not understood as {FORMATS[kind]}: {one_line(error)}") from error
-    if not all(atoms.pbc) or not atoms.cell.rank == 3:  # noqa: PLR2004 - dimensions
-        raise InputError(f"{path} does not repeat in three directions; a cluster is computed by `autotune run`")
-    if len(atoms) > MAX_ATOMS:
-        raise InputError(f"{path} has {len(atoms):,} atoms in the cell; the most is {MAX_ATOMS:,}")
-    symbols = atoms.get_chemical_symbols()
-    if "X" in symbols:
-        raise InputError(f"{path}: atom {symbols.index('X') + 1} is of no element")
+        why = one_line(error) or type(error).__name__
+        raise InputError(f"{path} is not understood as {FORMATS[kind]}: {why}") from error
+    _check(atoms, path)
     molecules, owners = _molecules(atoms, str(path))
     group, operations = _operations(atoms, owners, str(path))
     vectors = atoms.cell.array.astype(float)
@@ -207,44 +203,38 @@ def _some_home() -> Iterator[None]:
         yield
 
 
-def _read_cif(path: Path) -> Any:
-    """Return ASE's atoms of the first structure of a CIF; raises InputError for what is no whole crystal."""
-    from ase.io.cif import parse_cif
+def _read(path: Path, kind: str) -> Any:
+    """Return ASE's atoms of a file; raises whatever ASE does."""
+    import ase.io
 
-    with path.open("rb") as file:
-        blocks = [block for block in parse_cif(file) if block.has_structure()]
-    if not blocks:
-        raise InputError(f"{path} has no structure with a cell and atoms in it; give one that has")
-    (block, *_) = blocks
-    if len(blocks) > 1:
-        raise InputError(f"{path} has {len(blocks)} structures; give a file with one")
-    occupancies = [value for value in block.get("_atom_site_occupancy") or () if isinstance(value, int | float)]
-    if any(value < 1.0 for value in occupancies):
-        raise InputError(f"{path}: the structure is disordered (occupancies below 1); keep one of the alternatives")
-    atoms = block.get_atoms()
-    if all(atoms.pbc):
-        _check_formula(block.get("_chemical_formula_sum"), atoms.get_chemical_symbols(), name=str(path))
-    return atoms
+    from autotune.expansion.cif import read_cif
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of settings that are not asked for, with places in libraries
+        if kind == "cif":
+            return read_cif(path)
+        frames = ase.io.read(str(path), format=kind, index=":")
+    if len(frames) != 1:
+        raise InputError(f"{path} has {len(frames)} structures; give a file with one")
+    return frames[0]
 
 
-def _check_formula(stated: object, symbols: Sequence[str], *, name: str) -> None:
-    """Refuse a structure whose atoms are not in the proportions of its own formula, as where hydrogens are missing."""
-    from ase.formula import Formula
+def _check(atoms: Any, path: Path) -> None:
+    """Refuse what is no crystal."""
+    import numpy as np
 
-    try:
-        wanted = Counter(
-            {"H" if each == "D" else each: n for each, n in Formula(str(stated).replace(" ", "")).count().items()}
-        )
-    except (ValueError, KeyError, AssertionError):
-        return  # none is stated, or one with fractions
-    found = Counter(symbols)
-    total, whole = sum(found.values()), sum(wanted.values())
-    if wanted and any(found[symbol] * whole != wanted[symbol] * total for symbol in {*found, *wanted}):
-        lacking = [symbol for symbol in sorted(wanted) if found[symbol] * whole < wanted[symbol] * total]
-        raise InputError(
-            f"{name} says {one_line(stated)}, but its atoms are {formula(symbols)}: {join_words(lacking)} are missing;"
-            " give a structure with all atoms"
-        )
+    if not len(atoms) or not np.isfinite(atoms.get_positions()).all() or not np.isfinite(atoms.cell.array).all():
+        raise InputError(f"{path} has no atoms, or positions or a cell that are no numbers")
+    heights = abs(atoms.cell.volume) / max(np.linalg.norm(atoms.cell.array, axis=1).max() ** 2, 1e-300)
+    if not all(atoms.pbc) or heights < MIN_HEIGHT_ANGSTROM * 1e-3:
+        raise InputError(f"{path} does not repeat in three directions; a cluster is computed by `autotune run`")
+    if len(atoms) > MAX_ATOMS:
+        raise InputError(f"{path} has {len(atoms):,} atoms in the cell; the most is {MAX_ATOMS:,}")
+    symbols = atoms.get_chemical_symbols()
+    if "X" in symbols:
+        raise InputError(f"{path}: atom {symbols.index('X') + 1} is of no element")
+    if unknown := sorted(without_radius(symbols) - CATIONS.keys()):
+        raise InputError(f"{path}: no covalent radius is known for {join_words(unknown)}, which molecules need")
 
 
 def _molecules(atoms: Any, name: str) -> tuple[tuple[CrystalMolecule, ...], list[Site]]:

@@ -13,11 +13,13 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from types import MappingProxyType
 
 from autotune.base.text import join_words
 from autotune.base.types import Method, Task
 from autotune.costs.terms import family
 from autotune.expansion.nbody_energies import KCAL_PER_HARTREE
+from autotune.plugin.facts import Convergence
 from autotune.programs.facts import facts_of
 
 PER_ENERGY_HARTREE = 1.0e-8  # of which is told what it makes, where nothing is known of a program
@@ -93,7 +95,12 @@ def coefficients(fragments: int, levels: Iterable[int]) -> dict[int, int]:
 
 
 def exactness(
-    tasks: Sequence[Task], *, fragments: int, levels: Mapping[int, str], left_out: Collection[str] = ()
+    tasks: Sequence[Task],
+    *,
+    fragments: int,
+    levels: Mapping[int, str],
+    left_out: Collection[str] = (),
+    equal: Mapping[str, str] = MappingProxyType({}),
 ) -> Exactness | None:
     """Return how exact the sum of some tasks can be; None where that is not defined: with vmfc or a supersystem.
 
@@ -102,6 +109,7 @@ def exactness(
         fragments: How many there are.
         levels: The label of the model chemistry of each n-body level.
         left_out: Keys of the tasks whose terms are left out.
+        equal: By key of a task that another one's energy is taken for, the other one's: their errors are one.
     """
     if any(task.real != task.basis and len(task.basis) < fragments for task in tasks):
         return None
@@ -110,12 +118,17 @@ def exactness(
     methods = {task.level: task.method for task in tasks}
     for label in methods:
         own = [level for level, named in levels.items() if named == label]
-        counted = _factors([task for task in tasks if task.level == label], own, fragments, left_out)
+        of_level = [task for task in tasks if task.level == label]
+        counted = _factors(of_level, own, fragments, left_out)
         if counted is None:
             return None
-        squares[label] = sum(times * factor**2 for (_, factor), times in counted.items())
-        for nbody, factor in counted:
-            factors[nbody] = max(factors.get(nbody, 0), factor, key=abs)
+        # Counterpoise corrections have the components of a sum a second time, with its coefficients.
+        key_of = {task.real: equal.get(task.key, task.key) for task in of_level}
+        of_energy: defaultdict[str, int] = defaultdict(int)
+        for part, factor in counted.items():
+            of_energy[key_of[part]] += factor
+            factors[len(part)] = max(factors.get(len(part), 0), factor, key=abs)
+        squares[label] = float(sum(factor**2 for factor in of_energy.values()))
     errors = {label: error_of(method) for label, method in methods.items()}
     known = [error**2 * squares[label] for label, error in errors.items() if error is not None]
     return Exactness(
@@ -129,14 +142,13 @@ def exactness(
 
 def _factors(
     tasks: Sequence[Task], levels: Sequence[int], fragments: int, left_out: Collection[str]
-) -> Counter[tuple[int, int]] | None:
-    """Return how many components have so many fragments and such a coefficient; None where they are too many."""
-    # Counterpoise corrections have the components of a sum a second time, with its coefficients.
+) -> Mapping[tuple[int, ...], int] | None:
+    """Return the coefficient of each component by its fragments; None where they are too many."""
     parts = {task.real for task in tasks}
     kept = {task.real for task in tasks if task.key not in left_out}
     if parts == kept:
         of = coefficients(fragments, levels)
-        return Counter((len(part), of.get(len(part), 0)) for part in parts)
+        return {part: of.get(len(part), 0) for part in parts}
     if len(kept) > _MOST_TERMS:
         return None
     found: defaultdict[tuple[int, ...], int] = defaultdict(int)
@@ -145,27 +157,37 @@ def _factors(
             for size in range(1, len(term) + 1):
                 for part in combinations(term, size):
                     found[part] += (-1) ** (len(term) - size)
-    return Counter((len(part), factor) for part, factor in found.items())
+    return found
 
 
 def error_of(method: Method) -> float | None:
-    """Return what a method's energies are off by at its thresholds, root mean square (Eh); None where not known."""
-    known = facts_of(method.program).convergence.get(family(method))
+    """Return what a method's energies are off by at its thresholds, root mean square (Eh); None where not known.
+
+    Where one threshold is loosened, a tighter one beside it does not help.
+    """
+    known, shares = _thresholds(method)
     if known is None:
         return None
+    loosest = max(shares, default=1.0)
+    return known.error_hartree * (loosest if loosest > 1.0 else min(shares, default=1.0))
+
+
+def _thresholds(method: Method) -> tuple[Convergence | None, list[float]]:
+    """Return what is known of a method's convergence, and by how much each threshold that is stated changes it."""
+    known = facts_of(method.program).convergence.get(family(method))
+    thresholds = known.thresholds if known is not None else {}
     shares = []
     for name, value in json.loads(method.keywords).items():
-        usual, power = known.thresholds.get(name.lower(), (0.0, 0.0))
+        usual, power = thresholds.get(name.lower(), (0.0, 0.0))
         if usual and isinstance(value, int | float) and value > 0.0:
             shares.append((value / usual) ** power)
-    return known.error_hartree * min(shares, default=1.0)
+    return known, shares
 
 
 def _tighter(method: Method) -> Mapping[str, float]:
-    """Return the keywords that converge a method more tightly, where none of them is set."""
-    known = facts_of(method.program).convergence.get(family(method))
-    stated = {name.lower() for name in json.loads(method.keywords)}
-    return {} if known is None or stated & known.thresholds.keys() else known.tighter
+    """Return the keywords that converge a method more tightly, unless that is done already."""
+    known, shares = _thresholds(method)
+    return {} if known is None or (shares and max(shares) < 1.0) else known.tighter
 
 
 def _about(hartree: float) -> str:

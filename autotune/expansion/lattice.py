@@ -13,20 +13,24 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from numbers import Real
 from typing import TYPE_CHECKING
 
 from autotune.base.errors import InputError
 from autotune.base.options import METRICS
 from autotune.base.records import Lattice, LatticeLevel, NmerTerm
 from autotune.base.text import quote
+from autotune.base.types import Method
 from autotune.expansion.crystal import Crystal, Site
+from autotune.expansion.exactness import error_of
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
 PAIR = 2
-MOST_NMERS = 20_000_000  # to be looked at: about a minute
+_NUMBERS: tuple[type, ...] = (Real,)  # those of numpy, too
+MOST_NMERS = 3_000_000  # to be looked at: half a minute
 ROUND_ANGSTROM = 1.0e-6  # by which a distance at the cutoff may be off
 
 
@@ -90,6 +94,9 @@ class _Distances:
 
         vectors = self._crystal.vectors_angstrom
         heights = abs(np.linalg.det(vectors)) / np.linalg.norm(np.cross(vectors[[1, 2, 0]], vectors[[2, 0, 1]]), axis=1)
+        reach = cutoff_angstrom + 2.0 * max(self._radii)
+        if 4.0 / 3.0 * math.pi * reach**3 / abs(np.linalg.det(vectors)) * len(self._own) > MOST_NMERS:
+            raise InputError(_too_many(PAIR, cutoff_angstrom))
         found = []
         for other in range(len(self._own)):
             # No farther than that can a centre be.
@@ -144,7 +151,7 @@ def lattice_energy(
     *,
     cutoffs_angstrom: Mapping[int, float],
     metric: str,
-    method: Mapping[int, str],
+    methods: Mapping[int, Method],
 ) -> Lattice:
     """Return the lattice energy that the terms of all distinct n-mers add up to.
 
@@ -154,7 +161,7 @@ def lattice_energy(
         terms_hartree: By the name of the n-mer and by BSSE treatment, what it adds to its parts (Eh).
         cutoffs_angstrom: As for `find_nmers`.
         metric: As for `find_nmers`.
-        method: The model chemistry of each level.
+        methods: The model chemistry of each level.
     """
     units = crystal.formula_units
     levels, rows = [], []
@@ -194,21 +201,44 @@ def lattice_energy(
         crystal=f"{crystal.name}: {crystal.describe()}",
         unit=crystal.unit,
         units_per_cell=units,
-        method=method,
+        method={level: str(method) for level, method in methods.items()},
         metric=metric,
+        off_hartree=_off_hartree(crystal, nmers, methods),
         levels=tuple(levels),
         nmers=tuple(rows),
     )
 
 
+def _off_hartree(crystal: Crystal, nmers: Sequence[Nmer], methods: Mapping[int, Method]) -> float | None:
+    """Return what errors of energies at their thresholds make of the lattice energy, Eh; None where they are not known.
+
+    The errors of the molecules are taken as one, because their energies are, and all others as independent.
+    """
+    squares: dict[Method, float] = {}
+    of_molecules: dict[Method, float] = {}
+    for nmer in nmers:
+        method, share = methods[nmer.nbody], nmer.per_cell / crystal.formula_units
+        others = sum(math.comb(nmer.nbody, size) for size in range(PAIR, nmer.nbody + 1))
+        squares[method] = squares.get(method, 0.0) + share**2 * others
+        factor = (-1) ** (nmer.nbody - 1) * nmer.nbody * share
+        of_molecules[method] = of_molecules.get(method, 0.0) + factor
+    parts = []
+    for method, square in squares.items():
+        error = error_of(method)
+        if error is None:
+            return None
+        parts.append(error**2 * (square + of_molecules[method] ** 2))
+    return math.sqrt(math.fsum(parts))
+
+
 def check_cutoffs(cutoffs_angstrom: Mapping[int, float], metric: str) -> None:
     """Refuse cutoffs and metrics that cannot be meant; raises InputError."""
-    if not cutoffs_angstrom:
+    if not isinstance(cutoffs_angstrom, Mapping) or not cutoffs_angstrom:
         raise InputError("a crystal needs cutoffs in Å by level, such as 2=12,3=8")
     for level, cutoff in cutoffs_angstrom.items():
         if type(level) is not int or level < PAIR:
             raise InputError(f"a cutoff names level {quote(level)}; n-mers have 2 molecules or more")
-        if not isinstance(cutoff, int | float) or not 0.0 < cutoff < math.inf:
+        if not isinstance(cutoff, _NUMBERS) or not 0.0 < cutoff < math.inf:
             raise InputError(f"the cutoff of level {level} is {quote(cutoff)}; give a distance in Å")
     if metric not in METRICS:
         raise InputError(f"the metric is {quote(metric)}; there are {', '.join(METRICS)}")
@@ -216,7 +246,7 @@ def check_cutoffs(cutoffs_angstrom: Mapping[int, float], metric: str) -> None:
 
 def _nmers_of(crystal: Crystal, nbody: int, cutoff: float, distances: _Distances) -> list[Nmer]:
     """Return the distinct n-mers of one level."""
-    first_of: dict[tuple[Site, ...], int] = {}  # by an n-mer, its place among the distinct ones
+    met: set[tuple[Site, ...]] = set()
     distinct: list[tuple[tuple[float, ...], tuple[Site, ...]]] = []
     counts: list[int] = []
     looked_at = 0
@@ -226,41 +256,31 @@ def _nmers_of(crystal: Crystal, nbody: int, cutoff: float, distances: _Distances
         for others in _cliques(near, nbody - 1, cutoff, distances):
             looked_at += 1
             if looked_at > MOST_NMERS:
-                raise InputError(
-                    f"there are more than {MOST_NMERS:,} {nbody}-mers within {cutoff:g} Å; give a smaller cutoff"
-                )
+                raise InputError(_too_many(nbody, cutoff))
             nmer = _at_home((home, *others))
-            place = first_of.get(nmer)
-            if place is None:
-                place = len(distinct)
-                apart = tuple(sorted(distances.of(*pair) for pair in itertools.combinations((home, *others), 2)))
-                distinct.append((apart, (home, *others)))
-                counts.append(0)
-                for operation in crystal.operations:
-                    first_of[_at_home(operation.apply(nmer))] = place
-            counts[place] += len(kind)
+            if nmer in met:
+                continue
+            # All that are equal by symmetry count, also where rounding puts one of them beyond the cutoff.
+            images = {_at_home(operation.apply(nmer)) for operation in crystal.operations}
+            met |= images
+            apart = tuple(sorted(distances.of(*pair) for pair in itertools.combinations((home, *others), 2)))
+            distinct.append((apart, (home, *others)))
+            counts.append(len(images))
     order = sorted(range(len(distinct)), key=lambda place: (_rounded(distinct[place][0]), distinct[place][1]))
     digits = max(4, len(str(len(order))))
     return [
         Nmer(
             name=f"{nbody}mer-{number:0{digits}d}",
             sites=distinct[place][1],
-            # Each was met once from each of its molecules.
-            per_cell=_divide(counts[place], nbody, cutoff),
+            per_cell=counts[place],
             distances_angstrom=distinct[place][0],
         )
         for number, place in enumerate(order, start=1)
     ]
 
 
-def _divide(count: int, nbody: int, cutoff: float) -> int:
-    times, rest = divmod(count, nbody)
-    if rest:
-        raise InputError(
-            f"some {nbody}-mers lie so near to the cutoff of {cutoff:g} Å that rounding decides which are within; give"
-            " another one"
-        )
-    return times
+def _too_many(nbody: int, cutoff: float) -> str:
+    return f"there are more than {MOST_NMERS:,} {nbody}-mers within {cutoff:g} Å; give a smaller cutoff"
 
 
 def _rounded(distances: Sequence[float]) -> tuple[float, ...]:

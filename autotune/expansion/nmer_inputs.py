@@ -96,6 +96,14 @@ def _cell_fields(crystal: Crystal, expansion: Expansion) -> dict[str, Any]:
             f"{crystal.name} has {count(len(ions), 'ion')} in the cell, {first} first: their interactions fall off too"
             " slowly for a sum within a cutoff; take a periodic method, or state --charges where they are wrong"
         )
+    for kind in crystal.kinds:
+        if len({(fields["fragment_charges"][each], fields["fragment_multiplicities"][each]) for each in kind}) > 1:
+            numbers = ", ".join(str(each + 1) for each in kind)
+            raise InputError(
+                f"molecules {numbers} of the cell are equal by symmetry, but have several multiplicities; give all of"
+                " them the same, as in --multiplicities "
+                + ",".join(f"{each + 1}:{fields['fragment_multiplicities'][kind[0]]}" for each in kind)
+            )
     return fields
 
 

@@ -41,7 +41,7 @@ class Convergence:
     Attributes:
         error_hartree: What energies are off by at its own thresholds, root mean square.
         thresholds: Keywords that change this, lower case: the value without the keyword, and the power of a threshold
-            with which the error falls. Of several the one that makes it smallest counts.
+            with which the error falls.
         tighter: Keywords to converge more tightly with.
     """
 

@@ -17,6 +17,7 @@ from autotune.reports.tables import Column, csv_of, lines_of
 SCHEMA = "autotune.lattice/1"
 KJ_PER_HARTREE = 2625.499638  # of CODATA 2014, as QCElemental has it
 SHELL_ANGSTROM = 2.0
+LEAST_KJ = 1.0e-4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +65,12 @@ def shells(terms: Iterable[NmerTerm]) -> tuple[Shell, ...]:
             )
         )
     return tuple(found)
+
+
+def _exact(off_hartree: float) -> str:
+    kj = off_hartree * KJ_PER_HARTREE
+    shown = f"about {kj:.1g}" if kj >= LEAST_KJ else f"less than {LEAST_KJ:g}"
+    return f"; by the thresholds of its energies exact to {shown} kJ/mol"
 
 
 def nmers_table(nmers: Iterable[Nmer]) -> str:
@@ -152,6 +159,7 @@ class LatticeTable:
         last = (
             f"lattice energy through {highest}-body ({bsse}): {energy * KJ_PER_HARTREE:.3f} kJ/mol of {found.unit}"
             f" ({energy:.8f} Eh), of rigid molecules within the cutoffs"
+            + ("" if found.off_hartree is None else _exact(found.off_hartree))
         )
         return "\n".join(
             [found.crystal, "", *lines_of(LEVELS, found.levels), "", *lines_of(SHELLS, shells(found.nmers)), "", last]

@@ -10,13 +10,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from autotune.base.errors import AutotuneError
+from autotune.base.errors import AutotuneError, InputError, TaskError
 from autotune.base.records import Lattice
-from autotune.base.text import join_words
+from autotune.base.text import count, join_words
+from autotune.base.types import Method
 from autotune.expansion.crystal import Crystal, read_crystal
-from autotune.expansion.lattice import Nmer, find_nmers, lattice_energy
+from autotune.expansion.lattice import PAIR, Nmer, check_cutoffs, find_nmers, lattice_energy
 from autotune.expansion.nbody_energies import nbody_energies
-from autotune.expansion.nmer_inputs import methods_by_level, nmer_inputs
+from autotune.expansion.nmer_inputs import check_expansion, methods_by_level, nmer_inputs
 
 if TYPE_CHECKING:
     from autotune.expansion.readers import Expansion
@@ -33,7 +34,7 @@ class LatticeTerms:
         inputs: The fields of their many-body inputs, by name.
         cutoffs_angstrom: By level.
         metric: What distances are of.
-        method: The model chemistry of each level.
+        methods: The model chemistry of each level.
         errors: By name, why an n-mer has no term, or None.
     """
 
@@ -42,7 +43,7 @@ class LatticeTerms:
     inputs: Mapping[str, dict[str, Any]]
     cutoffs_angstrom: Mapping[int, float]
     metric: str
-    method: Mapping[int, str]
+    methods: Mapping[int, Method]
     errors: dict[str, AutotuneError | None] = field(default_factory=dict)
     _terms_hartree: dict[str, dict[str, float]] = field(default_factory=dict)
 
@@ -56,10 +57,12 @@ class LatticeTerms:
         self.errors[outcome.name] = outcome.error
         if outcome.result is None:
             return
-        last = {row.bsse: row for row in nbody_energies(outcome.result)}
-        self._terms_hartree[outcome.name] = {
-            bsse: 0.0 if row.contribution_hartree is None else row.contribution_hartree for bsse, row in last.items()
-        }
+        last = {row.bsse: row.contribution_hartree for row in nbody_energies(outcome.result)}
+        terms = {bsse: energy for bsse, energy in last.items() if energy is not None}
+        if len(terms) == len(last):
+            self._terms_hartree[outcome.name] = terms
+        else:
+            self.errors[outcome.name] = TaskError("its result does not say what its last level contributes")
 
     def add_up(self) -> Lattice:
         """Return the lattice energy, once all n-mers have a term."""
@@ -69,7 +72,7 @@ class LatticeTerms:
             self._terms_hartree,
             cutoffs_angstrom=self.cutoffs_angstrom,
             metric=self.metric,
-            method=self.method,
+            methods=self.methods,
         )
 
 
@@ -77,6 +80,13 @@ def prepare(
     crystal: str | Path | Crystal, *, expansion: Expansion, cutoffs_angstrom: Mapping[int, float], metric: str
 ) -> LatticeTerms:
     """Return what is to be computed of a crystal; raises as `Session.run_crystal`."""
+    check_expansion(expansion)
+    check_cutoffs(cutoffs_angstrom, metric)
+    highest = max(cutoffs_angstrom)
+    if missing := [level for level in range(PAIR, highest) if level not in cutoffs_angstrom]:
+        raise InputError(
+            f"a lattice energy through {highest}-body has its {missing[0]}-mers in it; give a cutoff for them, too"
+        )
     read = crystal if isinstance(crystal, Crystal) else read_crystal(crystal)
     nmers = find_nmers(read, cutoffs_angstrom, metric=metric)
     methods = methods_by_level(expansion, sorted(cutoffs_angstrom))
@@ -86,7 +96,7 @@ def prepare(
         inputs=nmer_inputs(read, nmers, expansion),
         cutoffs_angstrom=dict(cutoffs_angstrom),
         metric=metric,
-        method={level: str(each.models[0]) for level, each in methods.items()},
+        methods={level: each.models[0] for level, each in methods.items()},
     )
 
 
@@ -95,5 +105,7 @@ def describe_nmers(nmers: tuple[Nmer, ...]) -> str:
     said = []
     for nbody in sorted({nmer.nbody for nmer in nmers}):
         own = [nmer for nmer in nmers if nmer.nbody == nbody]
-        said.append(f"{len(own):,} distinct {nbody}-mers of {sum(nmer.per_cell for nmer in own):,} in each cell")
+        said.append(
+            f"{count(len(own), f'distinct {nbody}-mer')} of {sum(nmer.per_cell for nmer in own):,} in each cell"
+        )
     return join_words(said)

@@ -208,7 +208,7 @@ class Run:
                     # Counterpoise up to 1-body: all is zero by definition.
                     take(Outcome(name=part.name, result=assemble(part.lean.whole, Execution())))
             for parts in lots(ready, self._setting.place, alike=alike):
-                self._compute_lot(parts, assemble=assemble, take=take)
+                self._compute_lot(parts, assemble=assemble, take=take, alike=alike)
 
     def values_of(self, name: str, lean: Omission) -> Execution:
         """Return the values of all tasks of one workload; raises the error that its outcome has."""
@@ -223,9 +223,14 @@ class Run:
         return filled
 
     def _compute_lot(
-        self, parts: Sequence[Part], *, assemble: Callable[[Workload, Execution], Any], take: Callable[[Outcome], None]
+        self,
+        parts: Sequence[Part],
+        *,
+        assemble: Callable[[Workload, Execution], Any],
+        take: Callable[[Outcome], None],
+        alike: bool = False,
     ) -> None:
-        """Compute parts together, or one by one where one of them cannot be computed."""
+        """Compute parts together, or one by one where one of them cannot be computed; not parts of one calculation."""
         if self._setting.options.fail_fast and any(each.execution.failed for each in self._computations):
             for part in parts:
                 take(Outcome(name=part.name, error=TaskError("it was not started after another input failed")))
@@ -238,8 +243,9 @@ class Run:
             computation.prepare(understood="")
             self._setting.tell(lot.exactness_words())
         except InputError as error:
-            if len(parts) == 1:
-                take(Outcome(name=parts[0].name, error=error))
+            if len(parts) == 1 or alike:
+                for part in parts:
+                    take(Outcome(name=part.name, error=error))
                 return
             # One of them may be at fault.
             half = len(parts) // 2

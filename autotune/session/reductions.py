@@ -70,7 +70,7 @@ class Omission:
             return None
         left_out = {task.key for task in self.screen.dropped} if self.screen is not None else ()
         fragments = len(whole.recipe.molecule.fragments)
-        return exactness(whole.tasks, fragments=fragments, levels=whole.levels, left_out=left_out)
+        return exactness(whole.tasks, fragments=fragments, levels=whole.levels, left_out=left_out, equal=self.equal)
 
     def find_late(self, execution: Execution) -> Workload:
         """Return the tasks that must be computed after all, as a part of the workload; mostly none."""

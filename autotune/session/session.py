@@ -194,7 +194,8 @@ class Session:
     ) -> Lattice:
         """Return the lattice energy of a molecular crystal within cutoffs.
 
-        Each distinct n-mer is a many-body input of its own, which QCManyBody expands; all are one run.
+        Each distinct n-mer is a many-body input of its own, which QCManyBody expands; all are one run. Components of
+        one shape are computed once where the session has the option `reuse_equal_fragments`.
 
         Args:
             crystal: The path of a CIF, an extended XYZ file with a lattice, or a POSCAR; or what `read_crystal` made of
@@ -212,6 +213,11 @@ class Session:
         from autotune.expansion.inputs import name_inputs
         from autotune.session import lattice_terms, many
 
+        screens = ("terms", "around", "screen_distance", "screen_energy")
+        if asked := [name for name in screens if getattr(self._options, name)]:
+            raise InputError(
+                f"option {asked[0]} leaves terms out, and a crystal's cutoffs say which there are; leave it out"
+            )
         found = lattice_terms.prepare(crystal, expansion=expansion, cutoffs_angstrom=cutoffs_angstrom, metric=metric)
         inputs = name_inputs(found.inputs).inputs
         many.check(inputs, None, self._options)

@@ -93,10 +93,10 @@ class User:
         output, said = process.communicate(timeout=limit_s)
         return process.returncode, output, said
 
-    def on_nodes(self, source, *words, nodes=2, init=""):
-        """Return the words of a command that runs an input on the cluster's nodes, a core each."""
+    def on_nodes(self, source, *words, nodes=2, init="", cores=1):
+        """Return the words of a command that runs an input on the cluster's nodes, with so many cores of each."""
         config = self.configuration(nodes=nodes, init=init)
-        there = ("--backend", "parsl", "--parsl-config", config, "--cores", 1)
+        there = ("--backend", "parsl", "--parsl-config", config, "--cores", cores)
         return ("run", source, *there, "-o", "result.json", "--record", "record.json", *words)
 
     def result(self, name="result.json"):

@@ -45,7 +45,7 @@ def test_without_a_program_the_distinct_n_mers_are_listed(call):
     assert lines[0].endswith(
         "ammonia.cif: a crystal with 4 H3N in the unit cell, space group P2_13 (198) with 12 operations"
     )
-    assert lines[1] == "2 distinct 2-mers of 24 in each cell and 1 distinct 3-mers of 4 in each cell"
+    assert lines[1] == "2 distinct 2-mers of 24 in each cell and 1 distinct 3-mer of 4 in each cell"
     assert lines[-1].split() == ["3mer-0001", "4", "2.428", "2.428", "2.428"]
     status, output, _ = call(AMMONIA, *NEAR, "--json")
     assert status == 0

@@ -193,6 +193,35 @@ def test_where_no_two_are_equal_no_bit_changes(cluster):
     assert reused.model_dump_json() == autotune.run(fields, threads=1).model_dump_json()
 
 
+def test_two_triplets_are_no_triplet_of_twice_the_size():
+    # Helium atoms in triplet states: a pair of them against one fragment of two atoms in one.
+    pair = np.array([[0.0, 0.0, 0.0], [0.0, 0.0, 3.0]])
+    fields = made([pair, pair], ["He", "He"], max_nbody=2, multiplicities="1:3,2:3")
+    fields["molecule"]["fragments"] = [[0], [1], [2, 3]]
+    fields["molecule"]["fragment_charges"] = [0.0] * 3
+    fields["molecule"]["fragment_multiplicities"] = [3, 3, 3]
+    for name in ("molecular_multiplicity", "molecular_charge"):
+        fields["molecule"].pop(name, None)
+    assert equal_fragments(fields) == {"1@1 2@2", "13@13 23@23"}
+
+
+@pytest.mark.parametrize("sites", [200, 500])
+def test_large_components_are_compared_in_little_time(sites):
+    draw = np.random.default_rng(1)
+    atoms = draw.normal(size=(sites, 3), scale=20.0)
+    order = draw.permutation(sites)
+    started = time.process_time()
+    assert are_congruent(distances(atoms), distances((atoms @ turn(2))[order]), np.zeros(sites))
+    assert time.process_time() - started < 5.0
+
+
+def test_components_with_all_ghosts_are_not_compared_one_with_another(cluster):
+    work = workload.load(cluster("water32", bsse=("cp",), max_nbody=2))
+    started = time.process_time()
+    assert reductions.find_equal(work.tasks, work.recipe, Options(reuse_equal_fragments=True)) == {}
+    assert time.process_time() - started < 10.0
+
+
 def test_no_number_changes_where_all_components_of_one_shape_are_computed_once():
     ring = [WATER @ turn(5) + 6.0 * np.array([np.cos(a), np.sin(a), 0.0]) for a in (0.0,)]
     angle = 2 * np.pi / 3

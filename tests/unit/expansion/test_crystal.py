@@ -119,7 +119,7 @@ def test_formulas_are_in_the_order_of_hill():
 @pytest.mark.parametrize(
     ("replacements", "words"),
     [
-        ([("'C O2'", "'C2 H2 O4'")], "says C2 H2 O4, but its atoms are C4O8: H are missing; give a structure with all"),
+        ([("'C O2'", "'C2 H2 O4'")], "says C2 H2 O4, but its cell has C4 O8: H are missing; give a structure with all"),
         (
             [
                 ("_atom_site_fract_z\n", "_atom_site_fract_z\n_atom_site_occupancy\n"),
@@ -160,6 +160,108 @@ def test_other_files_are_refused_in_one_line(tmp_path):
             read_crystal(tmp_path / name)
         assert words in str(refused.value)
         assert "\n" not in str(refused.value)
+
+
+MONOCLINIC = """data_x
+{symmetry}
+_cell_length_a 7.1
+_cell_length_b 6.3
+_cell_length_c 8.2
+_cell_angle_alpha 90
+_cell_angle_beta 101
+_cell_angle_gamma 90
+{more}
+loop_
+_atom_site_label
+_atom_site_type_symbol
+_atom_site_fract_x
+_atom_site_fract_y
+_atom_site_fract_z
+N1 N 0.1000 0.1000 0.1000
+N2 N 0.1700(2) 0.1500 0.1900
+"""
+LISTED = "loop_\n_symmetry_equiv_pos_as_xyz\n'x,y,z'\n'1/2-x,1/2+y,1/2-z'\n'-x,-y,-z'\n'1/2+x,1/2-y,1/2+z'\n"
+NAME, NUMBER = "_symmetry_space_group_name_H-M", "_space_group_IT_number"
+
+
+def monoclinic(folder, symmetry, more=""):
+    (folder / "x.cif").write_text(MONOCLINIC.format(symmetry=symmetry, more=more))
+    return read_crystal(folder / "x.cif")
+
+
+@pytest.mark.parametrize(
+    "symmetry",
+    [
+        LISTED,
+        f"{NAME} 'P2(1)/n'\n{LISTED}",
+        f"{NAME} ?\n_symmetry_Int_Tables_number ?\n{LISTED}",
+        f"{NAME} 'P 21/n'\n{NUMBER} 14",
+        f"{NAME} 'P 1 21/n 1'",
+        f"{NAME} 'P2(1)/n'",
+        "_symmetry_space_group_name_Hall '-P 2yn'",
+    ],
+    ids=["listed", "named and listed", "unknown and listed", "short", "full", "as SHELX", "Hall"],
+)
+def test_a_space_group_is_understood_as_its_setting(tmp_path, symmetry):
+    expected = monoclinic(tmp_path, LISTED)
+    found = monoclinic(tmp_path, symmetry, "_cell_formula_units_Z 4\n_chemical_formula_sum 'N2'")
+    assert (found.formula_units, found.group) == (4, "P2_1/c (14)")
+    places = [
+        sorted(tuple(np.round(molecule.positions_angstrom.mean(axis=0), 6)) for molecule in each.molecules)
+        for each in (found, expected)
+    ]
+    assert places[0] == places[1]
+    assert found.formula_units == 4
+
+
+@pytest.mark.parametrize(
+    ("symmetry", "words"),
+    [
+        ("", "states no symmetry; give a file that lists its operations"),
+        (f"{NAME} 'P 21/n'\n{NUMBER} 15", "'P 21/n' and '15' are not known together; give a file that lists"),
+        (f"{NAME} 'P nonsense'", "'P nonsense' are not known together"),
+        (f"{NAME} 'F d -3 m'", "'F d -3 m' stand for several settings; give a file that lists its operations"),
+    ],
+)
+def test_symmetry_that_could_only_be_guessed_is_refused(tmp_path, symmetry, words):
+    with pytest.raises(InputError) as refused:
+        monoclinic(tmp_path, symmetry)
+    assert words in str(refused.value)
+
+
+def test_a_cell_with_too_few_atoms_for_its_formula_is_refused(tmp_path):
+    listed = "loop_\n_symmetry_equiv_pos_as_xyz\nx,y,z\n-x,-y,-z\n"
+    with pytest.raises(InputError, match="says 4 times N2, but its cell has N4; its symmetry is incomplete"):
+        monoclinic(tmp_path, listed, "_cell_formula_units_Z 4\n_chemical_formula_sum 'N2'")
+
+
+def test_deuterium_counts_as_hydrogen(tmp_path):
+    text = (CRYSTALS / "ammonia.cif").read_text().replace("'H3 N'", "'D2 H N'")
+    (tmp_path / "d.cif").write_text("\ufeff" + text)
+    assert read_crystal(tmp_path / "d.cif").unit == "H3N"
+
+
+def test_a_trajectory_is_no_crystal(tmp_path):
+    ase.io.write(tmp_path / "two.xyz", [wrapped("ammonia")] * 2, format="extxyz")
+    with pytest.raises(InputError, match="has 2 structures; give a file with one"):
+        read_crystal(tmp_path / "two.xyz")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '1\nLattice="0 0 0 0 0 0 0 0 0" Properties=species:S:1:pos:R:3\nHe 0 0 0\n',
+        '1\nLattice="9 0 0 9 0 0 0 0 9" Properties=species:S:1:pos:R:3\nHe 0 0 0\n',
+        '1\nLattice="9 0 0 0 9 0 0 0 9" Properties=species:S:1:pos:R:3\nHe nan 0 0\n',
+        '1\nLattice="nan 0 0 0 9 0 0 0 9" Properties=species:S:1:pos:R:3\nHe 0 0 0\n',
+        '1\nLattice="9 0 0 0 9 0 0 0 9" Properties=species:S:1:pos:R:3\nBk 0 0 0\n',
+    ],
+)
+def test_cells_and_atoms_that_are_none_are_refused(tmp_path, text):
+    (tmp_path / "x.xyz").write_text(text)
+    with pytest.raises(InputError) as refused:
+        read_crystal(tmp_path / "x.xyz")
+    assert "\n" not in str(refused.value)
 
 
 def test_diamond_is_no_crystal_of_molecules(tmp_path):

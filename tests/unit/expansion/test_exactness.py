@@ -12,7 +12,7 @@ import autotune
 from autotune.base.options import Options
 from autotune.base.types import Method
 from autotune.expansion import workload
-from autotune.expansion.exactness import coefficients, error_of
+from autotune.expansion.exactness import coefficients, error_of, exactness
 from autotune.expansion.nbody_energies import KCAL_PER_HARTREE
 from autotune.programs.facts import facts_of
 from autotune.session import reductions
@@ -99,13 +99,31 @@ def method(program, name="hf", basis="6-31g*", **keywords):
 
 
 def test_errors_follow_the_thresholds_that_keywords_name():
-    assert error_of(method("pyscf", conv_tol=1e-7)) == pytest.approx(100 * error_of(method("pyscf")))
-    assert error_of(method("pyscf", "mp2", conv_tol=1e-11)) == pytest.approx(0.1 * error_of(method("pyscf", "mp2")))
+    assert error_of(method("pyscf", conv_tol=1e-8)) == pytest.approx(100 * error_of(method("pyscf")))
+    assert error_of(method("pyscf", "mp2", conv_tol=1e-12)) == pytest.approx(0.1 * error_of(method("pyscf", "mp2")))
+    # The default, written out, changes nothing; nor does an SCF that is tighter before coupled cluster.
+    for name in ("hf", "mp2", "ccsd"):
+        assert error_of(method("pyscf", name, conv_tol=1e-10, cc_conv_tol=1e-9)) == error_of(method("pyscf", name))
+    assert error_of(method("pyscf", "ccsd", conv_tol=1e-13)) == error_of(method("pyscf", "ccsd"))
     assert error_of(method("psi4", d_convergence=1e-8)) == pytest.approx(1e-4 * error_of(method("psi4")))
     assert error_of(method("nwchem", scf__thresh=1e-6)) == pytest.approx(0.1 * error_of(method("nwchem")))
+    # A loose threshold is not mended by a tight one beside it.
+    loose = method("nwchem", scf__thresh=1e-3, scf__tol2e=1e-10)
+    assert error_of(loose) > 10 * error_of(method("nwchem"))
     assert error_of(method("pyscf", conv_tol="tight")) == error_of(method("pyscf"))
     assert error_of(method("mopac", "pm7", "")) is None
     assert error_of(method("a program nobody knows")) is None
+
+
+def test_energies_that_are_reused_have_one_error(cluster):
+    fields = whole_energy(cluster("water6", max_nbody=1))
+    work = workload.load(fields)
+    first, *others = work.tasks
+    equal = {task.key: first.key for task in others}
+    alone = exactness(work.tasks, fragments=6, levels=work.levels)
+    reused = exactness(work.tasks, fragments=6, levels=work.levels, equal=equal)
+    assert alone.per_energy_hartree == pytest.approx(1e-8 * math.sqrt(6))
+    assert reused.per_energy_hartree == pytest.approx(6e-8)
 
 
 @pytest.mark.parametrize("row", RECORD["cases"], ids=lambda row: row["case"])
@@ -129,7 +147,7 @@ def test_a_run_says_before_and_after_what_its_sum_multiplies(cluster):
         "the sum takes energies of 1 to 3 fragments times 91, -13 and 1: 1e-08 Eh in each make about "
     )
     said.clear()
-    loose = cluster("water16", basis="sto-3g", max_nbody=2, keywords={"conv_tol": 1e-4})
+    loose = cluster("water16", basis="sto-3g", max_nbody=2, keywords={"conv_tol": 1e-5})
     with autotune.Session(Options(journal="none"), on_notice=said.append) as session:
         session.run(loose)
         off = session.record.sum_off_hartree

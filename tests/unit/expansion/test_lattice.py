@@ -12,8 +12,10 @@ import ase.io
 import numpy as np
 import pytest
 
+import autotune
 from autotune.base.errors import InputError
 from autotune.expansion.crystal import read_crystal
+from autotune.expansion.exactness import error_of
 from autotune.expansion.lattice import find_nmers, lattice_energy
 from autotune.expansion.nmer_inputs import nmer_inputs
 from autotune.expansion.readers import Expansion
@@ -119,11 +121,41 @@ def test_a_supercell_and_other_vectors_have_the_same_n_mers(benzene, tmp_path):
             assert one.distances_angstrom == pytest.approx(same.distances_angstrom, abs=1e-6)
 
 
+def test_n_mers_whose_images_straddle_the_cutoff_count_as_one(tmp_path):
+    """Where a file's digits put images on both sides, all of them are within."""
+    atoms = ase.io.read(CRYSTALS / "benzene.cif")
+    atoms.rattle(5e-5, seed=1)
+    ase.io.write(tmp_path / "noisy.xyz", atoms, format="extxyz")
+    noisy = read_crystal(tmp_path / "noisy.xyz")
+    assert len(noisy.operations) == 8
+    exact = find_nmers(read_crystal(CRYSTALS / "benzene.cif"), {2: 9.0})
+    for nmer in exact[3:]:
+        found = find_nmers(noisy, {2: nmer.distances_angstrom[-1]})
+        whole = [
+            other.per_cell for other in exact if other.distances_angstrom[-1] <= nmer.distances_angstrom[-1] + 1e-3
+        ]
+        without = [
+            other.per_cell for other in exact if other.distances_angstrom[-1] < nmer.distances_angstrom[-1] - 1e-3
+        ]
+        assert sum(without) <= sum(each.per_cell for each in found) <= sum(whole)
+        assert {each.per_cell for each in found} <= {4, 8}
+
+
+def test_a_cutoff_that_reaches_too_far_is_refused_at_once(ammonia):
+    with pytest.raises(InputError, match=r"there are more than .* 2-mers within 1e"):
+        find_nmers(ammonia, {2: 1e9})
+
+
 def test_terms_add_up_by_how_often_they_occur(ammonia):
     nmers = find_nmers(ammonia, {2: 3.5, 3: 2.5})
     terms = {nmer.name: {"nocp": 0.001 * nmer.nbody, "cp": -0.001} for nmer in nmers}
     found = lattice_energy(
-        ammonia, nmers, terms, cutoffs_angstrom={2: 3.5, 3: 2.5}, metric="nearest", method={2: "x", 3: "y"}
+        ammonia,
+        nmers,
+        terms,
+        cutoffs_angstrom={2: 3.5, 3: 2.5},
+        metric="nearest",
+        methods=dict.fromkeys((2, 3), HF.models[0]),
     )
     pairs, triples = (sum(n.per_cell for n in nmers if n.nbody == size) for size in (2, 3))
     assert (found.unit, found.units_per_cell) == ("H3N", 4)
@@ -145,6 +177,7 @@ def test_terms_add_up_by_how_often_they_occur(ammonia):
         ({2: math.inf}, "nearest", "the cutoff of level 2 is inf; give a distance in Å"),
         ({2: math.nan}, "nearest", "the cutoff of level 2 is nan; give a distance in Å"),
         ({2: 3.0}, "widest", "the metric is 'widest'; there are nearest, centres, farthest"),
+        ([4], "nearest", "a crystal needs cutoffs in Å by level"),
         ({2: 0.5}, "nearest", "no 2 molecules of .* lie within 0.5 Å of each other .nearest.; give a larger cutoff"),
     ],
 )
@@ -198,6 +231,38 @@ def test_expansions_that_a_crystal_cannot_have_are_refused(ammonia, changes, wor
     told = {"program": "pyscf", "method": "hf", "basis": "sto-3g", **changes}
     with pytest.raises(InputError, match=words):
         nmer_inputs(ammonia, nmers, Expansion(**told))
+
+
+def test_multiplicities_of_molecules_that_are_images_are_the_same(ammonia):
+    nmers = find_nmers(ammonia, {2: 2.5})
+    told = Expansion(program="pyscf", method="hf", basis="sto-3g", multiplicities="1:3")
+    with pytest.raises(InputError, match=r"molecules 1, 2, 3, 4 of the cell are equal by symmetry.*1:3,2:3,3:3,4:3"):
+        nmer_inputs(ammonia, nmers, told)
+    same = Expansion(program="pyscf", method="hf", basis="sto-3g", multiplicities="1:3,2:3,3:3,4:3")
+    (fields,) = nmer_inputs(ammonia, nmers, same).values()
+    assert fields["molecule"]["fragment_multiplicities"] == [3, 3]
+
+
+@pytest.mark.parametrize("option", [{"screen_distance": 3.0}, {"terms": ((1, 2),)}, {"around": (1,)}], ids=str)
+def test_options_that_leave_terms_out_are_not_for_crystals(ammonia, option):
+    with pytest.raises(InputError, match="leaves terms out, and a crystal's cutoffs say which there are"):
+        autotune.run_crystal(ammonia, expansion=HF, cutoffs_angstrom={2: 3.0}, **option)
+
+
+def test_a_lattice_energy_through_triples_has_its_pairs_in_it(ammonia):
+    with pytest.raises(InputError, match="through 3-body has its 2-mers in it; give a cutoff for them, too"):
+        autotune.run_crystal(ammonia, expansion=HF, cutoffs_angstrom={3: 3.0})
+
+
+def test_what_a_lattice_energy_is_off_by_counts_molecules_once(ammonia):
+    nmers = find_nmers(ammonia, {2: 3.5, 3: 2.5})
+    methods = dict.fromkeys((2, 3), HF.models[0])
+    terms = {nmer.name: {"nocp": 0.0} for nmer in nmers}
+    found = lattice_energy(ammonia, nmers, terms, cutoffs_angstrom={2: 3.5, 3: 2.5}, metric="nearest", methods=methods)
+    # 6 and 6 pairs and 1 triple for each molecule, a share of it each: 12 times half, 4 times a third of three.
+    molecules = -2 * (3 + 3) + 3 * 1
+    others = 3**2 + 3**2 + 1**2 * (3 + 1)
+    assert found.off_hartree == pytest.approx(error_of(HF.models[0]) * math.sqrt(molecules**2 + others))
 
 
 def test_salts_are_refused(tmp_path):
