@@ -299,8 +299,28 @@ def _neighbours(atoms: Any) -> list[list[tuple[int, Cell]]]:
     return found
 
 
+class _Places:
+    """Some atoms of a cell by their scaled positions, to be found again in whatever cell."""
+
+    def __init__(self, places: Numbers, atoms: Integers) -> None:
+        from scipy.spatial import cKDTree
+
+        self._atoms = atoms
+        self._tree = cKDTree(self._wrap(places[atoms]), boxsize=1.0)
+
+    @staticmethod
+    def _wrap(places: Numbers) -> Numbers:
+        wrapped: Numbers = places % 1.0
+        wrapped[wrapped >= 1.0] = 0.0  # of what is a rounding below zero
+        return wrapped
+
+    def nearest(self, place: Numbers) -> int:
+        """Return the atom that is nearest to a place, by scaled positions: one of its images is there."""
+        return int(self._atoms[self._tree.query(self._wrap(place.copy()))[1]])
+
+
 def _operations(atoms: Any, owners: Sequence[Site], name: str) -> tuple[str, tuple[Operation, ...]]:
-    """Return the name of the space group, and its operations; only those that carry molecules to molecules."""
+    """Return the name of the space group, and its operations as what they do with molecules."""
     import numpy as np
     import spglib
 
@@ -314,19 +334,18 @@ def _operations(atoms: Any, owners: Sequence[Site], name: str) -> tuple[str, tup
     if found is None:
         raise InputError(f"{name}: its symmetry is not understood; check that no atom is there twice")
     firsts = {molecule: atom for atom, (molecule, _) in reversed(list(enumerate(owners)))}
+    atoms_of = np.array([firsts[molecule] for molecule in range(len(firsts))])
+    # The molecules' first atoms in their home cells.
+    starts = places[atoms_of] + np.array([owners[atom][1] for atom in atoms_of])
+    near = {number: _Places(places, np.flatnonzero(numbers == number)) for number in set(numbers[atoms_of].tolist())}
     operations = []
     for rotation, translation in zip(found.rotations, found.translations, strict=True):
-        images = []
-        for molecule in range(len(firsts)):
-            atom = firsts[molecule]
-            # Where the molecule's first atom, in its home cell, goes.
-            target = rotation @ (places[atom] + np.array(owners[atom][1])) + translation
-            off = target - places
-            apart = np.linalg.norm((off - np.round(off)) @ vectors, axis=1)
-            apart[numbers != numbers[atom]] = math.inf
-            partner = int(apart.argmin())
+        targets = starts @ rotation.T + translation
+        images: list[Site] = []
+        for atom, target in zip(atoms_of.tolist(), targets, strict=True):
+            partner = near[int(numbers[atom])].nearest(target)
             image, cell = owners[partner]
-            x, y, z = (int(whole - own) for whole, own in zip(np.round(off[partner]), cell, strict=True))
+            x, y, z = (int(whole - own) for whole, own in zip(np.round(target - places[partner]), cell, strict=True))
             images.append((image, (x, y, z)))
         operations.append(Operation(rotation=rotation.astype(int), images=tuple(images)))
     return f"{found.international} ({found.number})", tuple(operations)
