@@ -126,7 +126,8 @@ def exactness(
         key_of = {task.real: equal.get(task.key, task.key) for task in of_level}
         of_energy: defaultdict[str, int] = defaultdict(int)
         for part, factor in counted.items():
-            of_energy[key_of[part]] += factor
+            # One that is there under another level's label has an energy all the same.
+            of_energy[key_of.get(part, str(part))] += factor
             factors[len(part)] = max(factors.get(len(part), 0), factor, key=abs)
         squares[label] = float(sum(factor**2 for factor in of_energy.values()))
     errors = {label: error_of(method) for label, method in methods.items()}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -266,8 +267,18 @@ def test_jobs_behind_one_that_ends_mopac_were_not_taken_up(monkeypatch):
     assert [result is not None for result in together[:2]] == [True, True]
 
 
-def test_a_file_that_is_ended_at_once_brings_nothing():
-    together = CheckedMopacHarness().compute_together([asked(WATER)] * 3, config(), limit_s=0.0)
+LATE = "import os, sys, time; time.sleep(20); os.execvp(sys.argv[1], sys.argv[1:])"
+
+
+def test_a_file_that_is_ended_at_once_brings_nothing(monkeypatch):
+    build = CheckedMopacHarness.build_input
+
+    def late(harness, asked, config):
+        job = build(harness, asked, config)
+        return {**job, "command": [sys.executable, "-c", LATE, *job["command"]]}
+
+    monkeypatch.setattr(CheckedMopacHarness, "build_input", late)
+    together = CheckedMopacHarness().compute_together([asked(WATER)] * 3, config(), limit_s=0.1)
     assert not any(together)
 
 

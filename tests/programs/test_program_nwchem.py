@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 
 import numpy as np
 import pytest
@@ -431,8 +432,18 @@ def test_a_start_ends_with_the_task_that_fails_and_what_was_before_it_counts(pla
         assert told(result) == told(computed(each, **chosen))
 
 
-def test_a_start_that_is_ended_at_once_brings_nothing():
-    together = computed_together([asked(molecule(C2V))] * 2, limit_s=0.0)
+LATE = "import os, sys, time; time.sleep(20); os.execvp(sys.argv[1], sys.argv[1:])"
+
+
+def test_a_start_that_is_ended_at_once_brings_nothing(monkeypatch):
+    build = nwchem_harness.CheckedNWChemHarness.build_input
+
+    def late(harness, *arguments):
+        job = build(harness, *arguments)
+        return {**job, "command": [sys.executable, "-c", LATE, *job["command"]]}
+
+    monkeypatch.setattr(nwchem_harness.CheckedNWChemHarness, "build_input", late)
+    together = computed_together([asked(molecule(C2V))] * 2, limit_s=0.1)
     assert together in ([], [None])
 
 
