@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from autotune.base.errors import InputError, ResourceError
 from autotune.base.text import count, join_words, one_line
 from autotune.expansion.bonds import reaches, without_radius
-from autotune.expansion.cell import MIN_HEIGHT_ANGSTROM
+from autotune.expansion.cell import Cell, heights_angstrom
 from autotune.expansion.geometry import BOND_SCALE, CATIONS, MAX_ATOMS, check_apart
 
 if TYPE_CHECKING:
@@ -33,11 +33,12 @@ if TYPE_CHECKING:
     Integers: TypeAlias = NDArray[np.int64]
 
 FORMATS = {"cif": "CIF", "extxyz": "extended XYZ with Lattice=", "vasp": "POSCAR"}
+FLAT_ANGSTROM = 0.1  # a lower cell has no volume
 SYMMETRY_ANGSTROM = 1.0e-3  # by which an atom may be off its image
 _INSTALL = "pip install 'qc-autotune[crystals]'"
 
-Cell: TypeAlias = tuple[int, int, int]
-Site: TypeAlias = tuple[int, Cell]
+CellIndex: TypeAlias = tuple[int, int, int]
+Site: TypeAlias = tuple[int, CellIndex]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -225,8 +226,9 @@ def _check(atoms: Any, path: Path) -> None:
 
     if not len(atoms) or not np.isfinite(atoms.get_positions()).all() or not np.isfinite(atoms.cell.array).all():
         raise InputError(f"{path} has no atoms, or positions or a cell that are no numbers")
-    heights = abs(atoms.cell.volume) / max(np.linalg.norm(atoms.cell.array, axis=1).max() ** 2, 1e-300)
-    if not all(atoms.pbc) or heights < MIN_HEIGHT_ANGSTROM * 1e-3:
+    a, b, c = map(tuple, atoms.cell.array.tolist())
+    cell = Cell(vectors=(a, b, c), periodic=(True, True, True))
+    if not all(atoms.pbc) or min(heights_angstrom(cell)) < FLAT_ANGSTROM:
         raise InputError(f"{path} does not repeat in three directions; a cluster is computed by `autotune run`")
     if len(atoms) > MAX_ATOMS:
         raise InputError(f"{path} has {len(atoms):,} atoms in the cell; the most is {MAX_ATOMS:,}")
@@ -286,12 +288,12 @@ def _connect(atoms: Any, name: str) -> tuple[list[Site], list[list[int]]]:
     return [owners[atom] for atom in range(len(symbols))], members
 
 
-def _neighbours(atoms: Any) -> list[list[tuple[int, Cell]]]:
+def _neighbours(atoms: Any) -> list[list[tuple[int, CellIndex]]]:
     """Return the atoms that each atom is bonded to, and the cells in which they lie as seen from it."""
     from ase.neighborlist import neighbor_list
 
     symbols = atoms.get_chemical_symbols()
-    found: list[list[tuple[int, Cell]]] = [[] for _ in symbols]
+    found: list[list[tuple[int, CellIndex]]] = [[] for _ in symbols]
     reach = reaches(set(symbols) - CATIONS.keys(), scale=BOND_SCALE)
     if reach:
         for one, other, (x, y, z) in zip(*neighbor_list("ijS", atoms, reach), strict=True):
