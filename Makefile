@@ -6,7 +6,7 @@ BENCH := $(BIN)/python -m tests.bench
 # One test more at a time than there are cores: a quarter of the time tests wait for processes.
 CORES := $(shell nproc 2>/dev/null || getconf _NPROCESSORS_ONLN)
 AT_ONCE := --numprocesses $(shell expr $(CORES) + 1) --dist worksteal
-SLURM = slurmctld slurmd slurm-client munge
+CLUSTER = slurmctld slurmd slurm-client munge fuse3
 PYTEST := $(BIN)/pytest $(AT_ONCE)
 STAMP := $(VENV)/.installed
 DEMO_HOME := $(CURDIR)/demo-out
@@ -40,8 +40,9 @@ test-programs: programs  ## the chemistry of all programs, and the commands of t
 	AUTOTUNE_REQUIRE_PROGRAMS=1 $(PYTEST) -m programs
 
 test-cluster: $(STAMP)  ## several nodes under a real Slurm, which is installed and started for the tests; eight minutes
-	command -v slurmctld munged sbatch >/dev/null || { apt-get update -qq && apt-get install -y -qq $(SLURM) >/dev/null; } || \
-	{ echo "Slurm cannot be installed here; install $(SLURM)" >&2; exit 1; }
+	for command in slurmctld munged sbatch fusermount3; do \
+		command -v $$command >/dev/null || { apt-get update -qq && apt-get install -y -qq $(CLUSTER) >/dev/null; } || \
+		{ echo "no Slurm can be installed here; install $(CLUSTER)" >&2; exit 1; }; done
 	AUTOTUNE_CLUSTER=required $(BIN)/pytest tests/cluster
 
 coverage: programs  ## which lines the tests run, in all processes

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import logging
 import os
 import pickle
 import runpy
@@ -31,6 +32,7 @@ def main() -> None:
     # By a process that this user has started a moment ago.
     scripts = Path(pickle.loads(content)["logdir"]).parent / "submit_scripts"  # noqa: S301
     threading.Thread(target=_end_with, args=(parent, scripts), daemon=True).start()
+    logging.raiseExceptions = False  # a full disk costs lines of its log, not pages on this standard error
     interchange = shutil.which("interchange.py")
     assert interchange is not None, "Parsl's own command was found when it was started"
     sys.stdin = cast("Any", SimpleNamespace(buffer=io.BytesIO(content)))

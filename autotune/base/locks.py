@@ -11,7 +11,7 @@ import errno
 from collections.abc import Iterator
 from pathlib import Path
 
-_NO_LOCKS = frozenset({errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP})
+NO_LOCKS = frozenset({errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP})
 
 
 @contextlib.contextmanager
@@ -36,7 +36,7 @@ def hold(path: Path, *, wait: bool, keep: bool) -> Iterator[None]:
     except Timeout as error:
         raise BlockingIOError(errno.EWOULDBLOCK, "another process holds the lock", str(path)) from error
     except OSError as error:
-        if error.errno not in _NO_LOCKS:
+        if error.errno not in NO_LOCKS:
             raise
     try:
         yield

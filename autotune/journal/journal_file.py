@@ -7,7 +7,8 @@ does not bear our mark is somebody else's and is not even opened by SQLite, whic
 Whoever has a journal open holds a shared lock on `FILE.lock`; making and mending need an exclusive one, so a file that
 is in use is never renamed under its users (SQLite does not survive that). `base/locks.py` cannot share a lock. A new
 journal is made under another name and renamed when it is whole. On network file systems, where SQLite's write-ahead
-log must not be used (sqlite.org/wal.html), its older rollback journal is.
+log must not be used (sqlite.org/wal.html), its older rollback journal is. Where a file system has no locks, two runs
+would spoil the file, so it is refused; where locks hold on one machine only, that is said.
 
 Format history
     1: table `tasks` (2026-11)
@@ -26,6 +27,7 @@ from pathlib import Path
 
 from autotune.base import json_files
 from autotune.base.errors import InputError, ResourceError
+from autotune.base.locks import NO_LOCKS
 from autotune.journal.entries import COLUMNS, FAULTS, TABLE, Entry, lossy, salvage
 from autotune.machine import detection
 
@@ -38,6 +40,8 @@ MOST_ROW_BYTES = 2**30
 # sqlite.org/fileformat2.html, section 1.3
 _HEADER_BYTES, _MAGIC, _FORMAT_AT, _MARK_AT = 100, b"SQLite format 3\0", slice(60, 64), slice(68, 72)
 _NETWORK = frozenset({"nfs", "nfs4", "cifs", "smb3", "lustre", "gpfs", "beegfs", "ceph", "fuse.sshfs", "afs", "9p"})
+# nfs(5), mount.lustre(8): locks that other machines do not see
+_LOCAL_LOCKS = frozenset({"nolock", "local_lock=all", "local_lock=flock", "local_lock=posix", "localflock"})
 _SCHEMA = {"tasks": TABLE, "by_use": "CREATE INDEX by_use ON tasks (used)"}
 # SQLITE_ERROR (a table is not as it should be), _CORRUPT, _TOOBIG, _FORMAT, _NOTADB
 _DAMAGE = frozenset({1, 11, 18, 24, 26})
@@ -62,7 +66,7 @@ class JournalFile:
 
     Raises:
         InputError: The file is not a journal, or one of a newer autotune.
-        ResourceError: It cannot be written, or is damaged while another run uses it.
+        ResourceError: It cannot be written, is damaged while another run uses it, or lies where there are no locks.
     """
 
     def __init__(self, path: Path, say: Callable[[str], None]) -> None:
@@ -71,6 +75,7 @@ class JournalFile:
         try:
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._lock = os.open(f"{path}.lock", os.O_CREAT | os.O_RDWR, 0o600)
+            self._check_locks()
             if self._change_lock(exclusively=True):
                 self._make_or_check()
             self._change_lock(exclusively=False)
@@ -144,9 +149,34 @@ class JournalFile:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB if exclusively else fcntl.LOCK_SH)
         except BlockingIOError:
             return False
-        except OSError:  # a file system without locks
-            return True
         return True
+
+    def _check_locks(self) -> None:
+        """Refuse a file system without the locks that we or SQLite need; without them SQLite waits in vain."""
+        assert self._lock is not None
+        try:
+            import fcntl
+        except ImportError:
+            return
+        for lock in (fcntl.lockf, fcntl.flock):
+            try:
+                lock(self._lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                lock(self._lock, fcntl.LOCK_UN)
+            except BlockingIOError:
+                continue
+            except OSError as error:
+                if error.errno not in NO_LOCKS:
+                    raise
+                raise ResourceError(
+                    f"the journal {self.path} cannot be used, because its file system has no locks ({error.strerror})"
+                    " and two runs at once would spoil it; give a --journal FILE on a local disk, or --journal none"
+                ) from error
+        local = _LOCAL_LOCKS.intersection(_mount_options(self.path))
+        if local:
+            self._say(
+                f"locks on {self.path.parent} hold on this machine only (mounted with {min(local)}): while this runs, no"
+                f" other machine may use the journal {self.path}"
+            )
 
     def _make_or_check(self) -> None:
         """Make the journal where it is missing, mend it where it is damaged; nobody else has it open."""
@@ -265,7 +295,18 @@ def _log_mode(path: Path) -> str:
 
 
 def _on_network(path: Path) -> bool:
-    """Return whether a file lies on a network file system, by the longest mount point above it."""
+    """Return whether a file lies on a network file system."""
+    mount = _mount(path)
+    return mount is not None and mount.kind in _NETWORK
+
+
+def _mount_options(path: Path) -> list[str]:
+    mount = _mount(path)
+    return [] if mount is None else mount.options.split(",")
+
+
+def _mount(path: Path) -> detection.Mount | None:
+    """Return the file system that a file lies on, by the longest mount point above it."""
     where = path.resolve()
     above = [mount for mount in detection.mounts() if where.is_relative_to(mount.point)]
-    return bool(above) and max(above, key=lambda mount: len(mount.point)).kind in _NETWORK
+    return max(above, key=lambda mount: len(mount.point), default=None)

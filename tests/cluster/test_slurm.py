@@ -24,12 +24,6 @@ ROOT = Path(__file__).parents[2]
 SETUP = f"export PATH={Path(sys.executable).parent}:$PATH\n"
 
 
-def script(user, text, name="job.sh"):
-    path = user.folder / name
-    path.write_text(text)
-    return path
-
-
 def ended(user, job, limit_s=120.0):
     """Wait for a job's end and return its state and what it said."""
     real_slurm.wait(lambda: job not in user.slurm.jobs(), limit_s, f"job {job} does not end")
@@ -81,8 +75,7 @@ def test_each_node_takes_the_tuning_of_its_hardware(user, monkeypatch):
 
 def test_a_job_sees_the_cores_and_the_memory_that_it_was_granted(user):
     job = user.slurm.submit(
-        script(
-            user,
+        user.script(
             "#!/bin/bash\n#SBATCH --nodes=1 --ntasks=1 --cpus-per-task=1 --mem=700\n"
             f"{SETUP}autotune doctor --json > doctor.json\n",
         )
@@ -107,7 +100,7 @@ def test_the_job_script_of_the_guide_runs_as_it_stands(user):
     os.environ["TMPDIR"], home = str(user.folder), os.environ.get("AUTOTUNE_HOME")
     os.environ["AUTOTUNE_HOME"] = str(user.folder / "home")
     try:
-        job = user.slurm.submit(script(user, text))
+        job = user.slurm.submit(user.script(text))
         state, said = ended(user, job)
     finally:
         os.environ["PATH"] = before
@@ -180,18 +173,6 @@ def test_ctrl_c_takes_all_jobs_out_of_the_queue(user):
     real_slurm.wait(lambda: not user.slurm.jobs(), 30.0, "jobs are left in the queue")
 
 
-RESUMED = """#!/bin/bash
-#SBATCH --nodes=1 --ntasks=1 --cpus-per-task=1 --mem=2000 --requeue --open-mode=append
-{setup}export PYTHONPATH={pythonpath} AUTOTUNE_HOME={home}
-exec srun --cpus-per-task=1 autotune run {source} -o result.json --record record.json --resume
-"""
-
-
-def resumed(user, source):
-    pythonpath, home = os.environ["PYTHONPATH"], user.folder / "home"
-    return script(user, RESUMED.format(setup=SETUP, pythonpath=pythonpath, home=home, source=source))
-
-
 def resume_ends_well(user, job, tasks):
     state, said = ended(user, job, 180.0)
     assert state == "COMPLETED", said
@@ -202,12 +183,12 @@ def resume_ends_well(user, job, tasks):
 
 @pytest.mark.parametrize("how", ["requeued", "preempted"])
 def test_a_job_that_is_taken_back_and_starts_again_computes_nothing_twice(user, how):
-    job = user.slurm.submit(resumed(user, user.sleeping(seconds=0.5)))
+    job = user.slurm.submit(user.job_script(user.sleeping(seconds=0.5)))
     at_work(user, 6)
     if how == "requeued":
         user.slurm.call("scontrol", "requeue", job)
     else:
-        short = script(user, "#!/bin/bash\nsleep 3\n", "urgent.sh")
+        short = user.script("#!/bin/bash\nsleep 3\n", "urgent.sh")
         for _ in range(2):
             user.slurm.submit(short, "--partition=urgent", "--exclusive")
     real_slurm.wait(lambda: user.slurm.state(job) == "PENDING", 60.0, f"job {job} runs on")
@@ -219,12 +200,12 @@ def test_a_job_that_is_taken_back_and_starts_again_computes_nothing_twice(user, 
 
 def test_a_job_at_its_time_limit_ends_in_order_and_the_next_one_goes_on(user):
     source = user.sleeping(seconds=6.0)
-    job = user.slurm.submit(resumed(user, source), "--time=1")
+    job = user.slurm.submit(user.job_script(source), "--time=1")
     state, said = ended(user, job, 150.0)
     assert state == "TIMEOUT", said
     assert "DUE TO TIME LIMIT" in said
     assert "finished tasks are kept in" in said
-    resume_ends_well(user, user.slurm.submit(resumed(user, source)), 36)
+    resume_ends_well(user, user.slurm.submit(user.job_script(source)), 36)
 
 
 def test_a_full_shared_folder_is_said_and_loses_nothing(user, tmp_path):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import json
 import random
 import signal
@@ -404,6 +406,27 @@ def test_on_a_network_file_system_the_older_log_is_used(path, monkeypatch, kind,
     with closing(journal_file.JournalFile(path, print)) as file, closing(file.connect()) as connection:
         assert connection.execute("PRAGMA journal_mode").fetchone() == (mode,)
     assert read(path) == by_key([entry()])
+
+
+@pytest.mark.parametrize("option", ["nolock", "local_lock=all", "localflock", ""])
+def test_where_locks_hold_on_one_machine_only_that_is_said(path, monkeypatch, option):
+    mount = detection.Mount("nfs", f"rw,vers=3,{option},addr=10.0.0.1", "/", str(path.parent.resolve()))
+    monkeypatch.setattr(detection, "mounts", lambda: [detection.Mount("ext4", "rw", "/", "/"), mount])
+    said = []
+    Journal(path, say=said.append).close()
+    assert len(said) == bool(option)
+    assert all(f"mounted with {option}" in line and f"the journal {path}" in line for line in said)
+
+
+@pytest.mark.parametrize("lock", ["flock", "lockf"])
+def test_a_file_system_without_locks_is_refused(path, monkeypatch, lock):
+    def refuse(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, lock, refuse)
+    with pytest.raises(ResourceError, match=r"has no locks \(No locks available\).*give a --journal FILE"):
+        Journal(path)
+    assert not path.exists()
 
 
 # --- files that are not ours -----------------------------------------------------------------------------------------

@@ -1,0 +1,320 @@
+"""What becomes of jobs on a cluster, at random moments: a real Slurm of two nodes, each case again and again.
+
+A run is the command on two nodes, with the configuration of the guide, or one job that runs the command with
+`--resume`. At a random moment of it something happens: see `CASES`. Where the command does not come to its end by
+itself it is given again with `--resume`. Half of the runs are PySCF's, whose result must be that of an undisturbed run
+on one machine to the last bit. The others are of a program that only sleeps and writes a line for each task, which
+shows what was computed twice. Afterwards no job may be in the queue, no process on the nodes, and all nodes are idle.
+
+It needs the rights of root and Slurm's packages; see `make test-cluster`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import random
+import re
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import real_slurm
+from cluster_user import User
+from harness import Benchmark, offer_faulty_program
+
+LIMIT_S = 300.0  # of one run
+LEFT_S = 30.0  # until everything is gone that is left to itself
+SMALL_MIB = 16  # of the folder that fills up
+URGENT = "#!/bin/bash\nsleep 5\n"
+
+
+class Run(NamedTuple):
+    """A run that is to be disturbed.
+
+    Attributes:
+        user: Who runs it.
+        source: Its input.
+        moment_s: When something happens, after its start.
+        order: Further chance.
+    """
+
+    user: User
+    source: Path
+    moment_s: float
+    order: random.Random
+
+    @property
+    def words(self) -> tuple:
+        """Of the command that runs it on two nodes."""
+        return self.user.on_nodes(self.source, "--journal", "journal.db", "--threads", 1)
+
+    def start(self) -> subprocess.Popen:
+        """Start the command, and return at the moment or when it has ended."""
+        process = self.user.start(*self.words)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(self.moment_s)
+        return process
+
+    def go_on(self) -> str:
+        """Give the command again."""
+        status, _, said = self.user.call(*self.words, "--resume", limit_s=LIMIT_S)
+        if status:
+            raise RuntimeError(f"--resume ends with {status}: {said}")
+        return said
+
+    def submit(self, *options: str) -> int:
+        """Submit the command with `--resume` as one job and return its number at the moment."""
+        job = self.user.slurm.submit(self.user.job_script(self.source), *options)
+        time.sleep(self.moment_s)
+        return job
+
+    def finish(self, job: int) -> str:
+        """Wait for the end of a job that Slurm has taken back, and return what it said."""
+        slurm = self.user.slurm
+        deadline = time.monotonic() + LIMIT_S
+        while job in slurm.jobs():
+            # Slurm would hold it for two minutes.
+            if slurm.state(job) == "PENDING" and not slurm.steps(job):
+                slurm.call("scontrol", "update", f"JobId={job}", "StartTime=now", check=False)
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"job {job} does not end")
+            time.sleep(1.0)
+        said = (self.user.folder / f"slurm-{job}.out").read_text()
+        if (state := slurm.state(job)) != "COMPLETED":
+            raise RuntimeError(f"job {job} is {state}: {said}")
+        return said
+
+
+def finish(process: subprocess.Popen) -> str:
+    """Wait for a command that is to end by itself, and return what it said."""
+    _, said = process.communicate(timeout=LIMIT_S)
+    if process.returncode:
+        raise RuntimeError(f"the command ends with {process.returncode}: {said}")
+    return said
+
+
+# --- what happens -----------------------------------------------------------------------------------------------------
+
+
+def block_cancelled(run: Run) -> str:
+    process = run.start()
+    if jobs := sorted(run.user.slurm.jobs()):
+        run.user.slurm.call("scancel", run.order.choice(jobs))
+    return finish(process)
+
+
+def block_preempted(run: Run) -> str:
+    process = run.start()
+    run.user.slurm.submit(run.user.script(URGENT, "urgent.sh"), "--partition=urgent", "--exclusive")
+    return finish(process)
+
+
+def node_fails(run: Run) -> str:
+    process = run.start()
+    run.user.slurm.crash_node("n1")
+    try:
+        time.sleep(run.order.uniform(0.0, 20.0))
+    finally:
+        run.user.slurm.start_node("n1")
+    return finish(process)
+
+
+def command_killed(run: Run) -> str:
+    process = run.start()
+    process.kill()
+    process.communicate()
+    nothing_left(run.user)
+    return run.go_on()
+
+
+def command_interrupted(run: Run) -> str:
+    process = run.start()
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=LIMIT_S)
+    nothing_left(run.user)
+    return run.go_on()
+
+
+def job_requeued(run: Run) -> str:
+    job = run.submit()
+    run.user.slurm.call("scontrol", "requeue", job, check=False)
+    return run.finish(job)
+
+
+def job_preempted(run: Run) -> str:
+    job = run.submit()
+    urgent = run.user.script(URGENT, "urgent.sh")
+    for _ in range(2):
+        run.user.slurm.submit(urgent, "--partition=urgent", "--exclusive")
+    return run.finish(job)
+
+
+def time_limit(run: Run) -> str:
+    """A minute is the shortest: the run begins so late that its end falls on the moment."""
+    late = run.user.job_script(run.source, before=f"sleep {max(0.0, 55.0 - run.moment_s):.1f}\n")
+    job = run.user.slurm.submit(late, "--time=1")
+    real_slurm.wait(lambda: job not in run.user.slurm.jobs(), LIMIT_S, f"job {job} does not end")
+    return run.finish(run.user.slurm.submit(run.user.job_script(run.source)))
+
+
+def folder_full(run: Run) -> str:
+    """All that the user has lies on it: input, journal, record, result, and the files of Parsl."""
+    process = run.start()
+    filler = run.user.folder / "filler"
+    with contextlib.suppress(OSError), filler.open("wb", buffering=0) as file:
+        while file.write(b"0" * 2**12):
+            pass
+    _, said = process.communicate(timeout=LIMIT_S)
+    if "Traceback" in said:
+        raise RuntimeError(said)
+    filler.unlink()
+    nothing_left(run.user)
+    return run.go_on()
+
+
+class Case(NamedTuple):
+    """What happens, and to what.
+
+    Attributes:
+        happen: Does it, and returns when the run has come to its end.
+        alone: The run is one job, not one on two nodes.
+    """
+
+    happen: Callable[[Run], str]
+    alone: bool = False
+
+
+CASES = {
+    "a block is cancelled": Case(block_cancelled),
+    "a block is preempted": Case(block_preempted),
+    "a node fails and comes back": Case(node_fails),
+    "the command is killed, then resumed": Case(command_killed),
+    "the command is interrupted, then resumed": Case(command_interrupted),
+    "the shared folder is full, then resumed": Case(folder_full),
+    "a job is requeued": Case(job_requeued, alone=True),
+    "a job is preempted": Case(job_preempted, alone=True),
+    "a job reaches its time limit, then the next": Case(time_limit, alone=True),
+}
+
+
+# --- runs -------------------------------------------------------------------------------------------------------------
+
+
+def measure(arguments) -> Iterator[dict]:
+    offer_faulty_program()
+    with folder() as name, real_slurm.running(Path(name)) as slurm:
+        undisturbed: dict[tuple[bool, bool], tuple[float, object]] = {}
+        for case in arguments.cases:
+            order = random.Random(case)
+            for number in range(arguments.repeats):
+                pyscf, alone = number % 2 == 0, CASES[case].alone
+                if (alone, pyscf) not in undisturbed:
+                    undisturbed[alone, pyscf] = leave_alone(slurm, pyscf=pyscf, alone=alone)
+                lasts_s, expected = undisturbed[alone, pyscf]
+                row = disturb(case, slurm, pyscf=pyscf, moment_s=order.uniform(0.0, lasts_s), order=order)
+                yield {"case": case, "number": number, **row, "right": row.pop("result") == expected}
+
+
+def leave_alone(slurm: real_slurm.Slurm, *, pyscf: bool, alone: bool) -> tuple[float, object]:
+    """Return how long the run takes that nothing happens to, and its result."""
+    with place(slurm) as user:
+        run = Run(user, source_of(user, pyscf=pyscf), 0.0, random.Random(0))
+        began = time.monotonic()
+        run.finish(run.submit()) if alone else finish(run.start())
+        return time.monotonic() - began, result_of(user)
+
+
+def disturb(case: str, slurm: real_slurm.Slurm, *, pyscf: bool, moment_s: float, order: random.Random) -> dict:
+    with place(slurm, mib=SMALL_MIB if CASES[case].happen is folder_full else 0) as user:
+        run = Run(user, source_of(user, pyscf=pyscf), moment_s, order)
+        began = time.monotonic()
+        said = CASES[case].happen(run)
+        wall_s = time.monotonic() - began
+        left = nothing_left(user)
+        record = json.loads((user.folder / "record.json").read_text())
+        lost = [int(count.replace(",", "")) for count in re.findall(r"a bundle of ([\d,]+) tasks? did not come", said)]
+        return {
+            "program": "pyscf" if pyscf else "sleep",
+            "moment_s": round(moment_s, 2),
+            "wall_s": round(wall_s, 1),
+            "tasks": record["tasks"],
+            "recalled": record["recalled"],
+            "lost": record["tasks"] - record["recalled"] - len({task["number"] for task in record["task_records"]}),
+            "bundles_lost": len(lost),
+            "tasks_in_flight": sum(lost),
+            "computed_twice": None if pyscf else user.done - record["tasks"],
+            "left": left,
+            "result": result_of(user),
+        }
+
+
+def source_of(user: User, *, pyscf: bool) -> Path:
+    return user.input("water6", basis="6-31g*", max_nbody=3) if pyscf else user.sleeping(seconds=0.5)
+
+
+def result_of(user: User) -> object:
+    result = json.loads((user.folder / "result.json").read_text())
+    return [result["return_result"], result["cluster_properties"]]
+
+
+def nothing_left(user: User) -> int:
+    """Wait until nothing is left of a user's jobs, and return how many jobs, processes and busy nodes are."""
+
+    def left() -> int:
+        busy = sum(state != "idle" for state in user.slurm.states().values())
+        return len(user.slurm.jobs()) + len(user.slurm.processes()) + busy
+
+    with contextlib.suppress(TimeoutError):
+        real_slurm.wait(lambda: left() == 0, LEFT_S, "")
+    return left()
+
+
+@contextlib.contextmanager
+def place(slurm: real_slurm.Slurm, *, mib: int = 0) -> Iterator[User]:
+    """Give a user a folder, on a file system of so many MiB of its own if told; show it where a run ends badly."""
+    with folder() as name:
+        if mib:
+            subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={mib}m", "tmpfs", name], check=True)
+        try:
+            yield User(Path(name), slurm)
+        finally:
+            if mib:
+                subprocess.run(["umount", "--lazy", name], check=True)
+
+
+@contextlib.contextmanager
+def folder() -> Iterator[str]:
+    """Make a folder that others may enter, as Slurm wants it."""
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
+        Path(name).chmod(0o755)
+        yield name
+
+
+def sums(rows: Sequence[dict]) -> dict:
+    return {
+        "runs": len(rows),
+        "runs_by_case": {case: sum(row["case"] == case for row in rows) for case in CASES},
+        "wrong": sum(not row["right"] for row in rows),
+        "lost": sum(row["lost"] for row in rows),
+        "left": sum(row["left"] for row in rows),
+        "bundles_lost": sum(row["bundles_lost"] for row in rows),
+        "tasks": sum(row["tasks"] for row in rows),
+        "computed_twice": sum(row["computed_twice"] or 0 for row in rows),
+    }
+
+
+BENCHMARK = Benchmark(
+    what="a real Slurm of two nodes: what happens to jobs, at random moments",
+    measure=measure,
+    rows="rows",
+    key=("case", "number"),
+    cases=tuple(CASES),
+    repeats=10,
+    summary=sums,
+    fails=lambda record: bool(record["wrong"] or record["lost"] or record["left"]),
+)
