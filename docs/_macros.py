@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from mkdocs_macros.plugin import MacrosPlugin
 
-LANGUAGES = {".py": "python", ".toml": "toml", ".yml": "yaml"}
+LANGUAGES = {".py": "python", ".toml": "toml", ".yml": "yaml", ".dockerfile": "dockerfile", ".def": "text"}
 # What a case of `tests/bench/properties.py` ended with, worst first, as the table writes it.
 ENDS = {
     "wrong": "**wrong by {}**",

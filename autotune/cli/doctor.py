@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import platform
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from autotune.base.errors import InputError
 from autotune.base.text import count
 from autotune.cli.tunings import verdict
 
@@ -18,11 +21,31 @@ if TYPE_CHECKING:
 
 @click.command("doctor")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def command(as_json: bool) -> None:
-    """Show the machine, its limits, the programs found, the tunings present, and what looks wrong."""
+@click.option(
+    "--compare",
+    is_flag=True,
+    help="Say instead whether nodes are alike, of which each FILE has the output of `autotune doctor --json`.",
+)
+@click.argument("files", nargs=-1, metavar="[FILE]...", type=click.Path(path_type=Path))
+def command(as_json: bool, compare: bool, files: tuple[Path, ...]) -> None:
+    """Show the machine, its limits, the programs found, the tunings present, and what looks wrong.
+
+    With --compare, exit status 1 says that nodes are not alike.
+
+    \b
+    autotune doctor
+    srun --nodes=8 sh -c 'autotune doctor --json > doctor-$SLURMD_NODENAME.json'
+    autotune doctor --compare doctor-*.json
+    """
+    if compare != bool(files):
+        raise InputError("give files with --compare, which compares what `autotune doctor --json` wrote on each node")
+    if compare:
+        _compare(files, as_json=as_json)
+        return
     import dataclasses
 
-    from autotune.machine import detection, examination
+    from autotune import __version__
+    from autotune.machine import detection, examination, likeness
     from autotune.plugin.manager import Manager
     from autotune.programs import inventory
     from autotune.tunings import folders
@@ -34,6 +57,9 @@ def command(as_json: bool) -> None:
         click.echo(
             json.dumps(
                 {
+                    "schema": likeness.SCHEMA,
+                    "host": platform.node(),
+                    "autotune": __version__,
                     "machine": dataclasses.asdict(here),
                     "programs": [dataclasses.asdict(program) for program in programs],
                     "findings": [dataclasses.asdict(finding) for finding in findings],
@@ -52,6 +78,28 @@ def command(as_json: bool) -> None:
         click.echo(f"  {found if isinstance(found, str) else f'{found.method}: {verdict(found)}'}  ({path})")
     if not tunings:
         click.echo("  none yet; run `autotune calibrate`")
+
+
+def _compare(files: tuple[Path, ...], *, as_json: bool) -> None:
+    """Say whether nodes are alike, and end with status 1 where they are not."""
+    from autotune.machine import likeness
+
+    found = likeness.compare(files)
+    if as_json:
+        kinds = [kind._asdict() for kind in found.kinds]
+        click.echo(json.dumps({"alike": len(kinds) == 1, "kinds": kinds, "warnings": found.warnings}, indent=1))
+    else:
+        for kind in found.kinds:
+            click.echo(f"{count(len(kind.nodes), 'node')} {kind.key}: {', '.join(kind.nodes)}")
+            for name, (usual, other) in kind.differences.items():
+                click.echo(f"  {name}: {other} instead of {usual}")
+        for node, texts in found.warnings.items():
+            for text in texts:
+                click.echo(f"{node}: {text}")
+        alike = "they are alike" if len(found.kinds) == 1 else "they are not alike: each kind needs its own tunings"
+        click.echo(alike)
+    if len(found.kinds) > 1:
+        raise SystemExit(1)
 
 
 def _print_doctor(here: Machine, findings: tuple[Finding, ...], programs: tuple[ProgramStatus, ...]) -> None:

@@ -230,11 +230,17 @@ def tunings_export(names: Sequence[str], output: Path) -> None:
 
 @command.command("import")
 @_files
-def tunings_import(files: Sequence[Path]) -> None:
-    """Take tunings from files into your folder, where they are newer than those in it."""
+@click.option("--site", is_flag=True, help="Into the site's folder, for all users, below the first of XDG_DATA_DIRS.")
+def tunings_import(files: Sequence[Path], site: bool) -> None:
+    """Take tunings from files into your folder, or the site's, where they are newer than those in it.
+
+    \b
+    autotune tunings import ours.json
+    sudo autotune tunings import --site calibrated/tunings/*/*.json
+    """
     from autotune.tunings import library
 
-    _say_merged(library.merge(files, say=_warn))
+    _say_merged(library.install(files, say=_warn) if site else library.merge(files, say=_warn))
 
 
 @command.command("merge")

@@ -174,8 +174,8 @@ class JournalFile:
         local = _LOCAL_LOCKS.intersection(_mount_options(self.path))
         if local:
             self._say(
-                f"locks on {self.path.parent} hold on this machine only (mounted with {min(local)}): while this runs, no"
-                f" other machine may use the journal {self.path}"
+                f"locks on {self.path.parent} hold on this machine only (mounted with {min(local)}): while this runs,"
+                f" no other machine may use the journal {self.path}"
             )
 
     def _make_or_check(self) -> None:

@@ -38,14 +38,21 @@ def home() -> Path:
     return json_files.home() / "tunings"
 
 
+def site() -> Path:
+    """Return the folder of tunings for all users of this site."""
+    import platformdirs
+
+    return Path(platformdirs.site_data_dir("autotune", appauthor=False)) / "tunings"
+
+
 def is_own(path: Path) -> bool:
     """Return whether a file is in this user's folder."""
     return any(path.is_relative_to(folder) for folder in _own())
 
 
-def path_of(machine: Machine, method: Method) -> Path:
-    """Return this user's file for the tunings of a machine and of a method's program and family."""
-    return home() / _name(machine.key) / f"{_name(method.program)}-{_words(family(method))}.json"
+def path_of(machine: Machine, method: Method, *, folder: Path | None = None) -> Path:
+    """Return the file for the tunings of a machine and of a method's program and family, by default this user's."""
+    return (folder or home()) / _name(machine.key) / f"{_name(method.program)}-{_words(family(method))}.json"
 
 
 def everything() -> Iterator[tuple[Path, Tuning | str]]:
@@ -105,10 +112,8 @@ def _read(path: Path) -> tuple[Tuning, ...]:
 
 
 def _folders() -> Iterator[Path]:
-    import platformdirs
-
     yield from _own()
-    yield Path(platformdirs.site_data_dir("autotune", appauthor=False)) / "tunings"
+    yield site()
     packaged = importlib.util.find_spec("autotune.results")
     if packaged and packaged.submodule_search_locations:
         yield Path(packaged.submodule_search_locations[0]) / "tunings"

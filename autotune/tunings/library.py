@@ -23,7 +23,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from autotune.base.errors import InputError
+from autotune.base.errors import InputError, ResourceError
 from autotune.base.records import Evidence, Tuning
 from autotune.base.text import count, one_line
 from autotune.base.types import Machine, Method
@@ -121,13 +121,18 @@ def remove(path: Path, method_text: str | None = None) -> tuple[Tuning, ...]:
 
 
 def merge(
-    sources: Sequence[Path], into: Path | None = None, *, say: Callable[[str], None] = lambda _: None
+    sources: Sequence[Path],
+    into: Path | None = None,
+    *,
+    folder: Path | None = None,
+    say: Callable[[str], None] = lambda _: None,
 ) -> list[Merged]:
     """Add tunings to a file where they are newer than those of their machine and method in it; return each's fate.
 
     Args:
         sources: Files and bundles; all are read before anything is written.
-        into: The file; by default this user's, one for each machine and family.
+        into: The file; by default one for each machine and family.
+        folder: Of these; by default this user's.
         say: Called with one line for each damaged file that is set aside.
 
     Raises:
@@ -137,7 +142,7 @@ def merge(
     newest = tuning_file.newest(tuning for path in sources for tuning in load(path))
     by_path: dict[Path, list[Tuning]] = {}
     for tuning in newest.values():
-        by_path.setdefault(into or folders.path_of(tuning.machine, tuning.method), []).append(tuning)
+        by_path.setdefault(into or folders.path_of(tuning.machine, tuning.method, folder=folder), []).append(tuning)
     merged: list[Merged] = []
     for path, tunings in by_path.items():
         with tuning_file.change(path, say) as held:
@@ -147,6 +152,20 @@ def merge(
                 if taken:
                     held[tuning_file.key_of(tuning)] = tuning
                 merged.append(Merged(tuning, path, taken))
+    return merged
+
+
+def install(sources: Sequence[Path], *, say: Callable[[str], None] = lambda _: None) -> list[Merged]:
+    """Merge tunings into the site's folder, where all users may read and only its owner writes; as `merge`."""
+    folder = folders.site()
+    merged = merge(sources, folder=folder, say=say)
+    try:
+        for path in {path for _, path, _ in merged}:
+            path.chmod(0o644)
+            for above in (path.parent, folder, folder.parent):
+                above.chmod(above.stat().st_mode | 0o555)
+    except OSError as error:
+        raise ResourceError(f"{folder} cannot be made readable for all users: {error.strerror}") from error
     return merged
 
 

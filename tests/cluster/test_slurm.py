@@ -59,7 +59,10 @@ def test_each_node_takes_the_tuning_of_its_hardware(user, monkeypatch):
     wide = {"hybrid.width": 2, "hybrid.widen": False}
     library.save(make_tuning("faulty", "sleep", "", keywords=chemistry["keywords"], parameters=wide, machine=node))
     site = user.folder / "share"
-    shutil.copytree(user.folder / "made" / "tunings", site / "autotune" / "tunings")
+    monkeypatch.setenv("XDG_DATA_DIRS", str(site))
+    status, _, said = user.call("tunings", "import", "--site", *(user.folder / "made" / "tunings").glob("*/*.json"))
+    assert status == 0, said
+    monkeypatch.delenv("XDG_DATA_DIRS")
     widths = {}
     for init in ("", f"export XDG_DATA_DIRS={site}:/usr/share"):
         words = user.on_nodes(source, "--journal", "none", init=init, cores=node.cores)
@@ -92,23 +95,31 @@ def blocks(page, *, having):
     return [found for found in re.findall(r"^```sh\n(.*?)^```$", text, re.MULTILINE | re.DOTALL) if having in found]
 
 
+@pytest.fixture
+def module_loaded(user, monkeypatch):
+    """Do what `module load` does for users; jobs take the environment of the shell that submits them."""
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:{os.environ['PATH']}")
+    monkeypatch.setenv("TMPDIR", str(user.folder))
+    monkeypatch.setenv("AUTOTUNE_HOME", str(user.folder / "home"))
+
+
+@pytest.mark.usefixtures("module_loaded")
 def test_the_job_script_of_the_guide_runs_as_it_stands(user):
     (text,) = [block for block in blocks("clusters.md", having="#SBATCH") if "--resume" in block]
     shutil.copy(user.input("water4", max_nbody=2), user.folder / "input.json")
-    # What `module load` does for users; jobs take the environment of the shell that submits them.
-    os.environ["PATH"], before = f"{Path(sys.executable).parent}:{os.environ['PATH']}", os.environ["PATH"]
-    os.environ["TMPDIR"], home = str(user.folder), os.environ.get("AUTOTUNE_HOME")
-    os.environ["AUTOTUNE_HOME"] = str(user.folder / "home")
-    try:
-        job = user.slurm.submit(user.script(text))
-        state, said = ended(user, job)
-    finally:
-        os.environ["PATH"] = before
-        os.environ.pop("TMPDIR")
-        os.environ.pop("AUTOTUNE_HOME") if home is None else os.environ.update(AUTOTUNE_HOME=home)
+    state, said = ended(user, user.slurm.submit(user.script(text)))
     assert state == "COMPLETED", said
     assert user.result()["success"] is True
     assert user.result("record.json")["machine"]["cores"] <= (os.cpu_count() or 1)
+
+
+@pytest.mark.usefixtures("module_loaded")
+def test_the_administrators_script_compares_the_nodes_as_it_stands(user):
+    (text,) = blocks("administration.md", having="--compare")
+    state, said = ended(user, user.slurm.submit(user.script(text)))
+    assert state == "COMPLETED", said
+    assert re.search(r"^2 nodes \S+: node-n1, node-n2$", said, re.MULTILINE)
+    assert "they are alike" in said
 
 
 # --- what happens to jobs ---------------------------------------------------------------------------------------------

@@ -40,7 +40,7 @@ class Lockless(mfusepy.Operations):
         return {name: getattr(found, name) for name in names} | times
 
     def readdir(self, path, fh):  # noqa: ARG002
-        return [".", "..", *os.listdir(self._at(path))]
+        return [".", "..", *(each.name for each in Path(self._at(path)).iterdir())]
 
     def create(self, path, mode, fi=None):  # noqa: ARG002
         return os.open(self._at(path), os.O_RDWR | os.O_CREAT | os.O_EXCL, mode)
@@ -70,7 +70,7 @@ class Lockless(mfusepy.Operations):
         Path(self._at(path)).unlink()
 
     def mkdir(self, path, mode):
-        os.mkdir(self._at(path), mode)
+        Path(self._at(path)).mkdir(mode)
 
     def rmdir(self, path):
         Path(self._at(path)).rmdir()

@@ -136,20 +136,22 @@ class Slurm:
 
 
 def _is_step_of(process: psutil.Process, folder: Path, node: str) -> bool:
-    """Return whether a process is what a node's daemon has started for a job."""
+    """Return whether a process is what a node's daemon has started for a job; other Slurms may run beside this one."""
     with contextlib.suppress(psutil.Error):
         if process.name() != "slurmstepd":
             return False
-        return any(f"{folder}/{node}/" in opened.path for opened in process.open_files()) or node in _node_of(process)
+        return any(f"{folder}/{node}/" in opened.path for opened in process.open_files()) or _is_told(
+            process, {"SLURM_CONF": f"{folder}/slurm.conf", "SLURMD_NODENAME": node}
+        )
     return False
 
 
-def _node_of(process: psutil.Process) -> str:
-    """Return the node that a step's processes are told they are on."""
+def _is_told(process: psutil.Process, variables: dict[str, str]) -> bool:
+    """Return whether what a step has started finds these variables in its environment."""
     for child in process.children(recursive=True):
         with contextlib.suppress(psutil.Error):
-            return child.environ().get("SLURMD_NODENAME", "")
-    return ""
+            return variables.items() <= child.environ().items()
+    return False
 
 
 @contextlib.contextmanager

@@ -38,7 +38,7 @@ from autotune.tunings import library, tuning_file
 DOCS = ROOT / "docs"
 INCLUDED = re.compile(r'^\{\{ included\("(.+)"\) \}\}$', re.MULTILINE)
 SOURCES = {path.relative_to(ROOT).as_posix(): path.read_text() for path in [ROOT / "README.md", *DOCS.rglob("*.md")]}
-LANGUAGES = {".py": "python", ".toml": "toml", ".yml": "yaml"}
+LANGUAGES = {".py": "python", ".toml": "toml", ".yml": "yaml", ".dockerfile": "dockerfile", ".def": "text"}
 
 
 def block_of(included):
@@ -85,6 +85,7 @@ LEFT_OUT = {
     "python3 -m venv .venv": "the tests run in an environment that is there",
     ". .venv/bin/activate": "as above",
     "pip install '.[pyscf]'": "as above",
+    "pip wheel --no-deps --wheel-dir dist .": "takes a checkout; .ci/run builds a wheel and runs it",
     "autotune run water64.json --backend parsl --parsl-config slurm.py -o result.json --record record.json": (
         "there is no Slurm here; test_parsl.py runs its configuration with stand-ins for its commands"
     ),
