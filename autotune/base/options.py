@@ -213,6 +213,7 @@ class GivenConditions(GivenOptions, total=False):
     stragglers: float
     slower: float
     lost: int
+    noticed_s: float
     back_s: float
     spread: float | None
     seed: int

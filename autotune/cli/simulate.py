@@ -26,6 +26,7 @@ _CONDITIONS = {
     "latency": "latency_s",
     "stragglers": "stragglers",
     "lost": "lost",
+    "noticed": "noticed_s",
     "back": "back_s",
     "start_spread": "start_spread_s",
     "spread": "spread",
@@ -43,6 +44,12 @@ _node_options = options.together(
     click.option("--stragglers", metavar="SHARE[xFACTOR]", help="So many nodes are slower, as 0.05x2. [default: none]"),
     click.option(
         "--lost", type=click.IntRange(0), metavar="N", help="So many nodes are lost, at random times. [default: 0]"
+    ),
+    click.option(
+        "--noticed",
+        type=_NOT_NEGATIVE,
+        metavar="SECONDS",
+        help="So long after its last sign of life a node counts as lost. [default: 60]",
     ),
     click.option(
         "--back",

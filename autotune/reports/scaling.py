@@ -16,7 +16,7 @@ from autotune.base.text import count, duration
 from autotune.reports import figures
 from autotune.reports.tables import text_table
 from autotune.schedule.bundles import AT_A_NODE
-from autotune.schedule.node_simulator import NOTICED_S, PLANNING_S, NodesSimulation, PretendedNodes
+from autotune.schedule.node_simulator import PLANNING_S, NodesSimulation, PretendedNodes
 from autotune.session.forecast import WORTH, Scaling
 
 TENTHS_BELOW_S = 100.0
@@ -165,7 +165,9 @@ def _lost_words(nodes: PretendedNodes) -> str:
         f"another takes its place {duration(nodes.back_s)} later" if nodes.back_s < math.inf else "none takes its place"
     )
     kept = " (one stays)" if nodes.back_s == math.inf else ""
-    return f"{count(nodes.lost, 'node')} lost at random times{kept}, which is noticed after {NOTICED_S:g} s; {after}"
+    return (
+        f"{count(nodes.lost, 'node')} lost at random times{kept}, which is noticed after {nodes.noticed_s:g} s; {after}"
+    )
 
 
 def _time(seconds: float) -> str:

@@ -43,6 +43,7 @@ class PretendedNodes:
         stragglers: Share of nodes that are slower.
         slower: How many times as long a bundle takes there.
         lost: Nodes that are lost, at random times within the time that all would take if they were never idle.
+        noticed_s: So long after its last sign of life a node counts as lost.
         back_s: So long after a loss was noticed another node takes the place; infinity for never.
         spread: Standard deviation of the logarithm of a task's time over the predicted one, whose mean is 1; None takes
             each estimate's own.
@@ -60,6 +61,7 @@ class PretendedNodes:
     stragglers: float = 0.0
     slower: float = 2.0
     lost: int = 0
+    noticed_s: float = NOTICED_S
     back_s: float = math.inf
     spread: float | None = None
     seed: int = 0
@@ -68,7 +70,7 @@ class PretendedNodes:
         """Refuse what cannot be."""
         if self.count < 1 or self.cores < 1:
             raise InputError(f"{self.count} nodes of {self.cores} cores cannot compute anything; give at least 1 of 1")
-        for name in ("latency_s", "start_spread_s", "lost", "spread"):
+        for name in ("latency_s", "start_spread_s", "lost", "noticed_s", "spread"):
             if not 0 <= (getattr(self, name) or 0) < math.inf:
                 raise InputError(f"{name} of nodes is {getattr(self, name)}, but must be 0 or more")
         if not 0 <= self.stragglers <= 1 or not 1 <= self.slower < math.inf:
@@ -336,7 +338,7 @@ class _Run:
         node.life += 1
         node.started_s, node.works = None, None
         node.waiting.clear()
-        self._at(self._clock + NOTICED_S, partial(self._miss, number))
+        self._at(self._clock + self._pretended.noticed_s, partial(self._miss, number))
 
 
 def _nodes(nodes: PretendedNodes, *, within_s: float) -> list[_Node]:

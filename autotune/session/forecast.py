@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 NINE_OF_TEN = 1.645  # standard deviations to either side
 WORTH = 0.8  # of a parallel efficiency: each further node then still does most of what it could
 MOST_NODES = 100_000
-CONDITIONS = ("latency_s", "start_spread_s", "stragglers", "slower", "lost", "back_s", "spread", "seed")
+CONDITIONS = ("latency_s", "start_spread_s", "stragglers", "slower", "lost", "noticed_s", "back_s", "spread", "seed")
 
 
 # --- on this machine --------------------------------------------------------------------------------------------------
@@ -277,8 +277,8 @@ def simulate_scaling(
         replay: As for `simulate`.
         contention: As for `simulate`.
         given: Options as for `simulate`, where `cores` and `memory_gib` describe one node; and what befalls the nodes:
-            `latency_s`, `start_spread_s`, `stragglers`, `slower`, `lost`, `back_s`, `spread` and `seed`, see
-            `PretendedNodes`.
+            `latency_s`, `start_spread_s`, `stragglers`, `slower`, `lost`, `noticed_s`, `back_s`, `spread` and `seed`,
+            see `PretendedNodes`.
 
     Raises:
         InputError: As for `simulate`, or there can be no such nodes.
