@@ -1,10 +1,10 @@
 """A million tasks: (H2O)182 up to 3-body with GFN2-xTB, planned, run, interrupted twice, resumed and assembled.
 
 And (H2O)120, whole and interrupted twice: 288,100 tasks. Waters are those of the packaged cluster of 64 and of copies
-of it, side by side. Of each run: when its first task starts, the largest memory of the command's own process, how far the
-wall time is from the bound, and the journal's size. A run that is interrupted by Ctrl-C at a third and at two thirds of
-its tasks goes on with `--resume`, whose first task says how long the journal takes to open and to read; its wall time
-is that of all parts. Upstream's result object is measured apart, in a process that reads the result.
+of it, side by side. Of each run: when its first task starts, the largest memory of the command's own process, how far
+the wall time is from the bound, and the journal's size. A run that is interrupted by Ctrl-C at a third and at two
+thirds of its tasks goes on with `--resume`, whose first task says how long the journal takes to open and to read; its
+wall time is that of all parts. Upstream's result object is measured apart, in a process that reads the result.
 """
 
 from __future__ import annotations
