@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from autotune.schedule.simulator import Simulation
     from autotune.session.forecast import SimulatedRun, SimulatedScaling
 
+MOST_CORES = 100_000
 _NOT_NEGATIVE = click.FloatRange(min=0)
 # Options of several nodes, and what the library calls them.
 _CONDITIONS = {
@@ -80,6 +81,7 @@ _node_options = options.together(
     metavar="FACTOR",
     help="How much longer a task takes while all cores are busy than alone; as measured, such as 1.1.",
 )
+@click.option("--core-speeds", metavar="LIST", help="Cores that are not alike: 1x8,0.5x8 for 8, and 8 half as fast.")
 @_node_options
 @click.option("--plot", metavar="FILE", help="Draw the schedule, or the scaling of --nodes: a PNG, SVG or PDF file.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -101,6 +103,7 @@ def command(source: str, plot: str | None, as_json: bool, **given: Any) -> None:
     from autotune.session.preparation import NothingToComputeError
 
     counts, conditions = _numbers_of_nodes(given), _conditions(given)
+    speeds = _core_speeds(given)
     picture = _picture_file(plot, counts)
     fields = options.many_body_fields(source, given)
     times = {name: given[name] for name in ("replay", "contention")}
@@ -109,7 +112,7 @@ def command(source: str, plot: str | None, as_json: bool, **given: Any) -> None:
             several = simulate_scaling(fields, counts, **times, **conditions, **options.session_options(given))
             answer = _of_several(several, picture, as_json=as_json)
         else:
-            one = simulate(fields, **times, **options.session_options(given))
+            one = simulate(fields, **times, core_speeds=speeds, **options.session_options(given))
             answer = _of_one(one, picture, as_json=as_json)
     except NothingToComputeError:
         answer = json.dumps({"tasks": 0}) if as_json else options.NOTHING
@@ -150,6 +153,27 @@ def _conditions(given: dict[str, Any]) -> dict[str, Any]:
     if "stragglers" in found:
         found["stragglers"], found["slower"] = _stragglers(found["stragglers"])
     return found
+
+
+def _core_speeds(given: dict[str, Any]) -> list[float]:
+    """Return the speed of each core; none where all are alike."""
+    text = given["core_speeds"]
+    if text is None:
+        return []
+    if given["nodes"] is not None:
+        raise InputError("--core-speeds are those of one machine; leave out --nodes")
+    speeds: list[float] = []
+    for part in text.split(","):
+        speed, _, number = part.partition("x")
+        try:
+            speeds += [float(speed)] * int(number or 1)
+        except ValueError:
+            speeds = []
+        if not speeds or not 0 < speeds[-1] < math.inf or len(speeds) > MOST_CORES:
+            raise InputError(
+                f"--core-speeds {quote(text)} is no list of speeds and numbers of cores, such as 1x8,0.5x8"
+            )
+    return speeds
 
 
 def _stragglers(text: str) -> tuple[float, float]:

@@ -48,7 +48,8 @@ class Sizes:
         if known is None:
             known = self._in[basis_name] = self._in_basis(basis_name)
         kind = self._kind
-        key = (tuple([kind[f - 1] for f in real]), tuple([kind[f - 1] for f in in_basis]))
+        kinds = tuple([kind[f - 1] for f in real])
+        key = (kinds, kinds if real == in_basis else tuple([kind[f - 1] for f in in_basis]))
         size = known.sizes.get(key)
         if size is None:
             size = known.sizes[key] = self._size(known.functions, real, in_basis)

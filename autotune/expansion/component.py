@@ -204,9 +204,13 @@ class Keys:
 
     def key(self, level: str, real: Sequence[int], basis: Sequence[int]) -> str:
         """Return the key of one component: 40 hexadecimal digits."""
-        present = set(real)
-        parts = [self._real[f - 1] if f in present else self._ghost[f - 1] for f in sorted(basis)]
-        parts += [self._embedding[f] for f in sorted(self._embedding.keys() - set(basis))]
+        if real == basis:
+            parts = [self._real[f - 1] for f in sorted(basis)]
+        else:
+            present = set(real)
+            parts = [self._real[f - 1] if f in present else self._ghost[f - 1] for f in sorted(basis)]
+        if self._embedding:
+            parts += [self._embedding[f] for f in sorted(self._embedding.keys() - set(basis))]
         return sha256(b"".join([self._levels[level], *parts])).hexdigest()[:40]
 
 

@@ -119,6 +119,14 @@ def exactness(
     for label in methods:
         own = [level for level, named in levels.items() if named == label]
         of_level = [task for task in tasks if task.level == label]
+        if not left_out and not equal:
+            of = coefficients(fragments, own)
+            # Each component's energy is its own; those of counterpoise corrections are counted once.
+            counts = Counter(map(len, {task.real for task in of_level}))
+            for size in counts:
+                factors[size] = max(factors.get(size, 0), of.get(size, 0), key=abs)
+            squares[label] = float(sum(count * of.get(size, 0) ** 2 for size, count in counts.items()))
+            continue
         counted = _factors(of_level, own, fragments, left_out)
         if counted is None:
             return None

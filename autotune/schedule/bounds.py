@@ -6,6 +6,7 @@ measured under whatever load the run made, so contention between tasks is inside
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 
@@ -36,6 +37,20 @@ def lower_bound_s(
     held = sum(r.peak_gib * r.wall_s for r in records) / memory_gib
     exclusive = sum(r.wall_s for r in records if r.peak_gib > memory_gib / 2)
     return max(area / cores, max((r.wall_s for r in records), default=0.0), held, exclusive)
+
+
+def lower_bound_of_speeds_s(alone_s: Sequence[float], speeds: Sequence[float]) -> float:
+    """Return what no schedule of narrow tasks on cores of these speeds can be shorter than, in seconds.
+
+    The k longest tasks have at most the k fastest cores for themselves, for every k; all tasks have all cores.
+
+    Args:
+        alone_s: Seconds of each task on a core of speed 1.
+        speeds: Of the cores.
+    """
+    longest, fastest = sorted(alone_s, reverse=True), sorted(speeds, reverse=True)
+    most = zip(itertools.accumulate(longest), itertools.accumulate(fastest), strict=False)
+    return max([sum(longest) / sum(fastest), *(work_s / speed for work_s, speed in most)])
 
 
 def gap(

@@ -57,12 +57,13 @@ class Start(NamedTuple):
     """Decision: give tasks, to be run one after another, to one worker now.
 
     Its memory is what the tasks are expected to hold; infinite where they are to have the whole machine. Tasks that go
-    `together` are computed in one start of their program.
+    `together` are computed in one start of their program. The `seat` is the worker's where cores are not alike.
     """
 
     numbers: tuple[int, ...]
     resources: Resources
     together: bool = False
+    seat: int = 0
 
 
 Event = Finished | Failed | Learned | Adapted | Paused | Dropped

@@ -82,13 +82,13 @@ class Running:
         if self._left is not None and self._left[0] == now_s:
             self._left = (now_s, self._left[1] + start.resources.cores * batch.left_s(now_s))
 
-    def end(self, number: int) -> None:
-        """Take note of a task that ended, well or not."""
+    def end(self, number: int) -> Start | None:
+        """Take note of a task that ended, well or not; return its batch where it was the last of it."""
         begun = self._batch_of.pop(number)
         batch = self._batches[begun]
         batch.left.remove(number)
         if batch.left:
-            return
+            return None
         del self._batches[begun]
         del self._by_end[bisect_left(self._by_end, (batch.ends_s, batch.start, begun))]
         freed = batch.start.resources
@@ -96,6 +96,7 @@ class Running:
         self._gib = self._gib - freed.memory_gib if self._batches else 0.0  # also after infinity
         self._slot_ends_s = self._slot_ends_s - freed.cores * batch.ends_s if self._batches else 0.0
         self._left = None
+        return batch.start
 
     def leave_gib(self, memory_gib: float, budget_gib: float) -> bool:
         """Return whether so much memory can be granted beside what runs."""

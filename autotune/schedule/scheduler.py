@@ -7,7 +7,8 @@ Invariants, tested by property: widths running together never exceed the core sl
 exceeds the budget, except that a task which exceeds it alone runs alone; every task is started exactly once per
 attempt; while a task is ready and fits, no core slot stays idle (work-conserving), except behind a barrier and where
 starting it would hold up a task that waits for cores or memory with more right (`_Hold`). A task that is to run alone
-does, after all others that may start; in a pause nothing starts while something runs.
+does, after all others that may start; in a pause nothing starts while something runs. Where cores are not alike, a task
+is left for a faster one that would end it sooner, although a slow one is idle (`seats.py`); tasks stay narrow then.
 
 A decision takes the same time whatever waits: queues are sorted, the most urgent task last, and a whole queue is looked
 at only when predictions or the policy change.
@@ -25,6 +26,7 @@ from typing import NamedTuple
 from autotune.base.types import Estimate, Policy, Resources
 from autotune.schedule.events import Adapted, Dropped, Event, Failed, Finished, Learned, Paused, Start
 from autotune.schedule.running import Room, Running
+from autotune.schedule.seats import Deal, Seats
 from autotune.schedule.widths import LastTasks, all_stay_narrow, widths
 
 LOOK_AHEAD = 64  # tasks examined behind one that does not fit, before waiting
@@ -61,6 +63,7 @@ class Scheduler:
         budget: What tasks may hold together, at least one core.
         ahead: Tasks that go before all others where the longest are to go first, because they make what others use; the
             higher number first.
+        speeds: Of the seats of all workers, where cores are not alike; at least as many as may run at once.
     """
 
     def __init__(
@@ -71,7 +74,9 @@ class Scheduler:
         *,
         budget: Resources,
         ahead: Mapping[int, int] = MappingProxyType({}),
+        speeds: Sequence[float] = (),
     ) -> None:
+        self._seats = Seats(speeds)
         self._estimates, self._levels, self._ahead = dict(estimates), levels, ahead
         self._position = {number: -position for position, number in enumerate(estimates)}
         self._unfinished, self._unfinished_at = len(estimates), Counter(levels.values())
@@ -136,7 +141,9 @@ class Scheduler:
             self._whole = start.resources.memory_gib == math.inf
             first, *others = [self._estimates[number] for number in start.numbers]
             behind_s = sum([each.next_s(width) if start.together else each.wall_s(width) for each in others])
-            self._running.begin(start, now_s, now_s + first.wall_s(width) + behind_s)
+            ends_s = now_s + (first.wall_s(width) + behind_s) / self._seats.speed_of(start.seat)
+            self._seats.take(start.seat, now_s, ends_s)
+            self._running.begin(start, now_s, ends_s)
             starts.append(start)
         return starts
 
@@ -145,7 +152,9 @@ class Scheduler:
         self._slots = max(self._policy.core_slots, self._policy.width)
 
     def _end(self, event: Finished | Failed) -> None:
-        self._running.end(event.number)
+        ended = self._running.end(event.number)
+        if ended is not None:
+            self._seats.leave(ended.seat)
         if isinstance(event, Failed) and event.again:
             if event.suspect:
                 self._suspects.add(event.number)
@@ -166,34 +175,46 @@ class Scheduler:
         self._choose_widths(queue, now_s)
         hold: _Hold | None = None
         free = self._slots - self._running.slots
+        deal = Deal(self._seats, now_s, within_s=self._shortest_s(now_s))
         for place in range(len(queue) - 1, max(-1, len(queue) - 1 - LOOK_AHEAD), -1):
             number = queue[place][2]
             estimate = self._estimates[number]
             wanted, memory_gib = self._width(number), self._memory_gib(estimate)
             width = min(wanted, free)
-            wall_s = estimate.wall_s(width)
             fits = not self._running or self._running.leave_gib(memory_gib, self._budget.memory_gib)
             self.memory_bound |= not fits
+            seat = deal.seat_for(estimate.wall_s(width)) if fits else None
+            if fits and seat is None:
+                continue
+            wall_s = estimate.wall_s(width) / self._seats.speed_of(seat or 0)
             if fits and (hold is None or hold.lets_pass(now_s + wall_s, width, memory_gib)):
                 later = self._room(Resources(cores=wanted, memory_gib=memory_gib), now_s) if width < wanted else None
                 if later is None or now_s + wall_s <= later.at_s + estimate.wall_s(wanted):
-                    del queue[place]
-                    # Behind a hold only this one was found to end in time.
-                    single = hold is not None or number in self._suspects
-                    together = not single and self._tasks_per_start(estimate) > 1
-                    others: list[int] = []
-                    if together:
-                        others = self._batch_of_one_start(queue, estimate, width, now_s)
-                    elif not single:
-                        others = self._batch(queue, estimate, width)
-                    for each in (number, *others):
-                        self._work_s -= self._estimates[each].work_s
-                        if self._last is not None:
-                            self._last.remove(each)
-                    resources = Resources(cores=width, memory_gib=memory_gib)
-                    return Start((number, *others), resources, together=together and bool(others))
+                    return self._taken(queue, place, width, now_s, seat=seat or 0, single=hold is not None)
             hold = hold or self._hold(Resources(cores=wanted, memory_gib=memory_gib), now_s)
         return None
+
+    def _taken(self, queue: list[_Entry], place: int, width: int, now_s: float, *, seat: int, single: bool) -> Start:
+        """Take a task from the queue, and those that go along with it unless it was found by itself to fit."""
+        number = queue.pop(place)[2]
+        estimate = self._estimates[number]
+        single |= number in self._suspects
+        together = not single and self._tasks_per_start(estimate) > 1
+        others: list[int] = []
+        if together:
+            others = self._batch_of_one_start(queue, estimate, width, now_s)
+        elif not single:
+            others = self._batch(queue, estimate, width)
+        for each in (number, *others):
+            self._work_s -= self._estimates[each].work_s
+            if self._last is not None:
+                self._last.remove(each)
+        resources = Resources(cores=width, memory_gib=self._memory_gib(estimate))
+        return Start((number, *others), resources, together=together and bool(others), seat=seat)
+
+    def _shortest_s(self, now_s: float) -> float:
+        """Return how long all that is left takes at least where cores are not alike."""
+        return 0.0 if self._seats.even else (self._work_s + self._running.work_s(now_s)) / self._seats.speed
 
     def _next_alone(self) -> Start | None:
         """Return the next task that wants the whole machine for itself, once nothing else runs or waits."""
@@ -201,7 +222,7 @@ class Scheduler:
             return None
         number = self._alone.pop(0)
         width = min(self._narrowest(number), self._slots)
-        return Start((number,), Resources(cores=width, memory_gib=math.inf))
+        return Start((number,), Resources(cores=width, memory_gib=math.inf), seat=self._seats.fastest_idle() or 0)
 
     def _drop(self) -> None:
         for number in [entry[2] for queue in self._waiting.values() for entry in queue] + self._alone:
@@ -279,6 +300,9 @@ class Scheduler:
 
     def _choose_widths(self, queue: Sequence[_Entry], now_s: float) -> None:
         """Choose once for all that waits, again when predictions change, and each time when few tasks are left."""
+        if not self._seats.even:  # threads of one task would wait for the slowest of them
+            self._widths = {}
+            return
         tail = self._policy.widen_tail and len(queue) <= TAIL_PER_SLOT * self._slots
         if self._widths is not None and not tail:
             return

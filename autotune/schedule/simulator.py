@@ -51,6 +51,7 @@ def simulate(
     memory_budget_gib: float,
     durations_s: Mapping[int, float] | None = None,
     contention: Callable[[float], float] = lambda _: 1.0,
+    speeds: Sequence[float] = (),
 ) -> Simulation:
     """Run a policy's schedule on a virtual clock.
 
@@ -62,6 +63,7 @@ def simulate(
         memory_budget_gib: What tasks may be granted together.
         durations_s: Seconds alone on one core that tasks really take; by default what the scheduler believes.
         contention: From the share of busy cores at a task's start to a factor on its time.
+        speeds: Of the cores, where they are not alike; see `seats.py`.
     """
     by_number = {task.number: task for task in tasks}
     records: list[TaskRecord] = []
@@ -87,9 +89,13 @@ def simulate(
         contention=contention,
         started=note,
         ahead=ranks(tasks, policy.tunables),
+        speeds=speeds,
     )
     alone_s = {n: _wall_s(n, 1, estimate, durations_s) for n, estimate in estimates.items()}
-    bound_s = bounds.lower_bound_s(records, cores=max(machine.cores, policy.core_slots), narrow_s=alone_s)
+    if speeds:
+        bound_s = bounds.lower_bound_of_speeds_s([alone_s[record.number] for record in records], speeds)
+    else:
+        bound_s = bounds.lower_bound_s(records, cores=max(machine.cores, policy.core_slots), narrow_s=alone_s)
     return Simulation(makespan_s=end_s, lower_bound_s=bound_s, records=tuple(records))
 
 
@@ -103,19 +109,20 @@ def makespan_s(
     contention: Callable[[float], float] = lambda _: 1.0,
     started: Callable[[int, Start, float, float], None] | None = None,
     ahead: Mapping[int, int] = MappingProxyType({}),
+    speeds: Sequence[float] = (),
 ) -> float:
     """Return when the last task ends, in seconds; `started` is told number, start, begin and wall time of each.
 
-    Estimates, levels, budget and ahead are those of `Scheduler`, the other arguments those of `simulate`, with as many
-    durations as there are tasks or more.
+    Estimates, levels, budget, ahead and speeds are those of `Scheduler`, the other arguments those of `simulate`, with
+    as many durations as there are tasks or more.
     """
-    scheduler = Scheduler(estimates, levels, policy, budget=budget, ahead=ahead)
+    scheduler = Scheduler(estimates, levels, policy, budget=budget, ahead=ahead, speeds=speeds)
     clock, sequence = 0.0, 0
     ends: list[tuple[float, int, int]] = []
     while not scheduler.done:
         for start in scheduler.decide(clock):
             busy, width = scheduler.cores_in_use / budget.cores, start.resources.cores
-            slower = contention(busy) * max(1.0, busy)
+            slower = contention(busy) * max(1.0, busy) / (speeds[start.seat] if speeds else 1.0)
             begins_s = clock
             for number in start.numbers:
                 wall_s = _wall_s(number, width, estimates[number], durations_s)

@@ -235,6 +235,7 @@ def simulate(
     expansion: Expansion | None = None,
     replay: RunRecord | str | Path | None = None,
     contention: float = 1.0,
+    core_speeds: Sequence[float] = (),
     **options: Unpack[GivenOptions],
 ) -> SimulatedRun:
     """Return how a many-body expansion would run on a machine that is not there; nothing is started.
@@ -244,17 +245,26 @@ def simulate(
         expansion: What to compute for a geometry.
         replay: The record of a run, or its file, whose tasks' times are taken instead of predicted ones.
         contention: How much longer a task takes while all cores are busy than alone.
+        core_speeds: Of each core of the machine that is pretended, relative to this one's, where they are not alike.
         options: As for `run`; `cores` and `memory_gib` describe the machine that is pretended.
 
     Raises:
         InputError: An argument cannot be used, the record is of another workload, or there is nothing to compute.
     """
+    if core_speeds:
+        if not all(0 < speed < math.inf for speed in core_speeds):
+            raise InputError("speeds of cores must be above 0 and finite")
+        if options.setdefault("cores", len(core_speeds)) not in (None, len(core_speeds)):
+            raise InputError(f"there are {len(core_speeds)} speeds for {options['cores']} cores; leave the cores out")
+        options["cores"] = len(core_speeds)
     pretence = _pretend(source, expansion, replay, contention, options_of("simulate", options))
     return SimulatedRun(
         machine=pretence.prepared.machine,
         memory_budget_gib=pretence.prepared.plan.budget_gib,
         tasks=len(pretence.prepared.work.tasks),
-        schedule=pretence.prepared.simulate(durations_s=pretence.durations_s, contention=pretence.slow_down),
+        schedule=pretence.prepared.simulate(
+            durations_s=pretence.durations_s, contention=pretence.slow_down, speeds=core_speeds
+        ),
         times_from=pretence.times_from,
     )
 

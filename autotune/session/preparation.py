@@ -5,7 +5,7 @@ Rules: nothing is started here. A run hands out the same record of what it has p
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -63,6 +63,7 @@ class Preparation:
         *,
         durations_s: Mapping[int, float] | None = None,
         contention: Callable[[float], float] = lambda _: 1.0,
+        speeds: Sequence[float] = (),
     ) -> Simulation:
         """Return the schedule of the plan on a virtual clock; the arguments are those of `simulator.simulate`."""
         from autotune.schedule import simulator
@@ -75,6 +76,7 @@ class Preparation:
             memory_budget_gib=self.plan.budget_gib,
             durations_s=durations_s,
             contention=contention,
+            speeds=speeds,
         )
 
 

@@ -21,5 +21,6 @@ def mappings(tasks):
     return {task.number: task.estimate for task in tasks}, {task.number: task.level for task in tasks}
 
 
-def scheduler_of(tasks, policy, *, cores, memory_gib, ahead=None):
-    return Scheduler(*mappings(tasks), policy, budget=Resources(cores=cores, memory_gib=memory_gib), ahead=ahead or {})
+def scheduler_of(tasks, policy, *, cores, memory_gib, ahead=None, speeds=()):
+    budget = Resources(cores=cores, memory_gib=memory_gib)
+    return Scheduler(*mappings(tasks), policy, budget=budget, ahead=ahead or {}, speeds=speeds)
