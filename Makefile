@@ -11,7 +11,7 @@ PYTEST := $(BIN)/pytest $(AT_ONCE)
 STAMP := $(VENV)/.installed
 DEMO_HOME := $(CURDIR)/demo-out
 
-.PHONY: demo test programs test-programs test-cluster coverage lint types docs pictures speed bench comparison faults clean
+.PHONY: demo test programs test-programs test-cluster coverage lint types docs pictures speed bench comparison cluster faults clean
 
 $(STAMP): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -88,6 +88,10 @@ bench: $(STAMP)  ## the measurements in results/; leave the machine alone meanwh
 comparison: $(STAMP)  ## against everyone else; two hours, with the programs of test-programs
 	$(BIN)/pip install --quiet --editable '.[bench,programs]'
 	$(BENCH) comparison --output results
+
+cluster: $(STAMP)  ## the records of a real Slurm of two nodes, with the packages of test-cluster, and of a million tasks; two hours
+	$(BIN)/pip install --quiet --editable '.[programs]'
+	$(BENCH) cluster two_nodes million --output results
 
 faults: $(STAMP)  ## the records of faults in results/; about an hour
 	$(BIN)/pip install --quiet --editable '.[fuzz]'

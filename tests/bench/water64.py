@@ -30,8 +30,9 @@ A0_ANGSTROM = 0.529177210903  # CODATA 2018
 EXPANSION = ("--program", "tblite", "--method", "gfn2-xtb", "--max-nbody", "3", "--tuning", "none")
 # The command, and when its first task started, on standard error.
 COMMAND = """
-import sys, time
+import signal, sys, time
 began = time.monotonic()
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell has processes in its background ignore it
 from autotune.cli.main import main; from autotune.runtime import executor as execute
 credit = execute.Executor._credit
 def first(self, reply):
