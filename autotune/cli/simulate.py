@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from autotune.schedule.simulator import Simulation
     from autotune.session.forecast import SimulatedRun, SimulatedScaling
 
-MOST_CORES = 100_000
+_SPEED = re.compile(r"(\d{0,6}\.?\d{1,6})(?:x([1-9]\d{0,4}))?", re.ASCII)
 _NOT_NEGATIVE = click.FloatRange(min=0)
 # Options of several nodes, and what the library calls them.
 _CONDITIONS = {
@@ -164,12 +165,9 @@ def _core_speeds(given: dict[str, Any]) -> list[float]:
         raise InputError("--core-speeds are those of one machine; leave out --nodes")
     speeds: list[float] = []
     for part in text.split(","):
-        speed, _, number = part.partition("x")
-        try:
-            speeds += [float(speed)] * int(number or 1)
-        except ValueError:
-            speeds = []
-        if not speeds or not 0 < speeds[-1] < math.inf or len(speeds) > MOST_CORES:
+        found = _SPEED.fullmatch(part.strip())
+        speeds += [float(found[1])] * int(found[2] or 1) if found else []
+        if not found or float(found[1]) == 0.0:
             raise InputError(
                 f"--core-speeds {quote(text)} is no list of speeds and numbers of cores, such as 1x8,0.5x8"
             )

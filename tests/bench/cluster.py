@@ -177,18 +177,26 @@ def folder_full(run: Run) -> str:
     return run.go_on()
 
 
+def blocks_drain(run: Run) -> str:
+    """Blocks have two minutes and take no bundle in the second one; the run takes two minutes of two of them."""
+    limits = 'executor = config.executors[0]\nexecutor.provider.walltime, executor.drain_period = "00:02:00", 60\n'
+    words = run.words
+    run.user.configuration(more=limits)  # in its place
+    return finish(run.user.start(*words))
+
+
 class Case(NamedTuple):
     """What happens, and to what.
 
     Attributes:
         happen: Does it, and returns when the run has come to its end.
         alone: The run is one job, not one on two nodes.
-        long: It takes a minute.
+        length: Of the run: `short`, a quarter of a minute; `long`, one; `longest`, two, which only sleeps.
     """
 
     happen: Callable[[Run], str]
     alone: bool = False
-    long: bool = False
+    length: str = "short"
 
 
 CASES = {
@@ -198,9 +206,10 @@ CASES = {
     "the command is killed, then resumed": Case(command_killed),
     "the command is interrupted, then resumed": Case(command_interrupted),
     "the shared folder is full, then resumed": Case(folder_full),
+    "blocks drain before their time limit": Case(blocks_drain, length="longest"),
     "a job is requeued": Case(job_requeued, alone=True),
     "a job is preempted": Case(job_preempted, alone=True),
-    "a job reaches its time limit, then the next": Case(time_limit, alone=True, long=True),
+    "a job reaches its time limit, then the next": Case(time_limit, alone=True, length="long"),
 }
 
 
@@ -210,24 +219,24 @@ CASES = {
 def measure(arguments) -> Iterator[dict]:
     offer_faulty_program()
     with folder() as name, real_slurm.running(Path(name)) as slurm:
-        undisturbed: dict[tuple[bool, bool, bool], tuple[float, object]] = {}
+        undisturbed: dict[tuple[bool, str, bool], tuple[float, object]] = {}
         for case in arguments.cases:
             order = random.Random(case)
             for number in range(arguments.repeats):
-                _, alone, long = CASES[case]
-                pyscf = number % 2 == 0
-                kind = alone, long, pyscf
+                _, alone, length = CASES[case]
+                pyscf = number % 2 == 0 and length != "longest"
+                kind = alone, length, pyscf
                 if kind not in undisturbed:
-                    undisturbed[kind] = leave_alone(slurm, pyscf=pyscf, alone=alone, long=long)
+                    undisturbed[kind] = leave_alone(slurm, pyscf=pyscf, alone=alone, length=length)
                 lasts_s, expected = undisturbed[kind]
                 row = disturb(case, slurm, pyscf=pyscf, moment_s=order.uniform(0.0, lasts_s), order=order)
                 yield {"case": case, "number": number, **row, "right": row.pop("result") == expected}
 
 
-def leave_alone(slurm: real_slurm.Slurm, *, pyscf: bool, alone: bool, long: bool) -> tuple[float, object]:
+def leave_alone(slurm: real_slurm.Slurm, *, pyscf: bool, alone: bool, length: str) -> tuple[float, object]:
     """Return how long the run takes that nothing happens to, and its result."""
     with place(slurm) as user:
-        run = Run(user, source_of(user, pyscf=pyscf, long=long), 0.0, random.Random(0))
+        run = Run(user, source_of(user, length, pyscf=pyscf), 0.0, random.Random(0))
         began = time.monotonic()
         run.finish(run.submit()) if alone else finish(run.start())
         return time.monotonic() - began, result_of(user)
@@ -235,7 +244,7 @@ def leave_alone(slurm: real_slurm.Slurm, *, pyscf: bool, alone: bool, long: bool
 
 def disturb(case: str, slurm: real_slurm.Slurm, *, pyscf: bool, moment_s: float, order: random.Random) -> dict:
     with place(slurm, mib=SMALL_MIB if CASES[case].happen is folder_full else 0) as user:
-        run = Run(user, source_of(user, pyscf=pyscf, long=CASES[case].long), moment_s, order)
+        run = Run(user, source_of(user, CASES[case].length, pyscf=pyscf), moment_s, order)
         began = time.monotonic()
         said = CASES[case].happen(run)
         ended = time.monotonic()
@@ -258,10 +267,13 @@ def disturb(case: str, slurm: real_slurm.Slurm, *, pyscf: bool, moment_s: float,
         }
 
 
-def source_of(user: User, *, pyscf: bool, long: bool) -> Path:
+def source_of(user: User, length: str, *, pyscf: bool) -> Path:
+    if length == "longest":
+        return user.sleeping("water10", seconds=4.5)
     if not pyscf:
-        return user.sleeping(seconds=2.0 if long else 0.5)
-    return user.input("water16" if long else "water6", basis="6-31g" if long else "6-31g*", max_nbody=3)
+        return user.sleeping(seconds=2.0 if length == "long" else 0.5)
+    name, basis = ("water16", "6-31g") if length == "long" else ("water6", "6-31g*")
+    return user.input(name, basis=basis, max_nbody=3)
 
 
 def result_of(user: User) -> object:

@@ -5,30 +5,31 @@ predicts the run on two nodes of one core. Then the run itself, with the configu
 Where a node is lost, its block is cancelled as long after the first bundle as the simulation has it. Compared is the
 time from the first task until the last results are back: the simulation knows no start of jobs, and no assembly. What
 it is told beside: a lost node is noticed after the 12 s of the configuration's heartbeats, and another is there when
-Slurm has started it, `BACK_S` later, as a job that nothing happens to takes here.
+the real run got one, which no simulation can know.
 
 It needs the rights of root and Slurm's packages; see `make test-cluster`.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import statistics
-import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import psutil
 import real_slurm
 from cluster import finish, folder, nothing_left
 from cluster_user import User
-from harness import Benchmark, Computation, Folder, offer_faulty_program, run_command
+from harness import Benchmark, Computation, Folder, autotune_command, offer_faulty_program, run_command
 
 from autotune.schedule import node_simulator
 from autotune.schedule.node_simulator import PretendedNodes
 
-NOTICED_S, BACK_S = 12.0, 15.0
+NOTICED_S = 12.0
 SEED = 1  # of the moment at which a node is lost
 
 
@@ -79,11 +80,18 @@ def compare(case: Case, user: User) -> dict:
     run_command(command, environment=alone.environment)
     (user.folder / "record.json").rename(user.folder / "alone.json")
     told = ["--tuning", "none", "--threads", 1, "--cores", 1, "--nodes", 2, "--replay", user.folder / "alone.json"]
-    if case.lost:
-        told += ["--lost", 1, "--noticed", NOTICED_S, "--back", BACK_S, "--seed", SEED]
-    simulate = [sys.executable, "-P", "-m", "autotune", "simulate", source, *told, "--json"]
-    (predicted,) = json.loads(run_command([*map(str, simulate)], environment=alone.environment)[1])["runs"]
+
+    def simulated(*more: object) -> dict:
+        simulate = autotune_command("simulate", source, *told, *more, "--json")
+        (found,) = json.loads(run_command(simulate, environment=alone.environment)[1])["runs"]
+        return found
+
+    predicted = simulated()
     real = run_on_nodes(user, source, words, lost_after_s=lost_after_s(predicted) if case.lost else None)
+    if case.lost:
+        back_s = real["back_after_s"] and max(0.0, real["back_after_s"] - NOTICED_S)
+        befalls = ("--lost", 1, "--noticed", NOTICED_S, "--seed", SEED)
+        predicted = simulated(*befalls, *(("--back", back_s) if back_s is not None else ()))
     return {
         "tasks": real["tasks"],
         "predicted_s": predicted["makespan_s"],
@@ -96,20 +104,24 @@ def compare(case: Case, user: User) -> dict:
 
 def lost_after_s(predicted: Mapping) -> float:
     """Return when the simulation has its node lost, by its own draw."""
-    pretended = PretendedNodes(count=2, cores=1, memory_gib=1.0, lost=1, back_s=BACK_S, seed=SEED)
+    pretended = PretendedNodes(count=2, cores=1, memory_gib=1.0, lost=1, seed=SEED)
     nodes = node_simulator._nodes(pretended, within_s=predicted["bound_s"])
     return min(node.lost_after_s for node in nodes)
 
 
 def run_on_nodes(user: User, source: Path, words: Sequence, *, lost_after_s: float | None) -> dict:
     process = user.start(*user.on_nodes(source, *words))
-    cancelled_s = None
+    back_after_s = None
     if lost_after_s is not None:
-        wait_for_work(user)
-        began = time.monotonic()
+        real_slurm.wait(lambda: at_work(user) == 2, 120.0, "the nodes do not begin")
         time.sleep(lost_after_s)
         user.slurm.call("scancel", min(user.slurm.jobs()))
-        cancelled_s = time.monotonic() - began
+        lost = time.monotonic()
+        real_slurm.wait(lambda: at_work(user) < 2, 60.0, "no node is lost")
+        while process.poll() is None and back_after_s is None:
+            if at_work(user) == 2:
+                back_after_s = time.monotonic() - lost
+            time.sleep(2.0)  # each look costs a tenth of a second
     said = finish(process)
     record = json.loads((user.folder / "record.json").read_text())
     return {
@@ -117,18 +129,28 @@ def run_on_nodes(user: User, source: Path, words: Sequence, *, lost_after_s: flo
         "tasks_s": record["wall_s"] - record["gap"]["startup"] - record["gap"]["assembly"],
         "wall_s": record["wall_s"],
         "bundles_lost": said.count("did not come back"),
-        "cancelled_after_s": cancelled_s,
+        "lost_after_s": lost_after_s,
+        "back_after_s": back_after_s,
         "left": nothing_left(user),
     }
 
 
-def wait_for_work(user: User) -> None:
-    """Wait until both nodes have workers: then the first bundles have been dealt."""
-    real_slurm.wait(
-        lambda: sum("zygote" in " ".join(each.cmdline()) for each in user.slurm.processes()) >= 4,
-        120.0,
-        "the nodes do not begin",
-    )
+def at_work(user: User) -> int:
+    """Return on how many nodes workers have been started."""
+    zygotes = {each.pid: each for each in user.slurm.processes() if is_zygote(each)}
+    return sum(parent_of(each) not in zygotes for each in zygotes.values())
+
+
+def is_zygote(process: psutil.Process) -> bool:
+    with contextlib.suppress(psutil.Error):
+        return "autotune.workers.zygote" in process.cmdline()
+    return False
+
+
+def parent_of(process: psutil.Process) -> int:
+    with contextlib.suppress(psutil.Error):
+        return process.ppid()
+    return 0
 
 
 def sums(rows: Sequence[dict]) -> dict:

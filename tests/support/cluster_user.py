@@ -73,12 +73,12 @@ class User:
         log = self.folder / "log"
         return len(log.read_text().splitlines()) if log.exists() else 0
 
-    def configuration(self, *, nodes=2, init=""):
-        """Write the configuration that the guide hands to users and return its path."""
+    def configuration(self, *, nodes=2, init="", more=""):
+        """Write the configuration that the guide hands to users, and more lines of it, and return its path."""
         worker_init = f"export PATH={Path(sys.executable).parent}:$PATH PYTHONPATH={os.environ['PYTHONPATH']}; {init}"
         path = self.folder / "slurm.py"
         text = CONFIGURATION.format(nodes=nodes, folder=str(self.folder / "parsl"), worker_init=worker_init)
-        path.write_text(text)
+        path.write_text(text + more)
         return path
 
     def script(self, text, name="job.sh"):

@@ -307,6 +307,43 @@ def test_doctor_prints_the_same_facts_for_people_and_as_json():
     assert all(finding["topic"] in people for finding in facts["findings"])
 
 
+def test_doctor_compares_what_it_said_on_nodes(tmp_path):
+    status, text, _ = call("doctor", "--json")
+    one, other = tmp_path / "one.json", tmp_path / "other.json"
+    one.write_text(text)
+    here = json.loads(text)
+    other.write_text(json.dumps({**here, "host": "other", "machine": {**here["machine"], "cores": 999}}))
+    assert call("doctor", "--compare", one, one)[0] == 0
+    status, said, errors = call("doctor", "--compare", one, other)
+    assert (status, errors) == (1, "")
+    assert "  cores: 999 instead of " in said
+    assert said.splitlines()[-1] == "they are not alike: each kind needs its own tunings"
+    status, said, _ = call("doctor", "--compare", "--json", one, other)
+    assert (status, json.loads(said)["alike"]) == (1, False)
+    for words in (("--compare",), (one,)):
+        assert call("doctor", *words) == (
+            *(2, ""),
+            "autotune: give files with --compare, which compares what `autotune doctor --json` wrote on each node\n",
+        )
+
+
+@pytest.mark.parametrize("speeds", ["", "x", "1x", "0x2", "-1x2", "1x0", "nanx2", "infx2", "1x8;0.5x8", "1x1000001"])
+def test_speeds_of_cores_that_are_none_are_refused_in_one_line(tmp_path, speeds):
+    (tmp_path / "w.xyz").write_text(XYZ)
+    status, output, errors = call("simulate", tmp_path / "w.xyz", *FAULTY, "--core-speeds", speeds)
+    assert (status, output, errors.count("\n")) == (2, "", 1)
+    assert "is no list of speeds and numbers of cores, such as 1x8,0.5x8" in errors
+
+
+def test_speeds_of_cores_go_with_no_other_number_of_them(tmp_path):
+    (tmp_path / "w.xyz").write_text(XYZ)
+    words = ("simulate", tmp_path / "w.xyz", *FAULTY, "--core-speeds", "1x2,0.5x2")
+    status, said, _ = call(*words, "--json")
+    assert (status, json.loads(said)["cores"]) == (0, 4)
+    assert call(*words, "--cores", "3")[2] == "autotune: there are 4 speeds for 3 cores; leave the cores out\n"
+    assert call(*words, "--nodes", "2")[2] == "autotune: --core-speeds are those of one machine; leave out --nodes\n"
+
+
 def test_usage_errors_get_one_line_and_exit_2():
     assert call("run") == (2, "", "autotune: missing argument 'INPUT...'; see `autotune run --help`\n")
     assert call("nosuch") == (2, "", "autotune: no such command 'nosuch'; see `autotune --help`\n")
