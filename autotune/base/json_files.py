@@ -46,6 +46,7 @@ RUN_SCHEMA = "autotune.run/5"
 PARTIAL_SCHEMA = "autotune.partial/1"
 HOME_VARIABLE = "AUTOTUNE_HOME"
 MAX_FILE_BYTES = 64 * 2**20
+MAX_RUN_BYTES = 2 * 2**30  # 350 bytes a task
 # What is to be done about files of kinds that are no longer read.
 _RETIRED = {"autotune.tuning": "run `autotune calibrate` again"}
 _RESULT = re.compile(r"qcschema_many_?body_?result")  # of QCSchema 2 and 1
@@ -122,7 +123,7 @@ def save_partial(done: Mapping[str, Mapping[str, object]], failed: Mapping[str, 
 
 def load_run(path: Path) -> RunRecord:
     """Return the run record in a file; raises as `read_json` and `validate`."""
-    _, fields = read_json(path, RUN_SCHEMA)
+    _, fields = read_json(path, RUN_SCHEMA, most=MAX_RUN_BYTES)
     record: RunRecord = validate(RunRecord, fields, path)
     return record
 
@@ -132,15 +133,15 @@ def fields_of(record: Any) -> dict[str, Any]:
     return dataclasses.asdict(record)
 
 
-def read_json(path: Path, *schemas: str) -> tuple[str, dict[str, Any]]:
-    """Return which of these schemas a file has, and its other fields, not yet validated.
+def read_json(path: Path, *schemas: str, most: int = MAX_FILE_BYTES) -> tuple[str, dict[str, Any]]:
+    """Return which of these schemas a file of so many bytes at most has, and its other fields, not yet validated.
 
     Raises:
         NewerFileError: The file is of one of these kinds, of a newer version.
         InputError: The file cannot be read, is too large, not JSON, or has another schema.
     """
     try:
-        fields = json.loads(read_bytes(path, most=MAX_FILE_BYTES, kind="a file of autotune").decode())
+        fields = json.loads(read_bytes(path, most=most, kind="a file of autotune").decode())
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path} is not valid JSON ({one_line(error)}); restore or remove it") from error
     found = fields.get("schema") if isinstance(fields, dict) else None

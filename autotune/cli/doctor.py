@@ -96,8 +96,12 @@ def _compare(files: tuple[Path, ...], *, as_json: bool) -> None:
         for node, texts in found.warnings.items():
             for text in texts:
                 click.echo(f"{node}: {text}")
-        alike = "they are alike" if len(found.kinds) == 1 else "they are not alike: each kind needs its own tunings"
-        click.echo(alike)
+        if len(found.kinds) == 1:
+            click.echo("they are alike")
+        elif any("key" in kind.differences for kind in found.kinds):
+            click.echo("they are not alike: calibrate on each key")
+        else:
+            click.echo("they are not alike")
     if len(found.kinds) > 1:
         raise SystemExit(1)
 

@@ -236,7 +236,7 @@ def tunings_import(files: Sequence[Path], site: bool) -> None:
 
     \b
     autotune tunings import ours.json
-    sudo autotune tunings import --site calibrated/tunings/*/*.json
+    autotune tunings import --site calibrated/tunings/*/*.json
     """
     from autotune.tunings import library
 

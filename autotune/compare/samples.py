@@ -183,7 +183,7 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         fields = json.loads(
             json_files.read_bytes(
-                path, most=json_files.MAX_FILE_BYTES, kind="a record", cure="; check the path"
+                path, most=json_files.MAX_RUN_BYTES, kind="a record", cure="; check the path"
             ).decode()
         )
     except (ValueError, RecursionError) as error:

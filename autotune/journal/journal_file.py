@@ -43,8 +43,11 @@ PAGES_A_CHECKPOINT = 10_000
 # sqlite.org/fileformat2.html, section 1.3
 _HEADER_BYTES, _MAGIC, _FORMAT_AT, _MARK_AT = 100, b"SQLite format 3\0", slice(60, 64), slice(68, 72)
 _NETWORK = frozenset({"nfs", "nfs4", "cifs", "smb3", "lustre", "gpfs", "beegfs", "ceph", "fuse.sshfs", "afs", "9p"})
-# nfs(5), mount.lustre(8): locks that other machines do not see
-_LOCAL_LOCKS = frozenset({"nolock", "local_lock=all", "local_lock=flock", "local_lock=posix", "localflock"})
+# nfs(5), mount.lustre(8), ocfs2, mount.cifs(8): locks that other machines do not see
+_LOCAL_LOCKS = frozenset(
+    {"nolock", "local_lock=all", "local_lock=flock", "local_lock=posix", "localflock", "localflocks", "nobrl"}
+)
+_LOCAL_KINDS = frozenset({"beegfs", "fuse.sshfs"})  # unless its administrator has made them global, which nobody sees
 _SCHEMA = {"tasks": TABLE, "by_use": "CREATE INDEX by_use ON tasks (used)"}
 # SQLITE_ERROR (a table is not as it should be), _CORRUPT, _TOOBIG, _FORMAT, _NOTADB
 _DAMAGE = frozenset({1, 11, 18, 24, 26})
@@ -77,8 +80,8 @@ class JournalFile:
         self._lock: int | None = None
         try:
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            self._lock = os.open(f"{path}.lock", os.O_CREAT | os.O_RDWR, 0o600)
             self._check_locks()
+            self._lock = os.open(f"{path}.lock", os.O_CREAT | os.O_RDWR, 0o600)
             if self._change_lock(exclusively=True):
                 self._make_or_check()
             self._change_lock(exclusively=False)
@@ -156,17 +159,16 @@ class JournalFile:
 
     def _check_locks(self) -> None:
         """Refuse a file system without the locks that we or SQLite need; without them SQLite waits in vain."""
-        assert self._lock is not None
         try:
             import fcntl
         except ImportError:
             return
-        for lock in (fcntl.lockf, fcntl.flock):
+        # On a file of its own: others may be at the lock at this moment.
+        with tempfile.TemporaryFile(dir=self.path.parent) as probe:
             try:
-                lock(self._lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-                lock(self._lock, fcntl.LOCK_UN)
-            except BlockingIOError:
-                continue
+                fcntl.lockf(probe, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.lockf(probe, fcntl.LOCK_UN)
+                fcntl.flock(probe, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError as error:
                 if error.errno not in NO_LOCKS:
                     raise
@@ -174,11 +176,10 @@ class JournalFile:
                     f"the journal {self.path} cannot be used, because its file system has no locks ({error.strerror})"
                     " and two runs at once would spoil it; give a --journal FILE on a local disk, or --journal none"
                 ) from error
-        local = _LOCAL_LOCKS.intersection(_mount_options(self.path))
-        if local:
+        if local := _local_locks(self.path):
             self._say(
-                f"locks on {self.path.parent} hold on this machine only (mounted with {min(local)}): while this runs,"
-                f" no other machine may use the journal {self.path}"
+                f"locks on {self.path.parent} may hold on this machine only ({local}): while this runs, no other"
+                f" machine may use the journal {self.path}"
             )
 
     def _make_or_check(self) -> None:
@@ -304,9 +305,12 @@ def _on_network(path: Path) -> bool:
     return mount is not None and mount.kind in _NETWORK
 
 
-def _mount_options(path: Path) -> list[str]:
+def _local_locks(path: Path) -> str:
+    """Return what says that locks of a file are not seen by other machines; empty where nothing does."""
     mount = _mount(path)
-    return [] if mount is None else mount.options.split(",")
+    if mount is None:
+        return ""
+    return min(_LOCAL_LOCKS.intersection(mount.options.split(",")), default=mount.kind * (mount.kind in _LOCAL_KINDS))
 
 
 def _mount(path: Path) -> detection.Mount | None:

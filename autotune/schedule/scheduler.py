@@ -175,16 +175,17 @@ class Scheduler:
         self._choose_widths(queue, now_s)
         hold: _Hold | None = None
         free = self._slots - self._running.slots
-        deal = Deal(self._seats, now_s, within_s=self._shortest_s(now_s))
+        deal, kept_gib = Deal(self._seats, now_s, within_s=self._shortest_s(now_s)), 0.0
         for place in range(len(queue) - 1, max(-1, len(queue) - 1 - LOOK_AHEAD), -1):
             number = queue[place][2]
             estimate = self._estimates[number]
             wanted, memory_gib = self._width(number), self._memory_gib(estimate)
             width = min(wanted, free)
-            fits = not self._running or self._running.leave_gib(memory_gib, self._budget.memory_gib)
+            fits = not self._running or self._running.leave_gib(memory_gib + kept_gib, self._budget.memory_gib)
             self.memory_bound |= not fits
             seat = deal.seat_for(estimate.wall_s(width)) if fits else None
             if fits and seat is None:
+                kept_gib += memory_gib  # it is to find room there
                 continue
             wall_s = estimate.wall_s(width) / self._seats.speed_of(seat or 0)
             if fits and (hold is None or hold.lets_pass(now_s + wall_s, width, memory_gib)):
@@ -213,8 +214,8 @@ class Scheduler:
         return Start((number, *others), resources, together=together and bool(others), seat=seat)
 
     def _shortest_s(self, now_s: float) -> float:
-        """Return how long all that is left takes at least where cores are not alike."""
-        return 0.0 if self._seats.even else (self._work_s + self._running.work_s(now_s)) / self._seats.speed
+        """Return how long all that may start takes at least where cores are not alike; 0 where that is not known."""
+        return 0.0 if self._seats.even or self._policy.level_barriers else self._seats.left_s(now_s, self._work_s)
 
     def _next_alone(self) -> Start | None:
         """Return the next task that wants the whole machine for itself, once nothing else runs or waits."""

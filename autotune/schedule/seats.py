@@ -28,14 +28,16 @@ class Seats:
         self._speeds = tuple(speeds)
         self._busy: dict[int, tuple[float, float]] = {}  # from when until about when
         self.even = not speeds or max(speeds) <= (1.0 + _ALIKE) * min(speeds)
-        self.speed = sum(speeds)
-
-    def __len__(self) -> int:
-        return len(self._speeds)
+        self._mean = sum(speeds) / len(speeds) if speeds else 1.0
 
     def speed_of(self, seat: int) -> float:
-        """Return the speed of a seat; 1 where all are alike."""
-        return 1.0 if self.even else self._speeds[seat]
+        """Return the speed of a seat; the mean of all where they are alike, and which is taken is not noted."""
+        return self._mean if self.even else self._speeds[seat]
+
+    def left_s(self, now_s: float, waiting_s: float) -> float:
+        """Return how long all seats together take at least for what they are at and for so much more work."""
+        at_work_s = sum([(free_s - now_s) * self._speeds[seat] for seat, free_s in enumerate(self.free_s(now_s))])
+        return (at_work_s + waiting_s) / sum(self._speeds)
 
     def take(self, seat: int, now_s: float, ends_s: float) -> None:
         """Note that a seat is at work from now until about then."""

@@ -18,6 +18,7 @@ from autotune.programs.facts import ranks
 from autotune.schedule import bounds
 from autotune.schedule.events import Finished, Start
 from autotune.schedule.scheduler import Scheduler
+from autotune.schedule.seats import Seats
 
 DISPATCH_S = 0.5e-3  # measured cost of one task in the runtime beside its own work; results/overhead.json
 
@@ -63,10 +64,11 @@ def simulate(
         memory_budget_gib: What tasks may be granted together.
         durations_s: Seconds alone on one core that tasks really take; by default what the scheduler believes.
         contention: From the share of busy cores at a task's start to a factor on its time.
-        speeds: Of the cores, where they are not alike; see `seats.py`.
+        speeds: Of the cores, where they are not alike; see `seats.py`. Tasks must take one core each.
     """
     by_number = {task.number: task for task in tasks}
     records: list[TaskRecord] = []
+    seats, work_s = Seats(speeds), list[float]()
 
     def note(number: int, start: Start, begins_s: float, wall_s: float) -> None:
         record = task_record(
@@ -79,6 +81,7 @@ def simulate(
             peak_gib=estimates[number].memory_gib,
         )
         records.append(record)
+        work_s.append(wall_s * seats.speed_of(start.seat))
 
     end_s = makespan_s(
         {task.number: estimates[task.number] for task in tasks},
@@ -92,9 +95,10 @@ def simulate(
         speeds=speeds,
     )
     alone_s = {n: _wall_s(n, 1, estimate, durations_s) for n, estimate in estimates.items()}
-    if speeds:
-        bound_s = bounds.lower_bound_of_speeds_s([alone_s[record.number] for record in records], speeds)
+    if not seats.even:
+        bound_s = bounds.lower_bound_of_speeds_s(work_s, speeds)
     else:
+        alone_s = {number: seconds / seats.speed_of(0) for number, seconds in alone_s.items()}
         bound_s = bounds.lower_bound_s(records, cores=max(machine.cores, policy.core_slots), narrow_s=alone_s)
     return Simulation(makespan_s=end_s, lower_bound_s=bound_s, records=tuple(records))
 
@@ -116,13 +120,13 @@ def makespan_s(
     Estimates, levels, budget, ahead and speeds are those of `Scheduler`, the other arguments those of `simulate`, with
     as many durations as there are tasks or more.
     """
-    scheduler = Scheduler(estimates, levels, policy, budget=budget, ahead=ahead, speeds=speeds)
+    scheduler, seats = Scheduler(estimates, levels, policy, budget=budget, ahead=ahead, speeds=speeds), Seats(speeds)
     clock, sequence = 0.0, 0
     ends: list[tuple[float, int, int]] = []
     while not scheduler.done:
         for start in scheduler.decide(clock):
             busy, width = scheduler.cores_in_use / budget.cores, start.resources.cores
-            slower = contention(busy) * max(1.0, busy) / (speeds[start.seat] if speeds else 1.0)
+            slower = contention(busy) * max(1.0, busy) / seats.speed_of(start.seat)
             begins_s = clock
             for number in start.numbers:
                 wall_s = _wall_s(number, width, estimates[number], durations_s)

@@ -258,6 +258,8 @@ def simulate(
             raise InputError(f"there are {len(core_speeds)} speeds for {options['cores']} cores; leave the cores out")
         options["cores"] = len(core_speeds)
     pretence = _pretend(source, expansion, replay, contention, options_of("simulate", options))
+    if core_speeds and pretence.prepared.plan.policy.width > 1:
+        raise InputError("where cores are not alike, only tasks of one core each are simulated; give --threads 1")
     return SimulatedRun(
         machine=pretence.prepared.machine,
         memory_budget_gib=pretence.prepared.plan.budget_gib,

@@ -158,12 +158,14 @@ def merge(
 def install(sources: Sequence[Path], *, say: Callable[[str], None] = lambda _: None) -> list[Merged]:
     """Merge tunings into the site's folder, where all users may read and only its owner writes; as `merge`."""
     folder = folders.site()
+    missing = [above for above in (folder, *folder.parents) if not above.exists()]
     merged = merge(sources, folder=folder, say=say)
+    made = {path for _, path, taken in merged if taken}
     try:
-        for path in {path for _, path, _ in merged}:
-            path.chmod(0o644)
-            for above in (path.parent, folder, folder.parent):
-                above.chmod(above.stat().st_mode | 0o555)
+        for path in [*made, *(path.parent for path in made), *(above for above in missing if above.exists())]:
+            readable = path.stat().st_mode | (0o555 if path.is_dir() else 0o444)
+            if readable != path.stat().st_mode:
+                path.chmod(readable)
     except OSError as error:
         raise ResourceError(f"{folder} cannot be made readable for all users: {error.strerror}") from error
     return merged

@@ -3,8 +3,8 @@
 A run is the command on two nodes, with the configuration of the guide, or one job that runs the command with
 `--resume`. At a random moment of it something happens: see `CASES`. Where the command does not come to its end by
 itself it is given again with `--resume`. Half of the runs are PySCF's, whose result must be that of an undisturbed run
-to the last bit. The others are of a program that only sleeps and writes a line for each task, which shows what was
-computed twice. Afterwards no job may be in the queue, no process on the nodes, and all nodes are idle.
+to the last bit. The others are of a program that only sleeps and writes a line for each task it has ended, which shows
+what was ended twice. Afterwards no job may be in the queue, no process on the nodes, and all nodes are idle.
 
 It needs the rights of root and Slurm's packages; see `make test-cluster`.
 """
@@ -19,6 +19,7 @@ import signal
 import subprocess
 import tempfile
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -41,12 +42,15 @@ class Run(NamedTuple):
         source: Its input.
         moment_s: When something happens, after its start.
         order: Further chance.
+        seen: What was found on the way: `struck`, whether tasks were under way or done when it happened; `left` and
+            `gone_after_s` each time that all should have gone.
     """
 
     user: User
     source: Path
     moment_s: float
     order: random.Random
+    seen: dict[str, list]
 
     @property
     def words(self) -> tuple:
@@ -58,7 +62,14 @@ class Run(NamedTuple):
         process = self.user.start(*self.words)
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(self.moment_s)
+        self.seen["struck"].append(process.poll() is None)
         return process
+
+    def gone(self) -> None:
+        """Wait until nothing is left of the run, and note how long that takes and what is left all the same."""
+        began = time.monotonic()
+        self.seen["left"].append(nothing_left(self.user))
+        self.seen["gone_after_s"].append(round(time.monotonic() - began, 1))
 
     def go_on(self) -> str:
         """Give the command again."""
@@ -71,6 +82,7 @@ class Run(NamedTuple):
         """Submit the command with `--resume` as one job and return its number at the moment."""
         job = self.user.slurm.submit(self.user.job_script(self.source), *options)
         time.sleep(self.moment_s)
+        self.seen["struck"].append(self.user.slurm.state(job) == "RUNNING")
         return job
 
     def finish(self, job: int) -> str:
@@ -128,7 +140,7 @@ def command_killed(run: Run) -> str:
     process = run.start()
     process.kill()
     process.communicate()
-    nothing_left(run.user)
+    run.gone()
     return run.go_on()
 
 
@@ -136,7 +148,7 @@ def command_interrupted(run: Run) -> str:
     process = run.start()
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=LIMIT_S)
-    nothing_left(run.user)
+    run.gone()
     return run.go_on()
 
 
@@ -159,6 +171,7 @@ def time_limit(run: Run) -> str:
     late = run.user.job_script(run.source, before=f"sleep {run.order.uniform(30.0, 58.0):.1f}\n")
     job = run.user.slurm.submit(late, "--time=1")
     real_slurm.wait(lambda: job not in run.user.slurm.jobs(), LIMIT_S, f"job {job} does not end")
+    run.seen["struck"].append(run.user.slurm.state(job) == "TIMEOUT")
     return run.finish(run.user.slurm.submit(run.user.job_script(run.source)))
 
 
@@ -173,7 +186,7 @@ def folder_full(run: Run) -> str:
     if "Traceback" in said:
         raise RuntimeError(said)
     filler.unlink()
-    nothing_left(run.user)
+    run.gone()
     return run.go_on()
 
 
@@ -182,7 +195,10 @@ def blocks_drain(run: Run) -> str:
     limits = 'executor = config.executors[0]\nexecutor.provider.walltime, executor.drain_period = "00:02:00", 60\n'
     words = run.words
     run.user.configuration(more=limits)  # in its place
-    return finish(run.user.start(*words))
+    said = finish(run.user.start(*words))
+    scripts = [path for path in run.user.folder.glob("parsl/*/submit_scripts/*") if path.suffix != ".stderr"]
+    run.seen["struck"].append(sum(path.suffix != ".stdout" for path in scripts) > 2)
+    return said
 
 
 class Case(NamedTuple):
@@ -236,7 +252,7 @@ def measure(arguments) -> Iterator[dict]:
 def leave_alone(slurm: real_slurm.Slurm, *, pyscf: bool, alone: bool, length: str) -> tuple[float, object]:
     """Return how long the run takes that nothing happens to, and its result."""
     with place(slurm) as user:
-        run = Run(user, source_of(user, length, pyscf=pyscf), 0.0, random.Random(0))
+        run = Run(user, source_of(user, length, pyscf=pyscf), 0.0, random.Random(0), defaultdict(list))
         began = time.monotonic()
         run.finish(run.submit()) if alone else finish(run.start())
         return time.monotonic() - began, result_of(user)
@@ -244,25 +260,26 @@ def leave_alone(slurm: real_slurm.Slurm, *, pyscf: bool, alone: bool, length: st
 
 def disturb(case: str, slurm: real_slurm.Slurm, *, pyscf: bool, moment_s: float, order: random.Random) -> dict:
     with place(slurm, mib=SMALL_MIB if CASES[case].happen is folder_full else 0) as user:
-        run = Run(user, source_of(user, CASES[case].length, pyscf=pyscf), moment_s, order)
+        run = Run(user, source_of(user, CASES[case].length, pyscf=pyscf), moment_s, order, defaultdict(list))
         began = time.monotonic()
         said = CASES[case].happen(run)
         ended = time.monotonic()
-        left = nothing_left(user)
+        run.gone()
         record = json.loads((user.folder / "record.json").read_text())
         lost = [int(count.replace(",", "")) for count in re.findall(r"a bundle of ([\d,]+) tasks? did not come", said)]
         return {
             "program": "pyscf" if pyscf else "sleep",
             "moment_s": round(moment_s, 2),
             "wall_s": round(ended - began, 1),
-            "gone_after_s": round(time.monotonic() - ended, 1),
+            "struck": all(run.seen["struck"]),
+            "gone_after_s": run.seen["gone_after_s"],
             "tasks": record["tasks"],
             "recalled": record["recalled"],
             "lost": record["tasks"] - record["recalled"] - len({task["number"] for task in record["task_records"]}),
             "bundles_lost": len(lost),
             "tasks_in_flight": sum(lost),
             "computed_twice": None if pyscf else user.done - record["tasks"],
-            "left": left,
+            "left": sum(run.seen["left"]),
             "result": result_of(user),
         }
 
@@ -323,7 +340,10 @@ def sums(rows: Sequence[dict]) -> dict:
         "left": sum(row["left"] for row in rows),
         "bundles_lost": sum(row["bundles_lost"] for row in rows),
         "tasks": sum(row["tasks"] for row in rows),
-        "computed_twice": sum(row["computed_twice"] or 0 for row in rows),
+        "struck": sum(row["struck"] for row in rows),
+        "longest_gone_after_s": max(max(row["gone_after_s"]) for row in rows),
+        "sleeping_tasks": sum(row["tasks"] for row in rows if row["computed_twice"] is not None),
+        "finished_twice": sum(row["computed_twice"] or 0 for row in rows),
     }
 
 

@@ -85,7 +85,7 @@ LEFT_OUT = {
     "python3 -m venv .venv": "the tests run in an environment that is there",
     ". .venv/bin/activate": "as above",
     "pip install '.[pyscf]'": "as above",
-    "pip wheel --no-deps --wheel-dir dist .": "takes a checkout; .ci/run builds a wheel and runs it",
+    "rm -rf dist && pip wheel --no-deps --wheel-dir dist .": "takes a checkout; .ci/run builds a wheel and runs it",
     "autotune run water64.json --backend parsl --parsl-config slurm.py -o result.json --record record.json": (
         "there is no Slurm here; test_parsl.py runs its configuration with stand-ins for its commands"
     ),

@@ -317,7 +317,7 @@ def test_doctor_compares_what_it_said_on_nodes(tmp_path):
     status, said, errors = call("doctor", "--compare", one, other)
     assert (status, errors) == (1, "")
     assert "  cores: 999 instead of " in said
-    assert said.splitlines()[-1] == "they are not alike: each kind needs its own tunings"
+    assert said.splitlines()[-1] == "they are not alike"
     status, said, _ = call("doctor", "--compare", "--json", one, other)
     assert (status, json.loads(said)["alike"]) == (1, False)
     for words in (("--compare",), (one,)):
@@ -341,6 +341,10 @@ def test_speeds_of_cores_go_with_no_other_number_of_them(tmp_path):
     status, said, _ = call(*words, "--json")
     assert (status, json.loads(said)["cores"]) == (0, 4)
     assert call(*words, "--cores", "3")[2] == "autotune: there are 4 speeds for 3 cores; leave the cores out\n"
+    refused = call(*words, "--threads", "2")[2]
+    assert (
+        refused == "autotune: where cores are not alike, only tasks of one core each are simulated; give --threads 1\n"
+    )
     assert call(*words, "--nodes", "2")[2] == "autotune: --core-speeds are those of one machine; leave out --nodes\n"
 
 

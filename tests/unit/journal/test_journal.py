@@ -408,14 +408,25 @@ def test_on_a_network_file_system_the_older_log_is_used(path, monkeypatch, kind,
     assert read(path) == by_key([entry()])
 
 
-@pytest.mark.parametrize("option", ["nolock", "local_lock=all", "localflock", ""])
-def test_where_locks_hold_on_one_machine_only_that_is_said(path, monkeypatch, option):
-    mount = detection.Mount("nfs", f"rw,vers=3,{option},addr=10.0.0.1", "/", str(path.parent.resolve()))
+@pytest.mark.parametrize(
+    ("kind", "option", "said_of"),
+    [
+        ("nfs", "nolock", "nolock"),
+        ("nfs", "local_lock=all", "local_lock=all"),
+        ("lustre", "localflock", "localflock"),
+        ("cifs", "nobrl", "nobrl"),
+        ("beegfs", "", "beegfs"),
+        ("nfs", "local_lock=none", ""),
+        ("lustre", "flock", ""),
+    ],
+)
+def test_where_locks_hold_on_one_machine_only_that_is_said(path, monkeypatch, kind, option, said_of):
+    mount = detection.Mount(kind, f"rw,vers=3,{option},addr=10.0.0.1", "/", str(path.parent.resolve()))
     monkeypatch.setattr(detection, "mounts", lambda: [detection.Mount("ext4", "rw", "/", "/"), mount])
     said = []
     Journal(path, say=said.append).close()
-    assert len(said) == bool(option)
-    assert all(f"mounted with {option}" in line and f"the journal {path}" in line for line in said)
+    assert len(said) == bool(said_of)
+    assert all(f"this machine only ({said_of})" in line and f"the journal {path}" in line for line in said)
 
 
 @pytest.mark.parametrize("lock", ["flock", "lockf"])

@@ -31,16 +31,19 @@ def policy_of(speeds, **changes):
     return replace(LONGEST, workers=len(speeds), core_slots=len(speeds), **changes)
 
 
-def drive(seconds, speeds, *, really=lambda _: 1.0, policy=None, fail=()):
+def drive(seconds, speeds, *, really=lambda _: 1.0, policy=None, fail=(), memory_gib=8.0, task_gib=lambda _: 0.1):
     """Run tasks on a virtual clock and return when each began and ended, and on which seat."""
-    tasks = tasks_of(seconds)
-    scheduler = scheduler_of(tasks, policy or policy_of(speeds), cores=len(speeds), memory_gib=8.0, speeds=speeds)
-    to_fail, clock, ends, runs = set(fail), 0.0, [], []
+    tasks = [
+        task._replace(estimate=replace(task.estimate, memory_gib=task_gib(task.number))) for task in tasks_of(seconds)
+    ]
+    policy = policy or policy_of(speeds)
+    scheduler = scheduler_of(tasks, policy, cores=len(speeds), memory_gib=memory_gib, speeds=speeds)
+    seats, to_fail, clock, ends, runs = Seats(speeds), set(fail), 0.0, [], []
     while not scheduler.done:
         for start in scheduler.decide(clock):
             at = clock
             for number in start.numbers:
-                begins, at = at, at + seconds[number] * really(number) / speeds[start.seat]
+                begins, at = at, at + seconds[number] * really(number) / seats.speed_of(start.seat)
                 runs.append((number, start.seat, begins, at))
                 heapq.heappush(ends, (at, number))
         assert ends, "tasks are left, none runs, and the scheduler starts none"
@@ -167,3 +170,17 @@ def test_a_late_seat_is_not_taken_for_a_free_one():
     assert Deal(seats, 50.0, within_s=0.0).seat_for(1.0) == 1
     seats.leave(0)
     assert Deal(seats, 50.0, within_s=0.0).seat_for(100.0) == 0
+
+
+def test_speeds_that_are_nearly_alike_are_their_mean_in_any_order():
+    spans = {max(ends for *_, ends in drive([10.0] * 8, speeds)) for speeds in ([1.01, 1.0], [1.0, 1.01])}
+    assert spans == {40.0 / 1.005}
+
+
+def test_a_task_that_is_left_for_a_fast_seat_finds_its_memory_there():
+    """The second task is left for the fast seat; the third would take its memory on the slow one until long after."""
+    policy = policy_of([1.0, 0.1], memory_admission=True)
+    gib = [2.0, 6.0, 4.0]
+    runs = drive([10.0, 9.0, 5.0], [1.0, 0.1], policy=policy, task_gib=gib.__getitem__)
+    began = {number: begins for number, _, begins, _ in runs}
+    assert began[1] == 10.0
