@@ -280,6 +280,17 @@ def test_no_command_of_ours_hides_in_a_block_of_another_language():
                 assert not re.findall(r"^\$? ?autotune .*--.*$", block.text, re.MULTILINE), page
 
 
+def test_both_recipes_of_containers_run_the_same_commands_on_the_same_system():
+    """One was built with Buildah; no Apptainer is at hand where tests run."""
+    apptainer, docker = ((DOCS / "containers" / f"autotune.{kind}").read_text() for kind in ("def", "dockerfile"))
+    post = re.search(r"^%post\n(.*?)^%", apptainer, re.MULTILINE | re.DOTALL)[1]
+    run = re.search(r"^RUN (.*?[^\\])\n", docker, re.MULTILINE | re.DOTALL)[1].replace("\\\n", "")
+    commands = [line.split() for line in post.strip().splitlines()]
+    assert commands == [command.split() for command in run.split("&&")]
+    assert re.search(r"^From: (.+)$", apptainer, re.MULTILINE)[1] == re.search(r"^FROM (.+)$", docker, re.MULTILINE)[1]
+    assert subprocess.run(["bash", "-n"], input=post, text=True, check=False).returncode == 0
+
+
 # --- workflows --------------------------------------------------------------------------------------------------------
 
 
