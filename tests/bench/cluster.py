@@ -246,7 +246,8 @@ def measure(arguments) -> Iterator[dict]:
                     undisturbed[kind] = leave_alone(slurm, pyscf=pyscf, alone=alone, length=length)
                 lasts_s, expected = undisturbed[kind]
                 row = disturb(case, slurm, pyscf=pyscf, moment_s=order.uniform(0.0, lasts_s), order=order)
-                yield {"case": case, "number": number, **row, "right": row.pop("result") == expected}
+                right = row.pop("result") == expected
+                yield {"case": case, "number": number, **row, "right": right}
 
 
 def leave_alone(slurm: real_slurm.Slurm, *, pyscf: bool, alone: bool, length: str) -> tuple[float, object]:

@@ -49,13 +49,11 @@ FAST = Computation("water64", "gfn2-xtb", max_nbody=3, program="tblite")
 SHORT = Computation("water16", "hf", "6-31g*", max_nbody=3)
 UNEVEN = Computation("methanol_water6", "hf", "cc-pvdz", max_nbody=3)
 SLOW = Computation("water6", "mp2", "cc-pvtz", max_nbody=2)
-SLOWEST = Computation("water4", "ccsd(t)", "cc-pvdz", max_nbody=3)
 CASES = {
     "(H2O)64 GFN2-xTB, 3-body": Case(FAST),
     "(H2O)16 HF/6-31G*, 3-body": Case(SHORT),
     "CH3OH(H2O)6 HF/cc-pVDZ, 3-body": Case(UNEVEN),
     "(H2O)6 MP2/cc-pVTZ, 2-body": Case(SLOW),
-    "(H2O)4 CCSD(T)/cc-pVDZ, 3-body": Case(SLOWEST),
     "(H2O)16 HF/6-31G*, 3-body, a node lost": Case(SHORT, lost=True),
     "CH3OH(H2O)6 HF/cc-pVDZ, 3-body, a node lost": Case(UNEVEN, lost=True),
 }
@@ -168,6 +166,6 @@ BENCHMARK = Benchmark(
     rows="rows",
     key=("case", "number"),
     cases=tuple(CASES),
-    repeats=2,
+    repeats=1,
     summary=sums,
 )
