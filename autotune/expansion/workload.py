@@ -38,7 +38,8 @@ if TYPE_CHECKING:
     from qcmanybody.models.v2 import ManyBodyInput, ManyBodyResult
 
 MAX_INPUT_BYTES = 256 * 2**20
-MOST_COMPONENTS = 5_000_000  # of one model chemistry: a thousand bytes each, and a tenth of a millisecond to plan
+# Of one model chemistry: up to four thousand bytes each, and a fiftieth of a millisecond to plan.
+MOST_COMPONENTS = 2_000_000
 # What upstream's validators let through, beside their own kinds, where a value is of the wrong kind or size.
 _REFUSALS = (ValueError, TypeError, LookupError, ArithmeticError, AttributeError, AssertionError, RecursionError)
 

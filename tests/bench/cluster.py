@@ -237,8 +237,8 @@ def measure(arguments) -> Iterator[dict]:
     with folder() as name, real_slurm.running(Path(name)) as slurm:
         undisturbed: dict[tuple[bool, str, bool], tuple[float, object]] = {}
         for case in arguments.cases:
-            order = random.Random(case)
-            for number in range(arguments.repeats):
+            for number in range(arguments.first, arguments.repeats):
+                order = random.Random(f"{case} {number}")
                 _, alone, length = CASES[case]
                 pyscf = number % 2 == 0 and length != "longest"
                 kind = alone, length, pyscf
@@ -355,6 +355,7 @@ BENCHMARK = Benchmark(
     key=("case", "number"),
     cases=tuple(CASES),
     repeats=10,
+    options={"--first": {"type": int, "default": 0, "help": "go on from this number of a case"}},
     summary=sums,
     fails=lambda record: bool(record["wrong"] or record["lost"] or record["left"]),
 )

@@ -101,7 +101,7 @@ def test_records_of_a_folder_that_cannot_count_are_named(tmp_path, record):
 
 
 def test_a_file_that_is_too_large_is_said_to_be_so(tmp_path, monkeypatch):
-    monkeypatch.setattr(json_files, "MAX_FILE_BYTES", 2**20)
+    monkeypatch.setattr(json_files, "MAX_RUN_BYTES", 2**20)
     (tmp_path / "big.json").write_text('{"schema": "' + "x" * 2**20)
     with pytest.raises(InputError, match="is larger than 1 MiB; this is not a record"):
         samples.read(tmp_path / "big.json")
