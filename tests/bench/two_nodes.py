@@ -39,10 +39,13 @@ class Case(NamedTuple):
     Attributes:
         computation: What it computes.
         lost: A node is lost.
+        left_alone: Programs are: on one machine PySCF starts a trimer from the densities of its pairs, which are tasks
+            there; a node that has not computed them computes them again, which no simulation knows.
     """
 
     computation: Computation
     lost: bool = False
+    left_alone: bool = False
 
 
 FAST = Computation("water64", "gfn2-xtb", max_nbody=3, program="tblite")
@@ -54,8 +57,8 @@ CASES = {
     "(H2O)16 HF/6-31G*, 3-body": Case(SHORT),
     "CH3OH(H2O)6 HF/cc-pVDZ, 3-body": Case(UNEVEN),
     "(H2O)6 MP2/cc-pVTZ, 2-body": Case(SLOW),
-    "(H2O)16 HF/6-31G*, 3-body, a node lost": Case(SHORT, lost=True),
-    "CH3OH(H2O)6 HF/cc-pVDZ, 3-body, a node lost": Case(UNEVEN, lost=True),
+    "(H2O)16 HF/6-31G*, 3-body, program left alone": Case(SHORT, left_alone=True),
+    "CH3OH(H2O)6 HF/cc-pVDZ, 3-body, program left alone, a node lost": Case(UNEVEN, lost=True, left_alone=True),
 }
 
 
@@ -73,11 +76,24 @@ def compare(case: Case, user: User) -> dict:
     source = user.folder / "input.json"
     source.write_text(json.dumps(case.computation.fields))
     alone = Folder(user.folder)
-    words = ("--tuning", "none", "--journal", "none", "--threads", 1)
+    untuned = ("--no-program-tuning",) if case.left_alone else ()
+    words = ("--tuning", "none", "--journal", "none", "--threads", 1, *untuned)
     command = alone.command(source, *words, "--workers", 2, "--quiet")
     run_command(command, environment=alone.environment)
     (user.folder / "record.json").rename(user.folder / "alone.json")
-    told = ["--tuning", "none", "--threads", 1, "--cores", 1, "--nodes", 2, "--replay", user.folder / "alone.json"]
+    told = [
+        "--tuning",
+        "none",
+        "--threads",
+        1,
+        *untuned,
+        "--cores",
+        1,
+        "--nodes",
+        2,
+        "--replay",
+        user.folder / "alone.json",
+    ]
 
     def simulated(*more: object) -> dict:
         simulate = autotune_command("simulate", source, *told, *more, "--json")
