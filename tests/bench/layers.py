@@ -23,6 +23,7 @@ from pathlib import Path
 import large
 from harness import Benchmark, call_in_process, geometry, offer_faulty_program
 
+from autotune.base import garbage
 from autotune.base.options import Options
 from autotune.base.types import Policy, Resources
 from autotune.expansion import workload
@@ -74,6 +75,7 @@ def measure(arguments) -> Iterator[dict]:
         }
 
 
+@garbage.search_seldom()  # as a run does
 def in_the_parent(waters: int) -> dict:
     """Return the seconds of all layers but the pipe, and the largest memory this process had."""
     workload.load(fields_of(2, "pyscf", "hf", "6-31g*"))  # what is imported and read once
