@@ -16,7 +16,7 @@ import pytest
 pytest.importorskip("pyscf")
 
 import qcengine
-from pyscf import gto, scf
+from pyscf import dft, gto, scf
 from qcelemental.models.v2 import AtomicInput, Molecule
 
 from autotune.base.types import Method, TaskSize
@@ -332,11 +332,22 @@ def test_values_are_kept_at_the_grant_of_a_task_and_not_below(counted):
     assert evaluated == pytest.approx(kept, abs=1e-10)
 
 
-def test_a_coarse_first_grid_leads_to_the_energy_of_the_final_one():
+def test_a_coarse_first_grid_leads_to_the_energy_of_the_final_one(monkeypatch):
+    levels = []
+    build = dft.gen_grid.Grids.build
+
+    def built(self, *args, **kwargs):
+        levels.append(self.level)
+        return build(self, *args, **kwargs)
+
+    monkeypatch.setattr(dft.gen_grid.Grids, "build", built)
     asked = task(WATERS[:1], "b3lyp", "6-31g")
-    energies = {compute(asked, {"first_grid": level}).return_result for level in (-1, 0, 1)}
-    assert len(energies) == 3
-    assert np.ptp(list(energies)) < 1e-9
+    energies = []
+    for level, expected in ((-1, [3]), (0, [0, 3]), (1, [1, 3])):
+        levels.clear()
+        energies.append(compute(asked, {"first_grid": level}).return_result)
+        assert levels == expected
+    assert np.ptp(energies) < 1e-9
     coarse = task(WATERS[:1], "b3lyp", "6-31g", grid_level=1)
     assert bits(compute(coarse, {"first_grid": 1})) == bits(compute(coarse, {}))
 
