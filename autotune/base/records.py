@@ -40,6 +40,7 @@ class TaskRecord:
         error: Message of the program; empty when done.
         sharers: Tasks computed in the same start of the program, this one included, which share its wall and CPU time.
         fallback: Why the program did without one of its tunables; empty where it did not.
+        speed: Of its worker, as it was known when the task started; 1 for the fastest, and where all are alike.
     """
 
     number: int
@@ -58,6 +59,7 @@ class TaskRecord:
     error: str = ""
     sharers: int = 1
     fallback: str = ""
+    speed: float = 1.0
 
 
 def task_record(
@@ -452,6 +454,7 @@ class RunRecord:
         sum_off_hartree: What the many-body sum is off by, one standard deviation, where its energies are off by what
             was measured at their programs' thresholds; None where that is not known.
         other_cores: Cores that other programs used on average while tasks ran; 0 where that is not known.
+        speeds: Of the workers, as they were known at the end, 1 for the fastest; empty where all are alike.
         energies: The result by BSSE treatment and n-body level; empty without a many-body sum, and in older records.
         largest_terms: Those that contribute most, of each BSSE treatment; empty where there are very many, or none.
     """
@@ -482,6 +485,7 @@ class RunRecord:
     doubts: tuple[str, ...] = ()
     sum_off_hartree: float | None = None
     other_cores: float = 0.0
+    speeds: tuple[float, ...] = ()
     energies: tuple[NBodyEnergies, ...] = ()
     largest_terms: tuple[Term, ...] = ()
 

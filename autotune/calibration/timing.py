@@ -143,13 +143,12 @@ class Timing:
     def learn(self, instance: Instance, records: Iterable[TaskRecord]) -> None:
         """Take times of tasks into the costs and the law."""
         method = {task.number: task.method for task in instance.tasks}
-        self.recall(
-            instance,
-            [
-                (each.number, by_itself_s(method[each.number], each.wall_s, sharers=each.sharers), each.width)
-                for each in records
-            ],
-        )
+
+        def sample(of: TaskRecord) -> Sample:
+            wall_s = by_itself_s(method[of.number], of.wall_s, sharers=of.sharers, speed=of.speed)
+            return of.number, wall_s, of.width
+
+        self.recall(instance, list(map(sample, records)))
 
     def recall(self, instance: Instance, samples: Iterable[Sample]) -> None:
         """Take times of an instance's tasks into the costs and the law, as `samples` told them."""

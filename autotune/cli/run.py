@@ -313,6 +313,8 @@ def _summary(record: RunRecord) -> str:
     others = ""
     if record.other_cores >= NOTABLE_CORES and record.wall_s >= NOTABLE_S:
         others = f"; other programs used {record.other_cores:.1f} of {record.machine.cores} cores meanwhile"
+    if record.speeds:
+        others += f"; the slowest worker had {min(record.speeds):.2f} of the speed of the fastest"
     return (
         f"{record.tasks} tasks in {record.wall_s:.2f} s; no schedule of these could take less than"
         f" {record.lower_bound_s:.2f} s ({100 * record.efficiency:.0f} %);"

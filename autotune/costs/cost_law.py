@@ -178,9 +178,16 @@ class Costs:
         return known
 
 
-def by_itself_s(method: Method, wall_s: float, *, sharers: int) -> float:
-    """Return the wall time of a task by itself, of which so many shared one start of their program."""
-    return wall_s + facts_of(method.program).start_of_task_s * (1.0 - 1.0 / sharers)
+def by_itself_s(method: Method, wall_s: float, *, sharers: int, speed: float) -> float:
+    """Return the wall time of a task by itself on the fastest worker.
+
+    Args:
+        method: Of the task.
+        wall_s: What it took.
+        sharers: So many shared one start of their program.
+        speed: Of the worker that it ran on, 1 for the fastest.
+    """
+    return wall_s * speed + facts_of(method.program).start_of_task_s * (1.0 - 1.0 / sharers)
 
 
 def law_s(law: Law | None, method: Method, size: TaskSize) -> float:

@@ -32,7 +32,7 @@ def drift(tasks: Sequence[Task], records: Sequence[TaskRecord], laws: Mapping[Me
     for record in records:
         task = by_number[record.number]
         if record.status == "done" and task.method in laws and record.wall_s > 0:
-            wall_s = by_itself_s(task.method, record.wall_s, sharers=record.sharers)
+            wall_s = by_itself_s(task.method, record.wall_s, sharers=record.sharers, speed=record.speed)
             logs.append(math.log(wall_s / costs.estimate(task).wall_s(record.width)))
             spreads.append(laws[task.method].spread)
     if len(logs) < LEAST_TASKS:

@@ -38,17 +38,19 @@ class Attempts:
         self._tasks = {task.number: task for task in tasks}
         self._expected, self._care, self._started = expected, care, started
         self._given: dict[int, Resources] = {}
+        self._places: dict[int, tuple[int, float]] = {}
         self._made: Counter[int] = Counter()
         self._failures: Counter[int] = Counter()
         self._alone: set[int] = set()
         self._rescued: set[int] = set()
 
-    def orders(self, start: Start) -> list[Order]:
-        """Return what to tell a worker about tasks that start now."""
-        orders, width = [], start.resources.cores
+    def orders(self, start: Start, *, speed: float = 1.0) -> list[Order]:
+        """Return what to tell a worker, which is so fast, about tasks that start now."""
+        orders, width, place = [], start.resources.cores, (start.seat, speed)
         for number in start.numbers:
             task = self._tasks[number]
             self._made[number] += 1
+            self._places[number] = place
             grant_gib = self._expected.grant_gib(number, width, alone=number in self._alone)
             resources = self._given[number] = Resources(cores=width, memory_gib=grant_gib, gpus=start.resources.gpus)
             together = self._together(number, start) if start.together else None
@@ -64,6 +66,10 @@ class Attempts:
     def width(self, number: int) -> int:
         """Return the cores that a task was given."""
         return self._given[number].cores
+
+    def place(self, number: int) -> tuple[int, float]:
+        """Return the seat of a task, and how fast that was known to be."""
+        return self._places[number]
 
     def returned(self, number: int) -> None:
         """Take note of a task that came back without having been at fault: the attempt does not count."""
@@ -92,12 +98,13 @@ class Attempts:
         return Entry(task.key, version, rescue, reply.values, reply.result, contained)
 
     def record(self, reply: Reply, kind: str) -> TaskRecord:
-        """Return the record of a task's last attempt, with the kind of its failure or an empty text."""
+        """Return the record of a task that ended, with the kind of its failure or an empty text; asked once."""
         number = reply.number
+        given, (_, speed) = self._given.pop(number), self._places.pop(number)
         record = task_record(
             self._tasks[number],
             self._expected.of[number],
-            self._given[number],
+            given,
             started_s=reply.started - self._started,
             wall_s=reply.wall_s,
             cpu_s=reply.cpu_s,
@@ -106,4 +113,10 @@ class Attempts:
             error_type=kind,
             error=reply.error,
         )
-        return replace(record, sharers=reply.sharers, fallback=reply.fallback)
+        return replace(
+            record,
+            sharers=reply.sharers,
+            fallback=reply.fallback,
+            speed=speed,
+            predicted_s=record.predicted_s / speed,
+        )

@@ -183,7 +183,8 @@ class Dispatch:
             # Clocks of nodes are not quite ours.
             self._end(self._tasks[record.number], replace(record, started_s=max(0.0, offset_s + record.started_s)))
             if record.status == "done" and self._plan.policy.learn:
-                wall_s = by_itself_s(self._tasks[record.number].method, record.wall_s, sharers=record.sharers)
+                method = self._tasks[record.number].method
+                wall_s = by_itself_s(method, record.wall_s, sharers=record.sharers, speed=record.speed)
                 fresh = self._expected.learn(record.number, wall_s=wall_s, width=record.width, peak_gib=record.peak_gib)
                 costs_s |= {number: estimate.alone_s for number, estimate in fresh.items()}
         if costs_s:

@@ -31,6 +31,7 @@ class Execution:
         memory_idle_core_s: Core-seconds idle while a ready task waited for memory.
         lost_core_s: Core-seconds of attempts that failed.
         other_core_s: Core-seconds that other programs used while tasks ran; 0 where that is not known.
+        speeds: Of the workers, as they were known last; empty where all are alike.
     """
 
     values: Values = field(default_factory=Values)
@@ -42,6 +43,7 @@ class Execution:
     memory_idle_core_s: float = 0.0
     lost_core_s: float = 0.0
     other_core_s: float = 0.0
+    speeds: tuple[float, ...] = ()
 
     def take(self, entry: Entry) -> None:
         """Take what a finished task computed."""
@@ -67,6 +69,7 @@ class Execution:
         self.memory_idle_core_s += later.memory_idle_core_s
         self.lost_core_s += later.lost_core_s
         self.other_core_s += later.other_core_s
+        self.speeds = later.speeds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

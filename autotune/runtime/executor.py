@@ -24,14 +24,16 @@ from autotune.runtime.execution import Care, Execution
 from autotune.runtime.expectations import Expectations
 from autotune.runtime.monitor import LoadMeter, Monitor, OtherWork, Snapshot
 from autotune.runtime.planning import Plan
-from autotune.schedule.events import Adapted, Dropped, Failed, Finished, Learned, Paused, Start
+from autotune.schedule.events import Adapted, Dropped, Failed, Finished, Learned, Paused, Sped, Start
 from autotune.schedule.scheduler import Scheduler
+from autotune.schedule.speeds import Speeds
 from autotune.workers import scratch
 from autotune.workers.messages import Outcome, Reply, Returned, Usage
 from autotune.workers.pool import Pool
 
 TICK_S = 0.5
 LOOK_AROUND_S = 5.0  # between looks at whether the machine has changed
+SPEED_CHANGE = 0.05  # of a worker's speed; less changes no schedule
 SCRATCH_LOOK_S = 1.0  # between looks at scratch space
 
 
@@ -81,6 +83,7 @@ class Executor:
             budget=Resources(cores=machine.cores, memory_gib=plan.budget_gib, gpus=machine.gpus),
             ahead=ranks(tasks, plan.policy.tunables),
         )
+        self._speeds, self._told = Speeds(), tuple[float, ...]()
         self._attempts = Attempts(tasks, expected=self._expected, care=self._care, started=self._started)
         self._usage = Usage(0.0, 0.0, {})
         self._stalled = self._limit_events = self._pressed = 0.0
@@ -142,7 +145,7 @@ class Executor:
 
     def _start(self, start: Start) -> None:
         self.execution.attempts += len(start.numbers)
-        self._pool.start(self._attempts.orders(start))
+        self._pool.start(self._attempts.orders(start, speed=self._speed_of(start.seat)), seat=start.seat)
 
     def _take_all(self, events: Sequence[Outcome], *, go_on: bool = True) -> None:
         policy, done = self._policy, _done(events)
@@ -150,6 +153,7 @@ class Executor:
         try:
             for event in events:
                 if isinstance(event, Reply) and event.values is not None:
+                    self._time(event)
                     self._scheduler.handle(Finished(event.number))
                 else:
                     self._take(event)
@@ -173,13 +177,35 @@ class Executor:
 
     def _credit(self, reply: Reply) -> None:
         """Count a task as done, and learn from it."""
-        width = self._attempts.width(reply.number)
+        number, attempts = reply.number, self._attempts
+        width, (_, speed) = attempts.width(number), attempts.place(number)
         self._finish(reply, "")
         if self._policy.learn:
-            wall_s = by_itself_s(self._tasks[reply.number].method, reply.wall_s, sharers=reply.sharers)
-            fresh = self._expected.learn(reply.number, wall_s=wall_s, width=width, peak_gib=reply.peak_gib)
+            method = self._tasks[number].method
+            wall_s = by_itself_s(method, reply.wall_s, sharers=reply.sharers, speed=speed)
+            fresh = self._expected.learn(number, wall_s=wall_s, width=width, peak_gib=reply.peak_gib)
             if fresh:
                 self._scheduler.handle(Learned(fresh))
+
+    def _time(self, reply: Reply) -> None:
+        """Learn how fast the worker is that did a task."""
+        number, expected = reply.number, self._expected
+        if not self._policy.learn or reply.sharers > 1 or self._attempts.width(number) > 1:
+            return
+        now, spread = time.monotonic(), expected.of[number].spread
+        seat, _ = self._attempts.place(number)
+        self._speeds.observe(seat, expected.kind(number), reply.wall_s, spread=spread, now_s=now)
+        if reply.wall_s >= TICK_S:
+            self._tell_speeds()
+
+    def _tell_speeds(self) -> None:
+        found = self._speeds.found(self._policy.workers, now_s=time.monotonic())
+        if _are_other(found, self._told):
+            self._told = self.execution.speeds = found
+            self._scheduler.handle(Sped(found))
+
+    def _speed_of(self, seat: int) -> float:
+        return self._told[seat] if seat < len(self._told) else 1.0
 
     def _fail(self, reply: Reply) -> None:
         number = reply.number
@@ -253,6 +279,7 @@ class Executor:
         if self._policy.follow_machine and now - self._looked >= LOOK_AROUND_S:
             self._looked = now
             self._follow_machine()
+        self._tell_speeds()
         if self._on_progress is None and not self._plan.strategies:
             return
         snapshot = self._monitor.snapshot(
@@ -291,6 +318,12 @@ class Executor:
 
 def _was_stopped(event: Outcome, verdict: guard.Verdict) -> bool:
     return isinstance(event, Reply) and event.number == verdict.stop and event.error == verdict.reason
+
+
+def _are_other(speeds: Sequence[float], before: Sequence[float]) -> bool:
+    return len(speeds) != len(before) or any(
+        abs(now - then) > SPEED_CHANGE * then for now, then in zip(speeds, before, strict=True)
+    )
 
 
 def _done(events: Sequence[Outcome]) -> list[Reply]:

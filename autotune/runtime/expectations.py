@@ -58,6 +58,10 @@ class Expectations:
         """Tasks that have finished, well or not."""
         return len(self._tasks) - len(self._unfinished)
 
+    def kind(self, number: int) -> int:
+        """Return a number that is equal for tasks that will always share an estimate."""
+        return self._kinds[number]
+
     def adapt(self, policy: Policy, budget_gib: float) -> None:
         """Follow a policy or a budget that changed."""
         self._policy, self._budget_gib = policy, budget_gib

@@ -155,7 +155,8 @@ class Fleet:
 
     def _bundle(self, work: Work, tasks: tuple[Task, ...]) -> node.Bundle:
         recipe = replace(work.recipe, rescue=self._options.rescue).to_json()
-        return node.Bundle(recipe, tasks, self._node_options, own_version())
+        most_nbody = max((task.nbody for task in work.tasks), default=0)
+        return node.Bundle(recipe, tasks, self._node_options, own_version(), most_nbody)
 
 
 def _backend_of(executor: Executor, nodes: int | None) -> Backend:

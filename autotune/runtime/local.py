@@ -62,10 +62,16 @@ class Local:
         """Return the plan for a workload; raises InputError as `planning.make` does."""
         return planning.make(work, machine=self.machine, manager=self._manager, options=self._options)
 
-    def check(self, work: Work, plan: Plan) -> Checked:
+    def check(self, work: Work, plan: Plan, *, most_nbody: int = 0, goes_on: bool = False) -> Checked:
         """Bring the workers to where they can start and return what one of them says of the programs.
 
         The plan learns from it which programs take one core whatever they are given.
+
+        Args:
+            work: What is to be computed.
+            plan: For it.
+            most_nbody: Fragments of the largest task of the run that the work is a part of.
+            goes_on: Another part of that run was here before, and what workers share is kept.
 
         Raises:
             InputError: A task cannot run.
@@ -74,8 +80,8 @@ class Local:
         try:
             remember = self._options.remembers
             recipe = replace(work.recipe, rescue=self._options.rescue)
-            briefing = planning.briefing(recipe, work.tasks, plan.policy, remember=remember)
-            pool.brief(briefing, keep_shared=remember)
+            briefing = planning.briefing(recipe, work.tasks, plan.policy, remember=remember, most_nbody=most_nbody)
+            pool.brief(briefing, keep_shared=remember or goes_on)
             if self._options.enforce_memory:
                 pool.enforce(plan.budget_gib)
             pool.prepare(min(plan.policy.workers, len(work.tasks)))

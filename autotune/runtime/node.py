@@ -30,7 +30,7 @@ from autotune.workers.messages import Checked
 
 IDLE_S = 120.0  # after which a node without bundles ends its workers; an executor may go on to live for days
 
-_here: tuple[Options, Local] | None = None
+_here: _Here | None = None
 _rest: threading.Timer | None = None
 _lock = threading.Lock()  # an executor may give a node several bundles at a time; each is for all of its cores
 
@@ -38,14 +38,15 @@ _lock = threading.Lock()  # an executor may give a node several bundles at a tim
 class Bundle(NamedTuple):
     """Tasks for a node.
 
-    `recipe` (JSON) is what they are built from, `options` what the user decided, `version` ours; `hosts` are keys of
-    tasks whose contained energies are wanted.
+    `recipe` (JSON) is what they are built from, `options` what the user decided, `version` ours, `most_nbody` the
+    fragments of the run's largest task; `hosts` are keys of tasks whose contained energies are wanted.
     """
 
     recipe: str
     tasks: tuple[Task, ...]
     options: Options
     version: str
+    most_nbody: int
     hosts: frozenset[str] = frozenset()
 
 
@@ -77,6 +78,15 @@ class Portion:
     def methods(self) -> tuple[Method, ...]:
         """Model chemistries of the tasks."""
         return tuple(dict.fromkeys(task.method for task in self.tasks))
+
+
+@dataclass(slots=True)
+class _Here:
+    """What this process has: a place for bundles with these options, and the recipe of the last one."""
+
+    options: Options
+    place: Local
+    recipe: str = ""
 
 
 def look(bundle: Bundle) -> Seen:
@@ -132,7 +142,7 @@ def _end() -> None:
     """End this process's workers; the next bundle starts them again."""
     with _lock:
         if _here is not None:
-            _here[1].close()
+            _here.place.close()
 
 
 def _ready(bundle: Bundle) -> tuple[Local, Portion, Plan, Seen]:
@@ -143,21 +153,25 @@ def _ready(bundle: Bundle) -> tuple[Local, Portion, Plan, Seen]:
             f"{host} has autotune {own_version()}, not {bundle.version}; install one version on all nodes"
         )
     recipe = Recipe.from_json(bundle.recipe)
-    here, work = _place(bundle.options), Portion(recipe, bundle.tasks)
-    here.load(sorted(set(recipe.programs.values())), work.methods)
-    plan = here.plan(work)
-    return here, work, plan, Seen(host=host, machine=here.machine, checked=here.check(work, plan))
+    here, work = _at(bundle.options), Portion(recipe, bundle.tasks)
+    place = here.place
+    place.load(sorted(set(recipe.programs.values())), work.methods)
+    plan = place.plan(work)
+    # Bundles of one recipe are parts of one run: what its workers have found for each other serves the next ones.
+    goes_on, here.recipe = bundle.recipe == here.recipe, bundle.recipe
+    checked = place.check(work, plan, most_nbody=bundle.most_nbody, goes_on=goes_on)
+    return place, work, plan, Seen(host=host, machine=place.machine, checked=checked)
 
 
-def _place(options: Options) -> Local:
-    """Return this process's place for bundles with these options."""
+def _at(options: Options) -> _Here:
+    """Return what this process has for bundles with these options."""
     global _here  # noqa: PLW0603 - one set of workers for one process, whoever calls
-    if _here is not None and _here[0] != options:
-        _here[1].close()
+    if _here is not None and _here.options != options:
+        _here.place.close()
         _here = None
     if _here is None:
-        _here = options, Local(options, manager=Manager())
-    return _here[1]
+        _here = _Here(options, Local(options, manager=Manager()))
+    return _here
 
 
 atexit.register(_end)

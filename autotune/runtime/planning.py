@@ -263,7 +263,9 @@ class _Remaker:
             return replace(self._composition, parameters={}).policy(machine)
 
 
-def briefing(recipe: Recipe, tasks: Sequence[Task], policy: Policy, *, remember: bool = False) -> Briefing:
+def briefing(
+    recipe: Recipe, tasks: Sequence[Task], policy: Policy, *, remember: bool = False, most_nbody: int = 0
+) -> Briefing:
     """Return what workers are told before tasks: the recipe, and the settings of programs that have tunables.
 
     Args:
@@ -271,9 +273,10 @@ def briefing(recipe: Recipe, tasks: Sequence[Task], policy: Policy, *, remember:
         tasks: Of the run.
         policy: Of the run; programs of which it has no values are left alone.
         remember: Programs that can start tasks from where those of the run before ended.
+        most_nbody: Fragments of the largest task of the run, where `tasks` are a part of it.
     """
     tuned = {name.partition(".")[0] for name, _ in policy.tunables}
-    most = max((task.nbody for task in tasks), default=0)
+    most = max([most_nbody, *(task.nbody for task in tasks)])
     settings = [(f"{program}.{MOST_FRAGMENTS}", most) for program in sorted(tuned)]
     remembering = {program for program in recipe.programs.values() if remember and facts_of(program).remembers}
     settings += [(f"{program}.{REMEMBER}", True) for program in sorted(remembering)]

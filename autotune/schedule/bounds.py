@@ -19,6 +19,7 @@ def lower_bound_s(
     cores: int,
     memory_gib: float = math.inf,
     narrow_s: Mapping[int, float] | None = None,
+    speeds: Sequence[float] = (),
 ) -> float:
     """Return what no schedule of these tasks can be shorter than, in seconds; 0 without tasks.
 
@@ -31,12 +32,17 @@ def lower_bound_s(
         memory_gib: What tasks may hold together.
         narrow_s: Core-seconds that wide tasks would take on one core, by number, where that is known; a task left out
             counts with its width times its time, which is more.
+        speeds: Of the workers where they are not alike; the fastest has 1, and tasks count as if they had run there.
     """
+    if not records:
+        return 0.0
     narrow = narrow_s or {}
-    area = sum(min(narrow.get(r.number, math.inf), r.width * r.wall_s) for r in records)
-    held = sum(r.peak_gib * r.wall_s for r in records) / memory_gib
-    exclusive = sum(r.wall_s for r in records if r.peak_gib > memory_gib / 2)
-    return max(area / cores, max((r.wall_s for r in records), default=0.0), held, exclusive)
+    wall_s = [r.wall_s * r.speed for r in records]
+    alone_s = [min(narrow.get(r.number, math.inf), r.width * s) for r, s in zip(records, wall_s, strict=True)]
+    held = sum(r.peak_gib * s for r, s in zip(records, wall_s, strict=True)) / memory_gib
+    exclusive = sum(s for r, s in zip(records, wall_s, strict=True) if r.peak_gib > memory_gib / 2)
+    area = lower_bound_of_speeds_s(alone_s, speeds) if speeds else sum(alone_s) / cores
+    return max(area, *wall_s, held, exclusive)
 
 
 def lower_bound_of_speeds_s(alone_s: Sequence[float], speeds: Sequence[float]) -> float:

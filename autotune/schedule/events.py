@@ -49,6 +49,12 @@ class Paused(NamedTuple):
     on: bool
 
 
+class Sped(NamedTuple):
+    """Event: the speeds of the seats are these, or (empty) all seats are alike."""
+
+    speeds: tuple[float, ...]
+
+
 class Dropped(NamedTuple):
     """Event: what waits is not to be started any more; what runs goes on to its end."""
 
@@ -57,7 +63,7 @@ class Start(NamedTuple):
     """Decision: give tasks, to be run one after another, to one worker now.
 
     Its memory is what the tasks are expected to hold; infinite where they are to have the whole machine. Tasks that go
-    `together` are computed in one start of their program. The `seat` is the worker's where cores are not alike.
+    `together` are computed in one start of their program. The `seat` is the worker's: nothing else is there.
     """
 
     numbers: tuple[int, ...]
@@ -66,4 +72,4 @@ class Start(NamedTuple):
     seat: int = 0
 
 
-Event = Finished | Failed | Learned | Adapted | Paused | Dropped
+Event = Finished | Failed | Learned | Adapted | Sped | Paused | Dropped

@@ -24,7 +24,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from autotune.base.types import Estimate, Policy, Resources
-from autotune.schedule.events import Adapted, Dropped, Event, Failed, Finished, Learned, Paused, Start
+from autotune.schedule.events import Adapted, Dropped, Event, Failed, Finished, Learned, Paused, Sped, Start
 from autotune.schedule.running import Room, Running
 from autotune.schedule.seats import Deal, Seats
 from autotune.schedule.widths import LastTasks, all_stay_narrow, widths
@@ -116,6 +116,9 @@ class Scheduler:
         elif isinstance(event, Adapted):
             self._adapt(event)
             self._predicted_anew(ranked=False)
+        elif isinstance(event, Sped):
+            self._seats.adapt(event.speeds)
+            self._widths = self._last = None
         elif isinstance(event, Paused):
             self._paused = event.on
         elif isinstance(event, Dropped):
@@ -137,6 +140,8 @@ class Scheduler:
             start = self._next(now_s) or self._next_alone()
             if start is None:
                 break
+            if self._seats.even:
+                start = start._replace(seat=self._seats.lowest_idle())
             width = start.resources.cores
             self._whole = start.resources.memory_gib == math.inf
             first, *others = [self._estimates[number] for number in start.numbers]

@@ -69,6 +69,7 @@ def record(
         cores=max(machine.cores, nodes * plan.policy.core_slots),
         memory_gib=nodes * plan.budget_gib,
         narrow_s={r.number: _alone_s(r, plan.costs.estimate(tasks[r.number])) for r in done if r.width > 1},
+        speeds=execution.speeds,
     )
     failed = [record for record in execution.records if record.status != "done"]
     gap = bounds.gap(
@@ -105,6 +106,7 @@ def record(
         omitted=omitted,
         doubts=doubts,
         other_cores=min(execution.other_core_s / tasks_s, float(machine.cores)) if tasks_s > 0.0 else 0.0,
+        speeds=execution.speeds,
         energies=nbody_energies(result) if hasattr(result, "properties") else (),
         largest_terms=_largest_terms(result, tasks=len(work.tasks)),
     )

@@ -110,9 +110,12 @@ class Pool:
         self._await_end(worker)
         raise AutotuneError(f"the worker processes did not start: {self._describe_end(worker)}")
 
-    def start(self, orders: Sequence[Order]) -> None:
-        """Start tasks, one after another, on an idle worker, forking one where there is none."""
-        worker = self._idle_worker()
+    def start(self, orders: Sequence[Order], *, seat: int | None = None) -> None:
+        """Start tasks, one after another, on an idle worker, forking one where there is none.
+
+        A seat is nobody's but one worker's, as long as that lives.
+        """
+        worker = self._idle_worker(seat)
         worker.orders.extend(orders)
         worker.since = time.monotonic()
         with contextlib.suppress(OSError):  # already dead: `wait` finds the closed pipe and reports the task as lost
@@ -249,9 +252,14 @@ class Pool:
         self._workers[number] = worker
         return worker
 
-    def _idle_worker(self) -> Worker:
-        idle = next((w for w in self._workers.values() if not w.orders and w.exit_status is None), None)
-        return idle or self._fork()
+    def _idle_worker(self, seat: int | None = None) -> Worker:
+        idle = [worker for worker in self._workers.values() if not worker.orders and worker.exit_status is None]
+        if seat is None:
+            return idle[0] if idle else self._fork()
+        seated = [worker for worker in idle if worker.seat in (seat, None)]
+        worker = max(seated, key=lambda each: each.seat is not None) if seated else self._fork()
+        worker.seat = seat
+        return worker
 
     def _brief(self, worker: Worker) -> None:
         if worker.briefing is not self._briefing:
@@ -349,6 +357,7 @@ class Worker:
 
     Attributes:
         number: Of the worker.
+        seat: Where it sits; None before its first task.
         pipe: Our end.
         output: The file of what it prints; its scratch folder is the one that this is in.
         pid: Of the process; 0 until it has said so.
@@ -367,6 +376,7 @@ class Worker:
     number: int
     pipe: Connection
     output: Path
+    seat: int | None = None
     pid: int = 0
     briefing: Briefing | None = None
     orders: deque[Order] = field(default_factory=deque)

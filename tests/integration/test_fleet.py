@@ -96,6 +96,22 @@ def test_the_result_is_that_of_one_machine_to_the_last_bit(cluster):
     assert all(task.started_s + task.wall_s <= record.wall_s + 0.5 for task in record.task_records)
 
 
+@pytest.mark.usefixtures("small_bundles")
+def test_what_tasks_share_stays_from_one_bundle_to_the_next(cluster):
+    seen = []
+
+    def behind(_, computed):
+        folder = node._here.place._pool.scratch / "shared" / "pyscf-integrals"
+        seen.append({(file.name, file.stat().st_ino) for file in folder.glob("[!.]*")})
+        return computed
+
+    with Flaky(behind=behind, nodes=1) as executor:
+        autotune.run(cluster("water4", max_nbody=3), executor=executor, cores=1, journal="none")
+    assert len(seen) > 3
+    assert all(before <= after for before, after in pairwise(seen))
+    assert len(seen[-1]) == 6  # pairs of four waters
+
+
 def test_dask_runs_bundles_through_its_executor(cluster):
     distributed = pytest.importorskip("distributed")
     fields = cluster("water2", max_nbody=2)
