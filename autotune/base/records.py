@@ -40,6 +40,7 @@ class TaskRecord:
         error: Message of the program; empty when done.
         sharers: Tasks computed in the same start of the program, this one included, which share its wall and CPU time.
         fallback: Why the program did without one of its tunables; empty where it did not.
+        gpus: GPUs it was given.
         speed: Of its worker, as it was known when the task started; 1 for the fastest, and where all are alike.
     """
 
@@ -59,6 +60,7 @@ class TaskRecord:
     error: str = ""
     sharers: int = 1
     fallback: str = ""
+    gpus: int = 0
     speed: float = 1.0
 
 
@@ -91,6 +93,7 @@ def task_record(
         predicted_s=estimate.wall_s(given.cores),
         error_type=error_type,
         error=error,
+        gpus=given.gpus,
     )
 
 

@@ -54,6 +54,7 @@ class Machine(Resources):
         key: Short text that is equal for machines on which the same tuning is best; made from the facts above.
         cores_limited_by: What set `cores`: `physical`, `affinity`, `cgroup v1`, `cgroup v2`, `slurm`, `option`.
         memory_limited_by: What set `memory_gib`: `physical`, `cgroup v1`, `cgroup v2`, `rlimit`, `slurm`, `option`.
+        gpu_memory_gib: Memory of each GPU; empty where there is none, or where it cannot be read.
     """
 
     cpu_model: str
@@ -64,6 +65,7 @@ class Machine(Resources):
     key: str
     cores_limited_by: str
     memory_limited_by: str
+    gpu_memory_gib: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,6 +158,8 @@ class Estimate:
         one_core: The program takes one core whatever it is given.
         program: QCEngine name of the program; empty where it does not matter.
         start_s: Part of `alone_s` in which the program starts, and which tasks share that are computed in one start.
+        gpus: GPUs that it takes, 0 or 1; what of one is said by the tunable `per_gpu` of its program.
+        gpu_memory_gib: Memory of the GPU that it holds; 0 where that is not known.
     """
 
     alone_s: float
@@ -166,6 +170,8 @@ class Estimate:
     one_core: bool = False
     program: str = ""
     start_s: float = 0.0
+    gpus: int = 0
+    gpu_memory_gib: float = 0.0
 
     @property
     def work_s(self) -> float:
@@ -242,6 +248,10 @@ class Policy:
     def tasks_per_start(self, program: str) -> int:
         """Return how many tasks of a program may be computed in one start of it."""
         return int(dict(self.tunables).get(f"{program}.tasks_per_start", 1))
+
+    def tasks_per_gpu(self, program: str) -> int:
+        """Return how many tasks of a program may be on one GPU at once."""
+        return int(dict(self.tunables).get(f"{program}.per_gpu", 1))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

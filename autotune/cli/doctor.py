@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -106,12 +107,27 @@ def _compare(files: tuple[Path, ...], *, as_json: bool) -> None:
         raise SystemExit(1)
 
 
+def _gpus(here: Machine) -> str:
+    from autotune.machine import gpus
+
+    if not here.gpus:
+        return "no GPU"
+    named = ", ".join(gpus.models()) or "of which the driver does not say the model"
+    memory = f", {min(here.gpu_memory_gib):.0f} GiB each" if here.gpu_memory_gib else ""
+    return f"{count(here.gpus, 'GPU')} ({named}{memory}), for programs that compute on them"
+
+
 def _print_doctor(here: Machine, findings: tuple[Finding, ...], programs: tuple[ProgramStatus, ...]) -> None:
+    from autotune.machine import detection
+
     click.echo("Machine")
     click.echo(f"  {here.cpu_model} ({here.architecture}, {here.vector or 'no vector instructions known'})")
     click.echo(f"  {count(here.cores, 'usable core')} (limited by {here.cores_limited_by})")
+    if speeds := Counter(f"{speed:.2f}" for speed in detection.core_speeds()):
+        some = ", ".join(f"{count(number, 'core')} of speed {speed}" for speed, number in speeds.items())
+        click.echo(f"  {some}, says the kernel")
     click.echo(f"  {here.memory_gib:.1f} GiB usable memory (limited by {here.memory_limited_by})")
-    click.echo(f"  {count(here.gpus, 'GPU')}, not used yet" if here.gpus else "  no GPU")
+    click.echo(f"  {_gpus(here)}")
     click.echo(f"  key {here.key}")
     click.echo("\nPrograms")
     for program in programs:

@@ -143,6 +143,7 @@ class Costs:
         needed = known.needs.get(size)
         if needed is None:
             needed = known.needs[size] = need(method, size)
+        gpu = facts_of(method.program).gpu
         return Estimate(
             alone_s=alone_s,
             parallel=most * alone_s / (alone_s + half_s),
@@ -152,6 +153,8 @@ class Costs:
             one_core=method.program in self.one_core,
             program=method.program,
             start_s=min(facts_of(method.program).start_of_task_s, _MOST_START * alone_s),
+            gpus=0 if gpu is None else 1,
+            gpu_memory_gib=0.0 if gpu is None else gpu.memory_gib(method, size),
         )
 
     def observe(self, task: Task, *, wall_s: float, width: int, peak_gib: float) -> None:

@@ -6,8 +6,8 @@
   is `available_memory_gib`, and only that may be planned with.
 - All files are read below `root`, so that tests can build a machine in a folder. A missing file says nothing and is no
   error; where no file says anything (macOS, Windows) psutil is asked. No subprocess is started on Linux.
-- The key holds hardware facts only, never a host name, and is the same in every run. GPUs are not in it as long as no
-  task is given one: the same tuning is best with and without.
+- The key holds hardware facts only, never a host name, and is the same in every run. GPUs (`gpus.py`) are not in it:
+  for programs that use none the same tuning is best with and without.
 """
 
 from __future__ import annotations
@@ -23,11 +23,13 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from autotune.base.errors import InputError, ResourceError
 from autotune.base.types import Machine
+from autotune.machine import gpus
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 GIB = 1024**3
+_ALIKE = 1.15  # times the speed of another core; less is not worth telling
 ROOT = Path("/")
 CPU_FOLDER = "sys/devices/system/cpu"
 Limit: TypeAlias = tuple[float, str]  # cores or GiB, and what set it
@@ -63,7 +65,8 @@ def detect(*, cores: int | None = None, memory_gib: float | None = None, root: P
     return Machine(
         cores=int(usable_cores),
         memory_gib=usable_gib,
-        gpus=usable_gpus(root),
+        gpus=gpus.usable_gpus(root),
+        gpu_memory_gib=gpus.memory_gib(root),
         cpu_model=model,
         architecture=architecture,
         numa_nodes=nodes,
@@ -205,6 +208,23 @@ def physical_cores(cpus: frozenset[int], root: Path = ROOT) -> int:
     return min(len(cpus), counted) if cpus else counted
 
 
+def core_speeds(root: Path = ROOT) -> tuple[float, ...]:
+    """Return how fast the kernel says each usable core is, 1 for the fastest, in falling order; empty where alike.
+
+    Its own measure, which it schedules by, or else the highest frequencies; that these differ by a few percent, as
+    where some cores may run a little faster than others, says nothing.
+    """
+    cores: dict[str, int] = {}
+    for cpu in sorted(usable_cpus(root)):
+        cores.setdefault(read_text(root / CPU_FOLDER / f"cpu{cpu}/topology/thread_siblings_list") or str(cpu), cpu)
+    for file in ("cpu_capacity", "cpufreq/cpuinfo_max_freq"):
+        speeds = [number(read_text(root / CPU_FOLDER / f"cpu{cpu}" / file)) for cpu in cores.values()]
+        known = sorted((speed for speed in speeds if speed), reverse=True)
+        if known and len(known) == len(cores) and known[0] > _ALIKE * known[-1]:
+            return tuple(speed / known[0] for speed in known)
+    return ()
+
+
 def numa_nodes(root: Path = ROOT) -> int:
     """Return how many NUMA nodes the usable hardware threads lie on, at least 1."""
     usable, nodes = usable_cpus(root), (root / "sys/devices/system/node").glob("node[0-9]*/cpulist")
@@ -222,26 +242,6 @@ def last_level_cache_mib(root: Path = ROOT) -> float:
         total_kib += number(read_text(cache / "size").rstrip("K")) or 0.0
         socket -= cpu_list(read_text(cache / "shared_cpu_list")) | {min(socket)}
     return total_kib / 1024
-
-
-def usable_gpus(root: Path = ROOT) -> int:
-    """Return how many GPUs of NVIDIA and AMD this process may use, as their drivers and the environment say.
-
-    Those of other makers, which are mostly there for a screen, are not counted.
-    """
-    nvidia = sum(1 for _ in (root / "proc/driver/nvidia/gpus").glob("*"))
-    nodes = (root / "sys/class/kfd/kfd/topology/nodes").glob("*/gpu_id")  # a node of processors has the number 0
-    amd = sum(1 for node in nodes if number(read_text(node)))
-    return _visible(nvidia, "CUDA_VISIBLE_DEVICES") + _visible(amd, "ROCR_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES")
-
-
-def _visible(gpus: int, *variables: str) -> int:
-    """Return how many of a maker's GPUs its variables leave; a list ends where an entry is empty or negative."""
-    for given in [os.environ[name] for name in variables if name in os.environ]:
-        entries = [entry.strip() for entry in given.split(",")]
-        ends = (place for place, entry in enumerate(entries) if not entry or entry.startswith("-"))
-        gpus = min(gpus, next(ends, len(entries)))
-    return gpus
 
 
 def cpu_model(root: Path = ROOT) -> str:

@@ -29,10 +29,12 @@ if TYPE_CHECKING:
         IN_WORKER,
         ContainedEnergies,
         Convergence,
+        Gpu,
         ProgramFacts,
         Tunable,
         choices,
         register_harness,
+        several_on_a_gpu,
     )
     from autotune.plugin.hookspecs import Backend, Progress, Strategy, hookimpl
 
@@ -46,6 +48,7 @@ __all__ = [
     "Convergence",
     "Estimate",
     "Gap",
+    "Gpu",
     "InputError",
     "Machine",
     "Method",
@@ -66,6 +69,7 @@ __all__ = [
     "choices",
     "hookimpl",
     "register_harness",
+    "several_on_a_gpu",
 ]
 
 _MODULES = (

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from autotune.base.types import Method, Parameter, Task
+from autotune.base.types import Method, Parameter, Task, TaskSize
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -73,6 +73,35 @@ def shared_starts(title: str) -> Tunable:
     )
 
 
+def several_on_a_gpu(title: str) -> Tunable:
+    """Return the tunable of a program that computes on GPUs: how many of its tasks share one."""
+    return Tunable(
+        name="per_gpu",
+        about=f"so many tasks of {title} at most are on one GPU at once",
+        distribution=choices(1, 2, 4, 8),
+        default=1,
+        untouched=1,
+        exact=True,
+    )
+
+
+def _unknown(method: Method, size: TaskSize) -> float:
+    del method, size
+    return 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gpu:
+    """That a program computes on a GPU: each task on one, which its environment names.
+
+    Attributes:
+        memory_gib: What a task of a model chemistry and a size holds of the GPU's memory, which is admitted as that of
+            the machine is; 0 where it is not known.
+    """
+
+    memory_gib: Callable[[Method, TaskSize], float] = _unknown
+
+
 def _always(method: Method) -> bool:
     del method
     return True
@@ -129,6 +158,8 @@ class ProgramFacts:
         usual: People expect it in the list of programs that are not installed.
         remembers: Its harness has the setting `remember`, see `tunables`: a task starts from where the one of the same
             fragments of the run before ended, which is kept in the shared folder.
+        gpu: How it uses GPUs; None where it does not. Its tasks are refused on machines without one. Several tasks
+            share one where it declares the tunable `several_on_a_gpu`.
         tunables: Choices of how it computes, which are searched with the strategies' parameters. Its harness has a
             method `tune(settings, shared)`: the values by name without the program's, with `most_fragments` of any task
             of the run, and a folder that all workers of a machine share during a run. Where it computes a task without
@@ -151,6 +182,7 @@ class ProgramFacts:
     installed_as: tuple[str, ...] = ()
     usual: bool = False
     remembers: bool = False
+    gpu: Gpu | None = None
     tunables: tuple[Tunable, ...] = ()
 
     @property

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from autotune.base.errors import InputError
-from autotune.base.types import Task
+from autotune.base.types import Machine, Task
 from autotune.programs.facts import facts_of
 
 THREADS, RANKS, ONE_CORE = "threads", "MPI ranks", "one core"
@@ -42,6 +42,16 @@ def check_ghosts(tasks: Iterable[Task]) -> None:
         raise InputError(
             f"{' and '.join(wrong)} cannot compute fragments with ghost atoms, which bsse cp and vmfc need;"
             " use nocp, or another program"
+        )
+
+
+def check_gpus(tasks: Iterable[Task], machine: Machine) -> None:
+    """Raise InputError where a program computes on GPUs and the machine has none."""
+    wanting = sorted({task.method.program for task in tasks if facts_of(task.method.program).gpu is not None})
+    if wanting and not machine.gpus:
+        raise InputError(
+            f"{' and '.join(wanting)} needs a GPU, and none may be used here (see `autotune doctor`); take a machine"
+            " with one, or another program"
         )
 
 

@@ -156,6 +156,10 @@ def _machine(run: RunRecord) -> str:
     return one if run.nodes == 1 else f"{run.nodes} nodes, each {one}"
 
 
+def _speeds(run: RunRecord) -> str:
+    return f"{', '.join(f'{speed:.2f}' for speed in run.speeds)} of that of the fastest, as they were at the end"
+
+
 def _facts(run: RunRecord) -> list[tuple[str, str]]:
     here, ended = run.machine, len(run.task_records)
     again = sum(record.attempts - 1 for record in run.task_records if record.attempts > 1)
@@ -184,6 +188,7 @@ def _facts(run: RunRecord) -> list[tuple[str, str]]:
         ("Machine", _machine(run)),
         *([("Limited", join_words(limits))] if limits else []),
         *([("Other programs", others_words(run))] if is_shared(run) else []),
+        *([("Speed of workers", _speeds(run))] if run.speeds else []),
         *(("Not computed", as_line(each.words)) for each in run.omitted if each.tasks),
         *_exactness(run.sum_off_hartree),
         ("Memory", f"at most {gib(run.peak_memory_gib)} held, of {gib(run.memory_budget_gib)} that tasks might take"),

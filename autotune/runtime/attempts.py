@@ -6,6 +6,7 @@ Rules: knows orders and replies, not who carries them out; what is done about a 
 from __future__ import annotations
 
 import math
+import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
@@ -13,6 +14,7 @@ from dataclasses import replace
 from autotune.base.records import TaskRecord, task_record
 from autotune.base.types import Resources, Task
 from autotune.journal.entries import Entry
+from autotune.machine import gpus
 from autotune.runtime import failures
 from autotune.runtime.execution import Care
 from autotune.runtime.expectations import Expectations
@@ -47,6 +49,7 @@ class Attempts:
     def orders(self, start: Start, *, speed: float = 1.0) -> list[Order]:
         """Return what to tell a worker, which is so fast, about tasks that start now."""
         orders, width, place = [], start.resources.cores, (start.seat, speed)
+        environment = () if start.place is None else gpus.environment_of(start.place.device, os.environ)
         for number in start.numbers:
             task = self._tasks[number]
             self._made[number] += 1
@@ -55,7 +58,7 @@ class Attempts:
             resources = self._given[number] = Resources(cores=width, memory_gib=grant_gib, gpus=start.resources.gpus)
             together = self._together(number, start) if start.together else None
             rescued = number in self._rescued
-            orders.append(Order(number, task.level, task.real, task.basis, resources, rescued, together))
+            orders.append(Order(number, task.level, task.real, task.basis, resources, rescued, together, environment))
         return orders
 
     def _together(self, number: int, start: Start) -> Together:

@@ -82,6 +82,7 @@ class Executor:
             plan.policy,
             budget=Resources(cores=machine.cores, memory_gib=plan.budget_gib, gpus=machine.gpus),
             ahead=ranks(tasks, plan.policy.tunables),
+            gpu_memory_gib=machine.gpu_memory_gib,
         )
         self._speeds, self._told = Speeds(), tuple[float, ...]()
         self._attempts = Attempts(tasks, expected=self._expected, care=self._care, started=self._started)
@@ -145,7 +146,8 @@ class Executor:
 
     def _start(self, start: Start) -> None:
         self.execution.attempts += len(start.numbers)
-        self._pool.start(self._attempts.orders(start, speed=self._speed_of(start.seat)), seat=start.seat)
+        speed = self._speed_of(start.seat) if start.place is None else 1.0
+        self._pool.start(self._attempts.orders(start, speed=speed), seat=start.place or start.seat)
 
     def _take_all(self, events: Sequence[Outcome], *, go_on: bool = True) -> None:
         policy, done = self._policy, _done(events)
@@ -191,6 +193,8 @@ class Executor:
         """Learn how fast the worker is that did a task."""
         number, expected = reply.number, self._expected
         if not self._policy.learn or reply.sharers > 1 or self._attempts.width(number) > 1:
+            return
+        if expected.of[number].gpus:  # the speed of a device
             return
         now, spread = time.monotonic(), expected.of[number].spread
         seat, _ = self._attempts.place(number)

@@ -104,6 +104,7 @@ def make(work: Work, *, machine: Machine, manager: Manager, options: Options, he
         # Only here: a run on a machine that shrinks meanwhile goes on.
         raise InputError(f"option threads is {options.threads}, but only {machine.cores} cores may be used; give fewer")
     abilities.check_ghosts(work.tasks)
+    abilities.check_gpus(work.tasks, machine)
     measured = _measured(machine, work.methods, options)
     costs = _costs(measured)
     # The most expensive method decides which tuning is used.
@@ -305,7 +306,10 @@ def environment(plan: Policy) -> dict[str, str]:
 
 def estimate(task: Task, *, costs: Costs, manager: Manager, machine: Machine) -> Estimate:
     """Return what a task is expected to cost: a plugin's answer, else the cost model's."""
-    return manager.estimate(task, machine) or costs.estimate(task)
+    found = manager.estimate(task, machine)
+    if found is None:
+        return costs.estimate(task)
+    return found if facts_of(task.method.program).gpu is None else replace(found, gpus=1)
 
 
 def _find(machine: Machine, methods: tuple[Method, ...], options: Options, *, tasks: Sequence[Task]) -> library.Found:

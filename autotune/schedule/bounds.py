@@ -20,11 +20,13 @@ def lower_bound_s(
     memory_gib: float = math.inf,
     narrow_s: Mapping[int, float] | None = None,
     speeds: Sequence[float] = (),
+    gpu_places: int = 1,
 ) -> float:
     """Return what no schedule of these tasks can be shorter than, in seconds; 0 without tasks.
 
     The largest of: the area, with each task as narrow as it can be, over the cores; the longest task, as wide as it
-    ran; memory times time over the memory; the tasks that need more than half of the memory, one after another.
+    ran; memory times time over the memory; the tasks that need more than half of the memory, one after another; tasks
+    on GPUs over their places.
 
     Args:
         records: Finished tasks.
@@ -32,6 +34,7 @@ def lower_bound_s(
         memory_gib: What tasks may hold together.
         narrow_s: Core-seconds that wide tasks would take on one core, by number, where that is known; a task left out
             counts with its width times its time, which is more.
+        gpu_places: Tasks that may be on all GPUs at once.
         speeds: Of the workers where they are not alike; the fastest has 1, and tasks count as if they had run there.
     """
     if not records:
@@ -42,7 +45,8 @@ def lower_bound_s(
     held = sum(r.peak_gib * s for r, s in zip(records, wall_s, strict=True)) / memory_gib
     exclusive = sum(s for r, s in zip(records, wall_s, strict=True) if r.peak_gib > memory_gib / 2)
     area = lower_bound_of_speeds_s(alone_s, speeds) if speeds else sum(alone_s) / cores
-    return max(area, *wall_s, held, exclusive)
+    on_gpus = sum(r.wall_s for r in records if r.gpus) / gpu_places
+    return max(area, *wall_s, held, exclusive, on_gpus)
 
 
 def lower_bound_of_speeds_s(alone_s: Sequence[float], speeds: Sequence[float]) -> float:

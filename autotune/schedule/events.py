@@ -59,17 +59,26 @@ class Dropped(NamedTuple):
     """Event: what waits is not to be started any more; what runs goes on to its end."""
 
 
+class Place(NamedTuple):
+    """A place on a GPU: which device, and which of the places on it; a worker of its own has each."""
+
+    device: int
+    slot: int
+
+
 class Start(NamedTuple):
     """Decision: give tasks, to be run one after another, to one worker now.
 
     Its memory is what the tasks are expected to hold; infinite where they are to have the whole machine. Tasks that go
-    `together` are computed in one start of their program. The `seat` is the worker's: nothing else is there.
+    `together` are computed in one start of their program. The `seat` is the worker's: nothing else is there; with a
+    `place` on a GPU it is that.
     """
 
     numbers: tuple[int, ...]
     resources: Resources
     together: bool = False
     seat: int = 0
+    place: Place | None = None
 
 
 Event = Finished | Failed | Learned | Adapted | Sped | Paused | Dropped

@@ -9,6 +9,7 @@ attempt; while a task is ready and fits, no core slot stays idle (work-conservin
 starting it would hold up a task that waits for cores or memory with more right (`_Hold`). A task that is to run alone
 does, after all others that may start; in a pause nothing starts while something runs. Where cores are not alike, a task
 is left for a faster one that would end it sooner, although a slow one is idle (`seats.py`); tasks stay narrow then.
+Tasks for GPUs wait in a line of their own, of which one starts whenever a device has room, beside those for cores.
 
 A decision takes the same time whatever waits: queues are sorted, the most urgent task last, and a whole queue is looked
 at only when predictions or the policy change.
@@ -24,6 +25,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from autotune.base.types import Estimate, Policy, Resources
+from autotune.schedule.devices import Devices
 from autotune.schedule.events import Adapted, Dropped, Event, Failed, Finished, Learned, Paused, Sped, Start
 from autotune.schedule.running import Room, Running
 from autotune.schedule.seats import Deal, Seats
@@ -60,10 +62,11 @@ class Scheduler:
         estimates: Predicted cost of each task, by number, in the order of the input; tasks are independent.
         levels: n-body level of each, for policies with barriers.
         policy: What to optimise; see `Policy`.
-        budget: What tasks may hold together, at least one core.
+        budget: What tasks may hold together, at least one core; tasks that take a GPU need one.
         ahead: Tasks that go before all others where the longest are to go first, because they make what others use; the
             higher number first.
         speeds: Of the seats of all workers, where cores are not alike; at least as many as may run at once.
+        gpu_memory_gib: Of each GPU, where that is known.
     """
 
     def __init__(
@@ -75,8 +78,9 @@ class Scheduler:
         budget: Resources,
         ahead: Mapping[int, int] = MappingProxyType({}),
         speeds: Sequence[float] = (),
+        gpu_memory_gib: Sequence[float] = (),
     ) -> None:
-        self._seats = Seats(speeds)
+        self._seats, self._devices = Seats(speeds), Devices(gpu_memory_gib or [math.inf] * budget.gpus)
         self._estimates, self._levels, self._ahead = dict(estimates), levels, ahead
         self._position = {number: -position for position, number in enumerate(estimates)}
         self._unfinished, self._unfinished_at = len(estimates), Counter(levels.values())
@@ -85,7 +89,8 @@ class Scheduler:
         self._suspects: set[int] = set()
         self._paused = self._whole = False
         self.memory_bound = False
-        self._waiting: dict[int, list[_Entry]] = {}
+        self._waiting: dict[int, list[_Entry]] = {}  # by level, if levels are told apart
+        self._for_gpus: dict[int, list[_Entry]] = {}
         self._widths: dict[int, int] | None = None
         self._last: LastTasks | None = None
         self._work_s = 0.0  # of all that waits, beside the starts of programs
@@ -137,18 +142,24 @@ class Scheduler:
         while len(self._running) < self._policy.workers and self._running.slots < self._slots:
             if self._running and (self._paused or self._whole):
                 break
-            start = self._next(now_s) or self._next_alone()
+            start = self._next_on_gpu() or self._next(now_s) or self._next_alone()
             if start is None:
                 break
-            if self._seats.even:
+            if start.place is None and self._seats.even:
                 start = start._replace(seat=self._seats.lowest_idle())
             width = start.resources.cores
             self._whole = start.resources.memory_gib == math.inf
             first, *others = [self._estimates[number] for number in start.numbers]
-            behind_s = sum([each.next_s(width) if start.together else each.wall_s(width) for each in others])
-            ends_s = now_s + (first.wall_s(width) + behind_s) / self._seats.speed_of(start.seat)
-            self._seats.take(start.seat, now_s, ends_s)
-            self._running.begin(start, now_s, ends_s)
+            seconds = first.wall_s(width) + sum(
+                [each.next_s(width) if start.together else each.wall_s(width) for each in others]
+            )
+            if start.place is None:
+                seconds /= self._seats.speed_of(start.seat)
+                self._seats.take(start.seat, now_s, now_s + seconds)
+            else:
+                share = 1.0 / self._policy.tasks_per_gpu(first.program)
+                self._devices.take(start.place, share, first.gpu_memory_gib)
+            self._running.begin(start, now_s, now_s + seconds)
             starts.append(start)
         return starts
 
@@ -158,7 +169,9 @@ class Scheduler:
 
     def _end(self, event: Finished | Failed) -> None:
         ended = self._running.end(event.number)
-        if ended is not None:
+        if ended is not None and ended.place is not None:
+            self._devices.leave(ended.place)
+        elif ended is not None:
             self._seats.leave(ended.seat)
         if isinstance(event, Failed) and event.again:
             if event.suspect:
@@ -173,8 +186,24 @@ class Scheduler:
 
     # --- one decision ------------------------------------------------------------------------------------------------
 
+    def _next_on_gpu(self) -> Start | None:
+        """Return the most urgent task for which a GPU has room, on as few cores as can be."""
+        queue = self._open_queue(self._for_gpus)
+        free = self._slots - self._running.slots
+        for at in range(len(queue) - 1, max(-1, len(queue) - 1 - LOOK_AHEAD), -1):
+            number = queue[at][2]
+            estimate = self._estimates[number]
+            share = 1.0 / self._policy.tasks_per_gpu(estimate.program)
+            place = self._devices.room_for(share, estimate.gpu_memory_gib)
+            memory_gib = self._memory_gib(estimate)
+            if place is None or (self._running and not self._running.leave_gib(memory_gib, self._budget.memory_gib)):
+                continue
+            start = self._taken(queue, at, min(self._narrowest(number), free), 0.0, seat=0, single=False)
+            return start._replace(place=place)
+        return None
+
     def _next(self, now_s: float) -> Start | None:
-        queue = self._open_queue()
+        queue = self._open_queue(self._waiting)
         if not queue:
             return None
         self._choose_widths(queue, now_s)
@@ -211,11 +240,11 @@ class Scheduler:
             others = self._batch_of_one_start(queue, estimate, width, now_s)
         elif not single:
             others = self._batch(queue, estimate, width)
-        for each in (number, *others):
+        for each in () if estimate.gpus else (number, *others):
             self._work_s -= self._estimates[each].work_s
             if self._last is not None:
                 self._last.remove(each)
-        resources = Resources(cores=width, memory_gib=self._memory_gib(estimate))
+        resources = Resources(cores=width, memory_gib=self._memory_gib(estimate), gpus=estimate.gpus)
         return Start((number, *others), resources, together=together and bool(others), seat=seat)
 
     def _shortest_s(self, now_s: float) -> float:
@@ -228,13 +257,15 @@ class Scheduler:
             return None
         number = self._alone.pop(0)
         width = min(self._narrowest(number), self._slots)
-        return Start((number,), Resources(cores=width, memory_gib=math.inf), seat=self._seats.fastest_idle() or 0)
+        gpus = self._estimates[number].gpus
+        resources, seat = Resources(cores=width, memory_gib=math.inf, gpus=gpus), self._seats.fastest_idle() or 0
+        return Start((number,), resources, seat=seat, place=self._devices.room_for(1.0, 0.0) if gpus else None)
 
     def _drop(self) -> None:
-        for number in [entry[2] for queue in self._waiting.values() for entry in queue] + self._alone:
+        for number in [*self._all_waiting(), *self._alone]:
             self._unfinished -= 1
             self._unfinished_at[self._levels[number]] -= 1
-        self._waiting, self._alone, self._last, self._work_s = {}, [], None, 0.0
+        self._waiting, self._for_gpus, self._alone, self._last, self._work_s = {}, {}, [], None, 0.0
 
     def _batch(self, queue: list[_Entry], first: Estimate, width: int) -> list[int]:
         """Take tasks from the queue that go along with a short one, so that its worker need not wait between them."""
@@ -245,7 +276,7 @@ class Scheduler:
             number = queue[-1][2]
             estimate = self._estimates[number]
             spent_s += estimate.wall_s(width)
-            too_much = spent_s > self._policy.batch_s or estimate.memory_gib > first.memory_gib
+            too_much = spent_s > self._policy.batch_s or _holds_more(estimate, first)
             if too_much or number in self._suspects:
                 break
             batch.append(queue.pop()[2])
@@ -273,7 +304,7 @@ class Scheduler:
             number = queue[-1][2]
             estimate = self._estimates[number]
             spent_s += estimate.next_s(width)
-            if spent_s > most_s or estimate.program != first.program or estimate.memory_gib > first.memory_gib:
+            if spent_s > most_s or estimate.program != first.program or _holds_more(estimate, first):
                 break
             if number in self._suspects:
                 break
@@ -339,31 +370,45 @@ class Scheduler:
 
     # --- queues ------------------------------------------------------------------------------------------------------
 
-    def _open_queue(self) -> list[_Entry]:
+    def _open_queue(self, waiting: Mapping[int, list[_Entry]]) -> list[_Entry]:
         if not self._policy.level_barriers:
-            return self._waiting.get(0, [])
+            return waiting.get(0, [])
         unfinished = [level for level, count in self._unfinished_at.items() if count]
-        return self._waiting.get(min(unfinished), []) if unfinished else []
+        return waiting.get(min(unfinished), []) if unfinished else []
+
+    def _all_waiting(self) -> list[int]:
+        queues = (*self._waiting.values(), *self._for_gpus.values())
+        return [entry[2] for queue in queues for entry in queue]
 
     def _predicted_anew(self, *, ranked: bool) -> None:
         if not ranked:
-            self._rank([entry[2] for queue in self._waiting.values() for entry in queue])
+            self._rank(self._all_waiting())
         self._widths = self._last = None
 
     def _rank(self, numbers: Iterable[int]) -> None:
         entries = self._entries(numbers)
+        on_gpus = [entry for entry in entries if self._estimates[entry[2]].gpus]
+        if on_gpus:
+            entries = [entry for entry in entries if not self._estimates[entry[2]].gpus]
         self._work_s = sum([self._estimates[entry[2]].work_s for entry in entries])
-        self._waiting = {0: entries}
+        self._waiting, self._for_gpus = self._queues(entries), self._queues(on_gpus)
+
+    def _queues(self, entries: list[_Entry]) -> dict[int, list[_Entry]]:
+        queues = {0: entries}
         if self._policy.level_barriers:
-            self._waiting = {}
+            queues = {}
             for entry in entries:
-                self._waiting.setdefault(self._levels[entry[2]], []).append(entry)
-        for queue in self._waiting.values():
+                queues.setdefault(self._levels[entry[2]], []).append(entry)
+        for queue in queues.values():
             queue.sort()
+        return queues
 
     def _push(self, number: int) -> None:
         level = self._levels[number] if self._policy.level_barriers else 0
         (entry,) = self._entries([number])
+        if self._estimates[number].gpus:
+            insort(self._for_gpus.setdefault(level, []), entry)
+            return
         insort(self._waiting.setdefault(level, []), entry)
         self._work_s += self._estimates[number].work_s
         if self._last is not None:
@@ -381,3 +426,10 @@ class Scheduler:
         if self._policy.order == "shortest":
             return [(-estimates[number].alone_s, position[number], number) for number in numbers]
         return [(0.0, position[number], number) for number in numbers]
+
+
+def _holds_more(estimate: Estimate, first: Estimate) -> bool:
+    """Return whether a task needs more than the one that it would follow in the same worker."""
+    if first.gpus and (estimate.program != first.program or estimate.gpu_memory_gib > first.gpu_memory_gib):
+        return True
+    return estimate.memory_gib > first.memory_gib

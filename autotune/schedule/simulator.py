@@ -93,13 +93,17 @@ def simulate(
         started=note,
         ahead=ranks(tasks, policy.tunables),
         speeds=speeds,
+        gpu_memory_gib=machine.gpu_memory_gib,
     )
     alone_s = {n: _wall_s(n, 1, estimate, durations_s) for n, estimate in estimates.items()}
+    places = max([machine.gpus * policy.tasks_per_gpu(task.method.program) for task in tasks] + [1])
     if not seats.even:
         bound_s = bounds.lower_bound_of_speeds_s(work_s, speeds)
     else:
         alone_s = {number: seconds / seats.speed_of(0) for number, seconds in alone_s.items()}
-        bound_s = bounds.lower_bound_s(records, cores=max(machine.cores, policy.core_slots), narrow_s=alone_s)
+        bound_s = bounds.lower_bound_s(
+            records, cores=max(machine.cores, policy.core_slots), narrow_s=alone_s, gpu_places=places
+        )
     return Simulation(makespan_s=end_s, lower_bound_s=bound_s, records=tuple(records))
 
 
@@ -114,19 +118,25 @@ def makespan_s(
     started: Callable[[int, Start, float, float], None] | None = None,
     ahead: Mapping[int, int] = MappingProxyType({}),
     speeds: Sequence[float] = (),
+    gpu_memory_gib: Sequence[float] = (),
 ) -> float:
     """Return when the last task ends, in seconds; `started` is told number, start, begin and wall time of each.
 
-    Estimates, levels, budget, ahead and speeds are those of `Scheduler`, the other arguments those of `simulate`, with
-    as many durations as there are tasks or more.
+    Estimates, levels, budget, ahead, speeds and memory of GPUs are those of `Scheduler`, the other arguments those of
+    `simulate`, with as many durations as there are tasks or more.
     """
-    scheduler, seats = Scheduler(estimates, levels, policy, budget=budget, ahead=ahead, speeds=speeds), Seats(speeds)
+    scheduler = Scheduler(
+        estimates, levels, policy, budget=budget, ahead=ahead, speeds=speeds, gpu_memory_gib=gpu_memory_gib
+    )
+    seats = Seats(speeds)
     clock, sequence = 0.0, 0
     ends: list[tuple[float, int, int]] = []
     while not scheduler.done:
         for start in scheduler.decide(clock):
             busy, width = scheduler.cores_in_use / budget.cores, start.resources.cores
-            slower = contention(busy) * max(1.0, busy) / seats.speed_of(start.seat)
+            slower = contention(busy) * max(1.0, busy)
+            if start.place is None:
+                slower /= seats.speed_of(start.seat)
             begins_s = clock
             for number in start.numbers:
                 wall_s = _wall_s(number, width, estimates[number], durations_s)

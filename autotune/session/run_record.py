@@ -70,6 +70,7 @@ def record(
         memory_gib=nodes * plan.budget_gib,
         narrow_s={r.number: _alone_s(r, plan.costs.estimate(tasks[r.number])) for r in done if r.width > 1},
         speeds=execution.speeds,
+        gpu_places=max([machine.gpus * plan.policy.tasks_per_gpu(method.program) for method in work.methods] + [1]),
     )
     failed = [record for record in execution.records if record.status != "done"]
     gap = bounds.gap(

@@ -40,7 +40,8 @@ class Order(NamedTuple):
     """One task for a worker; with `rescue`, the recipe's other keywords are laid over its own.
 
     The program is told the memory of `resources`, and takes their cores. With `together`, its neighbours that say so
-    too and are of the same level are computed in the same start of the program, where its harness can.
+    too and are of the same level are computed in the same start of the program, where its harness can. The
+    `environment` are variables that name the GPU it may use, the same for all orders of a worker that have any.
     """
 
     number: int
@@ -50,6 +51,7 @@ class Order(NamedTuple):
     resources: Resources
     rescue: bool = False
     together: Together | None = None
+    environment: tuple[tuple[str, str], ...] = ()
 
 
 class Reply(NamedTuple):

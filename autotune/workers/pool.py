@@ -13,7 +13,7 @@ import contextlib
 import shutil
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
@@ -110,7 +110,7 @@ class Pool:
         self._await_end(worker)
         raise AutotuneError(f"the worker processes did not start: {self._describe_end(worker)}")
 
-    def start(self, orders: Sequence[Order], *, seat: int | None = None) -> None:
+    def start(self, orders: Sequence[Order], *, seat: Hashable = None) -> None:
         """Start tasks, one after another, on an idle worker, forking one where there is none.
 
         A seat is nobody's but one worker's, as long as that lives.
@@ -252,7 +252,7 @@ class Pool:
         self._workers[number] = worker
         return worker
 
-    def _idle_worker(self, seat: int | None = None) -> Worker:
+    def _idle_worker(self, seat: Hashable = None) -> Worker:
         idle = [worker for worker in self._workers.values() if not worker.orders and worker.exit_status is None]
         if seat is None:
             return idle[0] if idle else self._fork()
@@ -357,7 +357,7 @@ class Worker:
 
     Attributes:
         number: Of the worker.
-        seat: Where it sits; None before its first task.
+        seat: Where it sits, which may be on a GPU; None before its first task.
         pipe: Our end.
         output: The file of what it prints; its scratch folder is the one that this is in.
         pid: Of the process; 0 until it has said so.
@@ -376,7 +376,7 @@ class Worker:
     number: int
     pipe: Connection
     output: Path
-    seat: int | None = None
+    seat: Hashable = None
     pid: int = 0
     briefing: Briefing | None = None
     orders: deque[Order] = field(default_factory=deque)

@@ -171,6 +171,7 @@ class _Batches:
 
     def _begin(self, order: Order, *, together: bool = False) -> None:
         self._beacon.begin(order.number, printed_bytes=_printed_bytes(), together=together)
+        os.environ.update(order.environment)
         if order.resources.cores != self._width:
             self._width = order.resources.cores
             _limit_threads(self._width)

@@ -8,7 +8,8 @@ only the first attempt at each component. `allocate` holds `gib` for `seconds`, 
 granted less; `allocate-anyway` does not look; `leak` keeps `gib` for each task. `log` names a file to which each task
 that has computed adds a line. `last-words` says on every task's output how many atoms it has. Of tasks that it computes
 together it stops, as programs do, at the first that fails, and at its time limit (`sleep`); `starts` names a file to
-which each such start adds how many tasks it was given.
+which each such start adds how many tasks it was given. `devices` names a file to which each task adds its process
+and the GPU that it was given; with FAULTY_GPU set the program says that it computes on one.
 """
 
 import os
@@ -20,6 +21,7 @@ import sys
 import time
 from pathlib import Path
 
+from autotune.plugin.facts import Gpu, ProgramFacts, several_on_a_gpu
 from autotune.plugin.hookspecs import hookimpl
 
 
@@ -70,9 +72,7 @@ def harness():  # noqa: C901 - one fault after another
 
         def compute_together(self, inputs, config, *, limit_s):
             keywords, method = inputs[0].specification.keywords, inputs[0].specification.model.method
-            if keywords.get("starts"):
-                with Path(keywords["starts"]).open("a") as starts:
-                    starts.write(f"{len(inputs)}\n")
+            _note(keywords.get("starts"), len(inputs))
             results = []
             for each in inputs:
                 if method == "sleep" and keywords["seconds"] * (len(results) + 1) > limit_s:
@@ -102,9 +102,8 @@ def harness():  # noqa: C901 - one fault after another
             elif strikes:
                 faults[method]()
             electrons = float(sum(z for z, r in zip(molecule.atomic_numbers, molecule.real, strict=True) if r))
-            if keywords.get("log"):
-                with Path(keywords["log"]).open("a") as log:
-                    log.write(f"{molecule.name}\n")
+            _note(keywords.get("log"), molecule.name)
+            _note(keywords.get("devices"), f"{os.getpid()} {os.environ.get('CUDA_VISIBLE_DEVICES')}")
             if strikes and method == "garbage":
                 electrons = float("nan")
             extras = {"ncores": config.ncores, "memory": config.memory}
@@ -121,6 +120,12 @@ def harness():  # noqa: C901 - one fault after another
             )
 
     return Faulty()
+
+
+def _note(path, line):
+    if path:
+        with Path(path).open("a") as file:
+            file.write(f"{line}\n")
 
 
 def _strikes(keywords, name):
@@ -184,6 +189,12 @@ def _hang_in_grandchild():
     # The grandchild leaves the session and ignores SIGTERM; its parent waits for it.
     code = "import os,signal,time;os.setsid();signal.signal(15,signal.SIG_IGN);time.sleep(3600)"
     subprocess.run([sys.executable, "-c", code], check=False)
+
+
+@hookimpl
+def autotune_program_facts():
+    gpu = Gpu() if os.environ.get("FAULTY_GPU") else None
+    return [ProgramFacts(name="faulty", gpu=gpu, tunables=(several_on_a_gpu("faulty"),))] if gpu else []
 
 
 @hookimpl

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from autotune.base.errors import InputError, ResourceError
 from autotune.machine import detection
+from autotune.machine import gpus as gpu_devices
 
 KIB_PER_GIB = 1024**2
 V1_UNLIMITED = 9223372036854771712
@@ -563,6 +564,43 @@ def test_a_platform_without_resource_limits_has_none(root, monkeypatch):
     assert memory(root) == (64, "physical")
 
 
+# --- cores that are not alike -----------------------------------------------------------------------------------------
+
+
+def speeds(root, file, values, *, threads=1):
+    """Write how fast the kernel says each core is; thread t of core c is processor c + t * cores."""
+    cores = len(values)
+    for thread in range(threads):
+        write(
+            root,
+            {f"sys/devices/system/cpu/cpu{core + thread * cores}/{file}": value for core, value in enumerate(values)},
+        )
+
+
+@pytest.mark.parametrize("file", ["cpu_capacity", "cpufreq/cpuinfo_max_freq"])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_the_kernel_says_which_cores_are_slow_and_threads_of_a_core_count_once(root, file, threads):
+    hardware(root, cores=4, threads=threads)
+    speeds(root, file, [1024, 512, 1024, 512], threads=threads)
+    assert detection.core_speeds(root) == (1.0, 1.0, 0.5, 0.5)
+
+
+def test_cores_that_the_kernel_calls_alike_are_told_by_their_frequencies(root):
+    hardware(root, cores=2)
+    speeds(root, "cpu_capacity", [1024, 1024])
+    speeds(root, "cpufreq/cpuinfo_max_freq", [5_000_000, 3_000_000])
+    assert detection.core_speeds(root) == (1.0, 0.6)
+
+
+def test_a_few_percent_are_nothing_and_so_is_silence(root):
+    hardware(root, cores=2)
+    assert detection.core_speeds(root) == ()
+    speeds(root, "cpufreq/cpuinfo_max_freq", [5_100_000, 4_900_000])
+    assert detection.core_speeds(root) == ()
+    write(root, {"sys/devices/system/cpu/cpu0/cpu_capacity": 1024})  # of one core only
+    assert detection.core_speeds(root) == ()
+
+
 # --- GPUs ------------------------------------------------------------------------------------------------------------
 
 
@@ -596,9 +634,9 @@ def test_the_gpus_of_both_makers_are_counted_and_leave_the_key_as_it_is(root):
 def test_a_variable_leaves_only_some_of_a_makers_gpus(root, monkeypatch, given, left):
     gpus(root, nvidia=3, amd=1)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", given)
-    assert detection.usable_gpus(root) == left + 1
+    assert gpu_devices.usable_gpus(root) == left + 1
     monkeypatch.setenv("HIP_VISIBLE_DEVICES", "")
-    assert detection.usable_gpus(root) == left
+    assert gpu_devices.usable_gpus(root) == left
 
 
 def test_linux_needs_neither_psutil_nor_a_subprocess(root, monkeypatch):

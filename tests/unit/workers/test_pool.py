@@ -163,3 +163,19 @@ def test_where_the_system_does_not_tell_what_is_shared_it_counts_for_each(starte
     monkeypatch.setattr(process, "resident_shares", lambda _pid: None)
     pids = [worker.pid for worker in started._workers.values()]
     assert started.usage().resident_gib == pytest.approx(process.usage(pids)[0], rel=0.05)
+
+
+def test_a_seat_is_one_workers_as_long_as_it_lives(started):
+    def at_work_on(seat, number):
+        started.start([order(number)], seat=seat)
+        (worker,) = [each for each in started._workers.values() if each.orders]
+        while worker.orders:
+            started.wait(timeout_s=1.0)
+        return worker.pid
+
+    pids = {seat: at_work_on(seat, number) for number, seat in enumerate((3, 0, "gpu"))}
+    assert len(set(pids.values())) == 3
+    assert {seat: at_work_on(seat, 10 + number) for number, seat in enumerate(pids)} == pids
+    started.retire_all()
+    assert at_work_on(0, 20) not in pids.values()
+    assert len(started._workers) == 1
