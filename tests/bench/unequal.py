@@ -1,4 +1,4 @@
-"""Cores that are not alike: a run whose workers' speeds are learned against the same without.
+"""Cores that are not alike: a run whose workers' speeds are learned against the same without, and with workers pinned.
 
 One core is shared with another process that is pinned to it, or one worker may use 40 % of a core (quota of a control
 group), or nothing disturbs the run. Each run is in a fresh process with warm workers, at the defaults. The bound is
@@ -15,6 +15,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 from harness import Benchmark, Computation, call_in_process, interval, take_turns
@@ -27,6 +28,7 @@ from autotune.schedule.speeds import Speeds
 from autotune.session.session import Session
 
 QUOTA = 0.4
+SIDES = ("learned", "without", "pinned")
 SPEEDS = {"alike": (1.0, 1.0), "a core shared": (1.0, 0.5), "a worker at 40 %": (1.0, QUOTA)}
 LOADS = {
     "uneven": Computation("methanol_water6", "hf", "cc-pvdz", 3),
@@ -41,20 +43,20 @@ def measure(arguments) -> Iterator[dict]:
         load, state = CASES[case]
         if load not in alone_s:
             alone_s[load] = call_in_process(times_alone, load)
-        sides = {
-            side: lambda learned=learned, load=load, state=state: call_in_process(run, load, state, learned)
-            for side, learned in {"learned": True, "without": False}.items()
-        }
+        sides = {side: partial(call_in_process, run, load, state, side) for side in SIDES}
         found = take_turns(sides, repeats=arguments.repeats)
         seconds = {side: [each["tasks_s"] for each in runs] for side, runs in found.items()}
         bound_s = bounds.lower_bound_of_speeds_s(alone_s[load], SPEEDS[state])
         gain = compare_pairs(seconds["without"], seconds["learned"])
+        pinned = compare_pairs(seconds["without"], seconds["pinned"])
         yield {
             "case": case,
             "tasks": len(alone_s[load]),
             "seconds": seconds,
             "speedup": round(gain.speedup, 4),
             "interval": interval(gain),
+            "speedup_pinned": round(pinned.speedup, 4),
+            "interval_pinned": interval(pinned),
             "bound_s": round(bound_s, 3),
             "of_bound": {side: round(bound_s / statistics.median(each), 3) for side, each in seconds.items()},
             "speeds_found": [each["speeds"] for each in found["learned"]],
@@ -67,17 +69,20 @@ def times_alone(load: str) -> list[float]:
         return [task.wall_s for task in session.record.task_records]
 
 
-def run(load: str, state: str, learned: bool) -> dict:
+def run(load: str, state: str, side: str) -> dict:
     computation, found = LOADS[load], [()]
     ask = Speeds.found
 
     def asked(speeds: Speeds, seats: int, **words: float) -> tuple[float, ...]:
         found.append(ask(speeds, seats, **words))
-        return found[-1] if learned else ()
+        return () if side == "without" else found[-1]
 
     Speeds.found = asked
     with Session(Options(tuning="none", journal="none")) as session:
         session.run(computation._replace(max_nbody=1).fields)
+        if side == "pinned":
+            for core, worker in zip(sorted(os.sched_getaffinity(0)), workers(), strict=False):
+                os.sched_setaffinity(worker, {core})
         with DISTURBANCES[state]():
             session.run(computation.fields)
         record = session.record
