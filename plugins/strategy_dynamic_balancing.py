@@ -16,10 +16,11 @@ if TYPE_CHECKING:
 SETTLE_S = 3.0  # between two changes, so that the first one shows
 BATCH_S = 0.1  # long against the millisecond between two tasks, short against any run
 CROWDED = 0.25  # share of the cores that other processes took from running tasks
+CALM = 0.1  # below which they do not any more: beside workers on cores of their own they take less
 
 
 class DynamicBalancing(Strategy):
-    """Owns `order`, `level_barriers`, `widen_tail`, `batch_s`, `learn` and `follow_machine`."""
+    """Owns `order`, `level_barriers`, `widen_tail`, `batch_s`, `learn`, `follow_machine` and `pin_workers`."""
 
     name = "dynamic_balancing"
 
@@ -53,14 +54,18 @@ class DynamicBalancing(Strategy):
         )
 
     def adapt(self, policy: Policy, progress: Progress) -> Policy:
-        """Keep tasks narrow while other processes take cores: threads of one task wait for the slowest of them."""
+        """Keep tasks narrow, and workers on cores of their own, while other processes take cores.
+
+        Threads of one task wait for the slowest of them. And the system sees no difference between two workers on one
+        core beside another process on the other, and a core for one worker: only the second uses both cores for tasks.
+        """
         taken = min(progress.cores_in_use, progress.cores) - progress.busy_cores - progress.idle_cores
-        crowded = taken > CROWDED * progress.cores
-        if progress.settled_s < SETTLE_S:
+        if progress.settled_s < SETTLE_S or CALM * progress.cores < taken <= CROWDED * progress.cores:
             return policy
-        if crowded:
-            return replace(policy, widest=policy.width, widen_tail=False)
-        return replace(policy, widest=progress.composed.widest, widen_tail=progress.composed.widen_tail)
+        if taken > CROWDED * progress.cores:
+            return replace(policy, widest=policy.width, widen_tail=False, pin_workers=policy.width == 1)
+        composed = progress.composed
+        return replace(policy, widest=composed.widest, widen_tail=composed.widen_tail, pin_workers=composed.pin_workers)
 
 
 @hookimpl

@@ -202,6 +202,7 @@ class Policy:
         batch_s: Tasks predicted to take less together go to a worker at once, so that it need not wait between them.
         learn: Predictions follow the measured times of finished tasks.
         follow_machine: When cores or memory of the machine change, the policy is made again for what there is.
+        pin_workers: Each worker stays on a core of its own while all cores are at work.
         most_workers: So many workers may run when tasks wait (for a disk, for MPI to start) and leave cores idle.
         memory_fraction: Share of the usable memory that tasks may be granted together.
         memory_admission: Start a task only when its predicted memory fits the budget.
@@ -226,6 +227,7 @@ class Policy:
     batch_s: float = 0.0
     learn: bool = False
     follow_machine: bool = False
+    pin_workers: bool = False
     most_workers: int = 0
     memory_fraction: float = 0.8
     memory_admission: bool = False

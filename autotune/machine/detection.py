@@ -208,19 +208,26 @@ def physical_cores(cpus: frozenset[int], root: Path = ROOT) -> int:
     return min(len(cpus), counted) if cpus else counted
 
 
+def threads_of_cores(root: Path = ROOT) -> tuple[frozenset[int], ...]:
+    """Return the usable hardware threads of each core, the core with the lowest first."""
+    cores: dict[str, set[int]] = {}
+    for cpu in sorted(usable_cpus(root)):
+        siblings = read_text(root / CPU_FOLDER / f"cpu{cpu}/topology/thread_siblings_list") or str(cpu)
+        cores.setdefault(siblings, set()).add(cpu)
+    return tuple(map(frozenset, cores.values()))
+
+
 def core_speeds(root: Path = ROOT) -> tuple[float, ...]:
     """Return how fast the kernel says each usable core is, 1 for the fastest, in falling order; empty where alike.
 
     Its own measure, which it schedules by, or else the highest frequencies; that these differ by a few percent, as
     where some cores may run a little faster than others, says nothing.
     """
-    cores: dict[str, int] = {}
-    for cpu in sorted(usable_cpus(root)):
-        cores.setdefault(read_text(root / CPU_FOLDER / f"cpu{cpu}/topology/thread_siblings_list") or str(cpu), cpu)
+    first = [min(core) for core in threads_of_cores(root)]
     for file in ("cpu_capacity", "cpufreq/cpuinfo_max_freq"):
-        speeds = [number(read_text(root / CPU_FOLDER / f"cpu{cpu}" / file)) for cpu in cores.values()]
+        speeds = [number(read_text(root / CPU_FOLDER / f"cpu{cpu}" / file)) for cpu in first]
         known = sorted((speed for speed in speeds if speed), reverse=True)
-        if known and len(known) == len(cores) and known[0] > _ALIKE * known[-1]:
+        if known and len(known) == len(first) and known[0] > _ALIKE * known[-1]:
             return tuple(speed / known[0] for speed in known)
     return ()
 

@@ -12,7 +12,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterable, MutableMapping
+from collections.abc import Collection, Iterable, MutableMapping
 from pathlib import Path
 
 HAS_PROC = Path("/proc/self/stat").exists()
@@ -134,6 +134,12 @@ def kill_tree(pid: int) -> None:
 
 def follow_affinity(pid: int) -> None:
     """Let a process and all below it run where this one may."""
+    if hasattr(os, "sched_getaffinity"):
+        run_on(pid, os.sched_getaffinity(0))
+
+
+def run_on(pid: int, cpus: Collection[int]) -> None:
+    """Let a process and all below it run on some hardware threads only, where the system can do that."""
     import psutil
 
     if not hasattr(os, "sched_setaffinity"):
@@ -143,7 +149,7 @@ def follow_affinity(pid: int) -> None:
         for each in (first, *first.children(recursive=True)):
             for thread in each.threads():
                 with contextlib.suppress(OSError):
-                    os.sched_setaffinity(thread.id, os.sched_getaffinity(0))
+                    os.sched_setaffinity(thread.id, cpus)
 
 
 def kill_marked(variable: str, value: str, *, limit_s: float = 5.0) -> None:

@@ -16,6 +16,7 @@ from autotune.base import garbage
 from autotune.base.types import Machine, Policy, Resources, Task
 from autotune.costs.cost_law import by_itself_s
 from autotune.machine import pressure
+from autotune.machine.detection import threads_of_cores
 from autotune.plugin.manager import Manager
 from autotune.programs.facts import facts_of, ranks
 from autotune.runtime import failures, guard
@@ -197,8 +198,8 @@ class Executor:
         if expected.of[number].gpus:  # the speed of a device
             return
         now, spread = time.monotonic(), expected.of[number].spread
-        seat, _ = self._attempts.place(number)
-        self._speeds.observe(seat, expected.kind(number), reply.wall_s, spread=spread, now_s=now)
+        (seat, _), (size, usual_s) = self._attempts.place(number), expected.comparable(number)
+        self._speeds.observe(seat, size, reply.wall_s / usual_s, spread=spread, now_s=now)
         if reply.wall_s >= TICK_S:
             self._tell_speeds()
 
@@ -284,6 +285,7 @@ class Executor:
             self._looked = now
             self._follow_machine()
         self._tell_speeds()
+        self._pin()
         if self._on_progress is None and not self._plan.strategies:
             return
         snapshot = self._monitor.snapshot(
@@ -302,6 +304,14 @@ class Executor:
             adapted = strategy.adapt(adapted, snapshot)
         if adapted != self._policy:
             self._adapt(adapted)
+
+    def _pin(self) -> None:
+        """Keep each worker on a core of its own as long as all are at work; a free core may take what is slow."""
+        cores: tuple[frozenset[int], ...] = ()
+        if self._policy.pin_workers and len(self._scheduler.running) >= self._machine.cores:
+            cores = threads_of_cores()
+        # With fewer cores than there are nobody knows which are better left to others.
+        self._pool.pin(cores if len(cores) == self._machine.cores else ())
 
     def _follow_machine(self) -> None:
         remade = self._plan.remake()

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from autotune.base.types import Estimate, Machine, Policy, Task
+from autotune.base.types import Estimate, Machine, Method, Policy, Task, TaskSize
 from autotune.plugin.manager import Manager
 from autotune.runtime.planning import Plan, estimate
 
@@ -45,6 +45,7 @@ class Expectations:
         self._next_rank = max(1, round(FIRST_RANK * len(tasks)))
         self._kinds = self._kinds_of(tasks)
         self.of = {task.number: self._estimate(task) for task in tasks}
+        self._comparable = self._comparable_kinds(tasks)
         self.total_s = sum(each.alone_s for each in self.of.values())
         self.done_s = 0.0
 
@@ -58,9 +59,12 @@ class Expectations:
         """Tasks that have finished, well or not."""
         return len(self._tasks) - len(self._unfinished)
 
-    def kind(self, number: int) -> int:
-        """Return a number that is equal for tasks that will always share an estimate."""
-        return self._kinds[number]
+    def comparable(self, number: int) -> tuple[int, float]:
+        """Return a number that is equal for tasks of one size, and what to divide their times by to compare them.
+
+        That is what was predicted before the first of them ended: the same for the whole run.
+        """
+        return self._comparable[self._kinds[number]]
 
     def adapt(self, policy: Policy, budget_gib: float) -> None:
         """Follow a policy or a budget that changed."""
@@ -116,6 +120,15 @@ class Expectations:
         costs = self._plan.costs
         found = {task.number: costs.estimate(task) for task in tasks}  # tasks of one size share the record itself
         return {number: id(each) for number, each in found.items()}
+
+    def _comparable_kinds(self, tasks: Sequence[Task]) -> dict[int, tuple[int, float]]:
+        sizes: dict[tuple[Method, TaskSize], int] = {}
+        found: dict[int, tuple[int, float]] = {}
+        for task in tasks:
+            kind = self._kinds[task.number]
+            if kind not in found:
+                found[kind] = sizes.setdefault((task.method, task.size), len(sizes)), self.of[task.number].alone_s
+        return found
 
     def _fresh(self) -> dict[int, Estimate]:
         """Return what is expected now of each task that is left; there may be a hundred thousand, of a few kinds."""

@@ -53,6 +53,7 @@ class Pool:
         self.scratch = self._forks.scratch
         self._workers: dict[int, Worker] = {}
         self._next_number = self._stillborn = 0
+        self._cores: tuple[frozenset[int], ...] = ()
         self._briefing: Briefing | None = None
         self._serving = False
         self._enclosure: Enclosure | None = None
@@ -234,6 +235,27 @@ class Pool:
         """Let all processes run where this one may, after that has changed."""
         process.follow_affinity(self._forks.pid)
 
+    def pin(self, cores: Sequence[frozenset[int]]) -> None:
+        """Keep the worker of each seat on the hardware threads of one core, without any let all run everywhere."""
+        if tuple(cores) == self._cores:
+            return
+        self._cores = tuple(cores)
+        for worker in self._workers.values():
+            self._place(worker)
+
+    def _place(self, worker: Worker) -> None:
+        """Let a worker run where it should."""
+        seat = worker.seat
+        here: frozenset[int] = frozenset()
+        if isinstance(seat, int) and seat < len(self._cores):
+            here = self._cores[seat]
+        if worker.pid and here != worker.cpus:
+            worker.cpus = here
+            if here:
+                process.run_on(worker.pid, here)
+            else:
+                process.follow_affinity(worker.pid)
+
     def close(self) -> None:
         """End all processes and remove the scratch folder; safe to call twice."""
         for worker in list(self._workers.values()):
@@ -259,6 +281,7 @@ class Pool:
         seated = [worker for worker in idle if worker.seat in (seat, None)]
         worker = max(seated, key=lambda each: each.seat is not None) if seated else self._fork()
         worker.seat = seat
+        self._place(worker)
         return worker
 
     def _brief(self, worker: Worker) -> None:
@@ -295,6 +318,7 @@ class Pool:
         else:
             worker.pid, worker.since = message, time.monotonic()
             self._serving = True
+            self._place(worker)
 
     def _take_exit_reports(self) -> None:
         for number, status in self._forks.exits():
@@ -360,6 +384,7 @@ class Worker:
         seat: Where it sits, which may be on a GPU; None before its first task.
         pipe: Our end.
         output: The file of what it prints; its scratch folder is the one that this is in.
+        cpus: Hardware threads that it is kept on; empty for all.
         pid: Of the process; 0 until it has said so.
         briefing: The one it was last given.
         orders: What it was told to do and has not answered.
@@ -377,6 +402,7 @@ class Worker:
     pipe: Connection
     output: Path
     seat: Hashable = None
+    cpus: frozenset[int] = frozenset()
     pid: int = 0
     briefing: Briefing | None = None
     orders: deque[Order] = field(default_factory=deque)
