@@ -1,4 +1,4 @@
-"""Cores that are not alike: a run whose workers' speeds are learned against the same without, and with workers pinned.
+"""Cores that are not alike: a run that learns its workers' speeds and may tie them to cores, against the same without.
 
 One core is shared with another process that is pinned to it, or one worker may use 40 % of a core (quota of a control
 group), or nothing disturbs the run. Each run is in a fresh process with warm workers, at the defaults. The bound is
@@ -26,13 +26,14 @@ from autotune.compare.judgement import compare_pairs
 from autotune.schedule import bounds
 from autotune.schedule.speeds import Speeds
 from autotune.session.session import Session
+from autotune.workers.pool import Pool
 
 QUOTA = 0.4
-SIDES = ("learned", "without", "pinned")
+SIDES = ("learned", "without")
 SPEEDS = {"alike": (1.0, 1.0), "a core shared": (1.0, 0.5), "a worker at 40 %": (1.0, QUOTA)}
 LOADS = {
     "uneven": Computation("methanol_water6", "hf", "cc-pvdz", 3),
-    "few large": Computation("benzene3", "hf", "6-31g*", 2),
+    "few large": Computation("water6", "mp2", "cc-pvtz", 2),
 }
 CASES = {f"{load}, {state}": (load, state) for load in LOADS for state in SPEEDS}
 
@@ -48,15 +49,12 @@ def measure(arguments) -> Iterator[dict]:
         seconds = {side: [each["tasks_s"] for each in runs] for side, runs in found.items()}
         bound_s = bounds.lower_bound_of_speeds_s(alone_s[load], SPEEDS[state])
         gain = compare_pairs(seconds["without"], seconds["learned"])
-        pinned = compare_pairs(seconds["without"], seconds["pinned"])
         yield {
             "case": case,
             "tasks": len(alone_s[load]),
             "seconds": seconds,
             "speedup": round(gain.speedup, 4),
             "interval": interval(gain),
-            "speedup_pinned": round(pinned.speedup, 4),
-            "interval_pinned": interval(pinned),
             "bound_s": round(bound_s, 3),
             "of_bound": {side: round(bound_s / statistics.median(each), 3) for side, each in seconds.items()},
             "speeds_found": [each["speeds"] for each in found["learned"]],
@@ -80,9 +78,8 @@ def run(load: str, state: str, side: str) -> dict:
     Speeds.found = asked
     with Session(Options(tuning="none", journal="none")) as session:
         session.run(computation._replace(max_nbody=1).fields)
-        if side == "pinned":
-            for core, worker in zip(sorted(os.sched_getaffinity(0)), workers(), strict=False):
-                os.sched_setaffinity(worker, {core})
+        if side == "without":
+            Pool.pin = lambda *_: None
         with DISTURBANCES[state]():
             session.run(computation.fields)
         record = session.record
