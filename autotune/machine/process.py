@@ -144,12 +144,10 @@ def run_on(pid: int, cpus: Collection[int]) -> None:
 
     if not hasattr(os, "sched_setaffinity"):
         return
-    with contextlib.suppress(psutil.Error):
-        first = psutil.Process(pid)
-        for each in (first, *first.children(recursive=True)):
-            for thread in each.threads():
-                with contextlib.suppress(OSError):
-                    os.sched_setaffinity(thread.id, cpus)
+    for each in tree(pid):
+        with contextlib.suppress(psutil.Error, OSError):  # what ends meanwhile
+            for thread in psutil.Process(each).threads():
+                os.sched_setaffinity(thread.id, cpus)
 
 
 def kill_marked(variable: str, value: str, *, limit_s: float = 5.0) -> None:

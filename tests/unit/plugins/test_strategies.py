@@ -216,6 +216,11 @@ def test_while_other_processes_take_the_cores_no_task_is_wide_and_afterwards_the
     assert (crowded.widest, crowded.widen_tail) == (1, False)
     assert balancing.adapt(crowded, progress(busy_cores=2.0)) == crowded
     assert balancing.adapt(crowded, progress()) == composed
+    assert crowded.pin_workers
+    # On cores of their own they leave less to others: that is no sign that these are gone.
+    some = progress(busy_cores=3.3)
+    assert balancing.adapt(crowded, some) == crowded
+    assert balancing.adapt(composed, some) == composed
 
 
 def test_idle_cores_are_filled_with_workers_only_while_all_workers_are_busy_and_up_to_a_limit():

@@ -179,3 +179,27 @@ def test_a_seat_is_one_workers_as_long_as_it_lives(started):
     started.retire_all()
     assert at_work_on(0, 20) not in pids.values()
     assert len(started._workers) == 1
+
+
+needs_affinity = pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="the system has none")
+
+
+@needs_affinity
+def test_workers_stay_on_cores_of_their_own_until_they_are_let_go(started):
+    everywhere = os.sched_getaffinity(0)
+    cores = [frozenset({cpu}) for cpu in sorted(everywhere)][:2]
+    workers = list(started._workers.values())
+    for seat, worker in enumerate(workers):
+        worker.seat = seat
+    started.pin(cores)
+    there = [os.sched_getaffinity(worker.pid) for worker in workers]
+    assert there[: len(cores)] == cores
+    assert there[len(cores) :] == [everywhere] * (len(workers) - len(cores))  # there are no cores for these
+    started.retire_all()
+    started.start([order(1)], seat=1)
+    (worker,) = [each for each in started._workers.values() if each.orders]
+    while worker.orders:
+        started.wait(timeout_s=1.0)
+    assert os.sched_getaffinity(worker.pid) == (cores[1] if len(cores) > 1 else everywhere)
+    started.pin(())
+    assert os.sched_getaffinity(worker.pid) == everywhere
