@@ -89,9 +89,9 @@ comparison: $(STAMP)  ## against everyone else; two hours, with the programs of 
 	$(BIN)/pip install --quiet --editable '.[bench,programs]'
 	$(BENCH) comparison --output results
 
-cluster: $(STAMP)  ## the records of a real Slurm of two nodes, with the packages of test-cluster, and of a million tasks; two hours
+cluster: $(STAMP)  ## as root: a real Slurm of two nodes, with the packages of test-cluster, a million tasks, unequal cores; three hours
 	$(BIN)/pip install --quiet --editable '.[programs]'
-	$(BENCH) cluster two_nodes million --output results
+	$(BENCH) cluster two_nodes million unequal --output results
 
 faults: $(STAMP)  ## the records of faults in results/; about an hour
 	$(BIN)/pip install --quiet --editable '.[fuzz]'
