@@ -36,7 +36,7 @@ programs: $(STAMP)  ## install those of Psi4, NWChem, MOPAC, tblite, dftd4, geom
 		{ echo "$$program cannot be installed here; install it and put it into PATH" >&2; exit 1; }; done
 	$(BIN)/pip install --quiet --editable '.[programs,browser]'
 
-test-programs: programs  ## the chemistry of all programs, and the commands of the guide; ten minutes
+test-programs: programs  ## the chemistry of all programs, Parsl, and the commands of the guide; fifteen minutes
 	AUTOTUNE_REQUIRE_PROGRAMS=1 $(PYTEST) -m programs
 
 test-cluster: $(STAMP)  ## several nodes under a real Slurm, which is installed and started for the tests; eight minutes

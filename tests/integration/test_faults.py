@@ -426,11 +426,11 @@ def test_workers_are_replaced_by_number_of_tasks_growth_and_age(faulty):
 def test_what_is_done_is_kept_where_the_next_start_is_interrupted(faulty, monkeypatch):
     start, interrupted = pool.Pool.start, []
 
-    def start_once(self, orders):
+    def start_once(self, orders, **seat):
         if interrupted:
             raise KeyboardInterrupt
         interrupted.append(len(orders))
-        start(self, orders)
+        start(self, orders, **seat)
 
     monkeypatch.setattr(pool.Pool, "start", start_once)
     with Session(Options(cores=1)) as session, pytest.raises(KeyboardInterrupt) as caught:

@@ -24,7 +24,10 @@ from autotune.schedule import bundles
 from autotune.session.session import Options, Session
 
 pytest.importorskip("parsl")
-pytestmark = pytest.mark.filterwarnings("default")  # of Parsl's own threads and sockets
+pytestmark = [
+    pytest.mark.programs("pyscf"),  # two minutes
+    pytest.mark.filterwarnings("default"),  # of Parsl's own threads and sockets
+]
 
 TWO_BLOCKS = """
 from parsl.config import Config

@@ -158,7 +158,9 @@ def test_an_xyz_file_with_options_is_computed(tmp_path):
         "created workload content energy_hartree "
         "wall_s tasks recalled attempts lower_bound_s efficiency gap cpu_utilisation peak_memory_gib memory_budget_gib "
     )
-    expected += "policy tuning versions machine methods task_records nodes omitted understood doubts other_cores "
+    expected += (
+        "policy tuning versions machine methods task_records nodes omitted understood doubts other_cores speeds "
+    )
     expected += "energies largest_terms sum_off_hartree schema"
     assert fields.keys() == set(expected.split())
     assert fields["gap"].keys() == {"startup", "tail", "memory", "retries", "scheduler", "assembly"}

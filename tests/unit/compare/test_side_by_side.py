@@ -51,6 +51,7 @@ def slow_python(tmp_path):
     return path
 
 
+@pytest.mark.programs("pyscf")  # a minute and a half, most of it asleep
 def test_seconds_more_are_found_between_two_installations_and_written_everywhere(tmp_path, workload, slow_python):
     files = {name: tmp_path / f"out.{name}" for name in ("md", "xml", "svg")}
     status, output, errors = call(

@@ -299,7 +299,8 @@ def test_what_is_learned_of_tasks_that_shared_a_start_predicts_tasks_by_themselv
     one = replace(task(), method=replace(task().method, program="nwchem"))
     costs = Costs()
     for _ in range(sharers):
-        costs.observe(one, wall_s=by_itself_s(one.method, together_s / sharers, sharers=sharers), width=1, peak_gib=0.1)
+        wall_s = by_itself_s(one.method, together_s / sharers, sharers=sharers, speed=1.0)
+        costs.observe(one, wall_s=wall_s, width=1, peak_gib=0.1)
     found = costs.estimate(one)
     assert found.wall_s(1) == pytest.approx(start_s + work_s)
     assert found.wall_s(1) + (sharers - 1) * found.next_s(1) == pytest.approx(together_s)

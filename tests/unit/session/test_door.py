@@ -77,6 +77,7 @@ def judged_by_mypy(script):
     return subprocess.run(command, cwd=script.parent, capture_output=True, text=True, check=False).stdout
 
 
+@pytest.mark.programs("pyscf")
 def test_a_users_script_passes_the_strict_checks_of_mypy(script):
     assert judged_by_mypy(script) == "Success: no issues found in 1 source file\n"
 
