@@ -52,4 +52,5 @@ def run(job: Mapping[str, Any], outfiles: Sequence[str], *, limit_s: float) -> W
         contextlib.suppress(subprocess.TimeoutExpired),
     ):
         program["proc"].wait(timeout=None if limit_s == math.inf else limit_s)
+    program["proc"].wait()  # one that ignored Ctrl-C, as below nohup, was killed and nobody waited for it
     return Written(program["stdout"], program["stderr"], files)
