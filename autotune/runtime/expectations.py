@@ -6,10 +6,11 @@ have shown; the executor asks, nothing is started here.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import replace
 
-from autotune.base.types import Estimate, Machine, Method, Policy, Task, TaskSize
+from autotune.base.types import Estimate, Machine, Policy, Task
+from autotune.costs.cost_law import law_s
 from autotune.plugin.manager import Manager
 from autotune.runtime.planning import Plan, estimate
 
@@ -45,7 +46,6 @@ class Expectations:
         self._next_rank = max(1, round(FIRST_RANK * len(tasks)))
         self._kinds = self._kinds_of(tasks)
         self.of = {task.number: self._estimate(task) for task in tasks}
-        self._comparable = self._comparable_kinds(tasks)
         self.total_s = sum(each.alone_s for each in self.of.values())
         self.done_s = 0.0
 
@@ -59,12 +59,14 @@ class Expectations:
         """Tasks that have finished, well or not."""
         return len(self._tasks) - len(self._unfinished)
 
-    def comparable(self, number: int) -> tuple[int, float]:
-        """Return a number that is equal for tasks of one size, and what to divide their times by to compare them.
+    def comparable(self, number: int) -> tuple[Hashable, float]:
+        """Return what is equal for tasks of one size, and what to divide their times by to compare them.
 
-        That is what was predicted before the first of them ended: the same for the whole run.
+        That is the bare prior, which knows their geometries and is the same for the whole run.
         """
-        return self._comparable[self._kinds[number]]
+        task = self._tasks[number]
+        usual_s = law_s(None, task.method, task.size) if task.size.pairs else 1.0
+        return (task.method, task.size), usual_s
 
     def adapt(self, policy: Policy, budget_gib: float) -> None:
         """Follow a policy or a budget that changed."""
@@ -120,15 +122,6 @@ class Expectations:
         costs = self._plan.costs
         found = {task.number: costs.estimate(task) for task in tasks}  # tasks of one size share the record itself
         return {number: id(each) for number, each in found.items()}
-
-    def _comparable_kinds(self, tasks: Sequence[Task]) -> dict[int, tuple[int, float]]:
-        sizes: dict[tuple[Method, TaskSize], int] = {}
-        found: dict[int, tuple[int, float]] = {}
-        for task in tasks:
-            kind = self._kinds[task.number]
-            if kind not in found:
-                found[kind] = sizes.setdefault((task.method, task.size), len(sizes)), self.of[task.number].alone_s
-        return found
 
     def _fresh(self) -> dict[int, Estimate]:
         """Return what is expected now of each task that is left; there may be a hundred thousand, of a few kinds."""
