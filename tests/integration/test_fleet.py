@@ -112,6 +112,7 @@ def test_what_tasks_share_stays_from_one_bundle_to_the_next(cluster):
     assert len(seen[-1]) == 6  # pairs of four waters
 
 
+@pytest.mark.programs("pyscf")
 def test_dask_runs_bundles_through_its_executor(cluster):
     distributed = pytest.importorskip("distributed")
     fields = cluster("water2", max_nbody=2)

@@ -16,6 +16,8 @@ import autotune
 from autotune.base.errors import InputError, TaskError
 from autotune.session import many
 
+pytestmark = pytest.mark.programs("pyscf")  # a minute
+
 WORKLOADS = files("autotune.studies") / "workloads"
 
 

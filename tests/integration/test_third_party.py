@@ -16,6 +16,8 @@ from autotune.machine import detection
 from autotune.plugin import composition
 from autotune.plugin.manager import Manager
 
+pytestmark = pytest.mark.programs("pyscf")  # calibrates
+
 SOURCE = TESTS / "distributions" / "polite_strategy"
 FIELDS = (TESTS.parent / "docs" / "scheduling.md").read_text()
 ALL_SIX = (*composition.STANDARD, "polite")

@@ -9,6 +9,8 @@ import pytest
 from installing import install, run_python
 from places import ROOT
 
+pytestmark = pytest.mark.programs("pyscf")  # calibrates
+
 WATER4 = ROOT / "studies" / "workloads" / "water4.xyz"
 CHOSEN = (WATER4, "--program", "slow_starter", "--method", "count", "--max-nbody", "2")
 

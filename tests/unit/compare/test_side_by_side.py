@@ -66,6 +66,7 @@ def test_seconds_more_are_found_between_two_installations_and_written_everywhere
     assert "<svg" in files["svg"].read_text()
 
 
+@pytest.mark.programs("pyscf")
 def test_a_side_against_itself_is_not_slower(workload):
     status, output, _ = call("--exec", "none", "none", "--workload", workload, "--pairs", 2, "--json")
     found = json.loads(output)

@@ -222,6 +222,7 @@ def test_components_with_all_ghosts_are_not_compared_one_with_another(cluster):
     assert time.process_time() - started < 10.0
 
 
+@pytest.mark.programs("pyscf")
 def test_no_number_changes_where_all_components_of_one_shape_are_computed_once():
     ring = [WATER @ turn(5) + 6.0 * np.array([np.cos(a), np.sin(a), 0.0]) for a in (0.0,)]
     angle = 2 * np.pi / 3

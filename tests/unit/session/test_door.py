@@ -82,6 +82,7 @@ def test_a_users_script_passes_the_strict_checks_of_mypy(script):
     assert judged_by_mypy(script) == "Success: no issues found in 1 source file\n"
 
 
+@pytest.mark.programs("pyscf")
 def test_options_that_do_not_exist_or_are_of_another_type_fail_the_checks_of_mypy(tmp_path):
     script = tmp_path / "wrong.py"
     script.write_text(
