@@ -193,6 +193,7 @@ def test_an_interrupted_write_leaves_the_old_file(tmp_path, monkeypatch):
 # --- the command -----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.programs("pyscf")
 def test_a_calibration_that_was_killed_goes_on_where_it_was(tmp_path, monkeypatch):
     # Trials end it, not the budget: on a busy machine one of 15 s is over before there are two.
     study_file = tmp_path / "waiting.toml"
@@ -223,6 +224,7 @@ def test_a_calibration_that_was_killed_goes_on_where_it_was(tmp_path, monkeypatc
     assert found.evidence.spent_s < 60.0
 
 
+@pytest.mark.programs("pyscf")
 def test_a_calibration_whose_tuning_was_not_stored_is_taken_up_again_until_it_was(tmp_path, monkeypatch):
     monkeypatch.setenv(json_files.HOME_VARIABLE, str(tmp_path / "home"))
     first, found, _ = calibrated(tmp_path, 0.05, budget_s=8.0)

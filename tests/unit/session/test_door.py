@@ -110,6 +110,7 @@ def test_options_by_name_are_the_options():
     }
 
 
+@pytest.mark.programs("pyscf")
 def test_a_users_script_runs(script):
     done = subprocess.run(
         [sys.executable, script, script.parent], capture_output=True, text=True, check=False, timeout=120
