@@ -40,7 +40,7 @@ class Attempts:
         self._tasks = {task.number: task for task in tasks}
         self._expected, self._care, self._started = expected, care, started
         self._given: dict[int, Resources] = {}
-        self._places: dict[int, tuple[int, float]] = {}
+        self._seats: dict[int, tuple[int, float]] = {}
         self._made: Counter[int] = Counter()
         self._failures: Counter[int] = Counter()
         self._alone: set[int] = set()
@@ -48,12 +48,12 @@ class Attempts:
 
     def orders(self, start: Start, *, speed: float = 1.0) -> list[Order]:
         """Return what to tell a worker, which is so fast, about tasks that start now."""
-        orders, width, place = [], start.resources.cores, (start.seat, speed)
+        orders, width, seat = [], start.resources.cores, (start.seat, speed)
         environment = () if start.place is None else gpus.environment_of(start.place.device, os.environ)
         for number in start.numbers:
             task = self._tasks[number]
             self._made[number] += 1
-            self._places[number] = place
+            self._seats[number] = seat
             grant_gib = self._expected.grant_gib(number, width, alone=number in self._alone)
             resources = self._given[number] = Resources(cores=width, memory_gib=grant_gib, gpus=start.resources.gpus)
             together = self._together(number, start) if start.together else None
@@ -70,9 +70,9 @@ class Attempts:
         """Return the cores that a task was given."""
         return self._given[number].cores
 
-    def place(self, number: int) -> tuple[int, float]:
+    def seat(self, number: int) -> tuple[int, float]:
         """Return the seat of a task, and how fast that was known to be."""
-        return self._places[number]
+        return self._seats[number]
 
     def returned(self, number: int) -> None:
         """Take note of a task that came back without having been at fault: the attempt does not count."""
@@ -103,7 +103,7 @@ class Attempts:
     def record(self, reply: Reply, kind: str) -> TaskRecord:
         """Return the record of a task that ended, with the kind of its failure or an empty text; asked once."""
         number = reply.number
-        given, (_, speed) = self._given.pop(number), self._places.pop(number)
+        given, (_, speed) = self._given.pop(number), self._seats.pop(number)
         record = task_record(
             self._tasks[number],
             self._expected.of[number],

@@ -181,7 +181,7 @@ class Executor:
     def _credit(self, reply: Reply) -> None:
         """Count a task as done, and learn from it."""
         number, attempts = reply.number, self._attempts
-        width, (_, speed) = attempts.width(number), attempts.place(number)
+        width, (_, speed) = attempts.width(number), attempts.seat(number)
         self._finish(reply, "")
         if self._policy.learn:
             method = self._tasks[number].method
@@ -198,7 +198,7 @@ class Executor:
         if expected.of[number].gpus:  # the speed of a device
             return
         now, spread = time.monotonic(), expected.of[number].spread
-        (seat, _), (size, usual_s) = self._attempts.place(number), expected.comparable(number)
+        (seat, _), (size, usual_s) = self._attempts.seat(number), expected.comparable(number)
         self._speeds.observe(seat, size, reply.wall_s / usual_s, spread=spread, now_s=now)
         if reply.wall_s >= TICK_S:
             self._tell_speeds()

@@ -108,11 +108,6 @@ class Speeds:
             for number in range(seats)
         )
 
-    def spread_of(self, seat: int) -> float | None:
-        """Return the standard deviation of the logarithm of a seat's speed; None where nothing is known."""
-        known = self._seats.get(seat)
-        return math.sqrt(known.variance) if known is not None and known.variance < _FIRST_VARIANCE else None
-
 
 def _is_slower(seat: _Seat, fastest: _Seat) -> bool:
     behind = fastest.log_speed - seat.log_speed

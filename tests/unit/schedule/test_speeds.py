@@ -45,7 +45,7 @@ def test_those_that_are_not_are_found_whatever_was_predicted(true_speeds, seed):
     seats = len(true_speeds)
     speeds, _ = run(true_speeds, tasks=20 * seats, seed=seed, bias=7.0)
     assert speeds.found(seats) == pytest.approx(true_speeds, rel=0.17)
-    assert all(speeds.spread_of(seat) < 0.1 for seat in range(seats))
+    assert all(speeds._seats[seat].variance < 0.1**2 for seat in range(seats))
 
 
 def test_three_tasks_of_one_size_on_each_seat_are_enough():
@@ -82,7 +82,6 @@ def test_what_nobody_saw_is_as_fast_as_the_fastest_and_sizes_seen_once_tell_noth
     for number in range(20):
         speeds.observe(number % 2, number, 1.0 + number % 2, spread=0.1, now_s=float(number))
     assert speeds.found(2) == ()
-    assert speeds.spread_of(0) is None
     speeds, _ = run([1.0, 0.5], tasks=40)
     assert speeds.found(3)[2] == 1.0
 
