@@ -131,6 +131,7 @@ def _compute(
     if results:
         outcomes.check(results, (output, csv_file, record), sources=[source], inputs=())
     with (
+        run.starting_ahead(chosen),
         options.noting_earlier_files(output, csv_file, record),
         outcomes.Target(results, silent=True) as target,
         run.open_session(chosen, explain=False, quiet=quiet) as session,

@@ -272,8 +272,6 @@ def _terms_in(path: str) -> tuple[tuple[int, ...], ...]:
 
 def session_options(given: dict[str, Any]) -> dict[str, Any]:
     """Return the options of the library that a verb was given, by their names there."""
-    from autotune.expansion.readers import parse_keywords
-
     found = {name: given[name] for name in _SAME_NAMES if name in given}
     found |= {name: given[shown] for shown, name in _OTHER_NAMES.items() if shown in given}
     if given["no_program_tuning"]:
@@ -286,7 +284,9 @@ def session_options(given: dict[str, Any]) -> dict[str, Any]:
         found["terms"] = _terms_in(given["terms"])
     if given.get("around"):
         found["around"] = _fragments(given["around"])
-    if "rescue" in given:
+    if given.get("rescue"):
+        from autotune.expansion.readers import parse_keywords
+
         found["rescue"] = parse_keywords(given["rescue"], option="--rescue")
     if "backend" in given:
         config = given["parsl_config"]

@@ -78,24 +78,28 @@ def command(
     autotune run water6.xyz --program pyscf --method mp2 --basis cc-pvdz --bsse cp --max-nbody 2
     autotune run dimers/ frames.xyz --program tblite --method gfn2-xtb -o results/
     """
-    from autotune.expansion.inputs import are_several, name_inputs
+    from autotune.base.options import Options
 
     if as_json and output:
         raise InputError("--json prints the result and -o writes it to a file; leave one of them out")
-    in_place = not output and not as_json and _is_terminal()
-    if are_several(sources):
-        named = name_inputs(sources)
-        outcomes.check(output, (record, csv_file), sources=sources, inputs=named.inputs)
-        _run_many(named, output, record, csv_file, in_place=in_place, explain=explain, quiet=quiet, **given)
-        return
-    (source,) = sources
-    options.check_targets((output, record, csv_file), [] if source == "-" else [source])
-    with options.noting_earlier_files(output, record, csv_file, f"{output}.partial" if output else None):
-        _run(source, output, record, csv_file, in_place=in_place, explain=explain, quiet=quiet, **given)
+    chosen, in_place = Options(**options.session_options(given)), not output and not as_json and _is_terminal()
+    with starting_ahead(chosen):
+        from autotune.expansion.inputs import are_several, name_inputs
+
+        if are_several(sources):
+            named = name_inputs(sources)
+            outcomes.check(output, (record, csv_file), sources=sources, inputs=named.inputs)
+            _run_many(named, chosen, output, record, csv_file, in_place=in_place, explain=explain, quiet=quiet, **given)
+            return
+        (source,) = sources
+        options.check_targets((output, record, csv_file), [] if source == "-" else [source])
+        with options.noting_earlier_files(output, record, csv_file, f"{output}.partial" if output else None):
+            _run(source, chosen, output, record, csv_file, in_place=in_place, explain=explain, quiet=quiet, **given)
 
 
 def _run(
     source: str,
+    chosen: Options,
     output: str | None,
     record: str | None,
     csv_file: str | None,
@@ -106,12 +110,11 @@ def _run(
     **given: Any,
 ) -> None:
     from autotune.base import json_files
-    from autotune.base.options import Options
     from autotune.expansion import readers
 
     text, name = readers.read_text(source)
     expansion = options.expansion(given, text=text, name=name)
-    partial, chosen = Path(f"{output}.partial"), Options(**options.session_options(given))
+    partial = Path(f"{output}.partial")
     with open_session(chosen, explain=explain, quiet=quiet) as session:
         if expansion is not None:
             session.preload(expansion.models)
@@ -140,6 +143,7 @@ def _run(
 
 def _run_many(
     named: NamedInputs,
+    chosen: Options,
     output: str | None,
     record: str | None,
     csv_file: str | None,
@@ -150,11 +154,10 @@ def _run_many(
     **given: Any,
 ) -> None:
     from autotune.base import json_files
-    from autotune.base.options import Options
     from autotune.reports.outcomes_table import OutcomeRow, OutcomesTable, rows_of
     from autotune.session.many import sum_up
 
-    expansion, chosen = options.expansion_of_geometries(given), Options(**options.session_options(given))
+    expansion = options.expansion_of_geometries(given)
     rows: list[OutcomeRow] = []
     errors: dict[str, AutotuneError | None] = {}
 
@@ -188,6 +191,17 @@ def _run_many(
     if failure is not None:
         failure.add_note(session.kept)
         raise failure
+
+
+@contextlib.contextmanager
+def starting_ahead(chosen: Options) -> Iterator[None]:
+    """Let the process that becomes the workers start while this one reads its input, unless a resume may need none."""
+    from autotune.workers import forks
+
+    with contextlib.ExitStack() as stack:
+        if chosen.here and not chosen.resume:
+            stack.enter_context(forks.ahead(Path(chosen.scratch) if chosen.scratch else None))
+        yield
 
 
 @contextlib.contextmanager

@@ -125,12 +125,12 @@ def _nearest(molecule: Mapping[str, Any]) -> np.ndarray:
     """Return the distance of the nearest atoms of each two fragments, Å, shape (fragment, fragment)."""
     import numpy as np
     from qcelemental import constants
-    from scipy.spatial.distance import cdist
 
     places = np.asarray(molecule["geometry"], dtype=float).reshape(-1, 3) * constants.bohr2angstroms
     fragments: Sequence[Any] = molecule.get("fragments") or [range(len(places))]
     atoms = [places[list(fragment)] for fragment in fragments]
     found = np.zeros((len(atoms), len(atoms)))
     for one, other in combinations(range(len(atoms)), 2):
-        found[one, other] = found[other, one] = cdist(atoms[one], atoms[other]).min()
+        between = atoms[one][:, None] - atoms[other]
+        found[one, other] = found[other, one] = np.sqrt((between**2).sum(axis=2).min())
     return found

@@ -14,6 +14,10 @@ import sys
 import time
 from collections.abc import Collection, Iterable, MutableMapping
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import psutil
 
 HAS_PROC = Path("/proc/self/stat").exists()
 _TICKS_A_SECOND = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
@@ -28,6 +32,7 @@ THREAD_VARIABLES = (
     "VECLIB_MAXIMUM_THREADS",
     "NUMEXPR_NUM_THREADS",
 )
+ENDING_LOOK_S = 0.005
 PINNING_VARIABLES = ("OMP_PROC_BIND", "OMP_PLACES", "GOMP_CPU_AFFINITY", "KMP_AFFINITY")  # all children get one core
 
 
@@ -157,14 +162,27 @@ def kill_marked(variable: str, value: str, *, limit_s: float = 5.0) -> None:
     """
     import psutil
 
-    deadline, found = time.monotonic() + limit_s, True
+    deadline, found, killed = time.monotonic() + limit_s, True, set[psutil.Process]()
     while found and time.monotonic() < deadline:  # one that is being killed may have started another
         found = False
         for process in psutil.process_iter():
-            with contextlib.suppress(psutil.Error, OSError):  # a zombie has no environment any more
+            with contextlib.suppress(psutil.Error, OSError):  # one that is ending has no environment any more
                 if process.pid != os.getpid() and process.environ().get(variable) == value:
                     process.kill()
+                    killed.add(process)
                     found = True
+    while any(map(_runs, killed)) and time.monotonic() < deadline:
+        time.sleep(ENDING_LOOK_S)
+
+
+def _runs(process: psutil.Process) -> bool:
+    """Return whether a process has not ended; one that waits for its parent to learn of it has."""
+    import psutil
+
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return False
 
 
 def worker_environment(

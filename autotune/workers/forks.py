@@ -18,7 +18,7 @@ from pathlib import Path
 from autotune.base import descriptors
 from autotune.base.errors import AutotuneError, ResourceError
 from autotune.machine import process
-from autotune.workers.messages import EXIT_REPORT, FORK_REQUEST
+from autotune.workers.messages import EXIT_REPORT, FORK_REQUEST, LOAD_REQUEST
 from autotune.workers.scratch import make, remove, remove_orphans
 
 CLOSING_LIMIT_S = 5.0
@@ -27,14 +27,13 @@ LAST_LINES, LAST_BYTES = 12, 4000
 
 
 class Forks:
-    """One zygote process and its scratch folder.
+    """One zygote process and its scratch folder; the process waits for `load` before the first fork.
 
     Args:
-        programs: QCEngine programs to import before the first fork.
-        environment: Environment of the zygote and its workers.
-        scratch: Folder for scratch files; a private folder is made in it and removed on `close`.
+        base: Folder for scratch files; a private folder is made in it and removed on `close`.
 
     Attributes:
+        base: That folder; None for the system's.
         control: Becomes readable when a worker ended or the zygote died; see `exits`.
         pid: Of the zygote.
         scratch: The run's scratch folder; a worker's own is `worker-N` in it.
@@ -44,13 +43,14 @@ class Forks:
             nothing is left behind.
     """
 
-    def __init__(self, *, programs: Sequence[str], environment: Mapping[str, str], scratch: Path | None) -> None:
+    def __init__(self, base: Path | None) -> None:
         if not hasattr(os, "fork"):
             raise ResourceError("worker processes need a platform with fork (Linux, macOS, or WSL on Windows)")
         # Descriptors of the control socket and of the scratch folder must not be standard ones of the zygote.
         descriptors.occupy_standard()
-        remove_orphans(scratch)
-        self.scratch, self._owner_fd = make(scratch)
+        remove_orphans(base)
+        self.base = base
+        self.scratch, self._owner_fd = make(base)
         self._log = self.scratch / "zygote-output"
         with contextlib.ExitStack() as undone:
             undone.callback(self._remove_scratch)
@@ -58,31 +58,38 @@ class Forks:
                 self.control, theirs = socket.socketpair()
                 undone.enter_context(self.control)
                 with theirs:
-                    self._zygote = self._start(theirs.fileno(), programs, environment)
+                    self._zygote = self._start(theirs.fileno())
             except OSError as error:
                 raise _not_started(error) from error
             undone.pop_all()
         self.pid = self._zygote.pid
 
-    def _start(
-        self, control_fd: int, programs: Sequence[str], environment: Mapping[str, str]
-    ) -> subprocess.Popen[bytes]:
-        arguments = {
-            "control_fd": control_fd,
-            "owner_fd": self._owner_fd,
-            "programs": list(programs),
-            "scratch": str(self.scratch),
-        }
+    def _start(self, control_fd: int) -> subprocess.Popen[bytes]:
+        arguments = {"control_fd": control_fd, "owner_fd": self._owner_fd, "scratch": str(self.scratch)}
         with self._log.open("wb") as log:
             return subprocess.Popen(
                 [sys.executable, "-P", "-m", "autotune.workers.zygote", json.dumps(arguments)],
                 pass_fds=[control_fd, self._owner_fd],
-                env={**environment, SCRATCH_VARIABLE: str(self.scratch)},
+                env={**os.environ, SCRATCH_VARIABLE: str(self.scratch)},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
             )
+
+    def load(self, programs: Sequence[str], environment: Mapping[str, str]) -> None:
+        """Say, once, which QCEngine programs to import before the first fork, and the workers' environment.
+
+        Raises:
+            AutotuneError: The zygote is gone.
+        """
+        said = json.dumps(
+            {"programs": list(programs), "environment": {**environment, SCRATCH_VARIABLE: str(self.scratch)}}
+        )
+        try:
+            self.control.sendall(LOAD_REQUEST.pack(len(said)) + said.encode())
+        except OSError as error:
+            raise self._gone() from error
 
     @property
     def alive(self) -> bool:
@@ -170,6 +177,36 @@ class Forks:
 
     def _gone(self) -> AutotuneError:
         return AutotuneError(f"the worker processes ended unexpectedly: {self.describe_end()}")
+
+
+_started_ahead: list[Forks] = []
+
+
+@contextlib.contextmanager
+def ahead(base: Path | None) -> Iterator[None]:
+    """Start a zygote before it is known what it is to load; it imports what all programs need meanwhile.
+
+    The first `take` in the block gets it; if there is none, it ends with the block.
+    """
+    started = None
+    with contextlib.suppress(ResourceError):  # whoever needs one is told
+        started = Forks(base)
+        _started_ahead.append(started)
+    try:
+        yield
+    finally:
+        if started in _started_ahead:
+            _started_ahead.remove(started)
+            started.close(serving=False)
+
+
+def take(base: Path | None) -> Forks:
+    """Return the zygote that was started ahead for a scratch folder, or a new one; raises as `Forks` does."""
+    for each in _started_ahead:
+        if each.base == base and each.alive:
+            _started_ahead.remove(each)
+            return each
+    return Forks(base)
 
 
 def _not_started(error: OSError) -> ResourceError:

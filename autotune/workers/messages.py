@@ -1,8 +1,8 @@
 """What a pool, its workers, their zygote, and whoever gives the pool tasks tell each other.
 
 Rules: records only. Over its pipe a worker is sent a `Briefing`, a `Check`, a list of `Order`, or None for the end; it
-sends its process's number first, then a `Checked` or lists of `Reply`. Over the control socket the zygote is sent
-requests for forks, and reports how workers ended. A pool hands on each `Outcome`.
+sends its process's number first, then a `Checked` or lists of `Reply`. Over the control socket the zygote is sent what
+to load, then requests for forks, and reports how workers ended. A pool hands on each `Outcome`.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from autotune.base.types import Parameter, Resources
 
+LOAD_REQUEST = struct.Struct("!I")  # bytes of JSON that follow: programs, and the environment of workers
 FORK_REQUEST = struct.Struct("!I")  # worker number; the worker's end of its pipe travels beside it
 EXIT_REPORT = struct.Struct("!Ii")  # worker number, wait status
 NO_FORK = 1 << 8  # the wait status of a worker that could not be started: that of an exit with 1

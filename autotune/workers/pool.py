@@ -21,9 +21,10 @@ from typing import Any, Self
 
 from autotune.base.errors import AutotuneError, ResourceError
 from autotune.machine import pressure, process
+from autotune.workers import forks
 from autotune.workers.beacon import Beacon
 from autotune.workers.control_group import Enclosure
-from autotune.workers.forks import Forks, last_lines
+from autotune.workers.forks import last_lines
 from autotune.workers.messages import Briefing, Check, Checked, Order, Outcome, Reply, Returned, Usage
 from autotune.workers.scratch import SHARED
 
@@ -49,7 +50,7 @@ class Pool:
     """
 
     def __init__(self, *, programs: Sequence[str], environment: Mapping[str, str], scratch: Path | None = None) -> None:
-        self._forks = Forks(programs=programs, environment=environment, scratch=scratch)
+        self._forks = forks.take(scratch)
         self.scratch = self._forks.scratch
         self._workers: dict[int, Worker] = {}
         self._next_number = self._stillborn = 0
@@ -60,6 +61,11 @@ class Pool:
         self._kills = pressure.Kills()
         self._heard: list[Outcome] = []
         self._shares_due = self._zygote_gib = 0.0
+        try:
+            self._forks.load(programs, environment)
+        except AutotuneError:
+            self._forks.close(serving=False)
+            raise
 
     def __enter__(self) -> Self:
         return self

@@ -28,20 +28,23 @@ from typing import Any, NoReturn
 
 from autotune.machine import process
 from autotune.workers import worker
-from autotune.workers.messages import EXIT_REPORT, FORK_REQUEST, NO_FORK
+from autotune.workers.messages import EXIT_REPORT, FORK_REQUEST, LOAD_REQUEST, NO_FORK
 
 MOST_CONFIGURATIONS = 1000
 
 
-def serve(control_fd: int, owner_fd: int, programs: Sequence[str], scratch: str) -> NoReturn:
+def serve(control_fd: int, owner_fd: int, scratch: str) -> NoReturn:
     """Run the zygote until the parent closes the control socket, then end the process."""
     for fd in (control_fd, owner_fd):
         os.set_inheritable(fd, False)
     control = socket.socket(fileno=control_fd)
     process.become_subreaper()
     try:
-        _prepare(programs)
-        _serve(control, owner_fd, programs, scratch)
+        _import_ahead()
+        programs = _asked_to_load(control)
+        if programs is not None:
+            _prepare(programs)
+            _serve(control, owner_fd, programs, scratch)
     except BaseException:  # noqa: BLE001 - the process ends here; its last lines go to the parent's report
         traceback.print_exc()
         sys.stderr.flush()
@@ -120,9 +123,33 @@ def _kill_orphans(workers: Mapping[int, int]) -> None:
                 process.kill_tree(child.pid)
 
 
+def _import_ahead() -> None:
+    """Import what tasks of all programs need and what reads no variables of the environment that workers may change.
+
+    NumPy does: its BLAS counts threads and chooses kernels by them when it loads.
+    """
+    gc.disable()  # what is imported lives as long as the process
+    import pydantic_settings  # noqa: F401
+
+    import autotune.plugin.manager  # noqa: F401
+
+
+def _asked_to_load(control: socket.socket) -> tuple[str, ...] | None:
+    """Take on the environment of the workers and return the programs to import; None where the parent is gone."""
+    # The parent may die at any moment, also in the middle of what it says.
+    with contextlib.suppress(ConnectionResetError, json.JSONDecodeError):
+        size = control.recv(LOAD_REQUEST.size, socket.MSG_WAITALL)
+        if len(size) == LOAD_REQUEST.size:
+            (size_bytes,) = LOAD_REQUEST.unpack(size)
+            said = json.loads(control.recv(size_bytes, socket.MSG_WAITALL))
+            os.environ.clear()
+            os.environ.update(said["environment"])
+            return tuple(said["programs"])
+    return None
+
+
 def _prepare(programs: Sequence[str]) -> None:
     """Import and register everything a task needs, so that forked workers have it."""
-    gc.disable()  # what is imported lives as long as the process
     import qcelemental.models.v2  # noqa: F401
     import qcengine
 

@@ -1,15 +1,18 @@
-"""A start that fails says so in one line and leaves nothing behind."""
+"""A start that fails says so in one line and leaves nothing behind; one ahead of its programs serves the next pool."""
 
 from __future__ import annotations
 
 import contextlib
 import resource
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from autotune.base.errors import ResourceError
 from autotune.machine import process
+from autotune.workers import forks
 from autotune.workers.pool import Pool
 
 ENVIRONMENT = process.worker_environment(resident=True, passive_wait=False, one_blas_thread=False, blas_kernel="")
@@ -31,10 +34,11 @@ def no_more_than(files):
         resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
-def test_where_no_process_can_be_started_nothing_is_left(tmp_path):
+def test_where_no_process_can_be_started_nothing_is_left(tmp_path, monkeypatch):
     before = descriptors()
+    monkeypatch.setenv("TOO_LONG", "x" * 2**24)
     with pytest.raises(ResourceError, match=r"^no worker process can be started: Argument list too long; .*limits"):
-        Pool(programs=[], environment={**ENVIRONMENT, "TOO_LONG": "x" * 2**24}, scratch=tmp_path)
+        Pool(programs=[], environment=ENVIRONMENT, scratch=tmp_path)
     assert descriptors() == before
     assert list(tmp_path.iterdir()) == []
 
@@ -58,3 +62,48 @@ def test_where_no_further_worker_can_be_reached_the_run_ends_in_one_line(tmp_pat
     ):
         pool.prepare(1)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_was_started_ahead_serves_the_next_pool(tmp_path):
+    with forks.ahead(tmp_path):
+        (folder,) = tmp_path.iterdir()
+        with Pool(programs=[], environment=ENVIRONMENT, scratch=tmp_path) as pool:
+            pool.prepare(1)
+            assert pool.wait(timeout_s=60.0) == []  # the worker says its number
+            assert pool.scratch == folder
+            with Pool(programs=[], environment=ENVIRONMENT, scratch=tmp_path) as second:
+                assert second.scratch != folder
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_was_started_ahead_is_not_for_another_folder(tmp_path):
+    (other := tmp_path / "other").mkdir()
+    with forks.ahead(tmp_path), Pool(programs=[], environment=ENVIRONMENT, scratch=other) as pool:
+        assert pool.scratch.parent == other
+    assert list(tmp_path.iterdir()) == [other]
+    assert list(other.iterdir()) == []
+
+
+def test_what_was_started_ahead_and_not_taken_ends_with_the_block(tmp_path):
+    before = descriptors()
+    with forks.ahead(tmp_path):
+        started = forks.take(tmp_path)
+        pid = started.pid
+        started.close(serving=False)
+        with forks.ahead(tmp_path):
+            assert len(list(tmp_path.iterdir())) == 1
+    assert not Path(f"/proc/{pid}").exists()
+    assert descriptors() == before
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_where_none_can_be_started_ahead_the_pool_says_so(tmp_path, monkeypatch):
+    monkeypatch.setenv("TOO_LONG", "x" * 2**24)
+    with forks.ahead(tmp_path), pytest.raises(ResourceError, match="Argument list too long"):
+        Pool(programs=[], environment=ENVIRONMENT, scratch=tmp_path)
+
+
+def test_what_is_imported_ahead_reads_no_environment_of_a_blas():
+    code = "import sys; from autotune.workers import zygote; zygote._import_ahead(); print('numpy' in sys.modules)"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)
+    assert found.stdout.strip() == "False"

@@ -1,13 +1,17 @@
-"""What the zygote does to QCEngine before workers are forked changes nothing but the time it takes."""
+"""What the zygote is asked to load, and that what it does to QCEngine changes nothing but the time it takes."""
 
 from __future__ import annotations
 
+import json
+import os
+import socket
 import sys
 
 import pytest
 import qcengine  # noqa: F401 - loads the module below
 
 from autotune.workers import zygote
+from autotune.workers.messages import LOAD_REQUEST
 
 MODULE = sys.modules["qcengine.compute"]
 ASKED = (
@@ -16,6 +20,47 @@ ASKED = (
     {"ncores": 2, "memory": 1.0, "scratch_directory": "/tmp/other", "retries": 0},
     {"ncores": 2, "memory": 1.0, "use_mpiexec": True, "mpiexec_command": "mpirun -n {total_ranks}", "nnodes": 1},
 )
+
+
+@pytest.fixture
+def asked():
+    """Return what the zygote takes from a socket that says as much and is closed."""
+
+    def ask(said):
+        ours, theirs = socket.socketpair()
+        with theirs:
+            with ours:
+                ours.sendall(said)
+            return zygote._asked_to_load(theirs)
+
+    return ask
+
+
+@pytest.fixture
+def environment():
+    """Put the environment back afterwards."""
+    before = dict(os.environ)
+    yield before
+    os.environ.clear()
+    os.environ.update(before)
+
+
+def request(programs, environment):
+    said = json.dumps({"programs": programs, "environment": environment}).encode()
+    return LOAD_REQUEST.pack(len(said)) + said
+
+
+def test_programs_and_the_whole_environment_are_those_asked_for(asked, environment):
+    wanted = {"PATH": environment["PATH"], "OMP_NUM_THREADS": "1", "NAME": "\udcff"}  # no text, as a variable may be
+    os.environ["GONE"] = "1"
+    assert asked(request(["pyscf"], wanted)) == ("pyscf",)
+    assert dict(os.environ) == wanted
+
+
+def test_a_parent_that_died_while_it_asked_asked_for_nothing(asked, environment):
+    whole = request(["pyscf"], {})
+    assert [asked(whole[:size]) for size in range(len(whole))] == [None] * len(whole)
+    assert environment.keys() == os.environ.keys()
 
 
 @pytest.fixture
