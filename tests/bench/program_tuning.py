@@ -36,6 +36,8 @@ CASES = {
     "water6 PBE0/6-31G* (PySCF)": Computation("water6", "pbe0", "6-31g*", 2),
     "water6 PBE0/def2-SVP (PySCF)": Computation("water6", "pbe0", "def2-svp", 2),
     "water6 HF/6-31G* gradient (PySCF)": Computation("water6", "hf", "6-31g*", 2, driver="gradient"),
+    "water16 HF/6-31G* 2-body (NWChem)": Computation("water16", "hf", "6-31g*", 2, program="nwchem"),
+    "water32 PM6 (MOPAC)": Computation("water32", "pm6", "", 3, program="mopac"),
     "water4 B3LYP/6-31G* gradient (PySCF)": Computation("water4", "b3lyp", "6-31g*", 2, driver="gradient"),
 }
 
