@@ -11,7 +11,8 @@ Rules
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from pyscf import gto
 
 FRAGMENTS = (3, 4)
+_MOST_IN_TABLE = 2**21  # integrals: 63 functions; a table of more holds much memory in every worker
+_TABLES = 2
 
 Integrals: TypeAlias = NDArray[np.float64]
 Numbers: TypeAlias = NDArray[np.int64]
@@ -38,21 +41,62 @@ def together(
     """
     slices = molecule.aoslice_by_atom()
     shells = [(int(slices[atoms[0], 0]), int(slices[atoms[-1], 1])) for atoms in fragments]
-    functions = [np.arange(slices[atoms[0], 2], slices[atoms[-1], 3]) for atoms in fragments]
-    last = _number(molecule.nao - 1, molecule.nao - 1)
-    whole = np.empty(_number(last, last) + 1)
-    for first, second in itertools.combinations(range(len(fragments)), 2):
-        _fill_with_pair(whole, np.concatenate([functions[first], functions[second]]), of_pair(first, second))
-    for one, other in _blocks(len(fragments)):
-        ends = [end for fragment in (*one, *other) for end in shells[fragment]]
-        # The same fragment twice is first, and then its pairs of functions are packed, too.
-        block = molecule.intor("int2e", aosym="s2ij" if one[0] == one[1] else "s1", shls_slice=tuple(ends))
+    sizes = tuple(int(slices[atoms[-1], 3] - slices[atoms[0], 2]) for atoms in fragments)
+
+    def pieces() -> Iterator[Integrals]:
+        for first, second in itertools.combinations(range(len(fragments)), 2):
+            yield of_pair(first, second)
+        for one, other in _blocks(len(fragments)):
+            ends = [end for fragment in (*one, *other) for end in shells[fragment]]
+            # The same fragment twice is first, and then its pairs of functions are packed, too.
+            yield molecule.intor("int2e", aosym="s2ij" if one[0] == one[1] else "s1", shls_slice=tuple(ends))
+
+    if _packed(sizes) > _MOST_IN_TABLE:
+        return _put_together(sizes, pieces(), np.dtype(np.float64))
+    return np.concatenate([piece.ravel() for piece in pieces()])[_table(sizes)]
+
+
+@lru_cache(maxsize=_TABLES)
+def _table(sizes: tuple[int, ...]) -> Numbers:
+    """Return where each packed integral of fragments with so many functions is found in their pieces, one by one.
+
+    Expansions have few kinds of fragments, and to look up all places at once takes a third of the time.
+    """
+    ends = list(itertools.accumulate(_lengths(sizes), initial=0))
+    numbers = (np.arange(*span) for span in itertools.pairwise(ends))
+    return _put_together(sizes, numbers, np.dtype(np.intp))
+
+
+def _put_together(sizes: Sequence[int], pieces: Iterable[NDArray[Any]], kind: np.dtype[Any]) -> NDArray[Any]:
+    """Return what is packed of the whole, from pieces: of pairs of fragments, packed, then of `_blocks`."""
+    ends = list(itertools.accumulate(sizes, initial=0))
+    functions = [np.arange(*span) for span in itertools.pairwise(ends)]
+    whole = np.empty(_packed(sizes), kind)
+    piece = iter(pieces)
+    for first, second in itertools.combinations(range(len(sizes)), 2):
+        _fill_with_pair(whole, np.concatenate([functions[first], functions[second]]), next(piece))
+    for one, other in _blocks(len(sizes)):
         rows, columns = (_pairs(functions[i], functions[j]) for i, j in (one, other))
-        _fill_with_block(whole, rows, columns, block.reshape(len(rows), len(columns)))
+        _fill_with_block(whole, rows, columns, next(piece).reshape(len(rows), len(columns)))
     return whole
 
 
-def _fill_with_pair(whole: Integrals, functions: Numbers, packed: Integrals) -> None:
+def _lengths(sizes: Sequence[int]) -> Iterator[int]:
+    """Yield how many integrals each piece has."""
+    for pair in itertools.combinations(sizes, 2):
+        yield _packed(pair)
+    for one, other in _blocks(len(sizes)):
+        rows, columns = (_number(sizes[i], 0) if i == j else sizes[i] * sizes[j] for i, j in (one, other))
+        yield rows * columns
+
+
+def _packed(sizes: Iterable[int]) -> int:
+    """Return how many packed integrals so many functions have."""
+    pairs = _number(sum(sizes), 0)
+    return int(_number(pairs, 0))
+
+
+def _fill_with_pair(whole: NDArray[Any], functions: Numbers, packed: NDArray[Any]) -> None:
     """Put the packed integrals of two fragments, which have these functions, where they belong."""
     pairs = _pairs(functions, functions)
     start = 0
@@ -62,7 +106,7 @@ def _fill_with_pair(whole: Integrals, functions: Numbers, packed: Integrals) -> 
         start += row + 1
 
 
-def _fill_with_block(whole: Integrals, rows: Numbers, columns: Numbers, block: Integrals) -> None:
+def _fill_with_block(whole: NDArray[Any], rows: Numbers, columns: Numbers, block: NDArray[Any]) -> None:
     """Put integrals of two different pairs of fragments, given the ascending numbers of their pairs of functions."""
     bases = _number(columns, 0)
     for pair, below, values in zip(rows, np.searchsorted(columns, rows), block, strict=True):

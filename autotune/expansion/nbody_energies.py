@@ -59,6 +59,8 @@ def read_result(source: str) -> Mapping[str, Any]:
         raise InputError(f"{name} is a run record, not a ManyBodyResult; `autotune report {name}` shows it")
     if str(fields.get("schema", "")).startswith("autotune.partial/"):
         raise InputError(f"{name} has what a failed run finished, which adds up to no result; run again with --resume")
+    if str(fields.get("schema", "")).startswith("autotune.lattice/"):
+        raise InputError(f"{name} is a lattice energy, not a ManyBodyResult; `autotune crystal --csv` makes its table")
     if fields.get("success") is False:
         raise InputError(f"{name} is a calculation that failed; there are no energies in it")
     if fields.get("schema_name") not in RESULT_SCHEMAS:

@@ -328,12 +328,18 @@ def many_body_fields(text: str, *, name: str, expansion: Expansion | None) -> di
         raise InputError(f"{name} is empty; give a ManyBodyInput (JSON) or an XYZ file")
     called, reader = _kind(text, name)
     if reader.molecule is None:
+        fields = parse_json(text, name=name)
+        if fields.keys().isdisjoint(("molecule", "specification", "schema_name")):
+            raise InputError(
+                f"{name} is JSON, but neither a ManyBodyInput, with fields molecule and specification,"
+                " nor a QCSchema Molecule, with fields symbols and geometry"
+            )
         if expansion is not None:
             raise InputError(
                 f"{name} is {called} and names its own program, method and basis;"
                 " leave --program, --method and --basis out, or give an XYZ file"
             )
-        return parse_json(text, name=name)
+        return fields
     if expansion is None:
         raise InputError(
             f"{name} is {called}; say at least --program and --method (and --basis) to compute with; in Python"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from typing import TYPE_CHECKING, Self, TextIO
 
@@ -11,6 +12,7 @@ from autotune.runtime.monitor import Snapshot
 if TYPE_CHECKING:
     from rich.live import Live
 
+SHORTEST_BAR, LONGEST_BAR = 10, 24  # columns
 PLAIN_EVERY_S = 30.0
 PLAIN_PARTS = 5  # at least so many plain lines over a run, however short
 
@@ -68,23 +70,27 @@ class Progress:
                 console=Console(file=self._stream, force_terminal=True), transient=True, refresh_per_second=4
             )
             self._live.start()
-        width = 24
+        columns = self._live.console.width
+        words = line(snapshot, columns=columns - SHORTEST_BAR - 1)
+        width = max(0, min(LONGEST_BAR, columns - len(words) - 1))
         filled = width * snapshot.done // max(snapshot.total, 1)
-        bar = Text("━" * filled, style="green") + Text("━" * (width - filled), style="bright_black")
-        self._live.update(bar + Text(f" {line(snapshot)}"))
+        bar = ("━" * filled, "green"), ("━" * (width - filled), "bright_black")
+        self._live.update(Text.assemble(*bar, f" {words}", no_wrap=True, overflow="ellipsis"))
 
 
-def line(snapshot: Snapshot) -> str:
-    """Return a snapshot in words."""
-    left = "" if snapshot.eta_s is None else f", {duration(snapshot.eta_s)} left"
+def line(snapshot: Snapshot, *, columns: float = math.inf) -> str:
+    """Return a snapshot in words; where they do not fit, without what lies between the first and the last."""
     if snapshot.nodes:
-        return (
-            f"{snapshot.done}/{snapshot.total} tasks, {count(snapshot.running, 'bundle')} out to"
-            f" {count(snapshot.nodes, 'node')} with {count(snapshot.cores, 'core')},"
-            f" {duration(snapshot.elapsed_s)} elapsed{left}"
-        )
-    return (
-        f"{snapshot.done}/{snapshot.total} tasks, {snapshot.running} running on {snapshot.cores_in_use} of"
-        f" {snapshot.cores} cores, {snapshot.resident_gib:.1f} of {snapshot.budget_gib:.1f} GiB,"
-        f" {duration(snapshot.elapsed_s)} elapsed{left}"
-    )
+        nodes, cores = count(snapshot.nodes, "node"), count(snapshot.cores, "core")
+        at_work = [f"{count(snapshot.running, 'bundle')} out to {nodes} with {cores}"]
+    else:
+        at_work = [
+            f"{snapshot.running} running on {snapshot.cores_in_use} of {snapshot.cores} cores",
+            f"{snapshot.resident_gib:.1f} of {snapshot.budget_gib:.1f} GiB",
+        ]
+    parts = [f"{snapshot.done}/{snapshot.total} tasks", *at_work, f"{duration(snapshot.elapsed_s)} elapsed"]
+    if snapshot.eta_s is not None:
+        parts.append(f"{duration(snapshot.eta_s)} left")
+    while len(parts) > 2 and len(", ".join(parts)) > columns:  # noqa: PLR2004 - the first and the last stay
+        del parts[-2]
+    return ", ".join(parts)

@@ -34,6 +34,7 @@ class Case(NamedTuple):
     levers: tuple[str, ...]
 
 
+CCSD = ("diis_space of CCSD 4", "diis_space of CCSD 8", "CCSD direct")
 SCF = ("diis_space 6", "diis_space 12", "newton", "guess atom", "guess huckel")
 CASES = {
     "pairs HF/6-31G*": Case(Computation("water6", "hf", "6-31g*", 2), 2, 8, SCF),
@@ -43,9 +44,7 @@ CASES = {
     "triples B3LYP/6-31G*": Case(Computation("water6", "b3lyp", "6-31g*", 3), 3, 4, ("pairs", "diis_space 12")),
     "pairs DF-HF/cc-pVDZ": Case(Computation("water6", "hf", "cc-pvdz", 2, keywords=DENSITY_FIT), 2, 8, SCF),
     "triples DF-HF/cc-pVDZ": Case(Computation("water6", "hf", "cc-pvdz", 3, keywords=DENSITY_FIT), 3, 6, ("pairs",)),
-    "pairs CCSD(T)/6-31G": Case(
-        Computation("water6", "ccsd(t)", "6-31g", 2), 2, 4, ("diis_space of CCSD 4", "diis_space of CCSD 8", "CCSD direct")
-    ),
+    "pairs CCSD(T)/6-31G": Case(Computation("water6", "ccsd(t)", "6-31g", 2), 2, 4, CCSD),
 }
 KEYWORDS = {
     "diis_space 6": {"diis_space": 6},
@@ -136,7 +135,7 @@ def _guess_of_pairs() -> tuple[AbstractContextManager[object], ...]:
     of_fragments = pyscf_guess.from_fragments
 
     def from_pairs(plan: Any, molecule: Any, settings: Any, solve: Callable[..., Any]) -> Any:
-        if len(plan.parts) < 3:  # noqa: PLR2004
+        if len(plan.parts) < 3:
             return of_fragments(plan, molecule, settings, solve)
         ends = molecule.aoslice_by_atom()[:, 2:]
         density = np.zeros((molecule.nao, molecule.nao))

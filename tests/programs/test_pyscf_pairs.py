@@ -41,7 +41,10 @@ def molecule(atoms, basis="6-31g*", *, cart=True):
         ((HELIUM, WATER, HELIUM, AMMONIA), "sto-3g", False),
     ],
 )
-def test_they_are_what_pyscf_computes_of_the_whole(kinds, basis, cart):
+@pytest.mark.parametrize("table", [True, False])
+def test_they_are_what_pyscf_computes_of_the_whole(kinds, basis, cart, table, monkeypatch):
+    if not table:
+        monkeypatch.setattr(pyscf_pairs, "_MOST_IN_TABLE", 0)
     fragments = [moved(kind, (5.3 * place, 0.3 * place, -0.2 * place)) for place, kind in enumerate(kinds)]
     whole = molecule([*itertools.chain(*fragments)], basis, cart=cart)
     ends = np.cumsum([0, *map(len, fragments)])
@@ -59,3 +62,19 @@ def test_they_are_what_pyscf_computes_of_the_whole(kinds, basis, cart):
     # The last bits depend on the order of the shells.
     assert np.abs(found - wanted).max() < 1e-13
     assert np.abs(found).max() > 1.0
+
+
+def test_a_table_of_places_changes_no_bit(monkeypatch):
+    fragments = [moved(kind, (5.3 * place, 0.3 * place, 0.0)) for place, kind in enumerate((WATER, AMMONIA, WATER))]
+    whole, ends = molecule([*itertools.chain(*fragments)]), np.cumsum([0, *map(len, fragments)])
+
+    def found():
+        return pyscf_pairs.together(
+            whole,
+            [range(*pair) for pair in itertools.pairwise(ends)],
+            lambda first, second: molecule([*fragments[first], *fragments[second]]).intor("int2e", aosym="s8"),
+        )
+
+    with_table = found()
+    monkeypatch.setattr(pyscf_pairs, "_MOST_IN_TABLE", 0)
+    assert (with_table == found()).all()

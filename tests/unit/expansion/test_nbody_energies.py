@@ -189,6 +189,7 @@ def test_csv_has_every_digit_and_its_units_in_the_heads(gradients, tmp_path):
         ("3\n\nHe 0 0 0", "is not valid JSON"),
         ("[]", "holds a JSON list, not a ManyBodyResult object"),
         ('{"schema": "autotune.run/5"}', "is a run record, not a ManyBodyResult; `autotune report"),
+        ('{"schema": "autotune.lattice/1"}', "is a lattice energy, not a ManyBodyResult; `autotune crystal --csv`"),
         ('{"schema": "autotune.partial/1"}', "which adds up to no result"),
         ('{"success": false, "schema_name": "qcschema_many_body_result"}', "is a calculation that failed"),
         ('{"schema_name": "qcschema_output"}', "has schema_name 'qcschema_output'; give a ManyBodyResult"),

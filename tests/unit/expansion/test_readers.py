@@ -222,3 +222,9 @@ def test_more_tasks_than_anybody_may_have_meant_are_said_before_they_start(clust
         session.run(fields)
     words = "max_nbody is not given, so all levels up to 8-body are computed: 6,305 tasks; give --max-nbody 3"
     assert any(line.startswith(words) for line in lines) == said
+
+
+@pytest.mark.parametrize("expansion", [None, Expansion(program="faulty", method="nothing", basis="")])
+def test_json_that_is_neither_is_not_called_an_input(expansion):
+    with pytest.raises(InputError, match=r"^hello is JSON, but neither a ManyBodyInput, .* nor a QCSchema Molecule"):
+        many_body_fields('{"hello": 1}', name="hello", expansion=expansion)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from dataclasses import replace
 
 import pytest
@@ -68,6 +69,30 @@ def test_a_long_run_says_something_twice_a_minute():
         for second in range(120):
             progress.show(snapshot(1, elapsed_s=float(second)))
     assert len(stream.getvalue().splitlines()) == 3
+
+
+@pytest.mark.parametrize(
+    ("columns", "said"),
+    [
+        (87, "41/100 tasks, 2 running on 2 of 2 cores, 0.5 of 18.0 GiB, 12 s elapsed, 3 min 20 s left"),
+        (86, "41/100 tasks, 2 running on 2 of 2 cores, 0.5 of 18.0 GiB, 3 min 20 s left"),
+        (60, "41/100 tasks, 2 running on 2 of 2 cores, 3 min 20 s left"),
+        (10, "41/100 tasks, 3 min 20 s left"),
+    ],
+)
+def test_what_does_not_fit_is_left_out_and_never_the_time_left(columns, said):
+    assert line(snapshot(41, elapsed_s=12.0, eta_s=200.0), columns=columns) == said
+
+
+@pytest.mark.parametrize("columns", [20, 40, 80, 200])
+def test_on_a_terminal_of_any_width_it_is_one_line(columns, monkeypatch):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    stream = io.StringIO()
+    with Progress(stream, terminal=True) as progress:
+        progress.show(replace(snapshot(50, elapsed_s=3725.0, eta_s=12000.0), done=123456, total=1000000))
+    (shown, rest) = re.sub(r"\x1b\[[\d;?]*[a-zA-Z]", "", stream.getvalue()).strip("\r").split("\n")
+    assert 0 < len(shown) <= columns
+    assert not rest.strip()
 
 
 def test_on_a_terminal_one_line_is_drawn_and_taken_away():
