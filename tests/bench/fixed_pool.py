@@ -26,10 +26,10 @@ from pathlib import Path
 def register():
     from qcelemental.util import which
 
-    from autotune_plugins import program_pyscf, program_tblite
+    from autotune_plugins import program_mopac, program_nwchem, program_pyscf, program_tblite
 
-    program_pyscf.autotune_register_programs()
-    program_tblite.autotune_register_programs()
+    for plugin in (program_mopac, program_nwchem, program_pyscf, program_tblite):
+        plugin.autotune_register_programs()
     if which("psi4", return_bool=True):
         import process_psi4
 
@@ -41,7 +41,10 @@ def compute(task):
 
     # A variable of the process, because some engines bring this function without its module.
     if os.environ.get("FIXED_POOL_READY") != str(os.getpid()):
+        from autotune.programs import mpi
+
         register()
+        mpi.set_environment(1, folder=tempfile.mkdtemp())  # what a program of one rank needs not to look for others
         os.environ["FIXED_POOL_READY"] = str(os.getpid())
     atomic_input, program, memory_gib = task
     config = {"ncores": 1, "memory": memory_gib, "retries": 0}
