@@ -1,7 +1,7 @@
 """Ours against everyone else: each workload on autotune, upstream, the older executor's schedule and four engines.
 
-All sides compute the same input with the same harnesses, autotune's, and keywords; the programs' tunables, which start an SCF from
-fragments' densities, say, are autotune's own, and a further side runs without them. Upstream is
+All sides compute the same input with autotune's harnesses and equal keywords; the programs' tunables, which start an
+SCF from fragments' densities, say, are autotune's own, and a further side runs without them. Upstream is
 `qcengine.compute(input, "qcmanybody")` at its defaults. The older executor's schedule and the engines (`fixed_pool.py`)
 run one core a task, each with its best number of workers, found by one run with 2, 3 and 4; where OpenBLAS is too old
 for the processor they are told which kernels to use, as autotune's workers are. Sides take turns in random order. Cold
