@@ -216,7 +216,7 @@ MOLECULE, LEVELS = ((CASES / f"{name}.json").read_text() for name in ("q_mol", "
         ("", (), "input is empty; give a ManyBodyInput (JSON) or an XYZ file"),
         ('{"molecule": [', (), "input is not valid JSON (line 1, column 15)"),
         ("[]", (), "input holds a JSON list, not a ManyBodyInput object"),
-        ("{}", (), "is JSON, but neither a ManyBodyInput"),
+        ("{}", (), "input is JSON, but neither a ManyBodyInput"),
         (XYZ, (), "input is an XYZ file; say at least --program and --method"),
         (XYZ, ("--program", "faulty"), "a geometry needs --program and --method"),
         (MOLECULE, (), "input is a QCSchema Molecule, which does not say what to compute; say at least --program and"),
