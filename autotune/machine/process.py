@@ -32,8 +32,8 @@ THREAD_VARIABLES = (
     "VECLIB_MAXIMUM_THREADS",
     "NUMEXPR_NUM_THREADS",
 )
-ENDING_LOOK_S = 0.005
 PINNING_VARIABLES = ("OMP_PROC_BIND", "OMP_PLACES", "GOMP_CPU_AFFINITY", "KMP_AFFINITY")  # all children get one core
+ENDING_LOOK_S = 0.005
 
 
 def descendants() -> list[int]:
