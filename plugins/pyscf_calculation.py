@@ -89,7 +89,7 @@ def _scf_properties(plan: Plan, mean_field: MeanField) -> Properties:
         "scf_two_electron_energy": float(parts["coul"] if plan.method == "dft" else parts["e2"]),
         "scf_total_energy": float(mean_field.e_tot),
         "return_energy": float(mean_field.e_tot),
-        "fallback": getattr(mean_field, "fallback", ""),
+        "fallback": vars(mean_field).get("fallback", ""),  # `getattr` would make PySCF import all of itself
     }
     if not plan.keywords.newton:  # which counts micro-iterations, and those elsewhere
         properties["scf_iterations"] = int(mean_field.cycles)

@@ -134,6 +134,9 @@ def _unsolved(plan: Plan, molecule: gto.Mole) -> MeanField:
     if plan.fitting:
         mean_field = mean_field.density_fit(auxbasis=dict(plan.fitting))
     mean_field.chkfile = None  # would be written every cycle
+    # PySCF asks for these; where it does not find them, it imports all of itself first (50 ms, 8 MB a worker).
+    for absent in ("with_df", "with_x2c"):
+        vars(mean_field).setdefault(absent, None)
     for name in ("conv_tol", "conv_tol_grad", "max_cycle", "level_shift", "damp", "diis_space", "direct_scf_tol"):
         value = getattr(keywords, name)
         if value is not None:

@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import Any, TypeAlias
 
 import numpy as np
-from pyscf import lib
+from pyscf import dft, lib
 from qcengine.exceptions import ConvergenceError
 
 MeanField: TypeAlias = Any  # PySCF is untyped
@@ -97,7 +97,7 @@ def _downhill(mean_field: MeanField, probe: MeanField, curvatures: int) -> Any:
         verbose=0,
     )
     lowest, direction = np.atleast_1d(found)[0], np.atleast_2d(directions)[0]
-    if lowest > (_CURVATURE_ON_A_GRID if hasattr(probe, "grids") else _CURVATURE):
+    if lowest > (_CURVATURE_ON_A_GRID if isinstance(probe, dft.rks.KohnShamDFT) else _CURVATURE):
         return None
     rotated = [
         solver.rotate_mo(orbitals, solver.update_rotate_matrix(step * direction, occupations, mo_coeff=orbitals))

@@ -194,6 +194,7 @@ def _prime_qcengine() -> None:
         "cpuinfo": {},
         "cpu_brand": cpu_model(),
     }
+    config.get_global()  # which imports py-cpuinfo whether it needs it or not
 
 
 def _remember_configurations() -> None:

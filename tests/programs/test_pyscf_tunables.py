@@ -247,6 +247,34 @@ def test_a_fresh_process_finds_what_another_stored_and_computes_the_same_bits(tm
         assert sorted(path.name for path in (folder / "pyscf-orbitals").iterdir()) == stored
 
 
+def test_no_task_makes_a_worker_import_all_of_pyscf(tmp_path):
+    asked = [
+        *ORDERED,
+        task(RADICAL),
+        task(RADICAL, "b3lyp", basis="sto-3g"),
+        task(WATERS[:2], "b3lyp", basis="sto-3g", driver="gradient"),
+        task(WATERS[:2], "hf", basis="sto-3g", driver="hessian"),
+        task(WATERS[:2], "mp2", driver="gradient"),
+        task(WATERS[:2], "mp2", basis="cc-pvdz", density_fit=True),
+        task(WATERS[:1], "ccsd(t)"),
+        task(WATERS[:1], newton=True),
+    ]
+    code = (
+        "import sys, json, pathlib, qcengine\n"
+        "from autotune_plugins.program_pyscf import autotune_register_programs as register\n"
+        "register()\n"
+        f"qcengine.get_program('pyscf').tune({DEFAULTS!r}, pathlib.Path(sys.argv[1]))\n"
+        "for number, each in enumerate(json.load(sys.stdin)):\n"
+        "    qcengine.compute(each, 'pyscf', raise_error=True, task_config={'ncores': 1, 'memory': 2.0})\n"
+        "    print(number, *sorted({'pyscf.__all__', 'pyscf.pbc'} & set(sys.modules)))"
+    )
+    text = json.dumps([json.loads(each.model_dump_json()) for each in asked])
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    done = subprocess.run(command, input=text, capture_output=True, text=True)
+    assert not done.returncode, done.stderr
+    assert done.stdout.split() == [str(number) for number in range(len(asked))]
+
+
 def test_a_fragment_is_computed_once_for_all_tasks_that_start_from_it(monkeypatch):
     solved = []
     kernel = scf.hf.SCF.scf
