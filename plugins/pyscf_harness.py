@@ -54,7 +54,8 @@ class PySCFHarness(ProgramHarness):  # type: ignore[misc]  # QCEngine is untyped
 
     # Added to the version where results are kept; a new one whenever the same input gives another number.
     # r2: open shells end at minima, second order starts after ordinary cycles.
-    revision: ClassVar[str] = "r2"
+    # r3: the SCF before MP2 and CC ends at a tenth of the orbital gradient of before.
+    revision: ClassVar[str] = "r3"
 
     @staticmethod
     def found(raise_error: bool = False) -> bool:  # noqa: FBT001, FBT002 - QCEngine's signature

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 MeanField: TypeAlias = Any  # PySCF is untyped
 
 _GRID_FOR_STABILITY = 1
+_BEFORE_CORRELATION = 0.01  # of the orbital gradient
 _UNCHECKED = 0.3  # of the orbital gradient, where no check follows: energies were 1e-9 Eh too high without
 
 
@@ -117,7 +118,7 @@ def _tune(plan: Plan, settings: Settings, mean_field: MeanField) -> None:
     # The check takes away error; without it there must be less to begin with.
     if not settings.conv_check and keywords.level_shift is None and not plan.stable:
         mean_field.conv_check = False
-        mean_field.conv_tol_grad = _UNCHECKED * (keywords.conv_tol_grad or math.sqrt(keywords.conv_tol))
+        mean_field.conv_tol_grad = _UNCHECKED * (mean_field.conv_tol_grad or math.sqrt(keywords.conv_tol))
 
 
 def _unsolved(plan: Plan, molecule: gto.Mole) -> MeanField:
@@ -142,8 +143,9 @@ def _unsolved(plan: Plan, molecule: gto.Mole) -> MeanField:
         if value is not None:
             setattr(mean_field, name, value)
     if plan.method in CORRELATED and keywords.conv_tol_grad is None:
-        # Correlation energies depend on the orbitals' error itself, not its square: 6e-8 Eh in OH- without this.
-        mean_field.conv_tol_grad = 0.1 * math.sqrt(keywords.conv_tol)
+        # Correlation energies depend on the orbitals' error itself, not its square: without this 6e-8 Eh in OH-, at a
+        # tenth up to 1e-8 Eh in pairs of waters, at a hundredth 4e-10.
+        mean_field.conv_tol_grad = _BEFORE_CORRELATION * math.sqrt(keywords.conv_tol)
     return mean_field
 
 
