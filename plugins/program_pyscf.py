@@ -59,6 +59,10 @@ def _is_well_determined(method: Method) -> bool:
     return method.driver == "energy" and family(method).startswith(("hf", "dft", "mp2"))
 
 
+def _converges_as_usual(method: Method) -> bool:
+    return _is_well_determined(method) and not family(method).startswith("mp2")
+
+
 def _is_well_determined_on_a_grid(method: Method) -> bool:
     return _is_well_determined(method) and _is_density_functional(method)
 
@@ -83,7 +87,7 @@ _TUNABLES = (
         distribution=choices(True, False),
         default=False,
         untouched=True,
-        matters=_is_well_determined,
+        matters=_converges_as_usual,
     ),
     Tunable(
         name="kept_grid_values",

@@ -143,7 +143,9 @@ def is_well_determined(plan: Plan) -> bool:
     thresholds lead. The minima of open shells may be so flat that two ways end 1e-9 (HF/def2-SVP, Fe2+) or 1e-8 Eh
     apart (B3LYP/6-31G*, NO next to NO).
     """
-    return plan.method not in COUPLED_CLUSTER and plan.driver == "energy" and plan.reference == "rhf"
+    keywords = plan.keywords
+    loose = plan.method == "mp2" and (keywords.conv_tol_grad is not None or keywords.conv_tol > Keywords().conv_tol)
+    return plan.method not in COUPLED_CLUSTER and plan.driver == "energy" and plan.reference == "rhf" and not loose
 
 
 def alone(plan: Plan, part: Part) -> Plan:

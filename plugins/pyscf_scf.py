@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 MeanField: TypeAlias = Any  # PySCF is untyped
 
 _GRID_FOR_STABILITY = 1
-_BEFORE_CORRELATION = 0.01  # of the orbital gradient
+_TIGHT, _LOOSE = 0.01, 0.1  # of the orbital gradient, before a correlated method
+_TIGHT_SOON, _TIGHT_AT_LAST = 3, 10  # cycles at less than a tenth: from fragments, from the program's own guess
 _UNCHECKED = 0.3  # of the orbital gradient, where no check follows: energies were 1e-9 Eh too high without
 
 
@@ -56,9 +57,12 @@ def converge(plan: Plan, settings: Settings, max_memory_mb: float) -> MeanField:
         molecule.max_memory += max(0.0, lib.current_memory()[0] - before_mb)
         fallback = "the SCF of a fragment does not converge"
         if guess is not None:
-            with contextlib.suppress(ConvergenceError):
-                return _solve(plan, settings, molecule, guess)
             fallback = "the SCF from the densities of the fragments does not converge"
+            with contextlib.suppress(ConvergenceError):
+                mean_field = _solve(plan, settings, molecule, guess)
+                if not getattr(mean_field.check_convergence, "loose", False):
+                    return mean_field
+                fallback = "the SCF is close to an instability, where correlation energies depend on how it starts"
     mean_field = _solve(plan, settings, molecule, None)
     mean_field.fallback = fallback
     if lib.num_threads() == 1:
@@ -85,6 +89,9 @@ def _solve(plan: Plan, settings: Settings, molecule: gto.Mole, guess: np.ndarray
     keywords = plan.keywords
     mean_field = _unsolved(plan, molecule)
     _tune(plan, settings, mean_field)
+    if plan.method in CORRELATED and keywords.conv_tol_grad is None:
+        mean_field.conv_tol_grad = _TIGHT * math.sqrt(keywords.conv_tol)
+        mean_field.check_convergence = _Tightening(keywords.conv_tol, _TIGHT_AT_LAST if guess is None else _TIGHT_SOON)
     if guess is None:
         with _basis_files_read_once():
             guess = mean_field.get_init_guess(molecule, keywords.init_guess)
@@ -115,10 +122,10 @@ def _tune(plan: Plan, settings: Settings, mean_field: MeanField) -> None:
         return
     if plan.method == "dft" and settings.first_grid >= 0 and not keywords.newton:
         pyscf_grid.start_coarse(plan, mean_field, settings.first_grid)
-    # The check takes away error; without it there must be less to begin with.
-    if not settings.conv_check and keywords.level_shift is None and not plan.stable:
+    # The check takes away error; without it there must be less to begin with. Before MP2 that takes as many cycles.
+    if not settings.conv_check and keywords.level_shift is None and not plan.stable and plan.method not in CORRELATED:
         mean_field.conv_check = False
-        mean_field.conv_tol_grad = _UNCHECKED * (mean_field.conv_tol_grad or math.sqrt(keywords.conv_tol))
+        mean_field.conv_tol_grad = _UNCHECKED * (keywords.conv_tol_grad or math.sqrt(keywords.conv_tol))
 
 
 def _unsolved(plan: Plan, molecule: gto.Mole) -> MeanField:
@@ -142,11 +149,38 @@ def _unsolved(plan: Plan, molecule: gto.Mole) -> MeanField:
         value = getattr(keywords, name)
         if value is not None:
             setattr(mean_field, name, value)
-    if plan.method in CORRELATED and keywords.conv_tol_grad is None:
-        # Correlation energies depend on the orbitals' error itself, not its square: without this 6e-8 Eh in OH-, at a
-        # tenth up to 1e-8 Eh in pairs of waters, at a hundredth 4e-10.
-        mean_field.conv_tol_grad = _BEFORE_CORRELATION * math.sqrt(keywords.conv_tol)
     return mean_field
+
+
+class _Tightening:
+    """PySCF's `check_convergence`, by which an SCF ends at a hundredth of its usual orbital gradient, or at a tenth.
+
+    Correlation energies depend on the orbitals' error itself, not its square: 6e-8 Eh in OH- at the usual one, up to
+    1e-8 Eh in pairs of waters at a tenth, 4e-10 Eh at a hundredth. Close to an instability of the SCF the gradient
+    falls slowly from the one to the other, or grows again.
+
+    Args:
+        conv_tol: Of the SCF.
+        most_cycles: At less than a tenth.
+
+    Attributes:
+        loose: It ended at a tenth.
+    """
+
+    def __init__(self, conv_tol: float, most_cycles: int) -> None:
+        # Knows no mean field: a circle would keep its integrals in memory.
+        self._loose_gradient, self._cycles_left = _LOOSE * math.sqrt(conv_tol), most_cycles
+        self.loose = False
+
+    def __call__(self, cycle: dict[str, Any]) -> bool:
+        moved, gradient = abs(cycle["e_tot"] - cycle["last_hf_e"]), cycle["norm_gorb"]
+        if cycle["scf_conv"]:  # PySCF's check after the last cycle, and its criterion
+            return bool(moved < cycle["conv_tol"] or gradient < cycle["conv_tol_grad"])
+        if moved >= cycle["conv_tol"] or gradient >= self._loose_gradient:
+            return False
+        self._cycles_left -= 1
+        self.loose = bool(gradient >= cycle["conv_tol_grad"])
+        return not self.loose or self._cycles_left <= 0
 
 
 def _probe(plan: Plan, mean_field: MeanField) -> MeanField:
