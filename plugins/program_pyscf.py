@@ -56,11 +56,11 @@ def _is_density_functional(method: Method) -> bool:
 
 def _is_well_determined(method: Method) -> bool:
     """Return what `pyscf_input.is_well_determined` does: elsewhere results would move by more than 1e-9 Eh."""
-    return method.driver == "energy" and family(method).startswith(("hf", "dft", "mp2"))
+    return method.driver != "hessian" and family(method).startswith(("hf", "dft", "mp2"))
 
 
 def _converges_as_usual(method: Method) -> bool:
-    return _is_well_determined(method) and not family(method).startswith("mp2")
+    return method.driver == "energy" and family(method).startswith(("hf", "dft"))
 
 
 def _is_well_determined_on_a_grid(method: Method) -> bool:
