@@ -56,10 +56,6 @@ def _is_density_functional(method: Method) -> bool:
 
 def _is_well_determined(method: Method) -> bool:
     """Return what `pyscf_input.is_well_determined` does: elsewhere results would move by more than 1e-9 Eh."""
-    return method.driver != "hessian" and family(method).startswith(("hf", "dft", "mp2"))
-
-
-def _converges_as_usual(method: Method) -> bool:
     return method.driver == "energy" and family(method).startswith(("hf", "dft"))
 
 
@@ -87,7 +83,7 @@ _TUNABLES = (
         distribution=choices(True, False),
         default=False,
         untouched=True,
-        matters=_converges_as_usual,
+        matters=_is_well_determined,
     ),
     Tunable(
         name="kept_grid_values",

@@ -85,13 +85,13 @@ def start_coarse(plan: Plan, mean_field: MeanField, level: int) -> None:
 
     An SCF cannot converge before its own grid is in place, nor by comparing energies of two grids.
     """
-    final, check = mean_field.grids, mean_field.check_convergence
+    final = mean_field.grids
     if level >= final.level or plan.keywords.max_cycle <= _MOST_COARSE_CYCLES:
         return
 
     def converged(cycle: dict[str, Any]) -> bool:
         if cycle["norm_gorb"] < _SWITCH or cycle["cycle"] + 1 >= _MOST_COARSE_CYCLES:
-            mean_field.grids, mean_field.check_convergence = final, check
+            mean_field.grids, mean_field.check_convergence = final, None
         return False
 
     mean_field.grids, mean_field.check_convergence = grid(plan, mean_field.mol, level), converged

@@ -26,10 +26,6 @@ if TYPE_CHECKING:
 MeanField: TypeAlias = Any  # PySCF is untyped
 
 _GRID_FOR_STABILITY = 1
-_TIGHT = 0.01  # of PySCF's usual orbital gradient, where the error of the orbitals matters
-_ENOUGH = {True: 0.1, False: 1.0}  # the same, where it gets no further: before a correlated method, before a gradient
-_SOON = {True: 3, False: 5}  # cycles from the second to the first
-_AT_LAST = 10
 _UNCHECKED = 0.3  # of the orbital gradient, where no check follows: energies were 1e-9 Eh too high without
 
 
@@ -48,9 +44,7 @@ def converge(plan: Plan, settings: Settings, max_memory_mb: float) -> MeanField:
     before = pyscf_guess.from_before(plan, molecule, settings)
     if before is not None:
         with contextlib.suppress(ConvergenceError):
-            mean_field = _solve(plan, settings, molecule, before)
-            if not _is_loose(mean_field):
-                return mean_field
+            return _solve(plan, settings, molecule, before)
     fallback = ""
     if pyscf_guess.has_fragments(plan, settings):
         before_mb = lib.current_memory()[0]
@@ -61,12 +55,9 @@ def converge(plan: Plan, settings: Settings, max_memory_mb: float) -> MeanField:
         molecule.max_memory += max(0.0, lib.current_memory()[0] - before_mb)
         fallback = "the SCF of a fragment does not converge"
         if guess is not None:
-            fallback = "the SCF from the densities of the fragments does not converge"
             with contextlib.suppress(ConvergenceError):
-                mean_field = _solve(plan, settings, molecule, guess)
-                if not _is_loose(mean_field):
-                    return mean_field
-                fallback = "the SCF is close to an instability, where its start shows in the result"
+                return _solve(plan, settings, molecule, guess)
+            fallback = "the SCF from the densities of the fragments does not converge"
     mean_field = _solve(plan, settings, molecule, None)
     mean_field.fallback = fallback
     if lib.num_threads() == 1:
@@ -92,9 +83,6 @@ def _solve(plan: Plan, settings: Settings, molecule: gto.Mole, guess: np.ndarray
     """Return the converged mean field from an initial density, PySCF's own where there is none."""
     keywords = plan.keywords
     mean_field = _unsolved(plan, molecule)
-    if _is_tightened(plan):
-        tightening = _tightening(plan, soon=guess is not None)
-        mean_field.conv_tol_grad, mean_field.check_convergence = tightening.gradient, tightening
     _tune(plan, settings, mean_field)
     if guess is None:
         with _basis_files_read_once():
@@ -126,8 +114,8 @@ def _tune(plan: Plan, settings: Settings, mean_field: MeanField) -> None:
         return
     if plan.method == "dft" and settings.first_grid >= 0 and not keywords.newton:
         pyscf_grid.start_coarse(plan, mean_field, settings.first_grid)
-    # The check takes away error; without it there must be less to begin with. Of a tightened SCF it is the last cycle.
-    if not settings.conv_check and keywords.level_shift is None and not plan.stable and not _is_tightened(plan):
+    # The check takes away error; without it there must be less to begin with.
+    if not settings.conv_check and keywords.level_shift is None and not plan.stable:
         mean_field.conv_check = False
         mean_field.conv_tol_grad = _UNCHECKED * (keywords.conv_tol_grad or math.sqrt(keywords.conv_tol))
 
@@ -153,64 +141,10 @@ def _unsolved(plan: Plan, molecule: gto.Mole) -> MeanField:
         value = getattr(keywords, name)
         if value is not None:
             setattr(mean_field, name, value)
+    if plan.method in CORRELATED and keywords.conv_tol_grad is None:
+        # Correlation energies depend on the orbitals' error itself, not its square: 6e-8 Eh in OH- without this.
+        mean_field.conv_tol_grad = 0.1 * math.sqrt(keywords.conv_tol)
     return mean_field
-
-
-def _is_tightened(plan: Plan) -> bool:
-    """Return whether the result depends on the error of the orbitals itself, not on its square as the SCF's energy."""
-    return (plan.method in CORRELATED or plan.driver == "gradient") and plan.keywords.conv_tol_grad is None
-
-
-def _is_loose(mean_field: MeanField) -> bool:
-    tightening = mean_field.check_convergence
-    return isinstance(tightening, _Tightening) and tightening.loose
-
-
-def _tightening(plan: Plan, *, soon: bool) -> _Tightening:
-    """Return when an SCF ends whose orbitals' error matters.
-
-    With PySCF's usual orbital gradient MP2 energies are off by 6e-8 Eh (OH-), with a tenth of it by up to 1e-8 Eh
-    (pairs of waters), with a hundredth by 4e-10 Eh; gradients of three waters by 4e-7, 1e-7 and 9e-9 Eh/a0.
-
-    Args:
-        plan: One for which `_is_tightened` holds.
-        soon: There is another way to start, if this one does not lead there at the usual speed.
-    """
-    usual = math.sqrt(plan.keywords.conv_tol)
-    correlated = plan.method in CORRELATED
-    cycles = _SOON[correlated] if soon else _AT_LAST
-    return _Tightening(gradient=_TIGHT * usual, enough=_ENOUGH[correlated] * usual, most_cycles=cycles)
-
-
-class _Tightening:
-    """PySCF's `check_convergence`: the orbital gradient goes on falling after it is small enough.
-
-    Close to an instability of the SCF it falls slowly, or grows again, and results depend on where that is given up.
-
-    Args:
-        gradient: Where it is to end.
-        enough: Where it may end.
-        most_cycles: From there on.
-
-    Attributes:
-        gradient: As given.
-        loose: It did not get there.
-    """
-
-    def __init__(self, *, gradient: float, enough: float, most_cycles: int) -> None:
-        # Knows no mean field: a circle would keep its integrals in memory.
-        self.gradient, self._enough, self._cycles_left = gradient, enough, most_cycles
-        self.loose = False
-
-    def __call__(self, cycle: dict[str, Any]) -> bool:
-        moved, gradient = abs(cycle["e_tot"] - cycle["last_hf_e"]), cycle["norm_gorb"]
-        if cycle["scf_conv"]:  # PySCF's check after the last cycle, and its criterion
-            return bool(moved < cycle["conv_tol"] or gradient < cycle["conv_tol_grad"])
-        if moved >= cycle["conv_tol"] or gradient >= self._enough:
-            return False
-        self._cycles_left -= 1
-        self.loose = bool(gradient >= self.gradient)
-        return not self.loose or self._cycles_left <= 0
 
 
 def _probe(plan: Plan, mean_field: MeanField) -> MeanField:

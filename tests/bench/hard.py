@@ -38,7 +38,7 @@ class Case:
     atoms: Sequence[str]
     charge: int = 0
     multiplicity: int = 1
-    methods: Sequence[tuple[str, str]] = (("hf", "6-31g*"), ("b3lyp", "6-31g*"), ("mp2", "6-31g*"))
+    methods: Sequence[tuple[str, str]] = (("hf", "6-31g*"), ("b3lyp", "6-31g*"))
     bsse: str = "nocp"
     waters: int = 3
 
@@ -47,15 +47,12 @@ def diatomic(first: str, second: str, length: float, **more: Any) -> Case:
     return Case(atoms=(f"{first} 0 0 0", f"{second} 0 0 {length}"), **more)
 
 
-ORBITALS = (("hf", "6-31g*"), ("mp2", "6-31g*"))
-METALS: dict[str, Any] = {  # 6-31G* has none
-    "methods": (("hf", "def2-svp"), ("b3lyp", "def2-svp"), ("mp2", "def2-svp")),
-    "waters": 2,
-}
-DIFFUSE = (("hf", "aug-cc-pvdz"), ("mp2", "aug-cc-pvdz"))
+HF_ONLY = (("hf", "6-31g*"),)
+METALS: dict[str, Any] = {"methods": (("hf", "def2-svp"), ("b3lyp", "def2-svp")), "waters": 2}  # 6-31G* has none
+DIFFUSE = (("hf", "aug-cc-pvdz"),)
 CASES = {
     **{f"N2 at {r} Å": diatomic("N", "N", r) for r in (1.6, 2.2)},
-    **{f"N2 at {r} Å, ghosts": diatomic("N", "N", r, bsse="cp", methods=ORBITALS) for r in (1.4, 1.6, 1.8, 2.0, 2.2)},
+    **{f"N2 at {r} Å, ghosts": diatomic("N", "N", r, bsse="cp", methods=HF_ONLY) for r in (1.4, 1.6, 1.8, 2.0, 2.2)},
     **{f"F2 at {r} Å": diatomic("F", "F", r) for r in (1.6, 2.2)},
     **{f"LiF at {r} Å": diatomic("Li", "F", r) for r in (1.6, 4.5)},
     "C2": diatomic("C", "C", 1.25),
@@ -63,7 +60,7 @@ CASES = {
     "Be": Case(atoms=("Be 0 0 0",), bsse="cp"),
     "O3": Case(atoms=("O 0 0 0", "O 1.08 0 0.67", "O -1.08 0 0.67")),
     **{
-        f"{name}, ion": Case(atoms=(f"{name} 0 0 0",), charge=charge, methods=ORBITALS)
+        f"{name}, ion": Case(atoms=(f"{name} 0 0 0",), charge=charge, methods=HF_ONLY)
         for name, charge in (("Na", 1), ("Mg", 2), ("F", -1), ("Cl", -1))
     },
     **{f"{name}, ion": Case(atoms=(f"{name} 0 0 0",), charge=n, **METALS) for name, n in (("Cu", 1), ("Zn", 2))},
