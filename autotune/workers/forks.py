@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -159,15 +160,32 @@ class Forks:
         if not serving:
             # Still importing, which cannot be asked to stop; workers it may have forked die with it.
             self._zygote.kill()
-        try:
-            self._zygote.wait(CLOSING_LIMIT_S)
-        except subprocess.TimeoutExpired:
+        if not self._has_ended(CLOSING_LIMIT_S):
             self._zygote.kill()
-            self._zygote.wait()
+            self._has_ended(None)
         if self._zygote.returncode:
             # Its workers died with it, and what they had started was left to the system.
             process.kill_marked(SCRATCH_VARIABLE, str(self.scratch))
         self._remove_scratch()
+
+    def _has_ended(self, within_s: float | None) -> bool:
+        """Wait until the zygote has ended and return whether it has.
+
+        Not by `Popen.wait`: Ctrl-C between two lines of it leaves its lock locked, and who waits next waits forever.
+        """
+        import psutil
+
+        if self._zygote.returncode is None:
+            code = None
+            try:
+                code = psutil.Process(self.pid).wait(within_s)
+            except psutil.TimeoutExpired:
+                return False
+            except psutil.NoSuchProcess:
+                pass
+            # Unknown where an interruption came after it was waited for; then nothing is taken for granted.
+            self._zygote.returncode = -signal.SIGKILL if code is None else int(code)
+        return True
 
     def _remove_scratch(self) -> None:
         remove(self.scratch)

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 
 from autotune.base.errors import ResourceError
@@ -40,6 +41,18 @@ def test_where_no_process_can_be_started_nothing_is_left(tmp_path, monkeypatch):
     with pytest.raises(ResourceError, match=r"^no worker process can be started: Argument list too long; .*limits"):
         Pool(programs=[], environment=ENVIRONMENT, scratch=tmp_path)
     assert descriptors() == before
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("serving", [True, False])
+def test_a_lock_that_an_interruption_left_locked_holds_nobody_up(tmp_path, serving):
+    started = forks.Forks(tmp_path)
+    if serving:
+        started.load([], ENVIRONMENT)
+    started._zygote._waitpid_lock.acquire()  # where Ctrl-C comes between two lines of `Popen.wait`
+    started.close(serving=serving)
+    started.close(serving=serving)
+    assert not psutil.pid_exists(started.pid)
     assert list(tmp_path.iterdir()) == []
 
 
