@@ -225,9 +225,8 @@ def test_results_have_the_same_bits_in_every_order(tmp_path):
     assert len({tuple(each) for each in orders.values()}) == 1
 
 
-def test_a_fresh_process_finds_what_another_stored_and_computes_the_same_bits(tmp_path):
-    ours = [bits(compute(each, DEFAULTS, tmp_path)) for each in ORDERED]
-    stored = sorted(path.name for path in (tmp_path / "pyscf-orbitals").iterdir())
+def in_a_fresh_process(asked, folder, line):
+    """Compute tasks at the defaults in a new process; return the lines that it prints, one after each `result`."""
     code = (
         "import sys, json, pathlib, qcengine\n"
         "from autotune_plugins.program_pyscf import autotune_register_programs as register\n"
@@ -236,13 +235,21 @@ def test_a_fresh_process_finds_what_another_stored_and_computes_the_same_bits(tm
         "for each in json.load(sys.stdin):\n"
         "    task_config = {'ncores': 1, 'memory': 2.0}\n"
         "    result = qcengine.compute(each, 'pyscf', raise_error=True, task_config=task_config)\n"
-        "    print(result.return_result.hex())"
+        f"    print({line})"
     )
-    text = json.dumps([json.loads(each.model_dump_json()) for each in reversed(ORDERED)])
+    text = json.dumps([json.loads(each.model_dump_json()) for each in asked])
+    command = [sys.executable, "-c", code, str(folder)]
+    done = subprocess.run(command, check=False, input=text, capture_output=True, text=True)
+    assert not done.returncode, done.stderr
+    return done.stdout.splitlines()
+
+
+def test_a_fresh_process_finds_what_another_stored_and_computes_the_same_bits(tmp_path):
+    ours = [bits(compute(each, DEFAULTS, tmp_path)) for each in ORDERED]
+    stored = sorted(path.name for path in (tmp_path / "pyscf-orbitals").iterdir())
     for folder in (tmp_path, tmp_path / "empty"):
-        command = [sys.executable, "-c", code, str(folder)]
-        done = subprocess.run(command, input=text, capture_output=True, text=True, check=True)
-        theirs = [np.asarray(float.fromhex(line)).tobytes() for line in done.stdout.split()]
+        found = in_a_fresh_process(ORDERED[::-1], folder, "result.return_result.hex()")
+        theirs = [np.asarray(float.fromhex(line)).tobytes() for line in found]
         assert theirs[::-1] == ours
         assert sorted(path.name for path in (folder / "pyscf-orbitals").iterdir()) == stored
 
@@ -259,20 +266,8 @@ def test_no_task_makes_a_worker_import_all_of_pyscf(tmp_path):
         task(WATERS[:1], "ccsd(t)", driver="gradient"),
         task(WATERS[:1], newton=True),
     ]
-    code = (
-        "import sys, json, pathlib, qcengine\n"
-        "from autotune_plugins.program_pyscf import autotune_register_programs as register\n"
-        "register()\n"
-        f"qcengine.get_program('pyscf').tune({DEFAULTS!r}, pathlib.Path(sys.argv[1]))\n"
-        "for number, each in enumerate(json.load(sys.stdin)):\n"
-        "    qcengine.compute(each, 'pyscf', raise_error=True, task_config={'ncores': 1, 'memory': 2.0})\n"
-        "    print(number, *sorted({'pyscf.__all__', 'pyscf.pbc'} & set(sys.modules)))"
-    )
-    text = json.dumps([json.loads(each.model_dump_json()) for each in asked])
-    command = [sys.executable, "-c", code, str(tmp_path)]
-    done = subprocess.run(command, check=False, input=text, capture_output=True, text=True)
-    assert not done.returncode, done.stderr
-    assert done.stdout.split() == [str(number) for number in range(len(asked))]
+    found = in_a_fresh_process(asked, tmp_path, "sorted({'pyscf.__all__', 'pyscf.pbc'} & set(sys.modules))")
+    assert found == ["[]"] * len(asked)
 
 
 def test_a_fragment_is_computed_once_for_all_tasks_that_start_from_it(monkeypatch):
