@@ -90,8 +90,9 @@ class Run(NamedTuple):
         slurm = self.user.slurm
         deadline = time.monotonic() + LIMIT_S
         while job in slurm.jobs():
-            # Slurm would hold it for two minutes.
+            # Slurm would hold it for two minutes, and fails a job that starts in the second of its end.
             if slurm.state(job) == "PENDING" and not slurm.steps(job):
+                time.sleep(1.0)
                 slurm.call("scontrol", "update", f"JobId={job}", "StartTime=now", check=False)
             if time.monotonic() > deadline:
                 raise TimeoutError(f"job {job} does not end")

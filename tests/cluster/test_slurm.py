@@ -204,8 +204,8 @@ def test_a_job_that_is_taken_back_and_starts_again_computes_nothing_twice(user, 
             user.slurm.submit(short, "--partition=urgent", "--exclusive")
     real_slurm.wait(lambda: user.slurm.state(job) == "PENDING", 60.0, f"job {job} runs on")
     real_slurm.wait(lambda: not user.slurm.steps(job), 60.0, f"job {job} does not end")
-    # Slurm holds a job that it has taken back for two minutes.
-    user.slurm.call("scontrol", "update", f"JobId={job}", "StartTime=now")
+    # Slurm holds a job that it has taken back for two minutes, and fails one that starts in the second of its end.
+    user.slurm.call("scontrol", "update", f"JobId={job}", "StartTime=now+2")
     resume_ends_well(user, job, 36)
 
 
