@@ -98,7 +98,7 @@ _TUNABLES = (
         name="first_grid",
         about="Level of the DFT grid in the first cycles from PySCF's own guess, -1 for that of the last ones.",
         distribution=choices(-1, 0, 1),
-        default=1,
+        default=0,
         untouched=-1,
         matters=_is_well_determined_on_a_grid,
     ),

@@ -99,8 +99,8 @@ def _solve(plan: Plan, settings: Settings, molecule: gto.Mole, guess: np.ndarray
     if plan.stable:
         mean_field = pyscf_stability.minimum(mean_field, _probe(plan, mean_field), curvatures=max(1, plan.radicals) + 1)
     pyscf_guess.remember(plan, mean_field, settings)
-    if settings.kept_grid_values and plan.method == "dft":
-        mean_field._numint.forget()  # noqa: SLF001 - PySCF has no other name for it
+    if plan.method == "dft":
+        pyscf_grid.forget(mean_field)
     return mean_field
 
 
@@ -109,7 +109,7 @@ def _tune(plan: Plan, settings: Settings, mean_field: MeanField) -> None:
     keywords = plan.keywords
     pyscf_integrals.share(plan, mean_field, settings)
     if plan.method == "dft" and settings.kept_grid_values:
-        mean_field._numint = pyscf_grid.KeptValues(mean_field)  # noqa: SLF001 - PySCF has no other name for it
+        pyscf_grid.keep_values(mean_field)
     if not pyscf_input.is_well_determined(plan):
         return
     if plan.method == "dft" and settings.first_grid >= 0 and not keywords.newton:

@@ -19,7 +19,7 @@ from harness import Benchmark, geometry
 
 HIGHER_HARTREE = 1e-6
 CLOSEST_ANGSTROM = 2.4  # from an atom of the solute to an oxygen
-TUNED = {"guess": "monomers", "conv_check": False, "kept_grid_values": True, "first_grid": 1, "shared_integrals": True}
+TUNED = {"guess": "monomers", "conv_check": False, "kept_grid_values": True, "first_grid": 0, "shared_integrals": True}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
