@@ -96,7 +96,7 @@ _TUNABLES = (
     ),
     Tunable(
         name="first_grid",
-        about="Level of the DFT grid in the first cycles from PySCF's own guess, -1 for that of the last ones.",
+        about="Level of the grid that most cycles of DFT are on, corrected by what the final one adds; -1 for that.",
         distribution=choices(-1, 0, 1),
         default=0,
         untouched=-1,

@@ -85,9 +85,11 @@ def keep_values(mean_field: MeanField) -> None:
 
 
 def forget(mean_field: MeanField) -> None:
-    """Free what a mean field keeps that is solved; from here on values are computed again."""
-    if isinstance(integration := mean_field._numint, _Integration):  # noqa: SLF001 - as above
+    """Free what a mean field keeps that is solved, or is not going to be; from here on values are computed again."""
+    integration = vars(mean_field).get("_numint")
+    if isinstance(integration, _Integration):
         integration.forget()
+        mean_field.check_convergence = None  # would keep the mean field from being freed
 
 
 def start_coarse(plan: Plan, mean_field: MeanField, level: int) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -30,7 +31,7 @@ _UNCHECKED = 0.3  # of the orbital gradient, where no check follows: energies we
 
 
 def converge(plan: Plan, settings: Settings, max_memory_mb: float) -> MeanField:
-    """Return the converged mean field; its attribute `fallback` says why it is not from its fragments, if it was to be.
+    """Return the converged mean field; its attribute `fallback` says why it does without its settings, if it does.
 
     Args:
         plan: What to compute.
@@ -58,7 +59,13 @@ def converge(plan: Plan, settings: Settings, max_memory_mb: float) -> MeanField:
             with contextlib.suppress(ConvergenceError):
                 return _solve(plan, settings, molecule, guess)
             fallback = "the SCF from the densities of the fragments does not converge"
-    mean_field = _solve(plan, settings, molecule, None)
+    try:
+        mean_field = _solve(plan, settings, molecule, None)
+    except ConvergenceError:
+        if settings.first_grid < 0 or plan.method != "dft" or not pyscf_input.is_well_determined(plan):
+            raise
+        fallback = fallback or "the SCF that begins on a coarse grid does not converge"
+        mean_field = _solve(plan, replace(settings, first_grid=-1), molecule, None)
     mean_field.fallback = fallback
     if lib.num_threads() == 1:
         pyscf_guess.keep(plan, mean_field, settings)
@@ -94,13 +101,13 @@ def _solve(plan: Plan, settings: Settings, molecule: gto.Mole, guess: np.ndarray
         if plan.stable and not mean_field.converged and keywords.max_cycle > pyscf_stability.FIRST_CYCLES:
             mean_field = pyscf_stability.continue_second_order(mean_field, mean_field.mo_coeff)
     if not mean_field.converged:
+        pyscf_grid.forget(mean_field)
         limits = f"{keywords.max_cycle} cycles to {keywords.conv_tol:g} Eh"
         raise ConvergenceError(f"the SCF did not converge in {limits}")
     if plan.stable:
         mean_field = pyscf_stability.minimum(mean_field, _probe(plan, mean_field), curvatures=max(1, plan.radicals) + 1)
     pyscf_guess.remember(plan, mean_field, settings)
-    if plan.method == "dft":
-        pyscf_grid.forget(mean_field)
+    pyscf_grid.forget(mean_field)
     return mean_field
 
 

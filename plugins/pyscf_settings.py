@@ -17,7 +17,7 @@ class Settings:
         guess: Where an SCF starts: `program` (the keyword `init_guess`) or `monomers` (see `pyscf_guess`).
         conv_check: One more Fock matrix after convergence; left out only where energies of HF and DFT are asked for.
         kept_grid_values: The values of basis functions on the DFT grid are kept from cycle to cycle, where they fit.
-        first_grid: Level of the DFT grid in the first cycles, -1 for the final one from the start.
+        first_grid: Level of the grid that most cycles of DFT are on (see `pyscf_grid`), -1 for the final one alone.
         shared_integrals: Tasks with the same basis atoms share their integrals (see `pyscf_integrals`).
         remember: A task starts from where the one of the same fragments of the run before ended, which is in `shared`.
         most_fragments: Of any task of the run; 0 where that is not known.

@@ -7,6 +7,7 @@ import json
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from dataclasses import fields
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from qcelemental.models.v2 import AtomicInput, Molecule
 
 from autotune.base.types import Method, TaskSize
 from autotune.costs.memory import need
-from autotune_plugins import pyscf_guess
+from autotune_plugins import pyscf_grid, pyscf_guess
 from autotune_plugins.program_pyscf import autotune_program_facts, autotune_register_programs
 from autotune_plugins.pyscf_settings import UNTOUCHED, Settings
 
@@ -373,6 +374,82 @@ def test_a_coarse_first_grid_leads_to_the_energy_of_the_final_one(monkeypatch):
     assert np.ptp(energies) < 1e-9
     coarse = task(WATERS[:1], "b3lyp", "6-31g", grid_level=1)
     assert bits(compute(coarse, {"first_grid": 1})) == bits(compute(coarse, {}))
+
+
+@pytest.fixture
+def looks(monkeypatch):
+    """Return how often exchange and correlation were integrated on the grid of each level."""
+    counts, integrate = Counter(), dft.numint.NumInt.nr_rks
+
+    def nr_rks(self, molecule, grids, *args, **kwargs):
+        counts[grids.level] += 1
+        return integrate(self, molecule, grids, *args, **kwargs)
+
+    monkeypatch.setattr(dft.numint.NumInt, "nr_rks", nr_rks)
+    return counts
+
+
+@pytest.mark.parametrize(
+    ("asked", "coarse"),
+    [
+        (task(WATERS[:2], "b3lyp", "6-31g"), 0),
+        (task(WATERS[:2], "pbe", "6-31g", ghosts=(1,)), 0),
+        (task(SALT, "pbe0", "6-31g"), 0),
+        (task(WATERS[:1], "b3lyp", "def2-svp", density_fit=True, auxbasis="def2-universal-jkfit"), 0),
+        (task(WATERS[:1], "m06-2x", "6-31g"), 1),
+    ],
+    ids=range(5),
+)
+def test_a_corrected_coarse_grid_leaves_three_looks_at_the_final_one(looks, asked, coarse):
+    alone = compute(asked, {"conv_check": False}).return_result
+    most = looks.pop(3)
+    assert most >= 7
+    assert compute(asked, {"conv_check": False, "first_grid": 0}).return_result == pytest.approx(alone, abs=1e-10)
+    assert set(looks) == {coarse, 3}
+    assert looks[3] <= 4
+
+
+def test_the_check_after_convergence_is_one_more_look_at_the_final_grid(looks):
+    asked, seen = task(WATERS[:2], "b3lyp", "6-31g"), []
+    for check in (False, True):
+        looks.clear()
+        energy = compute(asked, {"conv_check": check, "first_grid": 0}).return_result
+        seen.append((energy, looks[3]))
+    (energy, without), (checked, with_check) = seen
+    assert checked == pytest.approx(energy, abs=1e-10)
+    assert without <= with_check <= without + 1
+
+
+@pytest.mark.parametrize(("method", "fits"), [("cam-b3lyp", True), ("b3lyp", False)])
+def test_where_each_cycle_is_expensive_there_are_no_more_of_them(looks, monkeypatch, method, fits):
+    """Exchange of long range is computed again in each cycle, and so are integrals that do not fit in memory."""
+    monkeypatch.setattr(scf.hf.SCF, "_is_mem_enough", lambda _: fits)
+    asked = task(WATERS[:2], method, "6-31g")
+    alone = compute(asked, {"conv_check": False}).return_result
+    cycles = looks.total()
+    looks.clear()
+    settings = {"conv_check": False, "first_grid": 0}
+    assert compute(asked, settings).return_result == pytest.approx(alone, abs=1e-9)
+    assert set(looks) == {1, 3}
+    assert looks.total() <= cycles + 2
+
+
+def test_an_scf_that_does_not_converge_on_the_coarse_grid_goes_on_with_the_final_one(looks, monkeypatch):
+    monkeypatch.setattr(pyscf_grid, "_MOST_CYCLES_BY_ITSELF", 2)
+    asked = task(WATERS[:2], "b3lyp", "6-31g")
+    alone = compute(asked, {}).return_result
+    looks.clear()
+    assert compute(asked, {"first_grid": 0}).return_result == pytest.approx(alone, abs=1e-10)
+    assert looks[0] == 3
+    assert looks[3] > 4
+
+
+def test_an_scf_that_fails_with_the_coarse_grid_is_done_without_and_the_record_says_so(monkeypatch):
+    monkeypatch.setattr(pyscf_grid._CoarseStart, "converged", lambda *_: False)
+    asked = task(WATERS[:2], "b3lyp", "6-31g", max_cycle=26)
+    result = compute(asked, {"first_grid": 0})
+    assert bits(result) == bits(compute(asked, {}))
+    assert result.extras["autotune_fallback"] == "the SCF that begins on a coarse grid does not converge"
 
 
 # --- shared integrals ------------------------------------------------------------------------------------------------
