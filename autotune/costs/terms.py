@@ -26,7 +26,7 @@ _COMPOSITE = re.compile(r"-?3c$")  # brings its basis set along
 _MEAN_FIELD = {"start": 0.01, "matrices": 2.7e-7, "integrals": 4.0e-9}
 _FITTED_FIELD = {"start": 0.013, "matrices": 3.2e-7, "exchange": 6.5e-9}
 _COUPLED = {"start": 0.013, "matrices": 2.1e-6, "integrals": 5.0e-9, "ladders": 9.0e-10, "rings": 4.3e-9}
-_GRID = {"grid": 1.9e-5, "centres": 2.0e-3}
+_GRID = {"grid": 1.9e-5, "centres": 2.0e-3}  # two thirds of what was fitted before most cycles had a coarse grid
 PRIORS: Mapping[str, Mapping[str, float]] = {
     "hf": _MEAN_FIELD,
     "hf df": _FITTED_FIELD,
