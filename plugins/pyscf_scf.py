@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 MeanField: TypeAlias = Any  # PySCF is untyped
 
 _GRID_FOR_STABILITY = 1
+_FIRST_GRID_OF_CONTINUED = 0
 _UNCHECKED = 0.3  # of the orbital gradient, where no check follows: energies were 1e-9 Eh too high without
 
 
@@ -45,7 +46,7 @@ def converge(plan: Plan, settings: Settings, max_memory_mb: float) -> MeanField:
     before = pyscf_guess.from_before(plan, molecule, settings)
     if before is not None:
         with contextlib.suppress(ConvergenceError):
-            return _solve(plan, settings, molecule, before)
+            return _solve(plan, settings, molecule, before, continued=True)
     fallback = ""
     if pyscf_guess.has_fragments(plan, settings):
         before_mb = lib.current_memory()[0]
@@ -86,11 +87,13 @@ def _molecule(plan: Plan, max_memory_mb: float) -> gto.Mole:
     return molecule.build(dump_input=False, parse_arg=False)
 
 
-def _solve(plan: Plan, settings: Settings, molecule: gto.Mole, guess: np.ndarray | None) -> MeanField:
+def _solve(
+    plan: Plan, settings: Settings, molecule: gto.Mole, guess: np.ndarray | None, *, continued: bool = False
+) -> MeanField:
     """Return the converged mean field from an initial density, PySCF's own where there is none."""
     keywords = plan.keywords
     mean_field = _unsolved(plan, molecule)
-    _tune(plan, settings, mean_field)
+    _tune(plan, settings, mean_field, continued=continued)
     if guess is None:
         with _basis_files_read_once():
             guess = mean_field.get_init_guess(molecule, keywords.init_guess)
@@ -111,16 +114,22 @@ def _solve(plan: Plan, settings: Settings, molecule: gto.Mole, guess: np.ndarray
     return mean_field
 
 
-def _tune(plan: Plan, settings: Settings, mean_field: MeanField) -> None:
-    """Apply the settings to a mean field that is not solved yet."""
+def _tune(plan: Plan, settings: Settings, mean_field: MeanField, *, continued: bool) -> None:
+    """Apply the settings to a mean field that is not solved yet.
+
+    What continues the run before does not take the program's own way to the end in any case, so its derivatives may
+    come from a coarse grid too.
+    """
     keywords = plan.keywords
     pyscf_integrals.share(plan, mean_field, settings)
     if plan.method == "dft" and settings.kept_grid_values:
         pyscf_grid.keep_values(mean_field)
-    if not pyscf_input.is_well_determined(plan):
+    determined = pyscf_input.is_well_determined(plan)
+    first_grid = settings.first_grid if determined else _FIRST_GRID_OF_CONTINUED if continued else -1
+    if plan.method == "dft" and first_grid >= 0 and not keywords.newton:
+        pyscf_grid.start_coarse(plan, mean_field, first_grid)
+    if not determined:
         return
-    if plan.method == "dft" and settings.first_grid >= 0 and not keywords.newton:
-        pyscf_grid.start_coarse(plan, mean_field, settings.first_grid)
     # The check takes away error; without it there must be less to begin with.
     if not settings.conv_check and keywords.level_shift is None and not plan.stable:
         mean_field.conv_check = False

@@ -434,6 +434,25 @@ def test_where_each_cycle_is_expensive_there_are_no_more_of_them(looks, monkeypa
     assert looks.total() <= cycles + 2
 
 
+def test_a_gradient_that_continues_the_run_before_looks_at_the_final_grid_only_near_its_end(looks, tmp_path):
+    parts, seen = WATERS[:2], []
+    for shift in (0.0, 0.03):
+        symbols, positions, *rest = parts[1]
+        moved = (symbols, [[x + shift, y, z] for x, y, z in positions], *rest)
+        asked = task([parts[0], moved], "b3lyp", "6-31g", driver="gradient")
+        forgetful = compute(asked, {})
+        looks.clear()
+        remembering = compute(asked, {"remember": True}, tmp_path)
+        seen.append(dict(looks))
+        assert remembering.properties.return_energy == pytest.approx(forgetful.properties.return_energy, abs=1e-10)
+        assert np.asarray(remembering.return_result) == pytest.approx(np.asarray(forgetful.return_result), abs=1e-6)
+    first, second = seen
+    assert set(first) == {3}
+    assert set(second) == {0, 3}
+    assert second[3] <= 4
+    assert first[3] >= 8
+
+
 def test_an_scf_that_does_not_converge_on_the_coarse_grid_goes_on_with_the_final_one(looks, monkeypatch):
     monkeypatch.setattr(pyscf_grid, "_MOST_CYCLES_BY_ITSELF", 2)
     asked = task(WATERS[:2], "b3lyp", "6-31g")
