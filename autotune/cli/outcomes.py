@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Self, TextIO
 
 import click
 
-from autotune.base import json_files
 from autotune.base.errors import InputError, ResourceError, TaskError
 from autotune.cli import options
 
@@ -67,6 +66,8 @@ def check(
             raise InputError(f"{path / each.name}.json is an input; name another folder for the results")
         if place in written:
             raise InputError(f"{path / each.name}.json is named for two different things; give each its own file")
+    from autotune.base import json_files
+
     json_files.check_writable(path, cure="")
 
 
@@ -109,6 +110,8 @@ class Target:
             click.echo(_line(outcome))  # where it is lost, the run goes on, and that is said at its end
 
     def _file(self, outcome: Outcome) -> None:
+        from autotune.base import json_files
+
         path = Path(str(self._output)) / f"{outcome.name}.json"
         partial = path.with_name(f"{path.name}.partial")
         if outcome.result is not None:
