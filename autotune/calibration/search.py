@@ -39,7 +39,7 @@ REFERENCE_EVERY = 5  # trials between two runs of the default
 LAST_REFERENCES = 3  # runs of the default whose median a trial is held against
 PATIENCE = 2.0  # times the default's wall time after which a run is stopped
 FINAL_SHARE = 0.7  # of the budget, up to the end of this step
-FINALISTS, ROUNDS = 2, 2
+FINALISTS, ROUNDS = 4, 4  # as far as the budget reaches
 FOREVER = 4.0  # times the default
 _STATES = {"done": "COMPLETE", "pruned": "PRUNED", "failed": "FAIL"}
 
@@ -322,9 +322,11 @@ def final(search: Search, *, timing: Timing, budget: Budget, order: random.Rando
 def _candidates(search: Search, timing: Timing, *, most: int) -> list[Parameters]:
     """Return the default, the fastest with only the changes that matter and the fastest, fewest changes first."""
     best = [dict(trial.parameters) for trial in search.best(FINALISTS)]
+    # What runs do anyway, where the search began elsewhere, does not lose by one unlucky trial.
+    stated = [dict(trial.parameters) for trial in search.trials if trial.source == "stated" and trial.state == "done"]
     found: dict[tuple[Policy, ...], Parameters] = {}
     # Where only a few have room, the fastest trials are among them.
-    for parameters in (search.defaults, *map(search.sparing, best[:1]), *best):
+    for parameters in (search.defaults, *map(search.sparing, best[:1]), *best[:1], *stated, *best[1:]):
         policies = tuple(timing.policy(parameters, instance) for instance in search.instances)
         found.setdefault(policies, parameters)
 

@@ -117,17 +117,29 @@ def _words(value: object) -> str:
 
 
 def _expand(sites: Any, rotations: NDArray[np.float64], translations: NDArray[np.float64]) -> Any:
-    """Return the atoms of the whole cell; images of atoms that fall on others of their element are one atom."""
+    """Return the atoms of the whole cell; images of atoms that fall on others of their element are one atom.
+
+    An atom at a special position is put where its own images have their mean, which the operations leave where it is:
+    a third that is written as 0.3333 would break the symmetry that `crystal` looks for.
+    """
     import numpy as np
     from ase import Atoms
 
     vectors = sites.cell.array
+
+    def special(place: NDArray[np.float64]) -> NDArray[np.float64]:
+        images = rotations @ place + translations
+        images -= np.round(images - place)
+        off = np.linalg.norm((images - place) @ vectors, axis=1)
+        found: NDArray[np.float64] = images[off < SAME_ANGSTROM].mean(axis=0)
+        return found
+
     places: list[NDArray[np.float64]] = []
     symbols: list[str] = []
     by_symbol: dict[str, list[NDArray[np.float64]]] = {}
     for symbol, place in zip(sites.get_chemical_symbols(), sites.get_scaled_positions(wrap=False), strict=True):
         known = by_symbol.setdefault(symbol, [])
-        for image in rotations @ place + translations:
+        for image in rotations @ special(place) + translations:
             if known:
                 off = np.array(known) - image
                 if np.linalg.norm((off - np.round(off)) @ vectors, axis=1).min() < SAME_ANGSTROM:

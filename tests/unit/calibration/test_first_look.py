@@ -419,7 +419,7 @@ class Final:
     """A final between the default and what a search found fast.
 
     Args:
-        found: Parameters and speed-ups of the search's trials, beside the default.
+        found: Parameters and speed-ups of trials beside the default; and their sources, where it is not the search.
         wall_s: From a policy and the number of runs before to what a run really takes.
     """
 
@@ -443,10 +443,10 @@ class Final:
             run=None,
             say=None,
         )
-        for parameters, speed_up in [(DEFAULT, 1.0), *found]:
+        for parameters, speed_up, *source in [(DEFAULT, 1.0), *found]:
             made = Trial(
                 parameters=parameters,
-                source="search",
+                source=source[0] if source else "search",
                 state="done",
                 workers=1,
                 width=1,
@@ -524,10 +524,22 @@ def test_a_second_round_that_would_not_fit_into_the_budget_is_not_begun(monkeypa
 
 def test_there_are_as_many_candidates_as_the_budget_has_room_for_the_fastest_first(monkeypatch):
     found = [(of(workers=8, order="longest"), 2.0), (of(workers=8), 1.9), (of(workers=2), 1.2)]
-    for total_s, most in ((7.0, 2), (10.0, 3), (100.0, 1 + FINALISTS)):
+    for total_s, most in ((7.0, 2), (10.0, 3), (100.0, 1 + len(found))):
         run = Final(monkeypatch, found, lambda *_: 1.0, total_s=total_s, noise=1e-9)
         assert len(set(run.plans)) == most
         assert {(4, "input"), (8, "longest")} <= set(run.plans)
+
+
+def test_what_runs_do_anyway_is_in_the_final_although_its_trial_was_unlucky(monkeypatch):
+    lucky = [
+        (of(workers=n, order=order), 1.5 - n / 100) for n in (1, 2, 4) for order in ("longest", "shortest", "input")
+    ]
+    lucky = [(parameters, speed_up) for parameters, speed_up in lucky if parameters != DEFAULT]
+    usual = of(workers=8)
+    assert Final(monkeypatch, [*lucky, (usual, 0.9)], by_workers).winner != usual
+    for total_s in (10.0, 1000.0):
+        run = Final(monkeypatch, [*lucky, (usual, 0.9, "stated")], by_workers, total_s=total_s)
+        assert run.winner == usual
 
 
 def test_without_room_for_two_candidates_the_search_decides(monkeypatch):

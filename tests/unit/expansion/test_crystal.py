@@ -181,6 +181,25 @@ N1 N 0.1000 0.1000 0.1000
 N2 N 0.1700(2) 0.1500 0.1900
 """
 LISTED = "loop_\n_symmetry_equiv_pos_as_xyz\n'x,y,z'\n'1/2-x,1/2+y,1/2-z'\n'-x,-y,-z'\n'1/2+x,1/2-y,1/2+z'\n"
+TRIGONAL = """data_test
+_cell_length_a 20.0
+_cell_length_b 20.0
+_cell_length_c 6.0
+_cell_angle_alpha 90
+_cell_angle_beta 90
+_cell_angle_gamma 120
+loop_
+_symmetry_equiv_pos_as_xyz
+{symmetry}
+loop_
+_atom_site_label
+_atom_site_type_symbol
+_atom_site_fract_x
+_atom_site_fract_y
+_atom_site_fract_z
+N1 N {third} {two_thirds} 0.10
+H1 H 0.3803 0.6700 0.16
+"""
 NAME, NUMBER = "_symmetry_space_group_name_H-M", "_space_group_IT_number"
 
 
@@ -233,6 +252,19 @@ def test_a_cell_with_too_few_atoms_for_its_formula_is_refused(tmp_path):
     listed = "loop_\n_symmetry_equiv_pos_as_xyz\nx,y,z\n-x,-y,-z\n"
     with pytest.raises(InputError, match="says 4 times N2, but its cell has N4; its symmetry is incomplete"):
         monoclinic(tmp_path, listed, "_cell_formula_units_Z 4\n_chemical_formula_sum 'N2'")
+
+
+@pytest.mark.parametrize(
+    ("third", "two_thirds"), [("0.3333", "0.6667"), ("0.333", "0.667"), ("0.33333333", "0.66666667")]
+)
+def test_thirds_of_few_digits_keep_the_symmetry_that_the_file_states(tmp_path, third, two_thirds):
+    symmetry = "x,y,z\n-y,x-y,z\n-x+y,-x,z"
+    (tmp_path / "x.cif").write_text(TRIGONAL.format(symmetry=symmetry, third=third, two_thirds=two_thirds))
+    found = read_crystal(tmp_path / "x.cif")
+    assert (found.unit, found.group, len(found.operations)) == ("H3N", "P3 (143)", 3)
+    positions = found.molecules[0].positions_angstrom
+    assert np.ptp(np.linalg.norm(positions[1:] - positions[0], axis=1)) < 1e-9
+    assert np.linalg.norm(positions[1] - positions[0]) == pytest.approx(0.977, abs=0.001)
 
 
 def test_deuterium_counts_as_hydrogen(tmp_path):
