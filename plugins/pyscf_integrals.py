@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from pyscf import lib
 from pyscf.df import addons
 
+from autotune.base.types import PAIR
 from autotune_plugins import pyscf_pairs
 from autotune_plugins.pyscf_input import Plan
 from autotune_plugins.pyscf_settings import Settings
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
 
 MeanField: TypeAlias = Any  # PySCF is untyped
 
-PAIR = 2
 _MOST_BYTES = 8 * 2**30
 _SHARE_OF_DISK = 0.5  # of what is free
 

@@ -14,8 +14,8 @@ from typing import Any, TypedDict
 
 from autotune.base.errors import InputError
 from autotune.base.text import quote
+from autotune.base.types import PAIR
 
-PAIR = 2
 METRICS = ("nearest", "centres", "farthest")
 _COUNTS = ("workers", "threads", "cores", "nodes")
 _QUANTITIES = ("memory_gib", "task_limit_s", "scratch_gib", "screen_energy")

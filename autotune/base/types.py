@@ -12,6 +12,8 @@ from typing import TypeAlias
 Parameter: TypeAlias = bool | int | float | str
 Parameters: TypeAlias = dict[str, Parameter]
 
+PAIR = 2  # fragments of an n-mer that has an interaction at all
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resources:

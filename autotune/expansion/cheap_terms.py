@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from autotune.base.types import Task
+from autotune.base.types import PAIR, Task
 from autotune.expansion.component import Recipe
 from autotune.expansion.readers import Chemistry, conventional
-from autotune.expansion.screening import PAIR, Fragments, Parts, with_all_below
+from autotune.expansion.screening import Fragments, Parts, with_all_below
 from autotune.expansion.workload import Workload
 from autotune.programs.facts import facts_of
 

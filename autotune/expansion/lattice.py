@@ -20,7 +20,7 @@ from autotune.base.errors import InputError
 from autotune.base.options import METRICS
 from autotune.base.records import Lattice, LatticeLevel, NmerTerm
 from autotune.base.text import quote
-from autotune.base.types import Method
+from autotune.base.types import PAIR, Method
 from autotune.expansion.crystal import Crystal, Site
 from autotune.expansion.exactness import error_of
 
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-PAIR = 2
 _NUMBERS: tuple[type, ...] = (Real,)  # those of numpy, too
 MOST_NMERS = 3_000_000  # to be looked at: half a minute
 ROUND_ANGSTROM = 1.0e-6  # by which a distance at the cutoff may be off

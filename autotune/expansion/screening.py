@@ -15,10 +15,8 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from itertools import combinations
 from typing import Any, TypeAlias
 
-from autotune.base.types import Task
+from autotune.base.types import PAIR, Task
 from autotune.expansion.component import Keys, Recipe
-
-PAIR = 2
 
 Fragments: TypeAlias = tuple[int, ...]  # from 1
 

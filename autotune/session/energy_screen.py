@@ -14,11 +14,12 @@ from typing import Any
 from autotune.base.errors import InputError, TaskError
 from autotune.base.options import OMISSIONS, Options
 from autotune.base.records import Omitted
+from autotune.base.types import PAIR
 from autotune.expansion.cheap_terms import CheapTerms, cheaper
 from autotune.expansion.nbody_energies import KCAL_PER_HARTREE
 from autotune.expansion.readers import parse_chemistry
 from autotune.expansion.screen_error import Computed, largest_error
-from autotune.expansion.screening import PAIR, Parts
+from autotune.expansion.screening import Parts
 from autotune.expansion.workload import Workload
 from autotune.runtime.execution import Execution
 from autotune.session import reductions, screens

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 from autotune.base.errors import AutotuneError, InputError, TaskError
 from autotune.base.records import Lattice
 from autotune.base.text import count, join_words
-from autotune.base.types import Method
+from autotune.base.types import PAIR, Method
 from autotune.expansion.crystal import Crystal, read_crystal
-from autotune.expansion.lattice import PAIR, Nmer, check_cutoffs, find_nmers, lattice_energy
+from autotune.expansion.lattice import Nmer, check_cutoffs, find_nmers, lattice_energy
 from autotune.expansion.nbody_energies import nbody_energies
 from autotune.expansion.nmer_inputs import check_expansion, methods_by_level, nmer_inputs
 

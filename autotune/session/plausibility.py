@@ -14,7 +14,7 @@ from functools import cache
 from itertools import combinations
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from autotune.base.types import Task
+from autotune.base.types import PAIR, Task
 from autotune.expansion.bonds import bonded_parts
 from autotune.expansion.component import Recipe
 from autotune.expansion.congruence import equal_shapes
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 Fragments: TypeAlias = tuple[int, ...]
 Energies: TypeAlias = Mapping[Fragments, float]
 
-PAIR = 2
 NAMED = 3  # terms of a kind that are named
 
 # Largest term of two fragments without a bond, Eh: of neutral ones, and what charges add (q q / R, and the largest

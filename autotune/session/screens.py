@@ -12,10 +12,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from autotune.base.errors import InputError
 from autotune.base.options import METRICS, OMISSIONS, Options
 from autotune.base.records import Omitted
-from autotune.base.types import Task
+from autotune.base.types import PAIR, Task
 from autotune.expansion.cheap_terms import CheapTerms
 from autotune.expansion.nbody_energies import KCAL_PER_HARTREE
-from autotune.expansion.screening import PAIR, Parts, Screen, are_near
+from autotune.expansion.screening import Parts, Screen, are_near
 from autotune.expansion.workload import Workload
 
 

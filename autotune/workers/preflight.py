@@ -11,6 +11,7 @@ import difflib
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from autotune.base.types import PAIR
 from autotune.programs import abilities, mpi
 from autotune.workers.messages import Check, Checked
 
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
     from autotune.expansion.component import Recipe
 
 Component: TypeAlias = tuple[str, tuple[int, ...], tuple[int, ...]]
-
-PAIR = 2
 
 
 def question(tasks: Iterable[Task], recipe: Recipe) -> Check:
