@@ -49,6 +49,7 @@ MAX_FILE_BYTES = 64 * 2**20
 MAX_RUN_BYTES = 2 * 2**30  # 350 bytes a task
 # What is to be done about files of kinds that are no longer read.
 _RETIRED = {"autotune.tuning": "run `autotune calibrate` again"}
+_DATABASE = b"SQLite format 3\0"
 _RESULT = re.compile(r"qcschema_many_?body_?result")  # of QCSchema 2 and 1
 _SCHEMA_FORM = re.compile(r"(?P<kind>[a-z][a-z.-]{0,60})/(?P<number>[0-9]{1,6})")
 
@@ -140,8 +141,11 @@ def read_json(path: Path, *schemas: str, most: int = MAX_FILE_BYTES) -> tuple[st
         NewerFileError: The file is of one of these kinds, of a newer version.
         InputError: The file cannot be read, is too large, not JSON, or has another schema.
     """
+    content = read_bytes(path, most=most, kind="a file of autotune")
+    if content.startswith(_DATABASE):
+        raise InputError(f"{path} is a database, as a journal of tasks is, not {' or '.join(map(repr, schemas))}")
     try:
-        fields = json.loads(read_bytes(path, most=most, kind="a file of autotune").decode())
+        fields = json.loads(content.decode())
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path} is not valid JSON ({one_line(error)}); restore or remove it") from error
     found = fields.get("schema") if isinstance(fields, dict) else None

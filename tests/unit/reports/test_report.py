@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
 import re
+import sqlite3
 import statistics
 import struct
 import subprocess
@@ -870,6 +872,7 @@ def test_markdown_shows_the_picture_by_its_path_from_there(tmp_path, slept, comp
         (("{slept}", "-o", "{folder}/a.html", "--picture", "{folder}/a.xyz"), "cannot be drawn: its ending must be"),
         (("{slept}", "{folder}/none.json", "-o", "{folder}/a.html"), "none.json cannot be read: No such file"),
         (("{folder}/text.json",), "text.json is not valid JSON"),
+        (("{folder}/journal",), "journal is a database, as a journal of tasks is, not 'autotune.run/5'"),
         (("{folder}/other.json",), "other.json has schema 'autotune.partial/1', expected 'autotune.run/5'"),
         (("{folder}/wrong.json",), "wrong.json: field wall_s: "),
     ],
@@ -877,6 +880,8 @@ def test_markdown_shows_the_picture_by_its_path_from_there(tmp_path, slept, comp
 def test_what_cannot_be_used_gets_one_line_and_nothing_is_written(tmp_path, slept, arguments, message):
     (tmp_path / "text.json").write_text("no")
     (tmp_path / "other.json").write_text('{"schema": "autotune.partial/1"}')
+    with contextlib.closing(sqlite3.connect(tmp_path / "journal")) as journal:
+        journal.execute("CREATE TABLE tasks (key TEXT)")
     fields = json.loads(slept.read_text())
     (tmp_path / "wrong.json").write_text(json.dumps({**fields, "wall_s": "long"}))
     before = sorted(tmp_path.iterdir())
