@@ -55,7 +55,7 @@ def _is_density_functional(method: Method) -> bool:
 
 
 def _is_well_determined(method: Method) -> bool:
-    """Return what `pyscf_input.is_well_determined` does: elsewhere results would move by more than 1e-9 Eh."""
+    """Return what `pyscf_input.is_well_determined` does but for thresholds: elsewhere results would move."""
     return method.driver == "energy" and family(method).startswith(("hf", "dft"))
 
 

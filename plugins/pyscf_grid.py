@@ -5,8 +5,9 @@ Rules
   2.7 a0 (B3LYP, grid 3) is off by 4e-5 Eh, 8e-4 Eh/a0 and 1e-2 Eh/a0^2 with it, by 2e-6, 5e-6 and 2e-4 without.
 - Derivatives leave out the movement of the grid, which is what these last numbers are made of. Hessians suffer most
   (M06-2X water, grid 3: 3e-2 Eh/a0^2; grid 5: 3e-4), so their default grid is finer.
-- Kept values are those that PySCF would compute again in each cycle, so results have the same bits. They count within
-  the memory that PySCF is told, and are not kept where it is too short.
+- Kept values are those that PySCF would compute again in each cycle, so results have the same bits unless memory is so
+  short that it cuts the grid into smaller blocks; then PySCF's own bits depend on how short. They count within the
+  memory that PySCF is told, behind the integrals, and are not kept where it does not suffice.
 """
 
 from __future__ import annotations
@@ -226,7 +227,8 @@ class _Integration(dft.numint.NumInt):  # type: ignore[misc]  # PySCF is untyped
     def __init__(self, mean_field: MeanField, *, keeps_values: bool) -> None:
         self._mean_field: MeanField | None = mean_field if keeps_values else None
         self.start: _CoarseStart | None = None
-        self._block_sizes: dict[tuple[int, int], int] = {}
+        # The points are held, so that no other grid comes to lie where they are known to be.
+        self._block_sizes: dict[tuple[int, int], tuple[int, np.ndarray]] = {}
         self._values: dict[tuple[int, int, int], np.ndarray | None] = {}
 
     def forget(self) -> None:
@@ -260,8 +262,8 @@ class _Integration(dft.numint.NumInt):  # type: ignore[misc]  # PySCF is untyped
             points = grids.coords
             key = (deriv, points.ctypes.data)
             if key not in self._block_sizes:
-                self._block_sizes[key] = self._divide(mol, points, deriv, max_memory)
-            blksize = self._block_sizes[key]
+                self._block_sizes[key] = self._divide(mol, points, deriv, max_memory), points
+            blksize, _ = self._block_sizes[key]
         yield from super().block_loop(mol, grids, nao, deriv, max_memory, non0tab, blksize, buf)
 
     def _is_kept(self, grids: Grids) -> bool:

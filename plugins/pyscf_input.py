@@ -10,6 +10,7 @@ Rules
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
@@ -32,6 +33,7 @@ METHODS = ("hf", "dft", *CORRELATED)
 
 _TYPE_NAMES = {bool: "true or false", int: "an integer", float: "a number", str: "a text"}
 _NO_FUNCTIONAL = Functional(name="")
+_LOOSEST_GRADIENT = 1.0001e-4  # with which energies are those of any other way to the end; of a conv_tol of 1e-8
 _ORDER = {"energy": 0, "gradient": 1, "hessian": 2}
 _TINY, _MANY = 1e-16, 100_000
 
@@ -140,9 +142,12 @@ def is_well_determined(plan: Plan) -> bool:
     That is so for energies of HF and DFT, into which the error of the orbitals enters as its square: 1e-11 Eh. In
     correlation energies and derivatives it is the error itself: at PySCF's usual thresholds those of two waters are
     3e-9 Eh (MP2/cc-pVDZ) and 4e-7 Eh/a0 (B3LYP/6-31G*) from where tight ones lead. The minima of open shells may be so
-    flat that two ways end 1e-9 (HF/def2-SVP, Fe2+) or 1e-8 Eh apart (B3LYP/6-31G*, NO next to NO).
+    flat that two ways end 1e-9 (HF/def2-SVP, Fe2+) or 1e-8 Eh apart (B3LYP/6-31G*, NO next to NO). With a threshold of
+    1e-6 Eh, whose square is the gradient's, two waters were 2e-9 Eh apart (B3LYP/6-31G).
     """
-    return plan.method not in CORRELATED and plan.driver == "energy" and plan.reference == "rhf"
+    given = plan.keywords.conv_tol_grad
+    is_tight = (math.sqrt(plan.keywords.conv_tol) if given is None else given) <= _LOOSEST_GRADIENT
+    return is_tight and plan.method not in CORRELATED and plan.driver == "energy" and plan.reference == "rhf"
 
 
 def alone(plan: Plan, part: Part) -> Plan:

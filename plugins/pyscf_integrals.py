@@ -45,6 +45,16 @@ def share(plan: Plan, mean_field: MeanField, settings: Settings) -> None:
         mean_field._eri = _four_index(plan, mean_field.mol, settings)  # noqa: SLF001
 
 
+def hold(mean_field: MeanField) -> None:
+    """Compute the integrals that an SCF will hold in memory, by PySCF's own conditions, before something else does."""
+    fitting = vars(mean_field).get("with_df")
+    if fitting is not None:
+        if fitting._cderi is None:  # noqa: SLF001 - PySCF offers no other way
+            fitting.build()
+    elif mean_field._eri is None and mean_field._is_mem_enough():  # noqa: SLF001
+        mean_field._eri = mean_field.mol.intor("int2e", aosym="s8")  # noqa: SLF001
+
+
 def _four_index(plan: Plan, molecule: gto.Mole, settings: Settings) -> np.ndarray | None:
     def of_atoms(molecule: gto.Mole, *, wanted: bool) -> np.ndarray | None:
         atoms = molecule._atom  # noqa: SLF001 - symbols and positions, bohr

@@ -91,12 +91,21 @@ def _solve(
     plan: Plan, settings: Settings, molecule: gto.Mole, guess: np.ndarray | None, *, continued: bool = False
 ) -> MeanField:
     """Return the converged mean field from an initial density, PySCF's own where there is none."""
-    keywords = plan.keywords
     mean_field = _unsolved(plan, molecule)
     _tune(plan, settings, mean_field, continued=continued)
+    try:
+        solved = _at_minimum(plan, mean_field, guess)
+    finally:
+        pyscf_grid.forget(mean_field)
+    pyscf_guess.remember(plan, solved, settings)
+    return solved
+
+
+def _at_minimum(plan: Plan, mean_field: MeanField, guess: np.ndarray | None) -> MeanField:
+    keywords = plan.keywords
     if guess is None:
         with _basis_files_read_once():
-            guess = mean_field.get_init_guess(molecule, keywords.init_guess)
+            guess = mean_field.get_init_guess(mean_field.mol, keywords.init_guess)
     if keywords.newton:
         mean_field = pyscf_stability.second_order(mean_field, guess)
     else:
@@ -104,13 +113,10 @@ def _solve(
         if plan.stable and not mean_field.converged and keywords.max_cycle > pyscf_stability.FIRST_CYCLES:
             mean_field = pyscf_stability.continue_second_order(mean_field, mean_field.mo_coeff)
     if not mean_field.converged:
-        pyscf_grid.forget(mean_field)
         limits = f"{keywords.max_cycle} cycles to {keywords.conv_tol:g} Eh"
         raise ConvergenceError(f"the SCF did not converge in {limits}")
     if plan.stable:
-        mean_field = pyscf_stability.minimum(mean_field, _probe(plan, mean_field), curvatures=max(1, plan.radicals) + 1)
-    pyscf_guess.remember(plan, mean_field, settings)
-    pyscf_grid.forget(mean_field)
+        return pyscf_stability.minimum(mean_field, _probe(plan, mean_field), curvatures=max(1, plan.radicals) + 1)
     return mean_field
 
 
@@ -123,6 +129,7 @@ def _tune(plan: Plan, settings: Settings, mean_field: MeanField, *, continued: b
     keywords = plan.keywords
     pyscf_integrals.share(plan, mean_field, settings)
     if plan.method == "dft" and settings.kept_grid_values:
+        pyscf_integrals.hold(mean_field)  # they save more than values, which get what is left
         pyscf_grid.keep_values(mean_field)
     determined = pyscf_input.is_well_determined(plan)
     first_grid = settings.first_grid if determined else _FIRST_GRID_OF_CONTINUED if continued else -1

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 SAME_ANGSTROM = 0.05  # two images closer than this are one atom at a special position
+_MOST_STEPS, _ROUNDING = 20, 1e-12  # towards a special position, in fractions of the cell
 _OPERATIONS = (
     "_space_group_symop_operation_xyz",
     "_space_group_symop.operation_xyz",
@@ -65,12 +66,20 @@ def read_cif(path: Path) -> Any:
 
 def _symmetry(block: Any, name: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return the rotations, shape (n, 3, 3), and translations, shape (n, 3), that a file states."""
+    import numpy as np
     import spglib
     from ase.spacegroup.spacegroup import parse_sitesym
 
     listed = _first(block, _OPERATIONS)
     if listed:
         rotations, translations = parse_sitesym([listed] if isinstance(listed, str) else list(listed))
+        if not any(
+            np.allclose(turn, np.eye(3)) and not (move % 1).any()
+            for turn, move in zip(rotations, translations, strict=True)
+        ):
+            raise InputError(
+                f"{name} lists symmetry operations without x,y,z, which leaves atoms where they are; add it"
+            )
         return rotations, translations
     hall, called = _words(_first(block, _HALL)), _words(_first(block, _NAMES))
     number = _words(_first(block, _NUMBERS))
@@ -128,11 +137,14 @@ def _expand(sites: Any, rotations: NDArray[np.float64], translations: NDArray[np
     vectors = sites.cell.array
 
     def special(place: NDArray[np.float64]) -> NDArray[np.float64]:
-        images = rotations @ place + translations
-        images -= np.round(images - place)
-        off = np.linalg.norm((images - place) @ vectors, axis=1)
-        found: NDArray[np.float64] = images[off < SAME_ANGSTROM].mean(axis=0)
-        return found
+        for _ in range(_MOST_STEPS):  # each is nearer, and lets more operations in
+            images = rotations @ place + translations
+            images -= np.round(images - place)
+            off = np.linalg.norm((images - place) @ vectors, axis=1)
+            before, place = place, images[off < SAME_ANGSTROM].mean(axis=0)
+            if np.allclose(before, place, rtol=0.0, atol=_ROUNDING):
+                break
+        return place
 
     places: list[NDArray[np.float64]] = []
     symbols: list[str] = []

@@ -453,6 +453,49 @@ def test_a_gradient_that_continues_the_run_before_looks_at_the_final_grid_only_n
     assert first[3] >= 8
 
 
+@pytest.mark.parametrize("first_grid", [-1, 0])
+def test_values_on_a_grid_take_no_memory_that_integrals_need(counted, first_grid):
+    """With so little memory the values of three waters fit beside nothing."""
+    asked = task(WATERS, "b3lyp", "6-31g*")
+    alone = compute(asked, {}, memory=0.35)
+    assert counted["int2e"] == 1
+    kept = compute(asked, {"kept_grid_values": True, "first_grid": first_grid}, memory=0.35)
+    assert counted["int2e"] == 2
+    assert kept.return_result == pytest.approx(alone.return_result, abs=1e-10)
+
+
+def test_a_grid_that_comes_to_lie_where_another_was_is_another(monkeypatch):
+    """A coarse grid that is left is gone before the final one is built, and that may get its address."""
+    buffer, build = np.zeros((200_000, 3)), dft.gen_grid.Grids.build
+
+    def build_there(self, *args, **kwargs):
+        build(self, *args, **kwargs)
+        if sys.getrefcount(buffer) == free:
+            buffer[: len(self.coords)] = self.coords
+            self.coords = buffer[: len(self.coords)]
+        return self
+
+    free = sys.getrefcount(buffer)
+    asked = task(WATERS[:2], "cam-b3lyp", "sto-3g")
+    usual = compute(asked, DEFAULTS)
+    monkeypatch.setattr(dft.gen_grid.Grids, "build", build_there)
+    assert bits(compute(asked, DEFAULTS)) == bits(usual)
+
+
+def test_values_are_freed_where_an_scf_ends_by_an_exception(monkeypatch):
+    forgotten, forget = [], pyscf_grid.forget
+    monkeypatch.setattr(pyscf_grid, "forget", lambda mean_field: forgotten.append(forget(mean_field)))
+    monkeypatch.setattr(dft.rks.RKS, "kernel", lambda *_, **__: (_ for _ in ()).throw(MemoryError("here")))
+    assert not attempt(task(WATERS[:1], "b3lyp", "6-31g"), {"kept_grid_values": True}).success
+    assert len(forgotten) == 1
+
+
+@pytest.mark.parametrize("loose", [{"conv_tol": 1e-6}, {"conv_tol_grad": 1e-3}])
+def test_an_scf_with_loose_thresholds_goes_its_own_way(loose):
+    asked = task(WATERS[:2], "b3lyp", "6-31g", **loose)
+    assert bits(compute(asked, DEFAULTS)) == bits(compute(asked, {}))
+
+
 def test_an_scf_that_does_not_converge_on_the_coarse_grid_goes_on_with_the_final_one(looks, monkeypatch):
     monkeypatch.setattr(pyscf_grid, "_MOST_CYCLES_BY_ITSELF", 2)
     asked = task(WATERS[:2], "b3lyp", "6-31g")

@@ -267,6 +267,22 @@ def test_thirds_of_few_digits_keep_the_symmetry_that_the_file_states(tmp_path, t
     assert np.linalg.norm(positions[1] - positions[0]) == pytest.approx(0.977, abs=0.001)
 
 
+def test_an_atom_that_only_some_operations_leave_near_is_put_where_all_of_them_leave_it(tmp_path):
+    """0.03 Å off a fourfold axis, its image by the half turn is 0.06 Å away."""
+    fourfold = "x,y,z\n-x,-y,z\n-y,x,z\ny,-x,z"
+    text = TRIGONAL.replace("angle_gamma 120", "angle_gamma 90").format(
+        symmetry=fourfold, third="0.0015", two_thirds="0.0"
+    )
+    (tmp_path / "x.cif").write_text(text.replace("H1 H 0.3803 0.6700 0.16\n", ""))
+    (molecule,) = read_crystal(tmp_path / "x.cif").molecules
+    assert np.abs(molecule.positions_angstrom[0, :2]).max() < 1e-9
+
+
+def test_operations_without_the_one_that_moves_nothing_are_refused(tmp_path):
+    with pytest.raises(InputError, match="lists symmetry operations without x,y,z, which leaves atoms where they are"):
+        monoclinic(tmp_path, "loop_\n_symmetry_equiv_pos_as_xyz\n-x,-y,-z\n")
+
+
 def test_deuterium_counts_as_hydrogen(tmp_path):
     text = (CRYSTALS / "ammonia.cif").read_text().replace("'H3 N'", "'D2 H N'")
     (tmp_path / "d.cif").write_text("\ufeff" + text)
