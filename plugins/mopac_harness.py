@@ -62,6 +62,8 @@ class CheckedMopacHarness(MopacHarness):  # type: ignore[misc]  # QCEngine is un
             qcengine.exceptions.InputError: The task cannot run, in one line.
         """
         self.build_input(input_data, get_config(task_config={"ncores": 1, "memory": 1.0}))
+        if basis := input_data.specification.model.basis:
+            raise InputError(f"MOPAC has no basis sets; leave {basis!r} out")
         if not input_data.molecule.real.all():
             raise InputError("MOPAC has no ghost atoms, which bsse cp and vmfc need; use nocp")
         method, elements = input_data.specification.model.method.upper(), frozenset(input_data.molecule.symbols)

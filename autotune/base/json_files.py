@@ -147,7 +147,10 @@ def read_json(path: Path, *schemas: str, most: int = MAX_FILE_BYTES) -> tuple[st
     try:
         fields = json.loads(content.decode())
     except (ValueError, RecursionError) as error:
-        raise InputError(f"{path} is not valid JSON ({one_line(error)}); restore or remove it") from error
+        raise InputError(
+            f"{path} is not valid JSON ({one_line(error)}), so not {' or '.join(schemas)}; give another file, or"
+            " restore this one"
+        ) from error
     found = fields.get("schema") if isinstance(fields, dict) else None
     if isinstance(fields, dict) and _RESULT.fullmatch(str(fields.get("schema_name"))):
         raise InputError(f"{path} is a ManyBodyResult, not {schemas[0]!r}; `autotune show {path}` prints its energies")

@@ -20,7 +20,9 @@ Position: TypeAlias = tuple[float, float, float]
 SLACK_FROM_ANGSTROM = 1.5
 # Of the sum of the covalent radii of two non-metals. The shortest bonds, such as N2's, have 0.77 of it; F2 in ångström
 # that is taken for bohr has 0.65. Bonds between metals may be shorter.
+HYDROGEN_BOND_ANGSTROM = 1.3  # no bond to hydrogen is longer, but for those to metals
 TOO_CLOSE = 0.7
+BROKEN, LONGEST_IN_BOHR = 1.4, 2.4  # bond lengths: farther apart than any bond; what a bond of 1.27 is in bohr
 NON_METALS = ("H", "B", "C", "N", "O", "F", "Si", "P", "S", "Cl")
 _NEIGHBOURS = tuple(itertools.product((-1, 0, 1), repeat=3))
 
@@ -92,6 +94,24 @@ def closeness_words(symbols: Sequence[str], positions: Sequence[Position]) -> st
             pair = f"atoms {i + 1} ({symbols[i]}) and {j + 1} ({symbols[j]})"
             return f"{pair} are {distance:.2f} Å apart, much closer than a bond"
     return ""
+
+
+def are_far_apart(symbols: Sequence[str], positions: Sequence[Position]) -> bool:
+    """Return whether no hydrogen is as near to a non-metal as a bond, and each would be if positions were in bohr.
+
+    Args:
+        symbols: Element symbols; where all are hydrogen, nothing is said.
+        positions: Shape (natom, 3), Å.
+    """
+    hydrogens = {atom for atom, symbol in enumerate(symbols) if symbol == "H"}
+    if not hydrogens or len(hydrogens) == len(symbols):
+        return False
+    bond = reaches(set(NON_METALS).intersection(symbols), scale=1.0)
+    nearest = dict.fromkeys(hydrogens, math.inf)  # in bond lengths
+    for i, j, distance in close_pairs(positions, LONGEST_IN_BOHR * max(bond.values())):
+        for atom in hydrogens.intersection((i, j)):
+            nearest[atom] = min(nearest[atom], distance / bond.get((symbols[i], symbols[j]), math.inf))
+    return all(BROKEN < lengths < LONGEST_IN_BOHR for lengths in nearest.values())
 
 
 def parts(natom: int, pairs: Iterable[tuple[int, int]]) -> tuple[tuple[int, ...], ...]:

@@ -17,17 +17,20 @@ from typing import TYPE_CHECKING, Any
 
 from autotune.base.errors import InputError
 from autotune.base.json_files import read_bytes
-from autotune.base.text import one_line
+from autotune.base.text import one_line, quote
 from autotune.base.types import Method
 from autotune.costs.basis import is_spherical
-from autotune.expansion.bonds import closeness_words, parts
+from autotune.expansion.bonds import are_far_apart, closeness_words, parts
 from autotune.expansion.fragments import parse_charges, parse_fragments
+from autotune.expansion.labels import ONLY_LEVEL
 from autotune.expansion.workload import MAX_INPUT_BYTES, parse_json
 from autotune.programs.facts import facts_of
 
 if TYPE_CHECKING:
     from autotune.expansion.geometry import Geometry
 
+_ATOMIC = re.compile(r"qcschema_(atomic_)?(input|output|result)")
+_LIKE_OPTIONS = ("fragments", "charges", "multiplicities")
 NO_TEXT = "{} is not a text file; give a ManyBodyInput (JSON) or an XYZ file"
 
 
@@ -64,7 +67,16 @@ class Expansion:
     multiplicities: str = ""
 
     def __post_init__(self) -> None:
-        """Refuse what names its method twice; a program may have none, and go by its keywords alone."""
+        """Refuse values of another kind, and what names its method twice; a program may have none, by its keywords."""
+        for name in ("program", "method", "basis", "driver", "fragments", "charges", "multiplicities"):
+            if not isinstance(value := getattr(self, name), str):
+                likeness = f", as --{name} takes it" if name in _LIKE_OPTIONS else ""
+                raise InputError(f"{name} of an expansion is {quote(value)}, but must be a text{likeness}")
+        bsse: object = self.bsse
+        if isinstance(bsse, str):
+            raise InputError(f"bsse of an expansion is the text {quote(bsse)}, but must be a tuple, such as ('cp',)")
+        if self.max_nbody is not None and type(self.max_nbody) is not int:
+            raise InputError(f"max_nbody of an expansion is {quote(self.max_nbody)}, but must be a number, such as 2")
         if self.method and self.levels:
             raise InputError("an expansion has one method, or levels that name methods, and not both; leave one out")
         if self.basis and self.levels:
@@ -91,7 +103,7 @@ class Expansion:
     def chemistries(self) -> dict[str, Chemistry]:
         """The model chemistries by the label that the ManyBodyInput gives them; one that several levels have is one."""
         if not self.levels:
-            return {"(auto)": Chemistry(program=self.program.lower(), method=self.method, basis=self.basis)}
+            return {ONLY_LEVEL: Chemistry(program=self.program.lower(), method=self.method, basis=self.basis)}
         return {text: parse_chemistry(text, program=self.program) for text in self.levels.values()}
 
 
@@ -267,9 +279,12 @@ def molecule_of_geometry(found: Geometry, name: str, stated: Expansion) -> dict[
         # What is asked about a molecule half its size is asked about the wrong molecule.
         if closeness := closeness_words(found.symbols, found.coordinates_angstrom):
             error.add_note(f"{closeness}; the coordinates were read in {found.units}: check the unit")
+        elif farness := _farness(found):
+            error.add_note(farness)
         raise
     bohr = 1.0 / constants.bohr2angstroms  # `conversion_factor` gives the same and loads a library of units for it
-    words = (*found.notes, *lowest_spin_notes(found, fragments, charges, multiplicities, stated=spins))
+    lowest = lowest_spin_notes(found, fragments, charges, multiplicities, stated=spins)
+    words = (*found.notes, *filter(None, [_farness(found)]), *lowest)
     notes = {"notes": list(words)} if words else {}
     return {
         "symbols": list(found.symbols),
@@ -280,6 +295,16 @@ def molecule_of_geometry(found: Geometry, name: str, stated: Expansion) -> dict[
         **({"mass_numbers": list(found.mass_numbers)} if found.mass_numbers else {}),
         "extras": {"autotune": {"units": found.units, "source": os.fsencode(name).decode("utf-8", "replace"), **notes}},
     }
+
+
+def _farness(found: Geometry) -> str:
+    """Return what to say of a geometry in ångström that looks as if it were in bohr; empty where it does not."""
+    if found.units == "angstrom" and are_far_apart(found.symbols, found.coordinates_angstrom):
+        return (
+            "no hydrogen has a neighbour within a bond as the coordinates were read, in ångström; read in bohr each"
+            " has: if they are bohr, write units=bohr in line 2 of the XYZ file"
+        )
+    return ""
 
 
 # By what messages call a file; they are asked in this order, and the last takes what nobody else does.
@@ -294,7 +319,12 @@ READERS = {
 
 
 def _kind(text: str, name: str) -> tuple[str, Reader]:
-    """Return what a text is, and its reader; InputError for one that is meant to be JSON and is not."""
+    """Return what a text is, and its reader; InputError for JSON that is none, or is of no use."""
+    if _is_json(text, name) and _ATOMIC.fullmatch(kind := str(parse_json(text, name=name).get("schema_name"))):
+        raise InputError(
+            f"{name} is a {kind}, the calculation of one molecule; give a ManyBodyInput, the molecule alone (a QCSchema"
+            " Molecule), or an XYZ file"
+        )
     return next((called, reader) for called, reader in READERS.items() if reader.owns(text, name))
 
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 MOST_KINDS = 12
 MOST_NOTES = 3
+BOHR_FILE_WORDS = "the file says that its coordinates are in bohr: are they in ångström?"
 BOHR_WORDS = "coordinates in JSON are in bohr: were these meant in ångström?"
 SPINS = ("singlet", "doublet", "triplet", "quartet", "quintet", "sextet", "septet")
 
@@ -60,8 +61,10 @@ def _closeness(molecule: Molecule) -> str:
     """Return what to say of atoms that are closer than any bond; empty where there are none."""
     positions = [(x, y, z) for x, y, z in (molecule.geometry * BOHR_IN_ANGSTROM).tolist()]
     words = closeness_words(molecule.symbols.tolist(), positions)
-    in_json = not notes_of(molecule).get("source")
-    return f"{words}; {BOHR_WORDS}" if words and in_json else words
+    read = notes_of(molecule)
+    if words and not read.get("source"):
+        return f"{words}; {BOHR_WORDS}"
+    return f"{words}; {BOHR_FILE_WORDS}" if words and read.get("units") == "bohr" else words
 
 
 def formula(symbols: Iterable[str]) -> str:

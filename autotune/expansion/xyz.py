@@ -63,8 +63,7 @@ def read_xyz(text: str, name: str) -> Geometry:
             " lines of one"
         )
     if len(atom_lines) != natom:
-        found = f"{len(atom_lines)} lines follow the comment"
-        raise InputError(f"{name}: line 1 says {natom} atoms, but {found} in line 2; correct the number or the lines")
+        raise InputError(f"{name}: line 1 says {natom} atoms, but {_miscounted(comment, atom_lines)}")
     stated = read_comment(comment, natom=natom, name=name)
     unit_angstrom = float(constants.bohr2angstroms) if stated.units == "bohr" else 1.0
     atoms = read_atoms(atom_lines, columns=stated.columns, unit_angstrom=unit_angstrom, name=name)
@@ -82,6 +81,19 @@ def read_xyz(text: str, name: str) -> Geometry:
         mass_numbers=atoms.mass_numbers,
         notes=notes,
     )
+
+
+def _miscounted(comment: str, atom_lines: Sequence[str]) -> str:
+    """Return how many lines follow the comment, and what is wrong with them, if that can be told."""
+    follow = "1 line follows" if len(atom_lines) == 1 else f"{len(atom_lines)} lines follow"
+    found = f"{follow} the comment in line 2"
+    words = comment.split()
+    if len(words) == _PLAIN_COLUMNS and all(_NUMBER.fullmatch(word) for word in words[1:]):
+        return f"{found}, which looks like an atom itself: line 2 is for a comment, and may be empty"
+    empty = [number for number, line in enumerate(atom_lines, start=3) if not line.strip()]
+    if empty:
+        return f"{found}, of which line {empty[0]} is empty; take it out"
+    return f"{found}; correct the number or the lines"
 
 
 def split_frames(text: str) -> list[str]:
@@ -142,8 +154,11 @@ def _position(texts: Sequence[str], unit_angstrom: float) -> tuple[Position, str
     if unit_angstrom != 1.0:
         values = [value * unit_angstrom for value in values]
     wrong = [text for text, value in zip(texts, values, strict=True) if not abs(value) <= MAX_COORDINATE_ANGSTROM]
-    problem = f"coordinate {wrong[0][:40]!r} is not a finite number of ångström; write it as -1.25" if wrong else ""
-    return (values[0], values[1], values[2]), problem
+    position = (values[0], values[1], values[2])
+    if not wrong:
+        return position, ""
+    cure = "write it with a point, as -1.25" if "," in wrong[0] else "write it as -1.25"
+    return position, f"coordinate {wrong[0][:40]!r} is not a finite number of ångström; {cure}"
 
 
 def _refuse_two_readings(rows: Sequence[Sequence[str]], name: str) -> None:

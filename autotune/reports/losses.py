@@ -12,7 +12,8 @@ from dataclasses import dataclass, fields
 
 from autotune.base.records import Gap, RunRecord, TaskRecord
 from autotune.base.text import count, percent, seconds
-from autotune.reports.sentences import mer, task_name
+from autotune.expansion.labels import mer
+from autotune.reports.sentences import task_name
 from autotune.reports.timeline import MOST_S
 from autotune.schedule import bounds
 

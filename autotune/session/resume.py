@@ -33,7 +33,10 @@ def open_journal(options: Options, say: Callable[[str], None]) -> Journal | None
     if options.journal == "none":
         return None
     if options.journal != "auto":
-        return Journal(Path(options.journal), say=say)
+        path = Path(options.journal)
+        if not path.absolute().parent.is_dir():
+            raise ResourceError(f"{path} cannot be written: there is no folder {path.parent}")
+        return Journal(path, say=say)
     try:
         return Journal(default_path(), say=say)
     except ResourceError as error:

@@ -17,6 +17,7 @@ from autotune.base.records import Omitted, RunRecord, TaskRecord, Term
 from autotune.base.text import count
 from autotune.base.types import Estimate, Machine
 from autotune.base.versions import library_versions
+from autotune.expansion import labels
 from autotune.expansion.joint import Joint
 from autotune.expansion.nbody_energies import nbody_energies
 from autotune.expansion.workload import Workload
@@ -131,7 +132,8 @@ def failure(execution: Execution, work: Workload) -> TaskError:
     failed = execution.failed
     groups = alike(failed)
     named = [
-        f"{group[0].label}{f' and {len(group) - 1} more alike' if group[1:] else ''}: {group[0].error_type}:"
+        f"{labels.in_words(group[0].label) or group[0].label}"
+        f"{f' and {len(group) - 1} more alike' if group[1:] else ''}: {group[0].error_type}:"
         f" {' '.join(group[0].error.split())[-400:]}"
         for group in groups[:NAMED_FAILURES]
     ]

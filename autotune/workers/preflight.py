@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from autotune.base.types import PAIR
+from autotune.expansion.labels import ONLY_LEVEL
 from autotune.programs import abilities, mpi
 from autotune.workers.messages import Check, Checked
 
@@ -106,7 +107,8 @@ def _problems(harness: Any, recipe: Recipe, asked: Iterable[Component]) -> Itera
         except QCEngineException as error:
             fragments = f"fragment {real[0]}" if len(real) == 1 else f"fragments {', '.join(map(str, real))}"
             ghosts = " with ghosts" if len(basis) > len(real) else ""
-            yield f"model chemistry {level!r}, {fragments}{ghosts}: {error.raw_message}"
+            where = "" if level == ONLY_LEVEL else f"model chemistry {level!r}, "
+            yield f"{where}{fragments}{ghosts}: {error.raw_message}"
 
 
 def _cautions(harness: Any, recipe: Recipe, asked: Iterable[Component], open_shells: Collection[int]) -> Iterator[str]:

@@ -161,7 +161,7 @@ def test_an_input_that_fails_stops_no_other(faulty):
     assert str(found["no text"].error).startswith("the text is an XYZ file; say at least --program")
     crashed = found["crashes"].error
     assert isinstance(crashed, TaskError)
-    assert str(crashed).startswith('1 of 3 tasks failed: ["(auto)", [1, 2], [1, 2]]: program: ')
+    assert str(crashed).startswith("1 of 3 tasks failed: dimer 1 and 2: program: ")
     assert (len(crashed.done), len(crashed.failed)) == (2, 1)
     assert str(many.sum_up({name: each.error for name, each in found.items()})).startswith("4 of 5 inputs failed: ")
 

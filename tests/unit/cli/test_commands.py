@@ -237,6 +237,12 @@ MOLECULE, LEVELS = ((CASES / f"{name}.json").read_text() for name in ("q_mol", "
             ("--max-nbody", "0"),
             "input is a ManyBodyInput, which says itself what to compute; leave out --max-",
         ),
+        (
+            '{"schema_name": "qcschema_output", "molecule": {}}',
+            ("--bsse", "cp"),
+            "input is a qcschema_output, the calculation of one molecule; give a ManyBodyInput, the molecule alone",
+        ),
+        (XYZ, (*FAULTY, "--journal", "none/at/all"), "none/at/all cannot be written: there is no folder none/at"),
         ("{}", ("--bsse", "cp"), "input is a ManyBodyInput, which says itself what to compute; leave out --bsse"),
         (XYZ, (*FAULTY, "--keywords", "at"), "--keywords 'at' is not understood"),
         (XYZ, (*FAULTY, "--bsse", "pc"), "--bsse has 'pc'; known are nocp, cp, vmfc, or several as cp,nocp"),
@@ -253,7 +259,7 @@ MOLECULE, LEVELS = ((CASES / f"{name}.json").read_text() for name in ("q_mol", "
         (
             XYZ,
             ("--program", "faulty", "--method", "nothin"),
-            "model chemistry '(auto)', fragment 2: method 'nothin' is not known",
+            "autotune: fragment 2: method 'nothin' is not known",
         ),
         (XYZ, (*FAULTY, "--workers", "0"), "invalid value for '--workers': 0 is not in the range x>=1; see `"),
         (XYZ, (*FAULTY, "--memory", "0"), "invalid value for '--memory': 0.0 is not in the range x>0; see `"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 
 import numpy as np
@@ -45,6 +46,59 @@ def test_a_block_of_psi4_is_the_molecule_that_qcelemental_makes_of_it(text):
     assert list(found.fragment_charges) == list(expected.fragment_charges)
     assert list(found.fragment_multiplicities) == list(expected.fragment_multiplicities)
     assert np.allclose(found.masses, expected.masses)
+
+
+IN_BOHR = """6
+
+O 0 0 0
+H 0 1.43 1.11
+H 0 -1.43 1.11
+O 0 0 5.6
+H 0 1.43 6.71
+H 0 -1.43 6.71
+"""
+
+
+def test_a_geometry_in_bohr_that_is_read_in_angstrom_is_suspected():
+    suspicion = "read in bohr each has: if they are bohr, write units=bohr in line 2"
+    for stated in ({}, {"fragments": "3x2"}):
+        with pytest.raises(InputError) as refused:
+            molecule_of(IN_BOHR, **stated)
+        assert suspicion in "".join(refused.value.__notes__)
+    assert suspicion in describe(molecule_of(IN_BOHR, fragments="3x2", charges="0,0"))
+    marked = describe(molecule_of(IN_BOHR.replace("6\n\n", "6\nunits=bohr\n")))
+    assert "2 H2O" in marked
+    assert "read in" not in marked
+
+
+@pytest.mark.parametrize(
+    "atoms", ["S 0 0 0\nH 0 0.97 0.93\nH 0 -0.97 0.93", "I 0 0 0\nH 0 0 1.61\nHe 0 3 0", "H 0 0 0\nH 0 0 1.4\nH 0 3 0"]
+)
+def test_molecules_with_long_bonds_and_hydrogen_alone_are_not(atoms):
+    with contextlib.suppress(InputError):
+        assert "bohr" not in describe(molecule_of(f"3\n\n{atoms}\n", charges="0", fragments="3"))
+
+
+def test_coordinates_in_angstrom_that_a_file_calls_bohr_are_suspected():
+    text = "6\nunits=bohr\n" + ATOMS.format(rule="").replace("\n\n", "\n")
+    assert "the file says that its coordinates are in bohr: are they in ångström?" in describe(
+        molecule_of(text, fragments="3x2", charges="0,0")
+    )
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"charges": [0, 1]}, "charges of an expansion is [0, 1], but must be a text, as --charges takes it"),
+        ({"method": None}, "method of an expansion is None, but must be a text"),
+        ({"bsse": "cp"}, "bsse of an expansion is the text 'cp', but must be a tuple, such as ('cp',)"),
+        ({"max_nbody": "2"}, "max_nbody of an expansion is '2', but must be a number, such as 2"),
+    ],
+)
+def test_values_of_another_kind_are_refused_at_once(wrong, words):
+    with pytest.raises(InputError) as refused:
+        Expansion(**{**HF, **wrong})
+    assert str(refused.value) == words
 
 
 def test_what_a_block_does_not_state_is_found_as_for_an_xyz_file():

@@ -105,7 +105,17 @@ def test_common_dialects_read_alike(text):
         ("0\n\n", "w.xyz: line 1 should be just the number of atoms (1 to 200000), not '0'"),
         (
             f"3\n{WATER}",
-            "w.xyz: line 1 says 3 atoms, but 2 lines follow the comment in line 2; correct the number or the lines",
+            (
+                "w.xyz: line 1 says 3 atoms, but 2 lines follow the comment in line 2, which looks like an atom itself:"
+                " line 2 is for a comment, and may be empty"
+            ),
+        ),
+        (
+            "4\n\nO 0 0 0\n\nH 0 0 0.9\n\nH 0 0.9 0",
+            (
+                "w.xyz: line 1 says 4 atoms, but 5 lines follow the comment in line 2, of which line 4 is empty;"
+                " take it out"
+            ),
         ),
         (
             f"2\n\n{WATER}",
@@ -130,7 +140,7 @@ def test_common_dialects_read_alike(text):
         ),
         (
             xyz("O 0 0 0", "O 0,9 0 0"),
-            "w.xyz: line 4: coordinate '0,9' is not a finite number of ångström; write it as -1.25",
+            "w.xyz: line 4: coordinate '0,9' is not a finite number of ångström; write it with a point, as -1.25",
         ),
         (
             xyz("O 0 0"),
@@ -631,7 +641,7 @@ def test_what_is_no_trajectory_is_not_split(text):
 def test_what_is_cut_off_is_the_last_frame_and_is_refused_by_itself():
     first, second = split_frames(f"3\n\n{WATER}3\n\nO 0 0 0\n")
     assert len(read_xyz(first, "f").symbols) == 3
-    with pytest.raises(InputError, match=r"^f: line 1 says 3 atoms, but 1 lines follow"):
+    with pytest.raises(InputError, match=r"^f: line 1 says 3 atoms, but 1 line follows"):
         read_xyz(second, "f")
 
 

@@ -87,7 +87,7 @@ def recipe(monkeypatch):
 
 def test_a_component_that_a_harness_refuses_is_one_line_that_names_it(recipe):
     found = check(recipe, [("(auto)", (1,), (1, 2))])
-    assert found.problems == ("model chemistry '(auto)', fragment 1 with ghosts: no ghosts here",)
+    assert found.problems == ("fragment 1 with ghosts: no ghosts here",)
 
 
 def test_equal_cautions_are_said_once(recipe):
