@@ -22,6 +22,7 @@ SLACK_FROM_ANGSTROM = 1.5
 # that is taken for bohr has 0.65. Bonds between metals may be shorter.
 HYDROGEN_BOND_ANGSTROM = 1.3  # no bond to hydrogen is longer, but for those to metals
 TOO_CLOSE = 0.7
+HYDROGENS_ASKED = 20
 BROKEN, LONGEST_IN_BOHR = 1.4, 2.4  # bond lengths: farther apart than any bond; what a bond of 1.27 is in bohr
 NON_METALS = ("H", "B", "C", "N", "O", "F", "Si", "P", "S", "Cl")
 _NEIGHBOURS = tuple(itertools.product((-1, 0, 1), repeat=3))
@@ -99,19 +100,25 @@ def closeness_words(symbols: Sequence[str], positions: Sequence[Position]) -> st
 def are_far_apart(symbols: Sequence[str], positions: Sequence[Position]) -> bool:
     """Return whether no hydrogen is as near to a non-metal as a bond, and each would be if positions were in bohr.
 
+    The first few hydrogens answer for all.
+
     Args:
         symbols: Element symbols; where all are hydrogen, nothing is said.
         positions: Shape (natom, 3), Å.
     """
-    hydrogens = {atom for atom, symbol in enumerate(symbols) if symbol == "H"}
+    hydrogens = [atom for atom, symbol in enumerate(symbols) if symbol == "H"]
     if not hydrogens or len(hydrogens) == len(symbols):
         return False
     bond = reaches(set(NON_METALS).intersection(symbols), scale=1.0)
-    nearest = dict.fromkeys(hydrogens, math.inf)  # in bond lengths
-    for i, j, distance in close_pairs(positions, LONGEST_IN_BOHR * max(bond.values())):
-        for atom in hydrogens.intersection((i, j)):
-            nearest[atom] = min(nearest[atom], distance / bond.get((symbols[i], symbols[j]), math.inf))
-    return all(BROKEN < lengths < LONGEST_IN_BOHR for lengths in nearest.values())
+    lengths = [bond.get(("H", symbol), math.inf) for symbol in symbols]
+
+    def nearest(atom: int) -> float:
+        """Return the distance to the nearest neighbour in bond lengths."""
+        here = positions[atom]
+        others = (other for other in range(len(symbols)) if other != atom)
+        return min(math.dist(here, positions[other]) / lengths[other] for other in others)
+
+    return all(BROKEN < nearest(atom) < LONGEST_IN_BOHR for atom in hydrogens[:HYDROGENS_ASKED])
 
 
 def parts(natom: int, pairs: Iterable[tuple[int, int]]) -> tuple[tuple[int, ...], ...]:

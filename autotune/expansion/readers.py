@@ -29,7 +29,7 @@ from autotune.programs.facts import facts_of
 if TYPE_CHECKING:
     from autotune.expansion.geometry import Geometry
 
-_ATOMIC = re.compile(r"qcschema_(atomic_)?(input|output|result)")
+_ATOMIC = re.compile(r'"schema_name"\s*:\s*"(?P<kind>qcschema_(atomic_)?(input|output|result))"')
 _LIKE_OPTIONS = ("fragments", "charges", "multiplicities")
 NO_TEXT = "{} is not a text file; give a ManyBodyInput (JSON) or an XYZ file"
 
@@ -320,7 +320,9 @@ READERS = {
 
 def _kind(text: str, name: str) -> tuple[str, Reader]:
     """Return what a text is, and its reader; InputError for JSON that is none, or is of no use."""
-    if _is_json(text, name) and _ATOMIC.fullmatch(kind := str(parse_json(text, name=name).get("schema_name"))):
+    # A large text is read once more only where there is reason to.
+    found = _ATOMIC.search(text) if _is_json(text, name) else None
+    if found and parse_json(text, name=name).get("schema_name") == (kind := found["kind"]):
         raise InputError(
             f"{name} is a {kind}, the calculation of one molecule; give a ManyBodyInput, the molecule alone (a QCSchema"
             " Molecule), or an XYZ file"
