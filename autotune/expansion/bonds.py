@@ -115,8 +115,8 @@ def are_far_apart(symbols: Sequence[str], positions: Sequence[Position]) -> bool
     def nearest(atom: int) -> float:
         """Return the distance to the nearest neighbour in bond lengths."""
         here = positions[atom]
-        others = (other for other in range(len(symbols)) if other != atom)
-        return min(math.dist(here, positions[other]) / lengths[other] for other in others)
+        others = (other for other, length in enumerate(lengths) if other != atom and length < math.inf)
+        return min((math.dist(here, positions[other]) / lengths[other] for other in others), default=math.inf)
 
     return all(BROKEN < nearest(atom) < LONGEST_IN_BOHR for atom in hydrogens[:HYDROGENS_ASKED])
 

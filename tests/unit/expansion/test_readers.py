@@ -59,6 +59,11 @@ H 0 -1.43 6.71
 """
 
 
+def test_a_geometry_in_bohr_beside_a_metal_is_suspected_too():
+    with_metal = IN_BOHR.replace("6\n\n", "7\n\nNa 0 0 -4.5\n")
+    assert "write units=bohr" in describe(molecule_of(with_metal, fragments="1;2-4;5-7", charges="1,0,0"))
+
+
 def test_a_geometry_in_bohr_that_is_read_in_angstrom_is_suspected():
     suspicion = "read in bohr each has: if they are bohr, write units=bohr in line 2"
     for stated in ({}, {"fragments": "3x2"}):
