@@ -23,8 +23,20 @@ NOTHING = "nothing has to be computed for this expansion"
 Decorator = Callable[[Callable[..., None]], Callable[..., None]]
 
 
+class Number(click.FloatRange):
+    """A number in a range, and called so in messages."""
+
+    name = "number"
+
+
+class WholeNumber(click.IntRange):
+    """A whole number in a range, and called so in messages."""
+
+    name = "whole number"
+
+
 # What is not finite is refused by the library, as it is from Python.
-AMOUNT, COUNT = click.FloatRange(min=0, min_open=True), click.IntRange(min=1)
+AMOUNT, COUNT = Number(min=0, min_open=True), WholeNumber(min=1)
 
 
 def together(*decorators: Any) -> Decorator:

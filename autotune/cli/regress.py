@@ -50,7 +50,9 @@ class _Share(click.ParamType):  # type: ignore[type-arg]
 @click.option("--history", metavar="DIR", help="Records over time: where did times change? HEAD goes against the last.")
 @click.option("--exec", "execute", is_flag=True, help="Measure BASE and HEAD here, in turn: installations or tunings.")
 @click.option("--workload", multiple=True, metavar="INPUT", help="What --exec runs; may be repeated.")
-@click.option("--pairs", type=click.IntRange(2), metavar="N", help="Runs of each side. [default: as many as it takes]")
+@click.option(
+    "--pairs", type=options.WholeNumber(2), metavar="N", help="Runs of each side. [default: as many as it takes]"
+)
 @options.expansion_options
 @click.option("--markdown", metavar="FILE", help="Write a table for a pull request.")
 @click.option("--junit", metavar="FILE", help="Write JUnit XML, a case for each workload.")

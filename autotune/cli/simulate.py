@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from autotune.session.forecast import SimulatedRun, SimulatedScaling
 
 _SPEED = re.compile(r"(\d{0,6}\.?\d{1,6})(?:x([1-9]\d{0,4}))?", re.ASCII)
-_NOT_NEGATIVE = click.FloatRange(min=0)
+_NOT_NEGATIVE = options.Number(min=0)
 # Options of several nodes, and what the library calls them.
 _CONDITIONS = {
     "latency": "latency_s",
@@ -45,7 +45,7 @@ _node_options = options.together(
     ),
     click.option("--stragglers", metavar="SHARE[xFACTOR]", help="So many nodes are slower, as 0.05x2. [default: none]"),
     click.option(
-        "--lost", type=click.IntRange(0), metavar="N", help="So many nodes are lost, at random times. [default: 0]"
+        "--lost", type=options.WholeNumber(0), metavar="N", help="So many nodes are lost, at random times. [default: 0]"
     ),
     click.option(
         "--noticed",
@@ -77,7 +77,7 @@ _node_options = options.together(
 @click.option("--replay", metavar="FILE", help="Take the tasks' times from this run record instead of predicting them.")
 @click.option(
     "--contention",
-    type=click.FloatRange(min=1),
+    type=options.Number(min=1),
     default=1.0,
     metavar="FACTOR",
     help="How much longer a task takes while all cores are busy than alone; as measured, such as 1.1.",

@@ -13,7 +13,7 @@ from autotune.cli import options
 @click.argument("result", metavar="RESULT")
 @click.option(
     "--largest",
-    type=click.IntRange(min=1),
+    type=options.WholeNumber(min=1),
     metavar="N",
     help="Print only the N terms of each BSSE treatment that contribute most.",
 )
