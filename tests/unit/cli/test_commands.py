@@ -259,7 +259,7 @@ MOLECULE, LEVELS = ((CASES / f"{name}.json").read_text() for name in ("q_mol", "
         (
             XYZ,
             ("--program", "faulty", "--method", "nothin"),
-            "autotune: fragment 2: method 'nothin' is not known",
+            "fragment 2: method 'nothin' is not known",
         ),
         (XYZ, (*FAULTY, "--workers", "0"), "invalid value for '--workers': 0 is not in the range x>=1; see `"),
         (XYZ, (*FAULTY, "--memory", "0"), "invalid value for '--memory': 0.0 is not in the range x>0; see `"),

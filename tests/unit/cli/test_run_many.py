@@ -154,5 +154,5 @@ def test_one_input_from_a_pipe_is_read_once(faulty):
 def test_where_no_input_can_be_computed_it_is_bad_input(call):
     status, _, said = call("dimers", "--program", "faulty", "--method", "unheard-of")
     assert status == 2
-    assert "autotune: 2 of 2 inputs failed: dimers/a and dimers/b: model chemistry" in said
+    assert "autotune: 2 of 2 inputs failed: dimers/a and dimers/b: fragment " in said
     assert "Traceback" not in said

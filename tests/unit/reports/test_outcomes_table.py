@@ -34,7 +34,7 @@ def test_rows_have_the_energies_of_the_results(outcomes, tmp_path):
     assert float(nocp["interaction_hartree"]) == properties.nocp_corrected_interaction_energy
     assert float(cp["interaction_hartree"]) == properties.cp_corrected_interaction_energy
     assert float(cp["interaction_kcal_mol"]) == properties.cp_corrected_interaction_energy * KCAL_PER_HARTREE
-    assert no["error"].startswith("the text: line 1 says 3 atoms, but 1 lines follow")
+    assert no["error"].startswith("the text: line 1 says 3 atoms, but 1 line follows")
     assert no["total_hartree"] == ""
 
 
