@@ -87,6 +87,11 @@ def test_a_method_or_an_element_that_mopac_does_not_have_is_refused_before_anyth
         session.run(expansion(atoms, program="mopac", method="pm6", charges="3,0", multiplicities="8,1"))
 
 
+def test_a_basis_set_which_mopac_would_ignore_is_refused(session, cluster):
+    with pytest.raises(InputError, match=r"MOPAC has no basis sets; leave 'sto-3g' out"):
+        session.run(cluster("water2", program="mopac", method="pm6", basis="sto-3g"))
+
+
 def test_the_version_is_what_mopac_itself_says():
     said = subprocess.run(["mopac", "--version"], capture_output=True, text=True, check=True).stdout
     assert CheckedMopacHarness().get_version() == said.split()[2]
