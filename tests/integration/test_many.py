@@ -201,7 +201,7 @@ def test_where_none_can_be_computed_the_sum_is_bad_input(faulty):
     errors = {each.name: each.error for each in autotune.run_many([faulty("water2", "no-such")] * 3, journal="none")}
     failure = many.sum_up(errors)
     assert isinstance(failure, InputError)
-    assert str(failure).startswith("3 of 3 inputs failed: input-0001, input-0002 and input-0003: model chemistry")
+    assert str(failure).startswith("3 of 3 inputs failed: input-0001, input-0002 and input-0003: fragment ")
     assert many.sum_up({"a": None}) is None
 
 
