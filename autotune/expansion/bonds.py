@@ -20,9 +20,8 @@ Position: TypeAlias = tuple[float, float, float]
 SLACK_FROM_ANGSTROM = 1.5
 # Of the sum of the covalent radii of two non-metals. The shortest bonds, such as N2's, have 0.77 of it; F2 in ångström
 # that is taken for bohr has 0.65. Bonds between metals may be shorter.
-HYDROGEN_BOND_ANGSTROM = 1.3  # no bond to hydrogen is longer, but for those to metals
 TOO_CLOSE = 0.7
-HYDROGENS_ASKED = 20
+HYDROGENS_ASKED = 20  # whether a geometry may be in bohr
 BROKEN, LONGEST_IN_BOHR = 1.4, 2.4  # bond lengths: farther apart than any bond; what a bond of 1.27 is in bohr
 NON_METALS = ("H", "B", "C", "N", "O", "F", "Si", "P", "S", "Cl")
 _NEIGHBOURS = tuple(itertools.product((-1, 0, 1), repeat=3))
