@@ -162,6 +162,13 @@ def test_other_files_are_refused_in_one_line(tmp_path):
         assert "\n" not in str(refused.value)
 
 
+SITES = """loop_
+_atom_site_label
+_atom_site_type_symbol
+_atom_site_fract_x
+_atom_site_fract_y
+_atom_site_fract_z
+"""
 MONOCLINIC = """data_x
 {symmetry}
 _cell_length_a 7.1
@@ -171,13 +178,7 @@ _cell_angle_alpha 90
 _cell_angle_beta 101
 _cell_angle_gamma 90
 {more}
-loop_
-_atom_site_label
-_atom_site_type_symbol
-_atom_site_fract_x
-_atom_site_fract_y
-_atom_site_fract_z
-N1 N 0.1000 0.1000 0.1000
+{sites}N1 N 0.1000 0.1000 0.1000
 N2 N 0.1700(2) 0.1500 0.1900
 """
 LISTED = "loop_\n_symmetry_equiv_pos_as_xyz\n'x,y,z'\n'1/2-x,1/2+y,1/2-z'\n'-x,-y,-z'\n'1/2+x,1/2-y,1/2+z'\n"
@@ -191,20 +192,14 @@ _cell_angle_gamma 120
 loop_
 _symmetry_equiv_pos_as_xyz
 {symmetry}
-loop_
-_atom_site_label
-_atom_site_type_symbol
-_atom_site_fract_x
-_atom_site_fract_y
-_atom_site_fract_z
-N1 N {third} {two_thirds} 0.10
+{sites}N1 N {third} {two_thirds} 0.10
 H1 H 0.3803 0.6700 0.16
 """
 NAME, NUMBER = "_symmetry_space_group_name_H-M", "_space_group_IT_number"
 
 
 def monoclinic(folder, symmetry, more=""):
-    (folder / "x.cif").write_text(MONOCLINIC.format(symmetry=symmetry, more=more))
+    (folder / "x.cif").write_text(MONOCLINIC.format(sites=SITES, symmetry=symmetry, more=more))
     return read_crystal(folder / "x.cif")
 
 
@@ -259,7 +254,7 @@ def test_a_cell_with_too_few_atoms_for_its_formula_is_refused(tmp_path):
 )
 def test_thirds_of_few_digits_keep_the_symmetry_that_the_file_states(tmp_path, third, two_thirds):
     symmetry = "x,y,z\n-y,x-y,z\n-x+y,-x,z"
-    (tmp_path / "x.cif").write_text(TRIGONAL.format(symmetry=symmetry, third=third, two_thirds=two_thirds))
+    (tmp_path / "x.cif").write_text(TRIGONAL.format(sites=SITES, symmetry=symmetry, third=third, two_thirds=two_thirds))
     found = read_crystal(tmp_path / "x.cif")
     assert (found.unit, found.group, len(found.operations)) == ("H3N", "P3 (143)", 3)
     positions = found.molecules[0].positions_angstrom
@@ -271,7 +266,7 @@ def test_an_atom_that_only_some_operations_leave_near_is_put_where_all_of_them_l
     """0.03 Å off a fourfold axis, its image by the half turn is 0.06 Å away."""
     fourfold = "x,y,z\n-x,-y,z\n-y,x,z\ny,-x,z"
     text = TRIGONAL.replace("angle_gamma 120", "angle_gamma 90").format(
-        symmetry=fourfold, third="0.0015", two_thirds="0.0"
+        sites=SITES, symmetry=fourfold, third="0.0015", two_thirds="0.0"
     )
     (tmp_path / "x.cif").write_text(text.replace("H1 H 0.3803 0.6700 0.16\n", ""))
     (molecule,) = read_crystal(tmp_path / "x.cif").molecules
