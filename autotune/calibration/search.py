@@ -5,7 +5,7 @@ because machines drift. Equal policies are measured once; one that fails is told
 is given up early. What the simulator and other tunings suggest is tried before what Optuna proposes. Every trial is in
 Optuna's database as soon as it ended, so a search that was killed goes on where it was, and `optuna-dashboard` can look
 at it. In the final the fastest few are run again, in turn with the default, because the fastest of many trials was
-lucky, too; of equal times the one with the fewest changes wins: what a small workload cannot show may matter in a large
+lucky, too; of equal times the one that changes least wins: what a small workload cannot show may matter in a large
 one.
 """
 
@@ -311,7 +311,9 @@ def final(search: Search, *, timing: Timing, budget: Budget, order: random.Rando
         for place in order.sample(range(len(kept)), len(kept)):
             logs[place].append(_mean_log(search, timing, kept[place]))
     means = [statistics.fmean(of_one) for of_one in logs]
-    default_log = means[0] if math.isfinite(means[0]) else statistics.fmean(map(math.log, search.default_s))
+    default_log = means[kept.index(search.defaults)]
+    if not math.isfinite(default_log):
+        default_log = statistics.fmean(map(math.log, search.default_s))
     within = search.noise / math.sqrt(len(logs[0]) * len(search.instances))
     winner = next(place for place, mean in enumerate(means) if mean <= min(means) + within)
     if math.isfinite(means[winner]):
@@ -320,18 +322,23 @@ def final(search: Search, *, timing: Timing, budget: Budget, order: random.Rando
 
 
 def _candidates(search: Search, timing: Timing, *, most: int) -> list[Parameters]:
-    """Return the default, the fastest with only the changes that matter and the fastest, fewest changes first."""
+    """Return what is run again, what changes least of a usual run first.
+
+    That is the default, the fastest few with only the changes that matter, the fastest as it was, and what runs do
+    anyway where the search began elsewhere: that does not lose by one unlucky trial.
+    """
     best = [dict(trial.parameters) for trial in search.best(FINALISTS)]
-    # What runs do anyway, where the search began elsewhere, does not lose by one unlucky trial.
     stated = [dict(trial.parameters) for trial in search.trials if trial.source == "stated" and trial.state == "done"]
     found: dict[tuple[Policy, ...], Parameters] = {}
+    spared = list(map(search.sparing, best))
     # Where only a few have room, the fastest trials are among them.
-    for parameters in (search.defaults, *map(search.sparing, best[:1]), *best[:1], *stated, *best[1:]):
+    for parameters in (search.defaults, *spared[:1], *best[:1], *stated, *spared[1:]):
         policies = tuple(timing.policy(parameters, instance) for instance in search.instances)
         found.setdefault(policies, parameters)
+    usual = stated[0] if stated else search.defaults
 
     def changes(parameters: Parameters) -> int:
-        return sum(parameters.get(name) != value for name, value in search.defaults.items())
+        return sum(parameters.get(name) != value for name, value in usual.items())
 
     return sorted(list(found.values())[:most], key=changes)
 

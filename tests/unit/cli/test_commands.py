@@ -11,16 +11,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from commands import autotune as call
 from places import CASES
 
 ROOT_COMMAND = [sys.executable, "-m", "autotune"]
-
-
-def call(*arguments, stdin=""):
-    done = subprocess.run(
-        [*ROOT_COMMAND, *map(str, arguments)], input=stdin, capture_output=True, text=True, timeout=120, check=False
-    )
-    return done.returncode, done.stdout, done.stderr
 
 
 @pytest.fixture

@@ -5,12 +5,10 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
-import subprocess
-import sys
 from importlib.resources import files
 from pathlib import Path
 
+import commands
 import pytest
 
 import autotune
@@ -24,16 +22,7 @@ NEAR = ("--cutoff", "2=2.6,3=2.5")
 @pytest.fixture
 def call(tmp_path):
     def run(*arguments, verb="crystal", **environment):
-        done = subprocess.run(
-            [sys.executable, "-m", "autotune", verb, *map(str, arguments)],
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-            env={**os.environ, **environment},
-        )
-        return done.returncode, done.stdout, done.stderr
+        return commands.autotune(verb, *arguments, cwd=tmp_path, environment=environment)
 
     return run
 

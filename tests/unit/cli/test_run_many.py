@@ -7,9 +7,11 @@ import io
 import json
 import subprocess
 import sys
+from functools import partial
 from importlib.resources import files
 
 import pytest
+from commands import autotune
 
 from autotune.base import json_files
 
@@ -27,18 +29,7 @@ def call(tmp_path):
     (tmp_path / "dimers" / "b.xyz").write_text(geometry("water2"))
     (tmp_path / "t.xyz").write_text(geometry("water2") + geometry("water4"))
 
-    def run(*arguments):
-        done = subprocess.run(
-            [sys.executable, "-m", "autotune", "run", *map(str, arguments)],
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
-        return done.returncode, done.stdout, done.stderr
-
-    return run
+    return partial(autotune, "run", cwd=tmp_path)
 
 
 def test_a_folder_gets_a_result_for_each_input_by_its_name(call, tmp_path):

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import stat
-import subprocess
 import sys
 import xml.etree.ElementTree as ET
 from dataclasses import replace
 
 import pytest
+from commands import autotune
 from damage import run_record
 
 from autotune.base import json_files
@@ -23,16 +22,7 @@ SLOWER_S = 12.0  # more than runs of a second scatter on a busy machine
 
 
 def call(*arguments, cwd=None, **environment):
-    done = subprocess.run(
-        [sys.executable, "-m", "autotune", "regress", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        timeout=280,
-        check=False,
-        cwd=cwd,
-        env={**os.environ, **environment},
-    )
-    return done.returncode, done.stdout, done.stderr
+    return autotune("regress", *arguments, cwd=cwd, environment=environment, timeout_s=280)
 
 
 @pytest.fixture

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from dataclasses import replace
 from itertools import product
 
 import found
 import pytest
+from commands import autotune
 from found import odd_tunings
 from hypothesis import given
 from hypothesis import strategies as st
@@ -304,17 +303,11 @@ def test_a_forecast_is_no_guess_where_this_method_was_measured(cluster):
 def test_the_command_explains_on_standard_error_and_then_runs(tmp_path, faulty):
     path = tmp_path / "input.json"
     path.write_text(json.dumps(faulty("water4")))
-    done = subprocess.run(
-        [sys.executable, "-m", "autotune", "run", path, "--explain", "--quiet"],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=True,
-    )
-    assert json.loads(done.stdout)["return_result"] == 0.0
-    assert done.stderr.splitlines()[0] == "input"
-    assert "10 tasks\n" in done.stderr
-    assert "Predicted: " in done.stderr
+    status, output, errors = autotune("run", path, "--explain", "--quiet")
+    assert (status, json.loads(output)["return_result"]) == (0, 0.0)
+    assert errors.splitlines()[0] == "input"
+    assert "10 tasks\n" in errors
+    assert "Predicted: " in errors
 
 
 def test_the_command_explains_that_there_is_nothing_to_compute(tmp_path, faulty):
@@ -322,11 +315,5 @@ def test_the_command_explains_that_there_is_nothing_to_compute(tmp_path, faulty)
     fields["specification"]["keywords"]["bsse_type"] = ["cp"]
     path = tmp_path / "input.json"
     path.write_text(json.dumps(fields))
-    done = subprocess.run(
-        [sys.executable, "-m", "autotune", "run", path, "--explain", "--quiet"],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=True,
-    )
-    assert done.stderr == "nothing has to be computed for this expansion\n"
+    done = autotune("run", path, "--explain", "--quiet")
+    assert (done.status, done.errors) == (0, "nothing has to be computed for this expansion\n")

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import math
-import subprocess
-import sys
 from dataclasses import replace
+from functools import partial
 
 import pytest
+from commands import autotune
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from planned_tasks import Planned, mappings
@@ -192,18 +192,14 @@ def simulated(tmp_path, faulty):
     source = tmp_path / "input.json"
     source.write_text(json.dumps(faulty("water32", max_nbody=2)))
 
-    def of(*arguments):
-        command = [sys.executable, "-m", "autotune", "simulate", str(source), "--cores", "4", "--memory", "8"]
-        return subprocess.run([*command, *arguments], capture_output=True, text=True, check=False)
-
-    return of
+    return partial(autotune, "simulate", source, "--cores", 4, "--memory", 8)
 
 
 def test_the_command_says_how_many_nodes_are_worth_it_and_draws_it_marked_as_simulated(simulated, tmp_path):
     picture = tmp_path / "scaling.svg"
     done = simulated("--nodes", "1-20", "--stragglers", "0.1x3", "--lost", "1", "--plot", str(picture))
-    assert done.stderr == ""
-    lines = done.stdout.splitlines()
+    assert done.errors == ""
+    lines = done.output.splitlines()
     assert lines[0].startswith("simulated: 528 tasks, ")
     assert [line.split()[0] for line in lines[1:7]] == ["nodes", "1", "2", "5", "10", "20"]
     assert lines[7].startswith("worth it: ")
@@ -217,12 +213,12 @@ def test_the_command_says_how_many_nodes_are_worth_it_and_draws_it_marked_as_sim
 
 def test_one_number_of_nodes_is_answered_in_words_and_as_json(simulated):
     asked = ("--nodes", "3", "--latency", "0.5", "--spread", "0", "--start-spread", "10", "--seed", "7")
-    words = simulated(*asked).stdout
+    words = simulated(*asked).output
     assert words.startswith("simulated: 528 tasks on 3 nodes of 4 cores in ")
     assert "a bundle takes 0.5 s to its node" in words
     assert "nodes start at random within 10 s" in words
     assert "tasks take exactly what is predicted" in words
-    answer = json.loads(simulated(*asked, "--json").stdout)
+    answer = json.loads(simulated(*asked, "--json").output)
     assert answer["simulated"] is True
     assert answer["worth_it"] == 3
     assert len(answer["assumed"]) == 5
@@ -247,6 +243,6 @@ def test_one_number_of_nodes_is_answered_in_words_and_as_json(simulated):
 )
 def test_what_cannot_be_meant_is_refused_in_one_line(simulated, arguments, words):
     done = simulated(*arguments)
-    assert done.returncode == 2
-    assert words in done.stderr
-    assert len(done.stderr.splitlines()) == 1
+    assert done.status == 2
+    assert words in done.errors
+    assert len(done.errors.splitlines()) == 1

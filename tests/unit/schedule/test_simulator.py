@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import time
 from dataclasses import replace
 from itertools import pairwise
 
 import pytest
+from commands import answer, autotune
 
 from autotune.base.types import Policy
 from autotune.costs.cost_law import Costs
@@ -81,38 +80,33 @@ def test_contention_makes_the_simulated_run_longer(waters):
 def test_the_command_marks_its_answer_as_simulated_and_draws_it(tmp_path, faulty):
     source, picture = tmp_path / "input.json", tmp_path / "schedule.png"
     source.write_text(json.dumps(faulty("water8", max_nbody=3)))
-    command = [sys.executable, "-m", "autotune", "simulate", str(source), "--cores", "16", "--memory", "64"]
-    done = subprocess.run([*command, "--plot", str(picture)], capture_output=True, text=True, check=True)
-    assert done.stdout.startswith("simulated: 92 tasks on 16 cores in ")
+    command = ("simulate", source, "--cores", 16, "--memory", 64)
+    assert answer(*command, "--plot", picture).startswith("simulated: 92 tasks on 16 cores in ")
     assert picture.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
-    answer = json.loads(subprocess.run([*command, "--json"], capture_output=True, text=True, check=True).stdout)
-    assert answer["simulated"] is True
-    assert 0 < answer["efficiency"] <= 1
+    simulation = json.loads(answer(*command, "--json"))
+    assert simulation["simulated"] is True
+    assert 0 < simulation["efficiency"] <= 1
 
 
 def test_a_record_can_be_replayed_and_one_of_another_workload_is_refused(tmp_path, faulty):
     source, other, record = tmp_path / "input.json", tmp_path / "other.json", tmp_path / "record.json"
     source.write_text(json.dumps(faulty("water4")))
     other.write_text(json.dumps(faulty("water6")))
-    ours = [sys.executable, "-m", "autotune"]
-    subprocess.run([*ours, "run", str(source), "--quiet", "--record", str(record)], capture_output=True, check=True)
-    simulated = [*ours, "simulate", "--cores", "4", "--replay", str(record), "--json"]
-    done = subprocess.run([*simulated, str(source)], capture_output=True, text=True, check=True)
-    assert json.loads(done.stdout)["times_from"] == str(record)
-    refused = subprocess.run([*simulated, str(other)], capture_output=True, text=True, check=False)
-    assert refused.returncode == 2
-    assert "has no times for 11 of the 21 tasks" in refused.stderr
+    answer("run", source, "--quiet", "--record", record)
+    simulated = ("simulate", "--cores", 4, "--replay", record, "--json")
+    assert json.loads(answer(*simulated, source))["times_from"] == str(record)
+    refused = autotune(*simulated, other)
+    assert refused.status == 2
+    assert "has no times for 11 of the 21 tasks" in refused.errors
 
 
 def test_estimate_prints_the_classes_of_tasks_and_starts_nothing(tmp_path, faulty):
     source = tmp_path / "input.json"
     source.write_text(json.dumps(faulty("methanol_water6", max_nbody=2)))
-    command = [sys.executable, "-m", "autotune", "estimate", str(source)]
-    answer = json.loads(subprocess.run([*command, "--json"], capture_output=True, text=True, check=True).stdout)
-    assert answer["tasks"] == 21 == sum(row["tasks"] for row in answer["classes"])
-    assert answer["core_s"] == pytest.approx(sum(row["total_s"] for row in answer["classes"]))
-    table = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    assert table.splitlines()[1].split()[:3] == ["n-body", "tasks", "functions"]
+    estimate = json.loads(answer("estimate", source, "--json"))
+    assert estimate["tasks"] == 21 == sum(row["tasks"] for row in estimate["classes"])
+    assert estimate["core_s"] == pytest.approx(sum(row["total_s"] for row in estimate["classes"]))
+    assert answer("estimate", source).splitlines()[1].split()[:3] == ["n-body", "tasks", "functions"]
 
 
 def test_tasks_that_share_a_start_are_simulated_without_those_that_they_save(cluster):
