@@ -9,6 +9,7 @@ runs through QCEngine's own harness; an older one, which that cannot drive, gets
 from __future__ import annotations
 
 import os
+import re
 import signal
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -54,6 +55,13 @@ _INPUT_WORDS = (
     "RHF reference is only for singlets",
     "is not a valid option",
     "does not exist for",
+)
+# What Psi4 says in a page of its own calls, and that in words.
+_NO_OPTION = re.compile(
+    r"Error setting option.*?\{'(?P<name>[^']*)': \((?P<value>.*?), .*?not a valid (?P<what>option|choice)"
+)
+_NO_BASIS = re.compile(
+    r"Unable to find a basis set for atom .*?Shell Entries: \['(?P<element>\w*).*?Basis Sets: \[\('(?P<name>[^']*)'"
 )
 _CONVERGENCE_WORDS = ("ConvergenceError", "did not converge", "Could not converge")
 
@@ -128,7 +136,7 @@ class ResidentPsi4Harness(ProgramHarness):  # type: ignore[misc]  # QCEngine is 
             )
         problem = self._ask("check", task=_task(input_data))["problem"]
         if problem:
-            raise InputError(problem)
+            raise InputError(_in_words(problem))
 
     def cautions(self, input_data: AtomicInput) -> tuple[str, ...]:
         """Return what to tell the user of an input whose number deserves doubt, a sentence each."""
@@ -276,12 +284,23 @@ def _failure(answer: dict[str, Any]) -> QCEngineException:
     if kind == "MemoryError" or "bad_alloc" in message:
         return ResourceError(message)
     if kind in _INPUT_ERRORS or any(words in message for words in _INPUT_WORDS):
-        return InputError(message)
+        return InputError(_in_words(message))
     if any(words in kind or words in message for words in _CONVERGENCE_WORDS):
         return ConvergenceError(message)
     if "PSIO Error" in message:
         return ResourceError(message) if "scratch directory" in message else RandomError(message)
     return UnknownError(message)
+
+
+def _in_words(message: str) -> str:
+    """Return what is wrong with an input, without Psi4's own calls where it is known what they mean."""
+    if found := _NO_OPTION.search(message):
+        if found["what"] == "option":
+            return f"Psi4 has no option {found['name']!r}; check the names of --keywords"
+        return f"Psi4's option {found['name']!r} has no choice {found['value']}; see Psi4's manual for its choices"
+    if found := _NO_BASIS.search(message):
+        return f"Psi4 has no basis set {found['name']!r} for {found['element']}; check the name"
+    return message
 
 
 def _ended(status: int | None) -> EndedError:

@@ -8,7 +8,6 @@ that the budget allows, the most expensive of that kind that fits.
 from __future__ import annotations
 
 import contextlib
-import math
 import re
 import tomllib
 from collections.abc import Mapping
@@ -21,6 +20,7 @@ from annotated_types import Ge
 
 from autotune.base.errors import InputError
 from autotune.base.json_files import fault_of
+from autotune.base.quantities import parse_duration
 from autotune.base.text import one_line, quote
 from autotune.base.types import Method
 from autotune.expansion.readers import Expansion, many_body_fields, read_text
@@ -29,8 +29,6 @@ STUDY_SCHEMA = "autotune.study/1"
 LEAST_REPEATS = 3
 MAX_STUDY_BYTES = 2**15  # tomllib's time grows with the square of the parts of a dotted key
 _PACKAGED = re.compile(r"[\w-]{1,60}")
-_DURATION = re.compile(r"(?P<number>\d+(\.\d+)?)\s*(?P<unit>s|m|min|h)?")
-_SECONDS = {"s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, None: 1.0}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -224,12 +222,3 @@ def _geometry_text(study: Study, rung: Rung) -> str:
         f"study {study.name} names geometry {quote(rung.geometry)},"
         " which is neither a packaged cluster nor a file beside it"
     )
-
-
-def parse_duration(text: str) -> float:
-    """Return seconds for `90`, `90s`, `2m` or `1.5h`."""
-    match = _DURATION.fullmatch(text.strip().lower())
-    seconds = float(match["number"]) * _SECONDS[match["unit"]] if match else 0.0
-    if not 0.0 < seconds < math.inf:
-        raise InputError(f"{quote(text)} is not a duration; give for example 90s, 2m or 1h")
-    return seconds

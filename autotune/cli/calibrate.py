@@ -10,7 +10,7 @@ import click
 
 from autotune.base.errors import InputError
 from autotune.cli import options
-from autotune.cli.options import names_of
+from autotune.cli.options import TIME, names_of
 from autotune.cli.tunings import verdict
 
 
@@ -18,7 +18,9 @@ from autotune.cli.tunings import verdict
 @click.option("--study", "study_name", default="quick", show_default=True, metavar="NAME|FILE", help="What to run.")
 @click.option("--workload", metavar="INPUT", help="Calibrate on this input of `run`, not on the study's clusters.")
 @options.expansion_options
-@click.option("--budget", metavar="TIME", help="Time allowed for each method: 90s, 2m, 1h. [default: the study's]")
+@click.option(
+    "--budget", type=TIME, metavar="TIME", help="Time allowed for each method: 90s, 2m, 1h. [default: the study's]"
+)
 @click.option(
     "--strategies",
     metavar="LIST",
@@ -47,7 +49,6 @@ def command(study_name: str, **given: Any) -> None:
     autotune calibrate --workload water6.xyz --program pyscf --method hf --basis '6-31g*' --max-nbody 2
     """
     from autotune.calibration.campaign import CalibrationResult, GivenMethod, calibrate
-    from autotune.calibration.studies import parse_duration
     from autotune.expansion.readers import parse_keywords, read_text
     from autotune.reports import calibration_picture, figures
 
@@ -83,7 +84,7 @@ def command(study_name: str, **given: Any) -> None:
         study_name,
         workload=source,
         expansion=expansion,
-        budget_s=parse_duration(given["budget"]) if given["budget"] else None,
+        budget_s=given["budget"],
         strategies=names_of(given["strategies"]),
         search=names_of(given["search"]),
         force=given["force"],

@@ -29,7 +29,7 @@ def command(source: str, within: str | None, as_json: bool, **given: Any) -> Non
     tasks are expected to take the time shown within the factor next to it, up or down. Without a tuning of the method
     the times are an uncalibrated guess: only relative times are meaningful.
     """
-    from autotune.calibration.studies import parse_duration
+    from autotune.base.quantities import parse_duration
     from autotune.session.deadline import needed_within
     from autotune.session.forecast import estimate
     from autotune.session.preparation import NothingToComputeError

@@ -13,6 +13,7 @@ import click
 
 from autotune.base.errors import InputError
 from autotune.base.options import METRICS
+from autotune.base.quantities import parse_duration, parse_memory
 from autotune.base.text import one_line
 
 if TYPE_CHECKING:
@@ -35,7 +36,22 @@ class WholeNumber(click.IntRange):
     name = "whole number"
 
 
+class Quantity(click.ParamType[float]):
+    """A quantity with a unit."""
+
+    def __init__(self, name: str, parse: Callable[[str], float]) -> None:
+        self.name, self._parse = name, parse
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Return it as a number in the unit that the library has."""
+        try:
+            return value if isinstance(value, float) else self._parse(value)
+        except InputError as error:
+            self.fail(str(error), param, ctx)
+
+
 # What is not finite is refused by the library, as it is from Python.
+MEMORY, TIME = Quantity("memory", parse_memory), Quantity("time", parse_duration)
 AMOUNT, COUNT = Number(min=0, min_open=True), WholeNumber(min=1)
 
 
@@ -77,7 +93,7 @@ planning_options = together(
     click.option("--threads", type=COUNT, metavar="N", help="Cores of each task."),
     click.option("--cores", type=COUNT, metavar="N", help="Cores to use of those usable."),
     click.option(
-        "--memory", type=AMOUNT, metavar="GIB", help="Memory of all tasks together. [default: 80 % of usable]"
+        "--memory", type=MEMORY, metavar="GIB", help="Memory of all tasks: 8 or 8GB. [default: 80 % of usable]"
     ),
     click.option("--tuning", default="auto", metavar="FILE|none", help="A tuning file, or none for the defaults."),
     click.option(
@@ -90,9 +106,9 @@ planning_options = together(
 )
 
 fault_options = together(
-    click.option("--timeout", type=AMOUNT, metavar="SECONDS", help="Kill a task that runs longer."),
+    click.option("--timeout", type=TIME, metavar="TIME", help="Kill a task that runs longer: 90s, 2m, 1h."),
     click.option("--scratch", metavar="DIR", help="Folder for scratch files. [default: the system's]"),
-    click.option("--scratch-gib", type=AMOUNT, metavar="GIB", help="Scratch of all tasks. [default: 90 % of free]"),
+    click.option("--scratch-gib", type=MEMORY, metavar="GIB", help="Scratch of all tasks. [default: 90 % of free]"),
     click.option("--resume", is_flag=True, help="Take tasks that the journal has instead of computing them again."),
     click.option("--journal", default="auto", metavar="FILE|none", help="Where finished tasks are kept."),
     click.option("--fail-fast", is_flag=True, help="Start nothing more once a fragment has failed for good."),

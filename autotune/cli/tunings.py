@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import click
 
 from autotune.base.errors import InputError
+from autotune.cli.options import TIME
 
 if TYPE_CHECKING:
     from autotune.base.records import Tuning
@@ -270,17 +271,17 @@ def _say_merged(merged: Sequence[Merged]) -> None:
 
 @command.command("verify")
 @click.argument("which", metavar=METAVAR)
-@click.option("--budget", default="1m", show_default=True, metavar="TIME", help="Time allowed: 90s, 2m, 1h.")
+@click.option("--budget", type=TIME, default="1m", show_default=True, metavar="TIME", help="Time allowed: 90s, 2m, 1h.")
 @click.option("--force", is_flag=True, help="Measure although the machine is loaded, throttled or short of memory.")
-def tunings_verify(which: str, budget: str, force: bool) -> None:
+def tunings_verify(which: str, budget: float, force: bool) -> None:
     """Measure a tuning again, quickly: is it still faster than the default, are times still what it predicts?
 
     A tuning that holds is marked as verified with the program's present version. Exit status 1 says that it does not
     hold: calibrate again. Exit status 3 says that the time allowed was too short to tell.
     """
-    from autotune.calibration import studies, verification
+    from autotune.calibration import verification
 
-    found = verification.verify_stored(which, budget_s=studies.parse_duration(budget), force=force, say=_say)
+    found = verification.verify_stored(which, budget_s=budget, force=force, say=_say)
     for caution in found.tuning.evidence.cautions:
         click.echo(f"careful: {caution}")
     for line in _verified_words(found):

@@ -125,7 +125,14 @@ def _atoms(lines: list[str], *, count: int, name: str) -> dict[str, object]:
             f"{name}: the line {one_line(line, most=60)!r} is not understood; give an element and three numbers for"
             " each atom (no Z-matrix or variables), and units bohr or angstrom"
         ) from error
-    except (NotAnElementError, ValidationError, ValueError) as error:
+    except NotAnElementError as error:
+        label = one_line(error, most=60)
+        where = [line for line in lines if label.lower() in line.split()[0].lower()]
+        raise InputError(
+            f"{name}: {f'the line {one_line(where[0], most=60)!r} has an ' if where else ''}unknown element {label!r};"
+            " correct its symbol"
+        ) from error
+    except (ValidationError, ValueError) as error:
         if "too close" in str(error):
             raise InputError(f"{name}: two atoms are in one place; remove a duplicate, or correct the units") from error
         raise InputError(f"{name}: {one_line(error)}; correct the lines of the atoms") from error
