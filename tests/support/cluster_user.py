@@ -55,7 +55,6 @@ class User:
         return {**self.slurm.environment, "PATH": here, "AUTOTUNE_HOME": str(self.folder / "home")}
 
     def input(self, name, *, program="pyscf", method="hf", basis="sto-3g", keywords=None, **expansion):
-        """Write a many-body input and return its path."""
         told = Expansion(program=program, method=method, basis=basis, keywords=keywords or {}, **expansion)
         text = (WORKLOADS / f"{name}.xyz").read_text()
         path = self.folder / f"{name}.json"
@@ -82,7 +81,6 @@ class User:
         return path
 
     def script(self, text, name="job.sh"):
-        """Write a script and return its path."""
         path = self.folder / name
         path.write_text(text)
         return path
@@ -94,7 +92,6 @@ class User:
         return self.script(JOB.format(**places, source=source, before=before))
 
     def start(self, *words):
-        """Start `autotune` and return its process."""
         return subprocess.Popen(
             [sys.executable, "-P", "-m", "autotune", *map(str, words)],
             cwd=self.folder,
@@ -106,7 +103,6 @@ class User:
         )
 
     def call(self, *words, limit_s=240.0):
-        """Run `autotune` and return its status and what it said."""
         process = self.start(*words)
         output, said = process.communicate(timeout=limit_s)
         return process.returncode, output, said

@@ -77,16 +77,12 @@ DEPTHS = (60, 200, 300, 600, 900, 960, 980, 3000, 30_000)
 _RAW = re.compile(r'"@raw (\d+)@"')
 
 
-def raws():
-    """Return texts that stand for themselves in JSON and that no tree prints."""
-    return [
-        *("1" * 5000, "-1e99999", "1e-99999", "-", "[", "}", '"\\ud800"', '{"a":1,"a":[2]}'),
-        *(depth * "[" + depth * "]" for depth in DEPTHS),
-        *(depth * '{"a":' + "1" + depth * "}" for depth in DEPTHS),
-    ]
+# Texts that stand for themselves in JSON and that no tree prints.
+RAWS = ["1" * 5000, "-1e99999", "1e-99999", "-", "[", "}", '"\\ud800"', '{"a":1,"a":[2]}']
+RAWS += [depth * "[" + depth * "]" for depth in DEPTHS] + [depth * '{"a":' + "1" + depth * "}" for depth in DEPTHS]
 
 
-RAWS = raws()
+INSERTED = (b"\0", b"\n", b'"', b"{", b"[", b"\xff", b"\xef\xbb\xbf", b"9" * 30, b"e", b"-", b",", b":")
 
 
 def damaged_bytes(content, random):
@@ -103,9 +99,7 @@ def damaged_bytes(content, random):
         "flip": b"\0",
         "repeat": content[where : where + length] * random.choice((2, 3, 50)),
         "fill": bytes([random.choice((0, 1, 0x20, 0x7F, 0xC3, 0xFF))]) * length,
-        "insert": random.choice(
-            (b"\0", b"\n", b'"', b"{", b"[", b"\xff", b"\xef\xbb\xbf", b"9" * 30, b"e", b"-", b",", b":")
-        ),
+        "insert": random.choice(INSERTED),
     }[kind]
     return content[:where] + part + content[where + (0 if kind == "insert" else length) :]
 
@@ -134,7 +128,6 @@ def damaged_tree(tree, random):
 
 
 def _changed(value, random):
-    """Return something in place of a value."""
     kind = random.choice(("scalar", "scalar", "nest", "tweak", "tweak", "tweak"))
     if random.random() < 0.05:
         return f"@raw {random.randrange(len(RAWS))}@"
@@ -149,7 +142,6 @@ def _changed(value, random):
 
 
 def _place(root, random):
-    """Return a container and a key in it."""
     container, key = root, 0
     while isinstance(container[key], (dict, list)) and container[key] and random.random() < 0.85:
         container = container[key]
@@ -158,7 +150,6 @@ def _place(root, random):
 
 
 def dumped(tree):
-    """Return JSON text of a tree."""
     return _RAW.sub(lambda found: RAWS[int(found[1]) % len(RAWS)], json.dumps(tree))
 
 
@@ -201,25 +192,14 @@ damaged_toml = _structured(tomllib.loads, dumped_toml)
 _ON_LINES = "O h Na 8 0 99999 -1 3 Xx Gh 1.5 -0.7D+00 1e400 nan inf x 2e-5 1e6 1000000.1 200001"
 XYZ_WORDS = (*_ON_LINES.split(), "")
 XYZ_WORDS += ("1" * 300, "1" * 60_000 + "z", "\u0661", "\u2028", "\0", "\ufeff")
+BOX = 'Lattice="9 0 0 0 9 0 0 0 9" pbc="T T F" Properties=species:S:1:pos:R:3'
 COMMENTS = ('{"fragments": [1, 1], "charges": [0, 0]}', '{"fragments": [1, 1], "charges": [1, -1]}', "[" * 30_000)
 COMMENTS += ('{"fragments": [1, 1], "charges": [NaN, 0]}', '{"fragments": {"a": 1}}', '{"fragments": []}', "\x1b[2J")
 COMMENTS += (f'{{"fragments": [1, 1], "charges": [-{"9" * 4300}, 0]}}', '{"fragments": [2]}', "Properties=pos:R:3")
-
-
-BOX = 'Lattice="9 0 0 0 9 0 0 0 9" pbc="T T F" Properties=species:S:1:pos:R:3'
-COMMENTS += (
-    "0 1",
-    "0 1 0 1 0 1",
-    "charge=1 multiplicity=2",
-    "charge_a=0 charge_b=1 selection_a=1 selection_b=2",
-    "bohr",
-)
-COMMENTS += (BOX, 'Lattice="1e-9 0 0 0 9 0 0 0 9"')
-COMMENTS += (
-    '{"charges": [0, 0], "multiplicities": [3, 1], "units": "bohr"}',
-    "units=bohr spin=1",
-    'Properties="pos:R:3:Z:I:1"',
-)
+COMMENTS += ("0 1", "0 1 0 1 0 1", "charge=1 multiplicity=2", "charge_a=0 charge_b=1 selection_a=1 selection_b=2")
+COMMENTS += ("bohr", BOX, 'Lattice="1e-9 0 0 0 9 0 0 0 9"')
+COMMENTS += ('{"charges": [0, 0], "multiplicities": [3, 1], "units": "bohr"}', "units=bohr spin=1")
+COMMENTS += ('Properties="pos:R:3:Z:I:1"',)
 
 
 def damaged_xyz(content, random):
@@ -253,13 +233,17 @@ def damaged_xyz(content, random):
 
 
 PDB_WORDS = ("", " ", "CA", "Cl", "D", "Xx", "1+", "2-", "x", "A", "-1", "9.5", "nan", "1e9", "99999", "\0", "\u0661")
-PDB_LINES = (
-    "CRYST1    9.000    9.000    9.000  90.00  90.00  90.00 P 1",
-    "CRYST1",
-    "CONECT    1    2    3",
+PDB_LINES = ("CRYST1    9.000    9.000    9.000  90.00  90.00  90.00 P 1", "CRYST1", "CONECT    1    2    3")
+PDB_LINES += (
     "CONECT   99",
+    "END",
+    "ENDMDL",
+    "MODEL        2",
+    "TER",
+    "ATOM",
+    "REMARK \x1b[2J",
+    "CONECT" + "    1" * 30_000,
 )
-PDB_LINES += ("END", "ENDMDL", "MODEL        2", "TER", "ATOM", "REMARK \x1b[2J", "CONECT" + "    1" * 30_000)
 
 
 def damaged_pdb(content, random):
@@ -273,9 +257,8 @@ def damaged_pdb(content, random):
         word = random.choice(PDB_WORDS)
         lines[at] = f"{lines[at][:column]}{word}{lines[at][column + max(1, len(word)) :]}"
     elif kind == "shift":
-        lines[at] = random.choice(
-            (lines[at][:column] + " " + lines[at][column:], lines[at][:column] + lines[at][column + 1 :])
-        )
+        before, behind = lines[at][:column], lines[at][column:]
+        lines[at] = before + random.choice((" " + behind, behind[1:]))
     elif kind == "swap":
         other = random.randrange(len(lines))
         lines[at], lines[other] = lines[other], lines[at]
@@ -369,7 +352,6 @@ STATEMENTS = (
 
 
 def recorded():
-    """Return the entries of the journals that are damaged."""
     numbers = [0.1 * number for number in range(60)]
     return [
         Entry(
@@ -478,7 +460,6 @@ def read_journal(content, folder):
 
 
 def written(folder, name, content):
-    """Write a file and return its path."""
     path = folder / name
     path.write_bytes(content)
     return path
@@ -495,14 +476,13 @@ def read_workload(content, folder):
     return workload.load(fields)
 
 
-def read_xyz(content, folder):
-    text, name = readers.read_text(str(written(folder, "input.xyz", content)))
-    return readers.many_body_fields(text, name=name, expansion=readers.Expansion(program="pyscf", method="hf"))
+def reader_of_geometries(name):
 
+    def read(content, folder):
+        text, of = readers.read_text(str(written(folder, name, content)))
+        return readers.many_body_fields(text, name=of, expansion=readers.Expansion(program="pyscf", method="hf"))
 
-def read_pdb(content, folder):
-    text, name = readers.read_text(str(written(folder, "input.pdb", content)))
-    return readers.many_body_fields(text, name=name, expansion=readers.Expansion(program="pyscf", method="hf"))
+    return read
 
 
 def read_run(content, folder):
@@ -525,7 +505,6 @@ def read_tunings(content, folder):
 
 
 def task_of(method):
-    """Return a task of ordinary size."""
     size = TaskSize(atoms=6, ghost_atoms=0, electrons=20, functions=38)
     return Task(number=0, key="k", level="l", real=(1,), basis=(1,), labels=("a",), method=method, size=size)
 
@@ -582,7 +561,6 @@ def many_body_inputs():
 
 
 def tuning(**changes):
-    """Return a tuning with something in every field."""
     given = {"hybrid.share": 0.5, "adaptive-workers.workers": 2, "hybrid.on": True, "hybrid.name": "a"}
     return make_tuning(strategies=("adaptive-workers", "hybrid"), parameters=given, **changes)
 
@@ -623,12 +601,12 @@ def records():
     of_family = (tuning(), tuning(basis="sto-3g", verdict="same", verified="2026-11-26T00:00:00+00:00"))
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "record.json"
-        written_ = []
+        tunings = []
         for held in (of_family, (*of_family, tuning(method="ccsd(t)", keywords={"conv_tol": 1e-9}))):
             library.export(held, path)
-            written_.append(path.read_bytes())
+            tunings.append(path.read_bytes())
         json_files.save_run(run_record(), path)
-        return {"tuning": tuple(written_), "run": (path.read_bytes(),)}
+        return {"tuning": tuple(tunings), "run": (path.read_bytes(),)}
 
 
 OWN_STUDY = """schema = "autotune.study/1"
@@ -637,53 +615,47 @@ method = {program = "pyscf", method = "hf", basis = "sto-3g", keywords = {conv_t
 search = [{geometry = "water2", bsse = ["cp", "nocp"]}]
 confirm = [{geometry = "own.xyz", max_nbody = 2}]
 """
-NAMES = (
-    "tuning",
-    "run",
-    "study",
-    "many-body JSON",
-    "workload",
-    "xyz",
-    "pdb",
-    "keywords",
-    "fragments",
-    "charges",
-    "journal",
-)
+KEYWORDS = (b"conv_tol=1e-9,max_cycle=50", b'{"conv_tol": 1e-9, "a": {"b": [1, true, null]}}', b"grid=fine,x=[1]")
+FRAGMENTS = (b"3x3", b"3,3,3", b"2x4,1", b"1-3;4-6;7,8,9", b"1,2|3-9")
+
+
+def packaged(name):
+    return (files("autotune.studies") / name).read_bytes()
+
+
+def xyz_files():
+    """Return XYZ files: packaged clusters of molecules and ions, helium with and without comments of each kind."""
+    stated, boxed = (helium_xyz(2).replace("\n\n", f"\n{comment}\n").encode() for comment in (COMMENTS[0], BOX))
+    water, ions = (packaged(f"workloads/{name}.xyz") for name in ("water2", "sodium_chloride_water6"))
+    return water, stated, helium_xyz(3).encode(), ions, boxed
+
+
+def read_keywords(content, _):
+    return readers.parse_keywords(text_of(content))
+
+
+def read_fragments(content, _):
+    return fragments.parse_fragments(text_of(content), 9)
+
+
+# How to make files, how they are damaged, and what reads them.
+READERS = {
+    "tuning": (lambda: records()["tuning"], damaged_json, read_tunings),
+    "run": (lambda: records()["run"], damaged_json, read_run),
+    "study": (lambda: (OWN_STUDY.encode(), packaged("quick.toml")), damaged_toml, read_study),
+    "many-body JSON": (many_body_inputs, damaged_json, read_fields),
+    "workload": (many_body_inputs, damaged_json, read_workload),
+    "xyz": (xyz_files, damaged_xyz, reader_of_geometries("input.xyz")),
+    "pdb": (pdb_files, damaged_pdb, reader_of_geometries("input.pdb")),
+    "keywords": (lambda: KEYWORDS, damaged_option, read_keywords),
+    "fragments": (lambda: FRAGMENTS, damaged_option, read_fragments),
+    "charges": (lambda: (b"1:+1,2:-1", b"+1,-1,0", b"3:2", b"1,1,2"), damaged_option, read_charges),
+    "journal": (journals, damaged_journal, read_journal),
+}
+NAMES = tuple(READERS)
 
 
 @functools.cache
 def reader(name):
-    """Return the reader of one of `NAMES`."""
-    if name in ("tuning", "run"):
-        read = read_tunings if name == "tuning" else read_run
-        return Reader(name, records()[name], damaged_json, read)
-    if name == "study":
-        packaged = (files("autotune.studies") / "quick.toml").read_bytes()
-        return Reader(name, (OWN_STUDY.encode(), packaged), damaged_toml, read_study)
-    if name in ("many-body JSON", "workload"):
-        read = read_workload if name == "workload" else read_fields
-        return Reader(name, many_body_inputs(), damaged_json, read)
-    if name == "xyz":
-        water = (files("autotune.studies") / "workloads" / "water2.xyz").read_bytes()
-        ions = (files("autotune.studies") / "workloads" / "sodium_chloride_water6.xyz").read_bytes()
-        stated = helium_xyz(2).replace("\n\n", f"\n{COMMENTS[0]}\n").encode()
-        boxed = helium_xyz(2).replace("\n\n", f"\n{BOX}\n").encode()
-        return Reader(name, (water, stated, helium_xyz(3).encode(), ions, boxed), damaged_xyz, read_xyz)
-    if name in ("pdb", "journal"):
-        seeds, damage, read = (
-            (pdb_files(), damaged_pdb, read_pdb) if name == "pdb" else (journals(), damaged_journal, read_journal)
-        )
-        return Reader(name, seeds, damage, read)
-    seeds, read = {
-        "keywords": (
-            (b"conv_tol=1e-9,max_cycle=50", b'{"conv_tol": 1e-9, "a": {"b": [1, true, null]}}', b"grid=fine,x=[1]"),
-            lambda content, _: readers.parse_keywords(text_of(content)),
-        ),
-        "fragments": (
-            (b"3x3", b"3,3,3", b"2x4,1", b"1-3;4-6;7,8,9", b"1,2|3-9"),
-            lambda content, _: fragments.parse_fragments(text_of(content), 9),
-        ),
-        "charges": ((b"1:+1,2:-1", b"+1,-1,0", b"3:2", b"1,1,2"), read_charges),
-    }[name]
-    return Reader(name, seeds, damaged_option, read)
+    seeds, damaged, read = READERS[name]
+    return Reader(name, seeds(), damaged, read)

@@ -10,7 +10,7 @@ import typical
 from hypothesis import strategies as st
 from tuning_factory import make_tuning
 
-from autotune.base.records import Evidence, Law, Pair, Trial, Tuning
+from autotune.base.records import Law, Pair, Trial
 from autotune.base.types import Method
 
 DEFAULTS = {
@@ -60,10 +60,8 @@ def search():
         width, per_core = rng.choice((1, 2, 2, 4, 8, 16)), rng.choice((0.5, 1.0, 1.0, 1.5, 2.0))
         speed_up = 1.34 - 0.16 * abs(math.log2(width) - 1) - 0.22 * abs(per_core - 1.0) + rng.gauss(0, 0.02)
         state = "failed" if number in (4, 15) else "pruned" if speed_up < 0.95 and number % 3 else "done"
-        order = rng.choice(("longest", "input"))
-        trials.append(
-            trial(state=state, speed_up=speed_up, per_core=per_core, width=width, **{"dynamic_balancing.order": order})
-        )
+        order = {"dynamic_balancing.order": rng.choice(("longest", "input"))}
+        trials.append(trial(state=state, speed_up=speed_up, per_core=per_core, width=width, **order))
     return tuple(trials)
 
 
@@ -121,8 +119,8 @@ def odd_tunings():
     )
     seconds = st.one_of(st.just(0.0), st.floats(1e-3, 1e5))
     evidence = st.builds(
-        Evidence,
-        study=st.just("odd"),
+        replace,
+        st.just(replace(tuning(smallest_functions=0, largest_functions=0).evidence, candidate={}, stopped="")),
         search_workloads=st.sampled_from([(), ("water6",)]),
         pairs=st.lists(st.builds(Pair, workload=words, default_s=seconds, tuned_s=seconds), max_size=6).map(tuple),
         speed_up=ratio,
@@ -131,30 +129,25 @@ def odd_tunings():
         noise=st.floats(0.0, 3.0),
         noise_s=st.sampled_from([(), ((),), ((1.0,), (2.0, 2.1))]),
         search_tasks=st.sampled_from([(), (0,), (21,), (21, 10)]),
-        candidate=st.just({}),
         trials=st.lists(trials, max_size=12).map(tuple),
         importances=st.dictionaries(words, st.floats(0.0, 1.0), max_size=12),
-        stopped=st.just(""),
         budget_s=seconds,
         spent_s=seconds,
-        smallest_functions=st.just(0),
-        largest_functions=st.just(0),
     )
     laws = st.builds(Law, seconds=st.just({}), spread=ratio, parallel=st.floats(0, 1), half_s=ratio, contention=ratio)
+    machines = st.builds(
+        replace,
+        st.just(MACHINE),
+        cores=st.integers(1, 256),
+        cpu_model=st.sampled_from(["", "A $very_odd^2$ CPU"]),
+    )
     return st.builds(
-        Tuning,
-        machine=st.builds(
-            replace,
-            st.just(MACHINE),
-            cores=st.integers(1, 256),
-            cpu_model=st.sampled_from(["", "A $very_odd^2$ CPU"]),
-        ),
-        method=st.just(METHOD),
+        replace,
+        st.just(replace(tuning(), strategies=(), versions={})),
+        machine=machines,
         program_version=words,
-        strategies=st.just(()),
         parameters=st.dictionaries(st.sampled_from(["hybrid.width", "a"]), st.integers(0, 3)),
         law=laws,
         evidence=evidence,
-        versions=st.just({}),
         created=words,
     )

@@ -14,7 +14,6 @@ PIP = ("-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-d
 
 
 def run_python(*arguments, cwd, check=True, **variables):
-    """Run Python, and return what came of it."""
     done = subprocess.run(
         [sys.executable, *map(str, arguments)],
         cwd=cwd,

@@ -75,11 +75,9 @@ class Slurm:
 
     @property
     def environment(self) -> dict[str, str]:
-        """The environment in which its commands find it."""
         return {**os.environ, "SLURM_CONF": str(self.folder / "slurm.conf"), "PATH": _path()}
 
     def call(self, *command: object, check: bool = True) -> str:
-        """Return what a command of Slurm says."""
         done = subprocess.run(
             [*map(str, command)], env=self.environment, capture_output=True, text=True, timeout=60, check=False
         )
@@ -88,7 +86,6 @@ class Slurm:
         return done.stdout.strip()
 
     def jobs(self) -> dict[int, str]:
-        """Return the states of the jobs in the queue by their numbers."""
         rows = (line.split() for line in self.call("squeue", "--noheader", "--format=%i %T").splitlines())
         return {int(number): state for number, state in rows}
 
@@ -98,17 +95,14 @@ class Slurm:
         return next((word.partition("=")[2] for word in shown.split() if word.startswith("JobState=")), "")
 
     def states(self) -> dict[str, str]:
-        """Return the states of the nodes."""
         rows = (line.split() for line in self.call("sinfo", "--noheader", "--Node", "--format=%N %t").splitlines())
         return dict(rows)
 
     def submit(self, script: Path, *options: str) -> int:
-        """Submit a job script and return the job's number."""
         said = self.call("sbatch", "--parsable", f"--chdir={script.parent}", *options, script)
         return int(said.partition(";")[0])
 
     def start_node(self, node: str) -> None:
-        """Start the daemon of a node."""
         self.call("slurmd", "-N", node, "-f", self.folder / "slurm.conf")
 
     def crash_node(self, node: str) -> None:
@@ -121,7 +115,6 @@ class Slurm:
                 each.kill()
 
     def steps(self, job: int) -> list[psutil.Process]:
-        """Return the processes of Slurm that run a job."""
         found = []
         for each in psutil.process_iter():
             with contextlib.suppress(psutil.Error):
@@ -205,7 +198,6 @@ def wait(until, limit_s: float, complaint: str) -> None:
 
 
 def _free_ports(number: int) -> list[int]:
-    """Return ports that nobody listens on now."""
     with contextlib.ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in range(number)]
         for each in sockets:

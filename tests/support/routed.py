@@ -1,12 +1,12 @@
 """A pytest plugin: QCManyBody's own test suite, with each many-body computation on a warm autotune session.
 
-    PYTHONPATH=tests/support pytest -p routed -c /dev/null --pyargs qcmanybody
+    ROUTED_RECORD=seen.json PYTHONPATH=tests/support pytest -p routed -c /dev/null --pyargs qcmanybody
 
 `ManyBodyComputer.from_manybodyinput` of both schemas plans as it always does, so that upstream's own errors come first,
 and then hands the input to autotune instead of looping over its components; `qcengine.compute(..., "qcmanybody")`
 follows, because it calls the same function. Calls with `build_tasks=False`, autotune's own among them, stay upstream's.
-What was routed is counted for each test and told at the end; a test that names a program and was not routed is listed.
-With the variable ROUTED_RECORD the same goes to that file, as JSON.
+What was routed is counted for each test and written to the file at the end, as JSON, with the tests that name a program
+and were not routed.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ import os
 from collections import Counter
 from pathlib import Path
 
-RECORD_VARIABLE = "ROUTED_RECORD"
 NO_TEST = "outside of tests"
 
 
@@ -79,7 +78,6 @@ def reroute(computer, input_model):
 
 
 def watch_qcengine():
-    """Count the programs that tests run in this process themselves."""
     import qcengine
 
     compute = qcengine.compute
@@ -133,33 +131,17 @@ def said(report):
     return crash.message.splitlines()[0] if crash and crash.message else ""
 
 
-def pytest_terminal_summary(terminalreporter):
-    write = terminalreporter.write_line
-    write(
-        f"autotune: {routing.routed.total()} many-body computations of {len(routing.routed)} tests routed,"
-        f" {routing.tasks} tasks"
-    )
-    for what, tests in (
-        ("ran a program past autotune", routing.computed_without()),
-        ("name a program and computed nothing", routing.computed_nothing()),
-    ):
-        write(f"autotune: {len(tests)} tests {what}{':' if tests else ''}")
-        for test in tests:
-            write(f"    {test}")
-
-
 def pytest_sessionfinish():
     routing.close()
-    if os.environ.get(RECORD_VARIABLE):
-        record = {
-            "tests": {
-                test: {**report, "routed": routing.routed[test], "direct": routing.direct[test]}
-                for test, report in sorted(routing.reports.items())
-            },
-            "routed": routing.routed.total(),
-            "tasks": routing.tasks,
-            "computed_without_autotune": routing.computed_without(),
-            "computed_nothing": routing.computed_nothing(),
-            "versions": routing.versions,
-        }
-        Path(os.environ[RECORD_VARIABLE]).write_text(json.dumps(record))
+    record = {
+        "tests": {
+            test: {**report, "routed": routing.routed[test], "direct": routing.direct[test]}
+            for test, report in sorted(routing.reports.items())
+        },
+        "routed": routing.routed.total(),
+        "tasks": routing.tasks,
+        "computed_without_autotune": routing.computed_without(),
+        "computed_nothing": routing.computed_nothing(),
+        "versions": routing.versions,
+    }
+    Path(os.environ["ROUTED_RECORD"]).write_text(json.dumps(record))

@@ -35,7 +35,6 @@ TUNED = TuningChoice(
 
 
 def task(number, *, start, wall, nbody=2, width=1, predicted=None, peak=0.2, status="done", **others):
-    """Return the record of a task."""
     real = list(range(1, nbody + 1))
     told = {
         "label": json.dumps(["(auto)", real, real]),

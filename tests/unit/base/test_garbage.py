@@ -18,19 +18,14 @@ def thresholds():
     gc.set_threshold(*before)
 
 
-def test_the_search_is_seldom_within_a_block_and_as_before_after_it():
-    with garbage.search_seldom():
+def test_the_search_is_seldom_within_a_block_and_as_before_after_it_also_where_it_fails():
+    @garbage.search_seldom()
+    def failing():
         assert gc.get_threshold() == garbage.SELDOM
         assert gc.isenabled()
         with garbage.search_seldom():
             assert gc.get_threshold() == garbage.SELDOM
         assert gc.get_threshold() == garbage.SELDOM
-    assert gc.get_threshold() == (701, 11, 12)
-
-
-def test_also_where_the_block_fails():
-    @garbage.search_seldom()
-    def failing():
         raise ValueError("no")
 
     with pytest.raises(ValueError, match="no"):

@@ -8,91 +8,71 @@ import resource
 import socket
 import subprocess
 import sys
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import psutil
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from node_files import KIB_PER_GIB, write
 
 from autotune.base.errors import InputError, ResourceError
 from autotune.machine import detection
-from autotune.machine import gpus as gpu_devices
 
-KIB_PER_GIB = 1024**2
+GIB = detection.GIB
 V1_UNLIMITED = 9223372036854771712
-
-
-def write(root, files):
-    for name, text in files.items():
-        path = Path(root) / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(f"{text}\n", encoding="utf-8")
+CPUS = "sys/devices/system/cpu"
+GROUP = "sys/fs/cgroup"
 
 
 def hardware(root, *, cores=8, threads=1, sockets=1, memory_gib=64, model="AMD EPYC 7763 64-Core Processor"):
     """Write a node; thread t of core c is processor c + t * cores, and each socket is one NUMA node."""
     count, share = cores * threads, cores // sockets
-    flags = "fpu sse sse2 avx avx2"
     kib = int(memory_gib * KIB_PER_GIB)
-    write(
-        root,
-        {
-            "proc/cpuinfo": f"processor\t: 0\nmodel name\t: {model}\nflags\t\t: {flags}\n\nprocessor\t: 1",
-            "proc/meminfo": f"MemTotal: {kib} kB\nMemAvailable: {kib // 2} kB",
-            "sys/devices/system/cpu/online": f"0-{count - 1}",
-        },
-    )
+    files = {
+        "proc/cpuinfo": f"processor\t: 0\nmodel name\t: {model}\nflags\t\t: fpu sse sse2 avx avx2\n\nprocessor\t: 1",
+        "proc/meminfo": f"MemTotal: {kib} kB\nMemAvailable: {kib // 2} kB",
+        f"{CPUS}/online": f"0-{count - 1}",
+    }
     for cpu in range(count):
         core, socket_number = cpu % cores, cpu % cores // share
         siblings = ",".join(str(core + thread * cores) for thread in range(threads))
         package = ",".join(str(other) for other in range(count) if other % cores // share == socket_number)
-        folder = f"sys/devices/system/cpu/cpu{cpu}"
-        write(
-            root,
-            {
-                f"{folder}/topology/thread_siblings_list": siblings,
-                f"{folder}/topology/core_siblings_list": package,
-                f"{folder}/cache/index2/level": "2",
-                f"{folder}/cache/index2/size": "512K",
-                f"{folder}/cache/index2/shared_cpu_list": siblings,
-                f"{folder}/cache/index3/level": "3",
-                f"{folder}/cache/index3/size": "32768K",
-                f"{folder}/cache/index3/shared_cpu_list": package,
-                f"sys/devices/system/node/node{socket_number}/cpulist": package,
-            },
-        )
+        files[f"{CPUS}/cpu{cpu}/topology/thread_siblings_list"] = siblings
+        files[f"{CPUS}/cpu{cpu}/topology/core_siblings_list"] = package
+        files[f"sys/devices/system/node/node{socket_number}/cpulist"] = package
+        for level, size, shared in ((2, "512K", siblings), (3, "32768K", package)):
+            about = {"level": level, "size": size, "shared_cpu_list": shared}
+            files |= {f"{CPUS}/cpu{cpu}/cache/index{level}/{name}": text for name, text in about.items()}
+    write(root, files)
 
 
-def cgroup2(root, path, *, mounted="/", point="/sys/fs/cgroup"):
-    write(
-        root,
-        {
-            "proc/self/cgroup": f"0::{path}",
-            "proc/self/mountinfo": f"30 23 0:26 {mounted} {point} rw,nosuid shared:4 - cgroup2 cgroup2 rw,nsdelegate",
-        },
-    )
+def mounted(point, part="/"):
+    return f"30 23 0:26 {part} {point} rw,nosuid shared:4 - cgroup2 cgroup2 rw,nsdelegate"
 
 
-def cgroup1(root, path, *, mounted="/"):
-    mounts = [
-        f"3{number} 31 0:3{number} {mounted} /sys/fs/cgroup/{name} rw,relatime - cgroup cgroup rw,{name}"
-        for number, name in enumerate(("cpu,cpuacct", "memory", "cpuset"))
-    ]
-    write(
-        root,
-        {
-            "proc/self/cgroup": f"4:memory:{path}\n3:cpuset:{path}\n2:cpu,cpuacct:{path}\n1:name=systemd:{path}",
-            "proc/self/mountinfo": "\n".join(["22 27 0:21 / /proc rw - proc proc rw", *mounts]),
-        },
-    )
+def cgroup2(path, *mounts):
+    """Return the files by which a process is in a group of the one hierarchy of v2."""
+    mounts = mounts or [mounted("/sys/fs/cgroup")]
+    return {"proc/self/cgroup": f"0::{path}", "proc/self/mountinfo": "\n".join(mounts)}
 
 
-def pretend(monkeypatch, *, affinity=range(1024)):
-    """Take the real machine's limits away: its affinity, its resource limits, and Slurm's variables."""
+def cgroup1(path, *, part="/", and_v2=False):
+    """Return the files by which a process is in a group of v1's hierarchies, on a hybrid system in one of v2, too."""
+    groups = [f"4:memory:{path}", f"3:cpuset:{path}", f"2:cpu,cpuacct:{path}", f"1:name=systemd:{path}"]
+    mounts = ["22 27 0:21 / /proc rw - proc proc rw"]
+    for number, name in enumerate(("cpu,cpuacct", "memory", "cpuset")):
+        mounts.append(f"3{number} 31 0:3{number} {part} /sys/fs/cgroup/{name} rw,relatime - cgroup cgroup rw,{name}")
+    if and_v2:
+        groups.append("0::/unified")
+        mounts.append(mounted("/sys/fs/cgroup/unified"))
+    return {"proc/self/cgroup": "\n".join(groups), "proc/self/mountinfo": "\n".join(mounts)}
+
+
+def pretend(monkeypatch, *, affinity=range(1024), soft=None):
+    """Replace the real machine's limits: its affinity, its resource limits, and Slurm's variables."""
+    soft = soft or {}
     monkeypatch.setattr(os, "sched_getaffinity", lambda _pid: set(affinity), raising=False)
-    monkeypatch.setattr(resource, "getrlimit", lambda _kind: (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    monkeypatch.setattr(resource, "getrlimit", lambda kind: (soft.get(kind, resource.RLIM_INFINITY), 0))
     monkeypatch.setattr(platform, "machine", lambda: "x86_64")
     for name in [name for name in os.environ if name.startswith("SLURM_")]:
         monkeypatch.delenv(name)
@@ -105,270 +85,176 @@ def root(tmp_path, monkeypatch):
     return tmp_path
 
 
-def cores(root):
+def limits(root):
     found = detection.detect(root=root)
-    return found.cores, found.cores_limited_by
+    return (found.cores, found.cores_limited_by), (found.memory_gib, found.memory_limited_by)
 
 
-def memory(root):
-    found = detection.detect(root=root)
-    return found.memory_gib, found.memory_limited_by
+# --- limits ----------------------------------------------------------------------------------------------------------
+
+V1, V2 = "cgroup v1", "cgroup v2"
+UNLIMITED = {"memory.limit_in_bytes": V1_UNLIMITED}
+SIX_GIB = {"memory.max": 6 * GIB}
+TWO_THREADS = {"cores": 4, "threads": 2}
 
 
-# --- cores -----------------------------------------------------------------------------------------------------------
+def case(files=None, groups=None, *, cores=(8, "physical"), memory=(64, "physical"), **given):
+    """Return files, of which `groups` are control groups', what else is `given`, and the limits that come of it."""
+    return {**(files or {}), **below(GROUP, groups or {})}, given, (cores, memory)
 
 
-def test_without_limits_all_physical_cores_are_usable(root):
-    assert cores(root) == (8, "physical")
+def below(folder, files):
+    return {f"{folder}/{name}": text for name, text in files.items()}
 
 
-def test_smt_siblings_count_as_one_core(root):
-    hardware(root, cores=4, threads=2)
-    assert cores(root) == (4, "physical")
+def quota1(folder, quota):
+    return below(f"cpu,cpuacct/{folder}", {"cpu.cfs_quota_us": quota, "cpu.cfs_period_us": 100000})
 
 
-def test_two_siblings_of_one_core_in_the_affinity_are_one_core(root, monkeypatch):
-    hardware(root, cores=4, threads=2)
-    pretend(monkeypatch, affinity=[1, 5])
-    assert cores(root) == (1, "affinity")
+QUOTAS_OF_V2 = {"a/b/c/cpu.max": "max 100000", "a/b/cpu.max": "600000 100000", "a/cpu.max": "350000 100000"}
+LIMITS = {
+    "without limits all of the hardware is usable": case(),
+    # hardware and affinity
+    "SMT siblings count as one core": case(hardware=TWO_THREADS, cores=(4, "physical")),
+    "two siblings of one core are one": case(hardware=TWO_THREADS, affinity=[1, 5], cores=(1, "affinity")),
+    "affinity limits the cores": case(affinity=[0, 3, 5], cores=(3, "affinity")),
+    "one thread on every core is no limit": case(hardware=TWO_THREADS, affinity=range(4), cores=(4, "physical")),
+    # cores of control groups
+    "v2: the tightest quota counts even at an ancestor": case(cgroup2("/a/b/c"), QUOTAS_OF_V2, cores=(3, V2)),
+    "v1: the tightest quota counts even at an ancestor": case(
+        cgroup1("/a/b"), quota1("a/b", -1) | quota1("a", 200000) | quota1("", -1), cores=(2, V1)
+    ),
+    "v2: a cpuset limits the cores": case(
+        cgroup2("/job"), {"job/cpuset.cpus.effective": "2-4", "cpuset.cpus.effective": "0-7"}, cores=(3, V2)
+    ),
+    "v1: a cpuset limits the cores": case(
+        cgroup1("/job"), {"cpuset/job/cpuset.cpus": "0,7", "cpuset/cpuset.cpus": "0-7"}, cores=(2, V1)
+    ),
+    "a cpuset is named as the cause of the affinity it makes": case(
+        cgroup2("/job"), {"job/cpuset.cpus.effective": "2-3"}, affinity=[2, 3], cores=(2, V2)
+    ),
+    "cpuset and affinity limit together": case(
+        cgroup2("/job"), {"job/cpuset.cpus.effective": "0-3"}, affinity=[3, 4], cores=(1, "affinity")
+    ),
+    # memory of control groups
+    "v2: memory.max counts at any ancestor": case(
+        cgroup2("/a/job"), {"a/job/memory.max": "max", "a/memory.max": 16 * GIB}, memory=(16, V2)
+    ),
+    "v2: memory.high counts at any ancestor": case(
+        cgroup2("/a/job"), {"a/job/memory.max": "max", "a/memory.high": 16 * GIB}, memory=(16, V2)
+    ),
+    "v1: the limit counts at any ancestor, and a huge one is none": case(
+        cgroup1("/a/b"),
+        below("memory/a/b", UNLIMITED) | {"memory/a/memory.limit_in_bytes": 8 * GIB},
+        memory=(8, V1),
+    ),
+    "v1 knows the limit of an ancestor outside the container": case(
+        cgroup1("/a/b", part="/a/b"),
+        below("memory", UNLIMITED | {"memory.stat": f"cache 0\nhierarchical_memory_limit {4 * GIB}"}),
+        memory=(4, V1),
+    ),
+    "both hierarchies of a hybrid system count": case(
+        cgroup1("/job", and_v2=True),
+        {"memory/job/memory.limit_in_bytes": 12 * GIB, "unified/unified/cpu.max": "200000 100000"},
+        cores=(2, V2),
+        memory=(12, V1),
+    ),
+    # where control groups are
+    "a namespace that hides the path leaves the mounted part": case(cgroup2("/"), SIX_GIB, memory=(6, V2)),
+    "a bind mount of the own group is found from the host's path": case(
+        cgroup2("/a/b", mounted("/sys/fs/cgroup", "/a/b")), SIX_GIB, memory=(6, V2)
+    ),
+    **{
+        f"where {path} and {part} do not fit the top of the mount counts": case(
+            cgroup2(path, mounted("/sys/fs/cgroup", part)), SIX_GIB, memory=(6, V2)
+        )
+        for path, part in (("/../other", "/"), ("/", "/.."), ("/kubepods/x", "/docker/abc"))
+    },
+    "the mount that shows most ancestors is read": case(
+        cgroup2("/a/job", mounted("/sys/fs/cgroup"), mounted("/mnt", "/a/job")) | {"mnt/memory.max": "max"},
+        {"a/memory.max": 6 * GIB},
+        memory=(6, V2),
+    ),
+    "control groups may be mounted anywhere": case(
+        cgroup2("/job", mounted("/run/my\\040groups")) | below("run/my groups/job", SIX_GIB), memory=(6, V2)
+    ),
+    "control groups that are not mounted are no limit": case(
+        {"proc/self/cgroup": "4:memory:/job\n0::/job", "proc/self/mountinfo": "22 27 0:21 / /proc rw - proc proc rw"}
+    ),
+    # resource limits, and Slurm, which only lowers
+    "RLIMIT_AS lowers the memory": case(soft={resource.RLIMIT_AS: 10 * GIB}, memory=(10, "rlimit")),
+    "RLIMIT_DATA lowers the memory": case(soft={resource.RLIMIT_DATA: 10 * GIB}, memory=(10, "rlimit")),
+    "Slurm's node": case(slurm="CPUS_ON_NODE=4", cores=(4, "slurm")),
+    "Slurm's one task": case(slurm="CPUS_ON_NODE=4 CPUS_PER_TASK=2", cores=(2, "slurm")),
+    "a batch script with tasks": case(slurm="CPUS_ON_NODE=6 CPUS_PER_TASK=2 NTASKS=3", cores=(6, "slurm")),
+    "one step of tasks": case(slurm="CPUS_PER_TASK=2 NTASKS=3 STEP_ID=0", cores=(2, "slurm")),
+    "more cores than there are": case(slurm="CPUS_ON_NODE=128"),
+    "not a number of cores": case(slurm="CPUS_ON_NODE=many"),
+    "Slurm's memory of a node": case(slurm="MEM_PER_NODE=16384", memory=(16, "slurm")),
+    "memory of each core": case(slurm="MEM_PER_CPU=2048 CPUS_ON_NODE=4", cores=(4, "slurm"), memory=(8, "slurm")),
+    "memory of an unknown number of cores": case(slurm="MEM_PER_CPU=2048"),
+    "all of the node's memory": case(slurm="MEM_PER_NODE=0"),
+    "more memory than there is": case(slurm="MEM_PER_NODE=999999"),
+}
 
 
-def test_affinity_limits_the_cores(root, monkeypatch):
-    pretend(monkeypatch, affinity=[0, 3, 5])
-    assert cores(root) == (3, "affinity")
+@pytest.mark.parametrize(("files", "given", "expected"), LIMITS.values(), ids=LIMITS)
+def test_the_smallest_limit_counts_and_is_named(root, monkeypatch, files, given, expected):
+    pretend(monkeypatch, affinity=given.get("affinity", range(1024)), soft=given.get("soft"))
+    hardware(root, **given.get("hardware", {}))
+    write(root, files)
+    for variable in given.get("slurm", "").split():
+        monkeypatch.setenv(*f"SLURM_{variable}".split("="))
+    assert limits(root) == expected
 
 
-def test_an_affinity_of_one_thread_on_every_core_is_no_limit(root, monkeypatch):
-    hardware(root, cores=4, threads=2)
-    pretend(monkeypatch, affinity=range(4))
-    assert cores(root) == (4, "physical")
+@pytest.fixture(scope="module")
+def two_cores(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("two_cores")
+    hardware(folder, cores=2)
+    return folder
 
 
-def test_the_tightest_quota_of_cgroup_v2_counts_even_at_an_ancestor(root):
-    cgroup2(root, "/slice/job/step")
-    write(
-        root,
-        {
-            "sys/fs/cgroup/slice/job/step/cpu.max": "max 100000",
-            "sys/fs/cgroup/slice/job/cpu.max": "600000 100000",
-            "sys/fs/cgroup/slice/cpu.max": "300000 100000",
-        },
-    )
-    assert cores(root) == (3, "cgroup v2")
-
-
-def test_the_tightest_quota_of_cgroup_v1_counts_even_at_an_ancestor(root):
-    cgroup1(root, "/docker/abc")
-    for folder, quota in (("docker/abc", -1), ("docker", 200000), ("", -1)):
-        write(root, {f"sys/fs/cgroup/cpu,cpuacct/{folder}/cpu.cfs_quota_us": quota})
-        write(root, {f"sys/fs/cgroup/cpu,cpuacct/{folder}/cpu.cfs_period_us": 100000})
-    assert cores(root) == (2, "cgroup v1")
-
-
-@pytest.mark.parametrize(("quota", "expected"), [(350000, 3), (99999, 1), (1000, 1)])
-def test_a_fractional_quota_is_rounded_down_but_never_below_one_core(root, quota, expected):
-    cgroup2(root, "/")
-    write(root, {"sys/fs/cgroup/cpu.max": f"{quota} 100000"})
-    assert cores(root) == (expected, "cgroup v2")
-
-
-@settings(max_examples=25, deadline=None)  # each example writes a machine
-@given(quotas=st.lists(st.one_of(st.just("max"), st.integers(1000, 3_200_000)), min_size=1, max_size=5))
-def test_any_chain_of_quotas_gives_the_floor_of_the_smallest(quotas):
-    with TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as monkeypatch:
+@settings(max_examples=25, deadline=None)  # each example describes a machine
+@given(quotas=st.lists(st.one_of(st.just("max"), st.integers(1000, 320_000)), min_size=1, max_size=5))
+def test_any_chain_of_quotas_gives_the_floor_of_the_smallest_but_never_less_than_one_core(two_cores, quotas):
+    folders = ["/".join("abcde"[:depth]) for depth in range(len(quotas))]
+    write(two_cores, cgroup2(f"/{folders[-1]}"))
+    write(two_cores, {f"{GROUP}/{folder}/cpu.max": f"{q} 100000" for folder, q in zip(folders, quotas, strict=True)})
+    with pytest.MonkeyPatch.context() as monkeypatch:
         pretend(monkeypatch)
-        hardware(folder, cores=2)
-        cgroup2(folder, "/" + "/".join("abcde"[: len(quotas) - 1]))
-        for depth, quota in enumerate(quotas):
-            write(folder, {f"sys/fs/cgroup/{'/'.join('abcde'[:depth])}/cpu.max": f"{quota} 100000"})
         given_cores = [quota / 100000 for quota in quotas if quota != "max"]
-        assert cores(Path(folder))[0] == max(1, math.floor(min([2, *given_cores])))
+        assert limits(two_cores)[0][0] == max(1, math.floor(min([2, *given_cores])))
 
 
-def test_a_cpuset_of_cgroup_v2_limits_the_cores(root):
-    cgroup2(root, "/job")
-    write(root, {"sys/fs/cgroup/job/cpuset.cpus.effective": "2-4", "sys/fs/cgroup/cpuset.cpus.effective": "0-7"})
-    assert cores(root) == (3, "cgroup v2")
+def test_a_platform_without_resource_limits_has_none(root, monkeypatch):
+    monkeypatch.setitem(sys.modules, "resource", None)
+    assert limits(root)[1] == (64, "physical")
 
 
-def test_a_cpuset_of_cgroup_v1_limits_the_cores(root):
-    cgroup1(root, "/job")
-    write(root, {"sys/fs/cgroup/cpuset/job/cpuset.cpus": "0,7", "sys/fs/cgroup/cpuset/cpuset.cpus": "0-7"})
-    assert cores(root) == (2, "cgroup v1")
-
-
-def test_the_cpuset_is_named_as_the_cause_of_the_affinity_it_makes(root, monkeypatch):
-    pretend(monkeypatch, affinity=[2, 3])
-    cgroup2(root, "/job")
-    write(root, {"sys/fs/cgroup/job/cpuset.cpus.effective": "2-3"})
-    assert cores(root) == (2, "cgroup v2")
-
-
-def test_cpuset_and_affinity_limit_together(root, monkeypatch):
-    pretend(monkeypatch, affinity=[3, 4])
-    cgroup2(root, "/job")
-    write(root, {"sys/fs/cgroup/job/cpuset.cpus.effective": "0-3"})
-    assert cores(root) == (1, "affinity")
+V2_JOB, V1_JOB = f"{GROUP}/job", f"{GROUP}/memory/job"
+V2_USED = {"memory.max": 16 * GIB, "memory.current": 9 * GIB, "memory.stat": f"inactive_file {2 * GIB}"}
+V1_USED = {
+    "memory.limit_in_bytes": 16 * GIB,
+    "memory.usage_in_bytes": 9 * GIB,
+    "memory.stat": f"inactive_file 0\ntotal_inactive_file {2 * GIB}",
+}
 
 
 @pytest.mark.parametrize(
-    ("variables", "expected"),
+    ("files", "asked", "gib"),
     [
-        ({"SLURM_CPUS_ON_NODE": "4"}, (4, "slurm")),
-        ({"SLURM_CPUS_ON_NODE": "4", "SLURM_CPUS_PER_TASK": "2"}, (2, "slurm")),
-        ({"SLURM_CPUS_ON_NODE": "6", "SLURM_CPUS_PER_TASK": "2", "SLURM_NTASKS": "3"}, (6, "slurm")),
-        ({"SLURM_CPUS_PER_TASK": "2", "SLURM_NTASKS": "3", "SLURM_STEP_ID": "0"}, (2, "slurm")),
-        ({"SLURM_CPUS_ON_NODE": "128"}, (8, "physical")),
-        ({"SLURM_CPUS_ON_NODE": "many"}, (8, "physical")),
+        ({}, {}, 32),
+        ({}, {"memory_gib": 4}, 4),
+        (cgroup2("/job") | below(V2_JOB, V2_USED), {}, 9),
+        (cgroup1("/job") | below(V1_JOB, V1_USED), {}, 9),
+        (cgroup2("/job") | below(V2_JOB, {**V2_USED, "memory.current": 19 * GIB}), {}, 0),
     ],
-    ids=["node", "one task", "batch script with tasks", "step", "more than there is", "not a number"],
+    ids=["the kernel's", "no more than asked for", "v2: file cache is free", "v1: file cache is free", "not negative"],
 )
-def test_slurm_only_lowers_the_cores(root, monkeypatch, variables, expected):
-    for name, value in variables.items():
-        monkeypatch.setenv(name, value)
-    assert cores(root) == expected
-
-
-# --- memory ----------------------------------------------------------------------------------------------------------
-
-
-def test_without_limits_all_physical_memory_is_usable(root):
-    assert memory(root) == (64, "physical")
-
-
-@pytest.mark.parametrize("name", ["memory.max", "memory.high"])
-def test_both_limits_of_cgroup_v2_count_at_any_ancestor(root, name):
-    cgroup2(root, "/slice/job")
-    write(root, {"sys/fs/cgroup/slice/job/memory.max": "max", f"sys/fs/cgroup/slice/{name}": 16 * detection.GIB})
-    assert memory(root) == (16, "cgroup v2")
-
-
-def test_the_limit_of_cgroup_v1_counts_at_any_ancestor(root):
-    cgroup1(root, "/docker/abc")
-    write(root, {"sys/fs/cgroup/memory/docker/abc/memory.limit_in_bytes": V1_UNLIMITED})
-    write(root, {"sys/fs/cgroup/memory/docker/memory.limit_in_bytes": 8 * detection.GIB})
-    assert memory(root) == (8, "cgroup v1")
-
-
-def test_the_huge_number_of_cgroup_v1_is_no_limit(root):
-    cgroup1(root, "/docker")
-    write(root, {"sys/fs/cgroup/memory/docker/memory.limit_in_bytes": V1_UNLIMITED})
-    assert memory(root) == (64, "physical")
-
-
-def test_cgroup_v1_knows_the_limit_of_an_ancestor_outside_the_container(root):
-    cgroup1(root, "/outer/inner", mounted="/outer/inner")
-    write(root, {"sys/fs/cgroup/memory/memory.limit_in_bytes": V1_UNLIMITED})
-    write(root, {"sys/fs/cgroup/memory/memory.stat": f"cache 0\nhierarchical_memory_limit {4 * detection.GIB}"})
-    assert memory(root) == (4, "cgroup v1")
-
-
-def test_both_hierarchies_of_a_hybrid_system_count(root):
-    cgroup1(root, "/job")
-    with (root / "proc/self/cgroup").open("a") as file:
-        file.write("0::/unified\n")
-    with (root / "proc/self/mountinfo").open("a") as file:
-        file.write("38 31 0:38 / /sys/fs/cgroup/unified rw,relatime - cgroup2 cgroup2 rw\n")
-    write(root, {"sys/fs/cgroup/memory/job/memory.limit_in_bytes": 12 * detection.GIB})
-    write(root, {"sys/fs/cgroup/unified/unified/cpu.max": "200000 100000"})
-    assert (cores(root), memory(root)) == ((2, "cgroup v2"), (12, "cgroup v1"))
-
-
-def test_a_namespace_that_hides_the_path_leaves_the_mounted_part(root):
-    cgroup2(root, "/")
-    write(root, {"sys/fs/cgroup/memory.max": 6 * detection.GIB})
-    assert memory(root) == (6, "cgroup v2")
-
-
-def test_a_bind_mount_of_the_own_group_is_found_from_the_hosts_path(root):
-    cgroup2(root, "/docker/abc", mounted="/docker/abc")
-    write(root, {"sys/fs/cgroup/memory.max": 6 * detection.GIB})
-    assert memory(root) == (6, "cgroup v2")
-
-
-@pytest.mark.parametrize(("path", "mounted"), [("/../other", "/"), ("/", "/.."), ("/kubepods/x", "/docker/abc")])
-def test_where_path_and_mount_do_not_fit_the_top_of_the_mount_counts(root, path, mounted):
-    cgroup2(root, path, mounted=mounted)
-    write(root, {"sys/fs/cgroup/memory.max": 6 * detection.GIB})
-    assert memory(root) == (6, "cgroup v2")
-
-
-def test_the_mount_that_shows_most_ancestors_is_read(root):
-    cgroup2(root, "/slice/job")
-    with (root / "proc/self/mountinfo").open("a") as file:
-        file.write("31 23 0:26 /slice/job /mnt/job rw - cgroup2 cgroup2 rw\n")
-    write(root, {"mnt/job/memory.max": "max", "sys/fs/cgroup/slice/memory.max": 6 * detection.GIB})
-    assert memory(root) == (6, "cgroup v2")
-
-
-def test_control_groups_may_be_mounted_anywhere(root):
-    cgroup2(root, "/job", point="/run/my\\040groups")
-    write(root, {"run/my groups/job/memory.max": 6 * detection.GIB})
-    assert memory(root) == (6, "cgroup v2")
-
-
-def test_control_groups_that_are_not_mounted_are_no_limit(root):
-    write(
-        root,
-        {"proc/self/cgroup": "4:memory:/job\n0::/job", "proc/self/mountinfo": "22 27 0:21 / /proc rw - proc proc rw"},
-    )
-    assert (cores(root), memory(root)) == ((8, "physical"), (64, "physical"))
-
-
-@pytest.mark.parametrize("kind", [resource.RLIMIT_AS, resource.RLIMIT_DATA])
-def test_resource_limits_lower_the_memory(root, monkeypatch, kind):
-    soft = {kind: 10 * detection.GIB}
-    monkeypatch.setattr(resource, "getrlimit", lambda asked: (soft.get(asked, resource.RLIM_INFINITY), 0))
-    assert memory(root) == (10, "rlimit")
-
-
-@pytest.mark.parametrize(
-    ("variables", "expected"),
-    [
-        ({"SLURM_MEM_PER_NODE": "16384"}, (16, "slurm")),
-        ({"SLURM_MEM_PER_CPU": "2048", "SLURM_CPUS_ON_NODE": "4"}, (8, "slurm")),
-        ({"SLURM_MEM_PER_CPU": "2048"}, (64, "physical")),
-        ({"SLURM_MEM_PER_NODE": "0"}, (64, "physical")),
-        ({"SLURM_MEM_PER_NODE": "999999"}, (64, "physical")),
-    ],
-    ids=["per node", "per processor", "processors unknown", "whole node", "more than there is"],
-)
-def test_slurm_only_lowers_the_memory(root, monkeypatch, variables, expected):
-    for name, value in variables.items():
-        monkeypatch.setenv(name, value)
-    assert memory(root) == expected
-
-
-def test_available_memory_is_what_the_kernel_calls_available(root):
-    assert detection.available_memory_gib(detection.detect(root=root), root=root) == 32
-
-
-@pytest.mark.parametrize("version", [1, 2])
-def test_available_memory_within_a_control_group_counts_file_cache_as_free(root, version):
-    gib = detection.GIB
-    if version == 2:
-        cgroup2(root, "/job")
-        folder, limit, usage, cache = "sys/fs/cgroup/job", "memory.max", "memory.current", "inactive_file"
-    else:
-        cgroup1(root, "/job")
-        folder, limit, usage = "sys/fs/cgroup/memory/job", "memory.limit_in_bytes", "memory.usage_in_bytes"
-        cache = "inactive_file 0\ntotal_inactive_file"
-    write(
-        root,
-        {f"{folder}/{limit}": 16 * gib, f"{folder}/{usage}": 9 * gib, f"{folder}/memory.stat": f"{cache} {2 * gib}"},
-    )
-    assert detection.available_memory_gib(detection.detect(root=root), root=root) == 9
-
-
-def test_available_memory_never_exceeds_what_was_asked_for(root):
-    asked = detection.detect(memory_gib=4, root=root)
-    assert detection.available_memory_gib(asked, root=root) == 4
-
-
-def test_available_memory_is_never_negative(root):
-    cgroup2(root, "/")
-    write(root, {"sys/fs/cgroup/memory.max": detection.GIB, "sys/fs/cgroup/memory.current": 2 * detection.GIB})
-    assert detection.available_memory_gib(detection.detect(root=root), root=root) == 0
+def test_available_memory_is_what_the_kernel_and_the_control_group_leave(root, files, asked, gib):
+    write(root, files)
+    assert detection.available_memory_gib(detection.detect(**asked, root=root), root=root) == gib
 
 
 # --- options ---------------------------------------------------------------------------------------------------------
@@ -376,26 +262,22 @@ def test_available_memory_is_never_negative(root):
 
 def test_options_replace_the_limits(root):
     found = detection.detect(cores=3, memory_gib=7.5, root=root)
-    assert (found.cores, found.cores_limited_by, found.memory_gib, found.memory_limited_by) == (
-        3,
-        "option",
-        7.5,
-        "option",
-    )
+    assert (found.cores, found.cores_limited_by) == (3, "option")
+    assert (found.memory_gib, found.memory_limited_by) == (7.5, "option")
 
 
-def test_more_cores_than_usable_is_refused_in_one_line(root, monkeypatch):
-    pretend(monkeypatch, affinity=[0, 1])
-    line = "4 cores asked for, but this process may use 2 (limit: affinity): ask for less or raise it"
-    with pytest.raises(ResourceError, match=f"^{re.escape(line)}$"):
-        detection.detect(cores=4, root=root)
-
-
-def test_more_memory_than_usable_is_refused_in_one_line(root):
+@pytest.mark.parametrize(
+    ("asked", "line"),
+    [
+        ({"cores": 4}, "4 cores asked for, but this process may use 2 (limit: affinity)"),
+        ({"memory_gib": 24}, "24 GiB of memory asked for, but this process may use 23.54 (limit: physical)"),
+    ],
+)
+def test_more_than_usable_is_refused_in_one_line(root, monkeypatch, asked, line):
     hardware(root, memory_gib=23.549)
-    line = "24 GiB of memory asked for, but this process may use 23.54 (limit: physical): ask for less or raise it"
-    with pytest.raises(ResourceError, match=f"^{re.escape(line)}$"):
-        detection.detect(memory_gib=24, root=root)
+    pretend(monkeypatch, affinity=[0, 1])
+    with pytest.raises(ResourceError, match=f"^{re.escape(line)}: ask for less or raise it$"):
+        detection.detect(**asked, root=root)
 
 
 @pytest.mark.parametrize("options", [{"cores": 0}, {"cores": -2}, {"memory_gib": 0.0}, {"memory_gib": math.nan}])
@@ -407,13 +289,26 @@ def test_options_that_are_not_positive_are_refused(root, options):
 # --- facts and key ---------------------------------------------------------------------------------------------------
 
 
-def test_the_key_tells_model_vector_cores_memory_and_cache(root):
-    assert detection.detect(root=root).key == "amd-epyc-7763-x86_64-avx2-8c-64g-l3-32m"
+@pytest.mark.parametrize(
+    ("built", "options", "key"),
+    [
+        ({}, {}, "amd-epyc-7763-x86_64-avx2-8c-64g-l3-32m"),
+        ({"sockets": 2}, {}, "amd-epyc-7763-x86_64-avx2-8c-64g-2n-l3-32m"),
+        ({"memory_gib": 62.4}, {"cores": 2}, "amd-epyc-7763-x86_64-avx2-2c-64g-l3-32m"),
+    ],
+)
+def test_the_key_tells_model_vector_cores_memory_numa_nodes_and_cache(root, built, options, key):
+    hardware(root, **built)
+    assert detection.detect(**options, root=root).key == key
 
 
-def test_the_key_tells_numa_nodes_where_there_are_more_than_one(root):
-    hardware(root, sockets=2)
-    assert detection.detect(root=root).key == "amd-epyc-7763-x86_64-avx2-8c-64g-2n-l3-32m"
+def test_neither_host_name_nor_free_memory_nor_load_change_what_is_found(root, monkeypatch):
+    before = detection.detect(root=root)
+    write(root, {"proc/meminfo": f"MemTotal: {64 * KIB_PER_GIB} kB\nMemAvailable: 1 kB", "proc/loadavg": "99 99 99"})
+    write(root, {"proc/sys/kernel/hostname": "node17", "etc/hostname": "node17"})
+    monkeypatch.setattr(socket, "gethostname", lambda: "node17")
+    monkeypatch.setattr(platform, "node", lambda: "node17")
+    assert detection.detect(root=root) == before
 
 
 def test_only_numa_nodes_of_usable_cores_count(root, monkeypatch):
@@ -425,41 +320,8 @@ def test_only_numa_nodes_of_usable_cores_count(root, monkeypatch):
 def test_slices_of_the_last_cache_are_added_up_within_one_socket(root):
     hardware(root, sockets=2)
     for cpu in range(8):
-        pair = f"{cpu // 2 * 2}-{cpu // 2 * 2 + 1}"
-        write(root, {f"sys/devices/system/cpu/cpu{cpu}/cache/index3/shared_cpu_list": pair})
+        write(root, {f"{CPUS}/cpu{cpu}/cache/index3/shared_cpu_list": f"{cpu // 2 * 2}-{cpu // 2 * 2 + 1}"})
     assert detection.detect(root=root).l3_mib == 64
-
-
-def test_the_key_is_the_same_in_every_run(root):
-    assert detection.detect(root=root) == detection.detect(root=root)
-
-
-def test_the_key_holds_no_host_name(root, monkeypatch):
-    before = detection.detect(root=root).key
-    write(root, {"proc/sys/kernel/hostname": "node17", "etc/hostname": "node17"})
-    monkeypatch.setattr(socket, "gethostname", lambda: "node17")
-    monkeypatch.setattr(platform, "node", lambda: "node17")
-    assert detection.detect(root=root).key == before
-
-
-def test_a_little_more_or_less_memory_is_the_same_key(root):
-    keys = set()
-    for memory_gib in (23.4, 23.5, 24.0):
-        hardware(root, memory_gib=memory_gib)
-        keys.add(detection.detect(root=root).key)
-    assert len(keys) == 1
-
-
-def test_free_memory_and_load_do_not_change_the_key(root):
-    before = detection.detect(root=root).key
-    write(
-        root, {"proc/meminfo": f"MemTotal: {64 * KIB_PER_GIB} kB\nMemAvailable: 1 kB", "proc/loadavg": "99 99 99 9/9 9"}
-    )
-    assert detection.detect(root=root).key == before
-
-
-def test_fewer_cores_are_another_key(root):
-    assert detection.detect(root=root).key != detection.detect(cores=2, root=root).key
 
 
 @settings(deadline=None)
@@ -471,9 +333,9 @@ def test_the_memory_bin_is_a_nearby_size_of_modules(memory_gib):
 
 
 @settings(deadline=None)
-@given(st.integers(1, 12), st.floats(0.93, 1.0))
-def test_what_a_kernel_keeps_for_itself_does_not_move_the_memory_bin(power, share):
-    assert detection.memory_bin_gib(2**power * share) == 2**power
+@given(st.sampled_from([*(2**power for power in range(1, 13)), 3, 6, 24, 96]), st.floats(0.93, 1.0))
+def test_what_a_kernel_keeps_for_itself_does_not_move_the_memory_bin(size, share):
+    assert detection.memory_bin_gib(size * share) == size
 
 
 @settings(deadline=None)
@@ -496,35 +358,26 @@ def test_processor_names_lose_their_advertisements(name, expected):
 
 
 @pytest.mark.parametrize(
-    ("flags", "expected"),
+    ("entry", "vector", "model"),
     [
-        ("flags : sse2 avx avx2 avx512f", "avx512"),
-        ("flags : sse2 avx", "avx"),
-        ("flags : sse2", "sse2"),
-        ("Features : fp asimd", "neon"),
-        ("flags : fpu", ""),
+        ("flags : sse2 avx avx2 avx512f", "avx512", "x86_64"),
+        ("flags : sse2 avx", "avx", "x86_64"),
+        ("flags : sse2", "sse2", "x86_64"),
+        ("flags : fpu", "", "x86_64"),
+        ("CPU implementer : 0x41\nCPU part : 0xd0c\nFeatures : fp asimd", "neon", "arm 0x41 0xd0c"),
     ],
 )
-def test_the_widest_vector_instructions_are_named(root, flags, expected):
-    write(root, {"proc/cpuinfo": flags})
-    assert detection.detect(root=root).vector == expected
-
-
-def test_an_arm_processor_without_a_name_is_known_by_its_numbers(root):
-    write(root, {"proc/cpuinfo": "processor : 0\nCPU implementer : 0x41\nCPU part : 0xd0c"})
-    assert detection.cpu_model(root) == "arm 0x41 0xd0c"
+def test_the_widest_vector_instructions_are_named_and_an_arm_processor_by_its_numbers(root, entry, vector, model):
+    write(root, {"proc/cpuinfo": f"processor : 0\n{entry}"})
+    found = detection.detect(root=root)
+    assert (found.vector, found.cpu_model) == (vector, model)
 
 
 @settings(deadline=None)
-@given(st.frozensets(st.integers(0, 300)))
-def test_a_list_of_processors_is_read_as_it_was_written(cpus):
-    assert detection.cpu_list(",".join(str(cpu) for cpu in sorted(cpus))) == cpus
-
-
-@settings(deadline=None)
-@given(st.integers(0, 100), st.integers(0, 100))
-def test_a_range_of_processors_includes_both_ends(first, length):
-    assert detection.cpu_list(f"{first}-{first + length}") == frozenset(range(first, first + length + 1))
+@given(st.lists(st.tuples(st.integers(0, 300), st.integers(0, 100))))
+def test_a_list_of_processors_and_of_ranges_with_both_ends_is_read_as_it_was_written(ranges):
+    text = ",".join(f"{first}-{first + more}" if more else f"{first}" for first, more in ranges)
+    assert detection.cpu_list(text) == {cpu for first, more in ranges for cpu in range(first, first + more + 1)}
 
 
 @settings(deadline=None)
@@ -536,107 +389,43 @@ def test_garbage_is_no_limit_and_no_error(text):
 # --- elsewhere -------------------------------------------------------------------------------------------------------
 
 
-def test_without_the_kernels_files_psutil_is_asked(tmp_path, monkeypatch):
-    pretend(monkeypatch)
-    monkeypatch.delattr(os, "sched_getaffinity")
-    monkeypatch.setattr(psutil, "cpu_count", lambda logical=True: 10 if logical else 5)
+@pytest.mark.parametrize(
+    ("affinity", "logical", "physical", "cores"),
+    [(None, 10, 5, 5), ([0, 1, 2], 16, 8, 3), (None, None, None, 1)],
+    ids=["psutil counts", "the affinity still counts", "psutil cannot count"],
+)
+def test_without_the_kernels_files_psutil_is_asked(tmp_path, monkeypatch, affinity, logical, physical, cores):
+    pretend(monkeypatch, affinity=affinity or ())
+    if affinity is None:
+        monkeypatch.delattr(os, "sched_getaffinity")
+    monkeypatch.setattr(psutil, "cpu_count", lambda logical=True, both=(logical, physical): both[not logical])
     monkeypatch.setattr(psutil, "virtual_memory", lambda: type("Memory", (), {"total": 2**35, "available": 2**34}))
     found = detection.detect(root=tmp_path)
-    assert (found.cores, found.memory_gib, found.numa_nodes, found.l3_mib) == (5, 32, 1, 0)
+    assert (found.cores, found.memory_gib, found.numa_nodes, found.l3_mib) == (cores, 32, 1, 0)
     assert detection.available_memory_gib(found, root=tmp_path) == 16
 
 
-def test_without_topology_the_affinity_still_counts(tmp_path, monkeypatch):
-    pretend(monkeypatch, affinity=[0, 1, 2])
-    monkeypatch.setattr(psutil, "cpu_count", lambda logical=True: 16 if logical else 8)
-    assert detection.detect(root=tmp_path).cores == 3
+CAPACITY, FREQUENCY = "cpu_capacity", "cpufreq/cpuinfo_max_freq"
 
 
-def test_where_psutil_cannot_count_there_is_one_core(tmp_path, monkeypatch):
-    pretend(monkeypatch)
-    monkeypatch.delattr(os, "sched_getaffinity")
-    monkeypatch.setattr(psutil, "cpu_count", lambda logical=True: None)  # noqa: ARG005 - psutil's signature
-    assert detection.detect(root=tmp_path).cores == 1
-
-
-def test_a_platform_without_resource_limits_has_none(root, monkeypatch):
-    monkeypatch.setitem(sys.modules, "resource", None)
-    assert memory(root) == (64, "physical")
-
-
-# --- cores that are not alike -----------------------------------------------------------------------------------------
-
-
-def speeds(root, file, values, *, threads=1):
-    """Write how fast the kernel says each core is; thread t of core c is processor c + t * cores."""
-    cores = len(values)
-    for thread in range(threads):
-        write(
-            root,
-            {f"sys/devices/system/cpu/cpu{core + thread * cores}/{file}": value for core, value in enumerate(values)},
-        )
-
-
-@pytest.mark.parametrize("file", ["cpu_capacity", "cpufreq/cpuinfo_max_freq"])
 @pytest.mark.parametrize("threads", [1, 2])
-def test_the_kernel_says_which_cores_are_slow_and_threads_of_a_core_count_once(root, file, threads):
-    hardware(root, cores=4, threads=threads)
-    speeds(root, file, [1024, 512, 1024, 512], threads=threads)
-    assert detection.core_speeds(root) == (1.0, 1.0, 0.5, 0.5)
-
-
-def test_cores_that_the_kernel_calls_alike_are_told_by_their_frequencies(root):
-    hardware(root, cores=2)
-    speeds(root, "cpu_capacity", [1024, 1024])
-    speeds(root, "cpufreq/cpuinfo_max_freq", [5_000_000, 3_000_000])
-    assert detection.core_speeds(root) == (1.0, 0.6)
-
-
-def test_a_few_percent_are_nothing_and_so_is_silence(root):
-    hardware(root, cores=2)
-    assert detection.core_speeds(root) == ()
-    speeds(root, "cpufreq/cpuinfo_max_freq", [5_100_000, 4_900_000])
-    assert detection.core_speeds(root) == ()
-    write(root, {"sys/devices/system/cpu/cpu0/cpu_capacity": 1024})  # of one core only
-    assert detection.core_speeds(root) == ()
-
-
-# --- GPUs ------------------------------------------------------------------------------------------------------------
-
-
-def gpus(root, *, nvidia=0, amd=0):
-    """Write what the drivers say; AMD's also knows the processors, which have no number."""
-    write(root, {f"proc/driver/nvidia/gpus/0000:0{card}:00.0/information": "Model: H200" for card in range(nvidia)})
-    numbers = [0, *range(31415, 31415 + amd)]
-    write(root, {f"sys/class/kfd/kfd/topology/nodes/{n}/gpu_id": number for n, number in enumerate(numbers)})
-
-
-@pytest.fixture
-def _all_visible(monkeypatch):
-    for name in ("CUDA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES"):
-        monkeypatch.delenv(name, raising=False)
-
-
-@pytest.mark.usefixtures("_all_visible")
-def test_the_gpus_of_both_makers_are_counted_and_leave_the_key_as_it_is(root):
-    without = detection.detect(root=root)
-    gpus(root, nvidia=2, amd=3)
-    found = detection.detect(root=root)
-    assert (without.gpus, found.gpus) == (0, 5)
-    assert found.key == without.key
-
-
-@pytest.mark.usefixtures("_all_visible")
 @pytest.mark.parametrize(
-    ("given", "left"),
-    [("0", 1), ("2,0", 2), ("", 0), ("-1", 0), ("0, 1,-1,2", 2), ("GPU-8932f937,GPU-d1", 2), ("7", 1)],
+    ("told", "speeds"),
+    [
+        ({CAPACITY: [1024, 512, 1024, 512]}, (1.0, 1.0, 0.5, 0.5)),
+        ({FREQUENCY: [1024, 512, 1024, 512]}, (1.0, 1.0, 0.5, 0.5)),
+        ({CAPACITY: 4 * [1024], FREQUENCY: [5_000_000, 3_000_000, 3_000_000, 3_000_000]}, (1.0, 0.6, 0.6, 0.6)),
+        ({FREQUENCY: [5_100_000, 4_900_000, 4_900_000, 4_900_000], CAPACITY: [1024]}, ()),
+        ({}, ()),
+    ],
+    ids=["capacity", "frequency", "frequency of equal capacity", "a few percent and of one core only", "silence"],
 )
-def test_a_variable_leaves_only_some_of_a_makers_gpus(root, monkeypatch, given, left):
-    gpus(root, nvidia=3, amd=1)
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", given)
-    assert gpu_devices.usable_gpus(root) == left + 1
-    monkeypatch.setenv("HIP_VISIBLE_DEVICES", "")
-    assert gpu_devices.usable_gpus(root) == left
+def test_the_kernel_says_which_cores_are_slow_and_threads_of_a_core_count_once(root, threads, told, speeds):
+    hardware(root, cores=4, threads=threads)
+    for file, values in told.items():
+        for core, value in enumerate(values):
+            write(root, {f"{CPUS}/cpu{core + 4 * thread}/{file}": value for thread in range(threads)})
+    assert detection.core_speeds(root) == speeds
 
 
 def test_linux_needs_neither_psutil_nor_a_subprocess(root, monkeypatch):

@@ -6,34 +6,29 @@ import sys
 from types import SimpleNamespace
 
 import pytest
+from node_files import write
 
 from autotune.machine import detection, gpus
 
 VARIABLES = ("CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER", "ROCR_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES")
 
 
-@pytest.fixture(autouse=True)
-def nobody_chose(monkeypatch):
+@pytest.fixture
+def machine(tmp_path, monkeypatch):
+    """Return a function that makes a machine with GPUs of NVIDIA, of these GiB, and of AMD; and returns its root.
+
+    AMD's driver also knows the processors, which have no number. No variable chooses any but those that are given.
+    """
     for name in VARIABLES:
         monkeypatch.delenv(name, raising=False)
     gpus._nvml_memory_gib.cache_clear()
-    yield
-    gpus._nvml_memory_gib.cache_clear()
 
-
-@pytest.fixture
-def machine(tmp_path, monkeypatch):
-    """Return a function that makes a machine with GPUs of NVIDIA, of these GiB, and of AMD; and returns its root."""
-
-    def make(*nvidia_gib, amd=0):
+    def make(*nvidia_gib, amd=0, environment=None):
         for number in range(len(nvidia_gib)):
-            about = tmp_path / f"proc/driver/nvidia/gpus/0000:0{number}:00.0/information"
-            about.parent.mkdir(parents=True)
-            about.write_text(f"Model: \t\t NVIDIA H{100 + number % 2 * 100}\nIRQ:   \t\t 0\n")
-        for number in range(amd):
-            node = tmp_path / f"sys/class/kfd/kfd/topology/nodes/{number}/gpu_id"
-            node.parent.mkdir(parents=True)
-            node.write_text("31415\n")
+            about = f"Model: \t\t NVIDIA H{100 + number % 2 * 100}\nIRQ:   \t\t 0"
+            write(tmp_path, {f"proc/driver/nvidia/gpus/0000:0{number}:00.0/information": about})
+        for node, number in enumerate([0, *range(31415, 31415 + amd)]):
+            write(tmp_path, {f"sys/class/kfd/kfd/topology/nodes/{node}/gpu_id": number})
         totals = [SimpleNamespace(total=gib * 2**30) for gib in nvidia_gib]
         nvml = SimpleNamespace(
             nvmlInit=lambda: None,
@@ -43,22 +38,44 @@ def machine(tmp_path, monkeypatch):
             nvmlDeviceGetMemoryInfo=totals.__getitem__,
         )
         monkeypatch.setitem(sys.modules, "pynvml", nvml)
+        for name, value in (environment or {}).items():
+            monkeypatch.setenv(name, value)
         return tmp_path
 
-    return make
+    yield make
+    gpus._nvml_memory_gib.cache_clear()
 
 
-def test_a_machine_without_any_has_none_and_nvml_is_not_asked(tmp_path, monkeypatch):
+def test_a_machine_without_any_has_none_and_nvml_is_not_asked(machine, monkeypatch):
+    root = machine()
     monkeypatch.setitem(sys.modules, "pynvml", None)
-    assert (gpus.usable_gpus(tmp_path), gpus.models(tmp_path), gpus.memory_gib(tmp_path)) == (0, (), ())
+    assert (gpus.usable_gpus(root), gpus.models(root), gpus.memory_gib(root)) == (0, (), ())
 
 
 def test_they_are_counted_and_named_and_their_memory_is_read(machine):
     root = machine(80, 80, 80)
     assert gpus.usable_gpus(root) == 3
     assert gpus.models(root) == ("NVIDIA H100", "NVIDIA H200")
-    assert gpus.memory_gib(root) == (80.0, 80.0, 80.0)
-    assert detection.detect(root=root).gpu_memory_gib == (80.0, 80.0, 80.0)
+    assert detection.detect(root=root).gpu_memory_gib == gpus.memory_gib(root) == (80.0, 80.0, 80.0)
+
+
+def test_those_of_both_makers_are_counted_and_leave_the_key_of_the_machine_as_it_is(machine):
+    without = detection.detect(root=machine())
+    found = detection.detect(root=machine(80, 80, amd=3))
+    assert (without.gpus, found.gpus) == (0, 5)
+    assert found.key == without.key
+    assert found.gpu_memory_gib == ()
+
+
+@pytest.mark.parametrize(
+    ("given", "left"),
+    [("0", 1), ("2,0", 2), ("", 0), ("-1", 0), ("0, 1,-1,2", 2), ("GPU-8932f937,GPU-d1", 2), ("7", 1)],
+)
+def test_a_variable_leaves_only_some_of_a_makers_gpus(machine, given, left):
+    root = machine(80, 80, 80, amd=1, environment={"CUDA_VISIBLE_DEVICES": given})
+    assert gpus.usable_gpus(root) == left + 1
+    machine(environment={"HIP_VISIBLE_DEVICES": ""})
+    assert gpus.usable_gpus(root) == left
 
 
 def test_without_nvml_the_memory_is_not_known_and_nothing_is_said(machine, monkeypatch):
@@ -68,52 +85,30 @@ def test_without_nvml_the_memory_is_not_known_and_nothing_is_said(machine, monke
 
 
 @pytest.mark.parametrize(
-    ("environment", "gib"),
+    ("there", "environment", "gib"),
     [
-        ({}, (80.0, 141.0)),  # we set the order
-        ({"CUDA_VISIBLE_DEVICES": "1"}, ()),  # which of them that is, CUDA's own order says
-        ({"CUDA_DEVICE_ORDER": "PCI_BUS_ID"}, (80.0, 141.0)),
-        ({"CUDA_DEVICE_ORDER": "FASTEST_FIRST"}, ()),
+        ((80, 141), {}, (80.0, 141.0)),  # we set the order
+        ((80, 141), {"CUDA_VISIBLE_DEVICES": "1"}, ()),  # which of them that is, CUDA's own order says
+        ((80, 141), {"CUDA_DEVICE_ORDER": "PCI_BUS_ID"}, (80.0, 141.0)),
+        ((80, 141), {"CUDA_DEVICE_ORDER": "FASTEST_FIRST"}, ()),
+        ((80, 80, 80), {"CUDA_VISIBLE_DEVICES": "GPU-2,GPU-0"}, (80.0, 80.0)),
     ],
 )
-def test_memory_of_unequal_devices_is_given_where_it_is_known_which_is_which(machine, monkeypatch, environment, gib):
-    root = machine(80, 141)
-    for name, value in environment.items():
-        monkeypatch.setenv(name, value)
-    assert gpus.memory_gib(root) == gib
-
-
-def test_equal_devices_have_their_memory_whichever_are_left(machine, monkeypatch):
-    root = machine(80, 80, 80)
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-2,GPU-0")
-    assert gpus.memory_gib(root) == (80.0, 80.0)
+def test_memory_is_given_where_devices_are_equal_or_it_is_known_which_is_which(machine, there, environment, gib):
+    assert gpus.memory_gib(machine(*there, environment=environment)) == gib
 
 
 @pytest.mark.parametrize(
-    ("environment", "told"),
+    ("device", "environment", "told"),
     [
-        ({}, [("CUDA_VISIBLE_DEVICES", "1"), ("CUDA_DEVICE_ORDER", "PCI_BUS_ID")]),
-        ({"CUDA_VISIBLE_DEVICES": "3, 5"}, [("CUDA_VISIBLE_DEVICES", "5")]),
-        ({"CUDA_DEVICE_ORDER": "FASTEST_FIRST"}, [("CUDA_VISIBLE_DEVICES", "1")]),
+        (1, {}, [("CUDA_VISIBLE_DEVICES", "1"), ("CUDA_DEVICE_ORDER", "PCI_BUS_ID")]),
+        (1, {"CUDA_VISIBLE_DEVICES": "3, 5"}, [("CUDA_VISIBLE_DEVICES", "5")]),
+        (1, {"CUDA_DEVICE_ORDER": "FASTEST_FIRST"}, [("CUDA_VISIBLE_DEVICES", "1")]),
+        (3, {}, [("ROCR_VISIBLE_DEVICES", "1")]),
+        (3, {"HIP_VISIBLE_DEVICES": "4,6"}, [("HIP_VISIBLE_DEVICES", "6")]),
+        (3, {"ROCR_VISIBLE_DEVICES": "2,7"}, [("ROCR_VISIBLE_DEVICES", "7")]),
     ],
 )
-def test_a_worker_is_told_one_device_of_those_that_are_visible(machine, monkeypatch, environment, told):
-    root = machine(80, 80, amd=1)
-    for name, value in environment.items():
-        monkeypatch.setenv(name, value)
-    assert gpus.environment_of(1, environment, root) == tuple(told)
-
-
-@pytest.mark.parametrize(
-    ("environment", "told"),
-    [
-        ({}, ("ROCR_VISIBLE_DEVICES", "1")),
-        ({"HIP_VISIBLE_DEVICES": "4,6"}, ("HIP_VISIBLE_DEVICES", "6")),
-        ({"ROCR_VISIBLE_DEVICES": "2,7"}, ("ROCR_VISIBLE_DEVICES", "7")),
-    ],
-)
-def test_those_of_amd_come_behind_and_have_variables_of_their_own(machine, monkeypatch, environment, told):
-    root = machine(80, amd=2)
-    for name, value in environment.items():
-        monkeypatch.setenv(name, value)
-    assert gpus.environment_of(2, environment, root) == (told,)
+def test_a_worker_is_told_one_visible_device_and_those_of_amd_come_behind(machine, device, environment, told):
+    root = machine(80, 80, amd=2, environment=environment)
+    assert gpus.environment_of(device, environment, root) == tuple(told)

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 
 import pytest
+from commands import answer
 
 from autotune.base.errors import InputError
 from autotune.machine import likeness
@@ -15,8 +14,7 @@ from autotune.machine import likeness
 @pytest.fixture(scope="module")
 def here():
     """Return what `autotune doctor --json` says here."""
-    done = subprocess.run([sys.executable, "-m", "autotune", "doctor", "--json"], capture_output=True, check=True)
-    return {**json.loads(done.stdout), "findings": []}
+    return {**json.loads(answer("doctor", "--json")), "findings": []}
 
 
 @pytest.fixture
@@ -37,13 +35,9 @@ def write(tmp_path, here):
     return written
 
 
-def compare(*paths):
-    return likeness.compare(paths)
-
-
 def test_nodes_that_say_the_same_are_one_kind_whatever_a_kernel_keeps_for_itself(write, here):
     memory = here["machine"]["memory_gib"]
-    found = compare(write("n1"), write("n2"), write("n3", machine={"memory_gib": 0.999 * memory}))
+    found = likeness.compare([write("n1"), write("n2"), write("n3", machine={"memory_gib": 0.999 * memory})])
     (kind,) = found.kinds
     assert kind.nodes == ("n1", "n2", "n3")
     assert kind.key == here["machine"]["key"]
@@ -62,7 +56,7 @@ def test_nodes_that_say_the_same_are_one_kind_whatever_a_kernel_keeps_for_itself
     ],
 )
 def test_what_decides_times_and_numbers_makes_another_kind_told_against_the_commonest(write, changed, difference):
-    found = compare(write("n1", **changed), write("n2"), write("n3"))
+    found = likeness.compare([write("n1", **changed), write("n2"), write("n3")])
     assert [kind.nodes for kind in found.kinds] == [("n2", "n3"), ("n1",)]
     assert [*found.kinds[1].differences] == [difference]
     usual, other = found.kinds[1].differences[difference]
@@ -70,19 +64,19 @@ def test_what_decides_times_and_numbers_makes_another_kind_told_against_the_comm
 
 
 def test_a_program_that_a_node_lacks_is_a_difference(write):
-    found = compare(write("n1"), write("n2"), write("n3", pyscf="none"))
+    found = likeness.compare([write("n1"), write("n2"), write("n3", pyscf="none")])
     assert found.kinds[1].differences["pyscf"][1] == "not found"
 
 
 def test_what_is_so_for_a_moment_is_told_beside(write):
     warning = {"severity": "warning", "topic": "load", "text": "load 9 on 2 cores", "cure": "wait"}
-    found = compare(write("n1"), write("n2", findings=[warning, {**warning, "severity": "ok"}]))
+    found = likeness.compare([write("n1"), write("n2", findings=[warning, {**warning, "severity": "ok"}])])
     assert len(found.kinds) == 1
     assert found.warnings == {"n2": ("load: load 9 on 2 cores",)}
 
 
 def test_where_hosts_have_one_name_files_name_the_nodes(write):
-    assert compare(write("a", host="node"), write("b", host="node")).kinds[0].nodes == ("a", "b")
+    assert likeness.compare([write("a", host="node"), write("b", host="node")]).kinds[0].nodes == ("a", "b")
 
 
 @pytest.mark.parametrize(
@@ -101,5 +95,5 @@ def test_a_file_of_another_kind_is_named(write, text, fault):
     if text is not None:
         bad.write_text(text)
     with pytest.raises(InputError, match=fault) as caught:
-        compare(write("n1"), bad)
+        likeness.compare([write("n1"), bad])
     assert str(bad) in str(caught.value)

@@ -3,15 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from node_files import write
 
 from autotune.machine.pressure import Kills, limit_events, memory_kills, stalled_share
-
-
-def write(root, files):
-    for name, text in files.items():
-        path = root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(f"{text}\n", encoding="utf-8")
 
 
 def pressure(some):
@@ -25,19 +19,10 @@ def events(*, high=0, most=0, kills=0):
 V2_MOUNT = "30 23 0:26 / /sys/fs/cgroup rw shared:4 - cgroup2 cgroup2 rw,nsdelegate"
 V1_MOUNT = "31 23 0:31 / /sys/fs/cgroup/memory rw,relatime - cgroup cgroup rw,memory"
 UNIFIED_MOUNT = "32 23 0:32 / /sys/fs/cgroup/unified rw,relatime - cgroup2 cgroup2 rw,nsdelegate"
-
-
-@pytest.fixture
-def v2(tmp_path):
-    """A machine with cgroup v2; this process is in /job/step."""
-    write(tmp_path, {"proc/self/cgroup": "0::/job/step", "proc/self/mountinfo": V2_MOUNT})
-    return tmp_path
-
-
-@pytest.fixture
-def v1(tmp_path):
-    write(tmp_path, {"proc/self/cgroup": "4:memory:/job/step\n2:cpu:/job", "proc/self/mountinfo": V1_MOUNT})
-    return tmp_path
+V2 = {"proc/self/cgroup": "0::/job/step", "proc/self/mountinfo": V2_MOUNT}
+V1 = {"proc/self/cgroup": "4:memory:/job/step\n2:cpu:/job", "proc/self/mountinfo": V1_MOUNT}
+BOTH = {"proc/self/cgroup": "4:memory:/job\n0::/job", "proc/self/mountinfo": f"{V1_MOUNT}\n{UNIFIED_MOUNT}"}
+GROUP, STEP, GROUP1 = "sys/fs/cgroup/job", "sys/fs/cgroup/job/step", "sys/fs/cgroup/memory/job"
 
 
 @pytest.mark.parametrize("read", [stalled_share, limit_events, memory_kills])
@@ -45,93 +30,72 @@ def test_files_that_are_missing_or_hold_something_else_say_nothing(read, tmp_pat
     assert read(tmp_path) == 0.0
     write(tmp_path, {"proc/self/cgroup": "0::/job", "proc/self/mountinfo": V2_MOUNT})
     assert read(tmp_path) == 0.0
-    write(tmp_path, {"proc/pressure/memory": "some\nfull", "proc/vmstat": "oom_kill", "sys/fs/cgroup/job": "a file"})
+    write(tmp_path, {"proc/pressure/memory": "some\nfull", "proc/vmstat": "oom_kill", GROUP: "a file"})
     assert read(tmp_path) == 0.0
 
 
 # --- stalls ----------------------------------------------------------------------------------------------------------
 
 
-def test_our_own_control_group_says_how_long_tasks_waited_not_its_ancestors_nor_the_machine(v2):
-    write(
-        v2,
-        {
-            "sys/fs/cgroup/job/step/memory.pressure": pressure("12.50"),
-            "sys/fs/cgroup/job/memory.pressure": pressure("50.00"),
-            "proc/pressure/memory": pressure("80.00"),
-        },
-    )
-    assert stalled_share(v2) == 0.125
+UNIFIED = {"sys/fs/cgroup/memory/job/memory.failcnt": "0"}
+UNIFIED["sys/fs/cgroup/unified/job/memory.pressure"] = pressure("12.50")
 
 
-@pytest.mark.parametrize("kind", ["v1", "v2"])
-def test_where_our_group_tells_nothing_the_machine_does(kind, request):
-    root = request.getfixturevalue(kind)
-    write(root, {"proc/pressure/memory": pressure("3.00")})
-    assert stalled_share(root) == 0.03
-
-
-def test_beside_control_groups_of_v1_our_own_of_v2_is_asked(tmp_path):
-    write(
-        tmp_path,
-        {
-            "proc/self/cgroup": "4:memory:/job\n0::/job",
-            "proc/self/mountinfo": f"{V1_MOUNT}\n{UNIFIED_MOUNT}",
-            "sys/fs/cgroup/memory/job/memory.failcnt": "0",
-            "sys/fs/cgroup/unified/job/memory.pressure": pressure("12.50"),
-            "proc/pressure/memory": pressure("80.00"),
-        },
-    )
-    assert stalled_share(tmp_path) == 0.125
+@pytest.mark.parametrize(
+    ("files", "share"),
+    [
+        (V2 | {f"{STEP}/memory.pressure": pressure("12.50"), f"{GROUP}/memory.pressure": pressure("50.00")}, 0.125),
+        (BOTH | UNIFIED, 0.125),
+        (V1, 0.8),
+        (V2, 0.8),
+    ],
+    ids=["v2", "v2 beside v1", "v1 tells nothing", "v2 tells nothing"],
+)
+def test_our_own_control_group_says_how_long_tasks_waited_or_else_the_machine(tmp_path, files, share):
+    write(tmp_path, files | {"proc/pressure/memory": pressure("80.00")})
+    assert stalled_share(tmp_path) == share
 
 
 # --- limits and kills ------------------------------------------------------------------------------------------------
 
 
-def grows(read, root, files):
-    """Return by how much an answer grows when files are written again."""
-    before = read(root)
-    write(root, files)
-    return read(root) - before
-
-
-@pytest.mark.parametrize("limit", ["high", "most"])
-@pytest.mark.parametrize("group", ["job/step", "job", "."])
-def test_a_limit_of_v2_that_our_group_or_an_ancestor_meets_counts(v2, group, limit):
-    write(v2, {f"sys/fs/cgroup/{name}/memory.events": events() for name in ("job/step", "job", ".")})
-    assert grows(limit_events, v2, {f"sys/fs/cgroup/{group}/memory.events": events(**{limit: 2})}) == 2
-
-
-def test_a_limit_of_v1_that_our_group_or_an_ancestor_meets_counts(v1):
-    folder = "sys/fs/cgroup/memory/job"
-    write(v1, {f"{folder}/step/memory.failcnt": "5", f"{folder}/memory.failcnt": "7"})
-    assert grows(limit_events, v1, {f"{folder}/step/memory.failcnt": "6", f"{folder}/memory.failcnt": "9"}) == 3
-
-
-def test_other_events_of_a_group_are_not_its_limits(v2):
-    name = "sys/fs/cgroup/job/step/memory.events"
-    write(v2, {name: events(high=1)})
-    assert grows(limit_events, v2, {name: "low 99\nhigh 1\nmax 0\noom 5\noom_kill 5"}) == 0
-
-
-def test_limits_that_other_groups_below_our_ancestor_meet_are_not_ours(v2):
-    """An ancestor's `memory.events` counts those of all groups below it, `memory.events.local` its own."""
-    own = {
-        f"sys/fs/cgroup/{name}/memory.events{kind}": events() for name in ("job/step", "job") for kind in ("", ".local")
-    }
-    write(v2, own)
-    assert grows(limit_events, v2, {"sys/fs/cgroup/job/memory.events": events(most=50)}) == 0
-
-
-def test_kills_are_counted_on_the_machine_and_in_our_groups_of_either_kind(v1):
-    write(v1, {"proc/vmstat": "nr_free_pages 12\noom_kill 3\noom_kill_other 50"})
-    assert memory_kills(v1) == 3
-    name = "sys/fs/cgroup/memory/job/memory.oom_control"
-    assert grows(memory_kills, v1, {name: "oom_kill_disable 0\nunder_oom 0\noom_kill 4"}) == 4
-
-
-def test_a_kill_in_our_group_of_v2_counts_where_the_machine_tells_nothing(v2):
-    assert grows(memory_kills, v2, {"sys/fs/cgroup/job/step/memory.events": events(kills=1)}) == 1
+@pytest.mark.parametrize(
+    ("read", "machine", "before", "after", "grows"),
+    [
+        *(
+            (limit_events, V2, {}, {f"sys/fs/cgroup/{group}/memory.events": events(**{limit: 2})}, 2)
+            for group in ("job/step", "job", ".")
+            for limit in ("high", "most")
+        ),
+        (
+            limit_events,
+            V1,
+            {f"{GROUP1}/step/memory.failcnt": "5", f"{GROUP1}/memory.failcnt": "7"},
+            {f"{GROUP1}/step/memory.failcnt": "6", f"{GROUP1}/memory.failcnt": "9"},
+            3,
+        ),
+        # Other events of a group are not its limits.
+        (
+            limit_events,
+            V2,
+            {f"{STEP}/memory.events": events(high=1)},
+            {f"{STEP}/memory.events": "low 99\nhigh 1\nmax 0\noom 5\noom_kill 5"},
+            0,
+        ),
+        # An ancestor's `memory.events` counts those of all groups below it, `memory.events.local` its own.
+        (limit_events, V2, {f"{GROUP}/memory.events.local": events()}, {f"{GROUP}/memory.events": events(most=50)}, 0),
+        # Kills count on the machine and in our groups of either kind.
+        (memory_kills, V1, {}, {"proc/vmstat": "nr_free_pages 12\noom_kill 3\noom_kill_other 50"}, 3),
+        (memory_kills, V1, {}, {f"{GROUP1}/memory.oom_control": "oom_kill_disable 0\nunder_oom 0\noom_kill 4"}, 4),
+        (memory_kills, V2, {}, {f"{STEP}/memory.events": events(kills=1)}, 1),
+    ],
+)
+def test_limits_met_and_kills_are_counted_where_they_are_ours(tmp_path, read, machine, before, after, grows):
+    unmet = {f"sys/fs/cgroup/{name}/memory.events": events() for name in ("job/step", "job", ".")}
+    write(tmp_path, machine | (unmet if machine is V2 else {}) | before)
+    first = read(tmp_path)
+    write(tmp_path, after)
+    assert read(tmp_path) - first == grows
 
 
 def test_a_kill_is_seen_by_all_who_look_within_two_seconds_and_not_by_later_ones(monkeypatch):

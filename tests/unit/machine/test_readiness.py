@@ -14,177 +14,133 @@ from autotune.machine import detection, examination, readiness
 from autotune.machine.readiness import BUSY_SHARE, FATAL, NOTED
 
 QUIET = (0.0, 0.1, 0.02, 0.0)
+BUSY = (1.0, 1.0, 1.0, 1.0)
+HEAT = "sys/devices/system/cpu/cpu1/thermal_throttle/core_throttle_count"
+POWER_SAVING = {f"sys/devices/system/cpu/cpu{cpu}/cpufreq/scaling_max_freq": 1500000 for cpu in range(4)}
+LITTLE_MEMORY = {"proc/meminfo": meminfo(available_gib=2)}
+SWAPPING = {"proc/meminfo": meminfo(available_gib=2, swap_gib=4)}
+WITHHELD = {"proc/stat": "cpu 1010 0 1000 9000 0 0 0 10 0 0"}
 
 
 @pytest.fixture
-def root(tmp_path, monkeypatch):
+def check(tmp_path, monkeypatch):
+    """Return a function that checks a healthy machine with other files, and returns what is said.
+
+    `watched` are files that are written while the cores are watched, `busy` those while one of them is kept busy.
+    """
     write_healthy(tmp_path, monkeypatch)
-    monkeypatch.setattr(examination, "_spin", lambda _seconds: None)
-    return tmp_path
+
+    def checked(files=None, *, force=False, shares=QUIET, watched=None, busy=None, variables=None, **limits):
+        said = []
+        write(tmp_path, files or {})
+        for name, value in (variables or {}).items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setattr(examination, "_spin", lambda _seconds: write(tmp_path, busy or {}))
+        here = dataclasses.replace(detection.detect(root=tmp_path), **limits)
+
+        def watch(_seconds):
+            write(tmp_path, watched or {})
+            return shares
+
+        readiness.check(here, force=force, say=said.append, root=tmp_path, busy_shares=watch)
+        return said
+
+    return checked
 
 
-def checked(root, *, force=False, shares=QUIET, meanwhile=None, **limits):
-    """Return what is said; `meanwhile` are files that are written while the cores are watched."""
-    said = []
-    here = dataclasses.replace(detection.detect(root=root), **limits)
-
-    def watch(_seconds):
-        write(root, meanwhile or {})
-        return shares
-
-    readiness.check(here, force=force, say=said.append, root=root, busy_shares=watch)
-    return said
-
-
-def refused(root, **options):
+def assert_unfit(check, words, **machine):
+    """Check that a machine is refused in one line with what is amiss and the cure, and with force this is only said."""
     with pytest.raises(ResourceError) as caught:
-        checked(root, **options)
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
-
-
-def power_saving(root, monkeypatch):
-    del monkeypatch
-    write(root, {f"sys/devices/system/cpu/cpu{cpu}/cpufreq/scaling_max_freq": 1500000 for cpu in range(4)})
-
-
-def in_a_group(root, *, periods, throttled):
-    """Put the node into a control group that was stopped in so many of its scheduling periods."""
-    write(
-        root,
-        {
-            "proc/self/cgroup": "0::/",
-            "proc/self/mountinfo": "30 23 0:26 / /sys/fs/cgroup rw,nosuid shared:4 - cgroup2 cgroup2 rw,nsdelegate",
-            **statistics_of(periods, throttled),
-        },
-    )
-
-
-def statistics_of(periods, throttled):
-    return {"sys/fs/cgroup/cpu.stat": f"nr_periods {periods}\nnr_throttled {throttled}"}
-
-
-def hot(root, monkeypatch):
-    counter = "sys/devices/system/cpu/cpu1/thermal_throttle/core_throttle_count"
-    write(root, {counter: 3})
-    monkeypatch.setattr(examination, "_spin", lambda _seconds: write(root, {counter: 4}))
-
-
-def short_of_memory(root, monkeypatch):
-    del monkeypatch
-    write(root, {"proc/meminfo": meminfo(available_gib=2)})
-
-
-def swapping(root, monkeypatch):
-    del monkeypatch
-    write(root, {"proc/meminfo": meminfo(available_gib=2, swap_gib=4)})
-
-
-def pinned(root, monkeypatch):
-    del root
-    monkeypatch.setenv("OMP_PROC_BIND", "close")
-
-
-def withheld(root, monkeypatch):
-    monkeypatch.setattr(
-        examination, "_spin", lambda _seconds: write(root, {"proc/stat": "cpu 1010 0 1000 9000 0 0 0 10 0 0"})
-    )
-
-
-FAULTS = {
-    power_saving: "the clock is limited to 1500 of 3000 MHz; end the power-saving profile",
-    hot: "heat slows the processor down at this moment; improve the cooling",
-    short_of_memory: "2.0 of 32.0 GiB are free; stop other programs",
-    swapping: "4.0 GiB of swap in use; stop other programs",
-    pinned: "OMP_PROC_BIND set: all workers may inherit one core; unset OMP_PROC_BIND",
-}
-
-
-def test_of_a_machine_that_is_fit_nothing_is_said(root):
-    assert checked(root) == []
-
-
-@pytest.mark.parametrize(("fault", "words"), FAULTS.items(), ids=lambda of: getattr(of, "__name__", ""))
-def test_a_machine_that_is_not_fit_is_refused_with_the_cure(root, monkeypatch, fault, words):
-    fault(root, monkeypatch)
-    message = refused(root)
+        check(**machine)
+    message = str(caught.value)
+    assert "\n" not in message
     assert message.startswith("measurements taken now would mislead: ")
     assert words in message
     assert message.endswith(" (or measure with --force)")
+    assert any(line.startswith(f"warning: {words}") for line in check(**machine, force=True))
 
 
-@pytest.mark.parametrize(("fault", "words"), FAULTS.items(), ids=lambda of: getattr(of, "__name__", ""))
-def test_with_force_what_speaks_against_it_is_only_said(root, monkeypatch, fault, words):
-    fault(root, monkeypatch)
-    assert any(line.startswith(f"warning: {words}") for line in checked(root, force=True))
+def in_a_group(periods, throttled):
+    """Return the files of a control group that was stopped in so many of its scheduling periods."""
+    return {
+        "proc/self/cgroup": "0::/",
+        "proc/self/mountinfo": "30 23 0:26 / /sys/fs/cgroup rw,nosuid shared:4 - cgroup2 cgroup2 rw,nsdelegate",
+        "sys/fs/cgroup/cpu.stat": f"nr_periods {periods}\nnr_throttled {throttled}",
+    }
 
 
-def test_other_programs_on_the_cores_are_named_with_their_share(root):
-    shares = (1.0, 0.6, 0.0, 0.0)
-    words = "other programs use 40% of the cores; stop them or wait until they are done"
-    assert refused(root, shares=shares) == f"measurements taken now would mislead: {words} (or measure with --force)"
-    assert checked(root, shares=shares, force=True) == [f"warning: {words}"]
+@pytest.mark.parametrize(
+    ("machine", "words"),
+    [
+        ({"files": POWER_SAVING}, "the clock is limited to 1500 of 3000 MHz; end the power-saving profile"),
+        (
+            {"files": {HEAT: 3}, "busy": {HEAT: 4}},
+            "heat slows the processor down at this moment; improve the cooling",
+        ),
+        ({"files": LITTLE_MEMORY}, "2.0 of 32.0 GiB are free; stop other programs"),
+        ({"files": SWAPPING}, "4.0 GiB of swap in use; stop other programs"),
+        (
+            {"variables": {"OMP_PROC_BIND": "close"}},
+            "OMP_PROC_BIND set: all workers may inherit one core; unset OMP_PROC_BIND",
+        ),
+        (
+            {"shares": (1.0, 0.6, 0.0, 0.0)},
+            "other programs use 40% of the cores; stop them or wait until they are done",
+        ),
+        ({"shares": 4 * (BUSY_SHARE + 0.01,)}, "other programs use 16% of the cores"),
+        ({"shares": BUSY, "cores_limited_by": "affinity"}, "other programs use 100% of the cores"),
+        *(
+            (
+                {"files": in_a_group(1000, 0), "watched": in_a_group(1100, stopped)},
+                "the control group's CPU quota is used up; stop what else runs in it, or raise the quota",
+            )
+            for stopped in (6, 100)
+        ),
+    ],
+)
+def test_a_machine_that_is_not_fit_is_refused_with_the_cure_or_with_force_warned_of(check, machine, words):
+    assert_unfit(check, words, **machine)
 
 
-@pytest.mark.parametrize(("share", "fit"), [(0.0, True), (BUSY_SHARE, True), (BUSY_SHARE + 0.01, False)])
-def test_a_little_other_work_is_no_obstacle(root, share, fit):
-    if fit:
-        assert checked(root, shares=4 * (share,)) == []
-    else:
-        assert "other programs use 16% of the cores" in refused(root, shares=4 * (share,))
+@pytest.mark.parametrize(
+    "machine",
+    [
+        {},
+        {"shares": 4 * (0.0,)},
+        {"shares": 4 * (BUSY_SHARE,)},
+        # Under a limit of cores other programs' work does not count.
+        {"shares": BUSY, "cores_limited_by": "cgroup v1"},
+        {"shares": BUSY, "cores_limited_by": "cgroup v2"},
+        # What a control group was stopped for before the look does not count.
+        *({"files": in_a_group(1000, 900), "watched": in_a_group(1000 + more, 900)} for more in (0, 10, 100)),
+        *({"files": in_a_group(1000, 0), "watched": in_a_group(1100, stopped)} for stopped in (0, 5)),
+    ],
+)
+def test_of_a_machine_that_is_fit_nothing_is_said(check, machine):
+    assert check(**machine) == []
 
 
-@pytest.mark.parametrize("periods", [0, 10, 100])
-def test_what_a_control_group_was_stopped_for_before_the_look_does_not_count(root, periods):
-    in_a_group(root, periods=1000, throttled=900)
-    assert checked(root, meanwhile=statistics_of(1000 + periods, 900)) == []
+def test_all_faults_are_named_at_once(check):
+    faults = {"files": LITTLE_MEMORY, "shares": BUSY, "variables": {"OMP_PROC_BIND": "close"}}
+    with pytest.raises(ResourceError, match=r"other programs use 100%.*GiB are free.*OMP_PROC_BIND"):
+        check(**faults)
+    assert len(check(**faults, force=True)) == 3
 
 
-@pytest.mark.parametrize(("stopped", "fit"), [(0, True), (5, True), (6, False), (100, False)])
-def test_a_control_group_that_is_stopped_during_the_look_is_refused(root, stopped, fit):
-    in_a_group(root, periods=1000, throttled=0)
-    meanwhile = statistics_of(1100, stopped)
-    if fit:
-        assert checked(root, meanwhile=meanwhile) == []
-    else:
-        words = "the control group's CPU quota is used up; stop what else runs in it, or raise the quota"
-        assert words in refused(root, meanwhile=meanwhile)
-        in_a_group(root, periods=1000, throttled=0)
-        assert checked(root, meanwhile=meanwhile, force=True) == [f"warning: {words}"]
+def test_a_shared_host_is_only_noted(check):
+    assert check(busy=WITHHELD) == ["note: the host withheld 50% of the time asked for now, 0% since boot"]
 
 
-@pytest.mark.parametrize("limit", ["cgroup v1", "cgroup v2"])
-def test_under_a_limit_of_cores_other_programs_work_does_not_count(root, limit):
-    assert checked(root, shares=(1.0, 1.0, 1.0, 1.0), cores_limited_by=limit) == []
-    assert "other programs use 100%" in refused(root, shares=(1.0, 1.0, 1.0, 1.0), cores_limited_by="affinity")
-
-
-def test_all_faults_are_named_at_once(root, monkeypatch):
-    pinned(root, monkeypatch)
-    short_of_memory(root, monkeypatch)
-    message = refused(root, shares=(1.0, 1.0, 1.0, 1.0))
-    assert all(words in message for words in ("other programs use 100%", "GiB are free", "OMP_PROC_BIND"))
-    assert len(checked(root, shares=(1.0, 1.0, 1.0, 1.0), force=True)) == 3
-
-
-def test_a_shared_host_is_only_noted(root, monkeypatch):
-    withheld(root, monkeypatch)
-    assert checked(root) == ["note: the host withheld 50% of the time asked for now, 0% since boot"]
-
-
-def test_what_has_no_bearing_on_times_is_not_mentioned(root, monkeypatch):
-    monkeypatch.setenv("OMP_NUM_THREADS", "4")
+def test_what_has_no_bearing_on_times_is_not_mentioned(check, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda _folder: SimpleNamespace(free=0.0))
-    assert checked(root) == []
+    assert check(variables={"OMP_NUM_THREADS": "4"}) == []
 
 
-def test_the_topics_are_those_of_the_doctor(root, monkeypatch):
-    for fault in (*FAULTS, withheld):
-        fault(root, monkeypatch)
-    seen = {finding.topic for finding in examination.examine(detection.detect(root=root), root=root)}
-    topics = {name for name in FATAL | NOTED if name not in seen}
-    # Heat and steal show only where something happens meanwhile, which one patch cannot do for both.
-    assert topics <= {"heat", "steal"}
+def test_the_topics_are_those_of_the_doctor(check, tmp_path):
+    check(POWER_SAVING | SWAPPING | {HEAT: 3}, busy={HEAT: 4} | WITHHELD, variables={"OMP_PROC_BIND": "1"}, force=True)
+    write(tmp_path, {HEAT: 3, "proc/stat": "cpu 1000 0 1000 9000 0 0 0 0 0 0"})
+    seen = {finding.topic for finding in examination.examine(detection.detect(root=tmp_path), root=tmp_path)}
+    assert seen >= FATAL | NOTED
 
 
 def test_watching_the_cores_takes_a_second_and_sees_their_own_work_only(monkeypatch):

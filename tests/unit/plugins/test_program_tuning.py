@@ -6,11 +6,11 @@ import dataclasses
 import re
 
 import pytest
+import typical
 from places import ROOT
 
 from autotune.base.errors import InputError
-from autotune.base.types import Context, Method, Policy, Task, TaskSize
-from autotune.machine import detection
+from autotune.base.types import Context, Method, Policy
 from autotune.plugin import Tunable, choices, composition, hookimpl
 from autotune.plugin.facts import ProgramFacts
 from autotune.plugin.manager import Manager
@@ -36,7 +36,7 @@ STRATEGY = ProgramTuning(FACTS)
 
 def context(*methods, program="solver"):
     of = tuple(Method(program=program, method=method, basis="", driver="energy") for method in methods)
-    return Context(machine=detection.detect(), methods=of, tasks=10)
+    return Context(machine=typical.MACHINE, methods=of, tasks=10)
 
 
 class Plugin:
@@ -61,24 +61,29 @@ KNOWN = Manager([Plugin()]).strategies
 def test_only_what_matters_to_a_method_of_the_program_is_set_and_searched(methods, values):
     assert STRATEGY.defaults(methods) == values
     assert STRATEGY.space(methods).keys() == values.keys()
-    policy = STRATEGY.apply(Policy(), values, methods)
-    assert policy.tunables == tuple((f"solver.{name}", value) for name, value in values.items())
-    assert dataclasses.replace(policy, tunables=()) == Policy()
-    assert hash(policy)
+    tunables = tuple((f"solver.{name}", value) for name, value in values.items())
+    assert STRATEGY.apply(Policy(), values, methods) == dataclasses.replace(Policy(), tunables=tunables)
+    assert hash(tunables)
 
 
 def test_left_alone_its_defaults_are_the_program_s_own_ways():
-    assert STRATEGY.left_alone().defaults(context("dft")) == {"guess": "own", "keep": False}
-    assert STRATEGY.untouched(context("dft")) == {"guess": "own", "keep": False}
-    assert STRATEGY.left_alone().space(context("dft")) == STRATEGY.space(context("dft"))
+    alone, dft = STRATEGY.left_alone(), context("dft")
+    assert alone.defaults(dft) == STRATEGY.untouched(dft) == {"guess": "own", "keep": False}
+    assert alone.space(dft) == STRATEGY.space(dft)
 
 
-def test_it_is_among_the_usual_strategies_of_its_program_alone():
-    names = [strategy.name for strategy in composition.choose(KNOWN, None, programs={"solver"})]
-    assert names == ["solver"]
-    assert composition.choose(KNOWN, None, programs={"another"}) == []
-    assert composition.choose(KNOWN, None, ("solver",), programs={"solver"}) == []
-    assert [strategy.name for strategy in composition.choose(KNOWN, ["solver"])] == ["solver"]
+@pytest.mark.parametrize(
+    ("names", "without", "program", "chosen"),
+    [
+        (None, (), "solver", ["solver"]),
+        (None, (), "another", []),
+        (None, ("solver",), "solver", []),
+        (["solver"], (), "another", ["solver"]),
+    ],
+)
+def test_it_is_among_the_usual_strategies_of_its_program_alone(names, without, program, chosen):
+    found = composition.choose(KNOWN, names, without, programs={program})
+    assert [strategy.name for strategy in found] == chosen
 
 
 def test_a_value_outside_of_its_distribution_is_refused():
@@ -87,12 +92,10 @@ def test_a_value_outside_of_its_distribution_is_refused():
 
 
 def test_of_a_stored_tuning_what_does_not_matter_here_is_left_out():
-    stored = {"solver.guess": "own", "solver.keep": True, "hybrid.width": 2}
+    own = {"solver.guess": "own", "solver.keep": True}
+    stored = {**own, "hybrid.width": 2}
     assert composition.parameters_for([STRATEGY], context("hf"), stored) == {"solver.guess": "own"}
-    assert composition.parameters_for([STRATEGY], context("dft"), stored) == {
-        "solver.guess": "own",
-        "solver.keep": True,
-    }
+    assert composition.parameters_for([STRATEGY], context("dft"), stored) == own
     assert composition.parameters_for([], context("dft"), stored) == {}
 
 
@@ -113,10 +116,8 @@ def test_tasks_make_what_others_use_where_the_value_in_force_says_so(monkeypatch
     guess = dataclasses.replace(GUESS, ahead=lambda value, task: 2 * (value == "parts" and task.nbody == 1))
     told = {"solver": dataclasses.replace(FACTS, tunables=(guess, KEEP))}
     monkeypatch.setattr(facts, "known_facts", lambda: told)
-    size = TaskSize(atoms=3, ghost_atoms=0, electrons=10, functions=19)
-    of = {name: Method(program=name, method="hf", basis="", driver="energy") for name in ("solver", "another")}
     tasks = [
-        Task(number=n, key=str(n), level="1", real=real, basis=real, labels=(), method=of[program], size=size)
+        dataclasses.replace(typical.task(n, method=context("hf", program=program).methods[0]), real=real)
         for n, (program, real) in enumerate([("solver", (1,)), ("solver", (1, 2)), ("another", (1,))])
     ]
     assert facts.ranks(tasks, [("solver.guess", "parts"), ("solver.keep", True)]) == {0: 2}
@@ -131,14 +132,9 @@ def test_a_program_is_told_its_own_values_by_their_names():
 BUILT_IN = [(of.name, each) for of in Manager().program_facts.values() for each in of.tunables]
 
 
-@pytest.mark.parametrize(("program", "tunable"), BUILT_IN, ids=[f"{p}.{t.name}" for p, t in BUILT_IN])
-def test_a_built_in_tunable_has_both_values_in_its_distribution_and_a_line_in_the_document(program, tunable):
-    for value in (tunable.default, tunable.untouched):
-        assert not composition.instead_of(value, tunable.distribution())
-    rows = re.findall(r"^\| `(\w+\.\w+)` \| (\S+) \| (\S+) \| \S", PAGE, re.MULTILINE)
-    assert (f"{program}.{tunable.name}", str(tunable.default), str(tunable.untouched)) in rows
-
-
-def test_the_document_names_no_tunable_that_is_not_there():
-    rows = re.findall(r"^\| `(\w+\.\w+)` \|", PAGE.partition("## PySCF")[0], re.MULTILINE)
-    assert rows == [f"{program}.{tunable.name}" for program, tunable in BUILT_IN]
+def test_built_in_tunables_have_both_values_in_their_distribution_and_are_the_lines_of_the_document():
+    for _, tunable in BUILT_IN:
+        for value in (tunable.default, tunable.untouched):
+            assert not composition.instead_of(value, tunable.distribution())
+    rows = re.findall(r"^\| `(\w+\.\w+)` \| (\S+) \| (\S+) \| \S", PAGE.partition("## PySCF")[0], re.MULTILINE)
+    assert rows == [(f"{program}.{each.name}", str(each.default), str(each.untouched)) for program, each in BUILT_IN]

@@ -42,33 +42,31 @@ def install(place, *first_lines, body=None, version="1.3.2"):
     return script
 
 
-FIRST_LINES = {
-    "plain": ("#!{python}",),
-    "plain, with a space and an option": ("#! {python} -E",),
-    "env": ("#!/usr/bin/env python3",),
-    "env with options": ("#!/usr/bin/env -S python3 -E",),
-    "conda's for long paths": ("#!/bin/sh", "'''exec' {python} \"$0\" \"$@\"", "' '''"),
-    "pip's for paths with spaces": ("#!/bin/sh", '\'\'\'exec\' "{python}" "$0" "$@"', "' '''"),
-}
+PIPS = ("#!/bin/sh", '\'\'\'exec\' "{python}" "$0" "$@"', "' '''")  # for paths with spaces
 
 
-@pytest.mark.parametrize("form", FIRST_LINES)
+@pytest.mark.parametrize(
+    "form",
+    [
+        ("#!{python}",),
+        ("#! {python} -E",),
+        ("#!/usr/bin/env python3",),
+        ("#!/usr/bin/env -S python3 -E",),
+        ("#!/bin/sh", "'''exec' {python} \"$0\" \"$@\"", "' '''"),  # conda's for long paths
+        PIPS,
+    ],
+    ids=repr,
+)
 def test_the_first_lines_of_the_script_name_its_python(place, form):
-    python = place / "bin" / "python3"
-    script = install(place, *(line.format(python=python) for line in FIRST_LINES[form]))
+    python = place / ("my programs" if form is PIPS else "bin") / "python3"
+    python.parent.mkdir(exist_ok=True)
+    if not python.exists():
+        python.symlink_to(sys.executable)
+    script = install(place, *(line.format(python=python) for line in form))
     assert psi4_installation.executable() == str(script)
     assert psi4_installation.find() == psi4_installation.Installation(
         executable=str(script), python=str(python), folder=str(place / "modules"), version="1.3.2"
     )
-
-
-def test_a_python_whose_path_has_a_space_is_found(place):
-    folder = place / "my programs"
-    folder.mkdir()
-    python = folder / "python3"
-    python.symlink_to(sys.executable)
-    install(place, "#!/bin/sh", f'\'\'\'exec\' "{python}" "$0" "$@"', "' '''")
-    assert psi4_installation.find().python == str(python)
 
 
 @pytest.mark.parametrize(
@@ -76,14 +74,10 @@ def test_a_python_whose_path_has_a_space_is_found(place):
     [("#!/bin/sh",), ("#!/usr/bin/perl",), ("",), ("\x7fELF\x02\x01",), ("#!/nowhere/python3",), ("#!/bin/sh", "")],
     ids=repr,
 )
-def test_a_psi4_that_is_no_python_script_is_not_taken(place, first_lines):
-    install(place, *first_lines)
+def test_a_psi4_that_is_no_python_script_is_not_taken_nor_an_empty_file(place, first_lines):
+    script = install(place, *first_lines)
     assert psi4_installation.executable() is None
     assert psi4_installation.find() is None
-
-
-def test_an_empty_file_is_not_taken(place):
-    script = install(place, "#!/usr/bin/env python3")
     script.write_bytes(b"")
     assert psi4_installation.executable() is None
 
@@ -104,14 +98,10 @@ def test_a_psi4_that_does_not_tell_of_its_modules_is_not_used(place, body):
     assert psi4_installation.find() is None
 
 
-def test_a_psi4_without_a_version_in_its_modules_is_asked_for_it(place):
-    install(place, "#!/usr/bin/env python3", version=None)
-    assert psi4_installation.find().version == "1.9.1"
-
-
-def test_finding_it_a_second_time_starts_nothing(place):
-    script = install(place, "#!/usr/bin/env python3")
+def test_a_psi4_without_a_version_in_its_modules_is_asked_for_it_once(place):
+    script = install(place, "#!/usr/bin/env python3", version=None)
     first = psi4_installation.find()
+    assert first.version == "1.9.1"
     script.unlink()
     assert psi4_installation.find() is first
 

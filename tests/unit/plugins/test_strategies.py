@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import re
+from types import SimpleNamespace
 
 import pluggy
 import pytest
 import typical
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from autotune.base.errors import InputError
 from autotune.base.types import Context, Method, Policy
@@ -91,27 +94,20 @@ class TestContract:
 
 
 class Ranged(Strategy):
-    """A strategy with a parameter of every kind."""
+    """A strategy with one parameter."""
 
     name = "ranged"
 
+    def __init__(self, distribution):
+        self._distribution = distribution
+
     def defaults(self, context):
         del context
-        return {"kind": True, "count": 1, "even": 2, "large": 1, "share": 0.5, "tenth": 0.1, "tiny": 1e-3}
+        return {"it": getattr(self._distribution, "low", True)}
 
     def space(self, context):
-        from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
-
         del context
-        return {
-            "kind": CategoricalDistribution((True, "a", 2)),
-            "count": IntDistribution(1, 4),
-            "even": IntDistribution(2, 8, step=2),
-            "large": IntDistribution(1, 1000, log=True),
-            "share": FloatDistribution(0.0, 1.0),
-            "tenth": FloatDistribution(0.1, 0.7, step=0.1),
-            "tiny": FloatDistribution(1e-6, 1.0, log=True),
-        }
+        return {"it": self._distribution}
 
     def apply(self, policy, params, context):
         del params, context
@@ -119,24 +115,41 @@ class Ranged(Strategy):
 
 
 @pytest.mark.parametrize(
-    ("name", "good", "bad", "wanted"),
+    ("distribution", "good", "bad", "wanted"),
     [
-        ("kind", (True, "a", 2, 2.0), (1, "b", False, None), "one of True, a, 2"),
-        ("count", (1, 4), (0, 5, 99, 1.0, 2.5, "2", True, float("nan")), "a whole number from 1 to 4"),
-        ("even", (2, 8), (3, 10, 2.0), "a whole number from 2 to 8 in steps of 2"),
-        ("large", (1, 1000), (0, 1001), "a whole number from 1 to 1000"),
-        ("share", (0, 0.3, 1), (-0.1, 1.1, "0.5", False, float("inf"), float("nan")), "a number from 0 to 1"),
-        ("tenth", (0.1, 0.3, 0.1 + 0.2, 0.7), (0.15, 0.8), "a number from 0.1 to 0.7 in steps of 0.1"),
-        ("tiny", (1e-6, 1.0), (1e-7,), "a number from 1e-06 to 1"),
+        (CategoricalDistribution((True, "a", 2)), (True, "a", 2, 2.0), (1, "b", False, None), "one of True, a, 2"),
+        (IntDistribution(1, 4), (1, 4), (0, 5, 99, 1.0, 2.5, "2", True, math.nan), "a whole number from 1 to 4"),
+        (IntDistribution(2, 8, step=2), (2, 8), (3, 10, 2.0), "a whole number from 2 to 8 in steps of 2"),
+        (IntDistribution(1, 1000, log=True), (1, 1000), (0, 1001), "a whole number from 1 to 1000"),
+        (FloatDistribution(0, 1), (0, 0.3, 1), (-0.1, 1.1, "0.5", False, math.inf, math.nan), "a number from 0 to 1"),
+        (
+            FloatDistribution(0.1, 0.7, step=0.1),
+            (0.1, 0.3, 0.1 + 0.2, 0.7),
+            (0.15, 0.8),
+            "a number from 0.1 to 0.7 in steps of 0.1",
+        ),
+        (FloatDistribution(1e-6, 1.0, log=True), (1e-6, 1.0), (1e-7,), "a number from 1e-06 to 1"),
     ],
+    ids=str,
 )
-def test_a_parameter_outside_its_distribution_is_refused_whatever_its_kind(name, good, bad, wanted):
+def test_a_parameter_outside_its_distribution_is_refused_whatever_its_kind(distribution, good, bad, wanted):
     for value in good:
-        composition.compose([Ranged()], {f"ranged.{name}": value}, context())
+        composition.compose([Ranged(distribution)], {"ranged.it": value}, context())
     for value in bad:
-        message = re.escape(f"parameter ranged.{name} is {value}, but must be {wanted}") + "$"
+        message = re.escape(f"parameter ranged.it is {value}, but must be {wanted}") + "$"
         with pytest.raises(InputError, match=message):
-            composition.compose([Ranged()], {f"ranged.{name}": value}, context())
+            composition.compose([Ranged(distribution)], {"ranged.it": value}, context())
+
+
+def test_a_parameter_of_no_chosen_strategy_is_refused():
+    with pytest.raises(InputError, match=r"parameter 'hybrid\.wdith' belongs to no chosen strategy"):
+        standard(parameters={"hybrid.wdith": 1})
+
+
+def standard(*, without=(), parameters=None, **others):
+    """Return the policy of the standard strategies but for those that are left out."""
+    chosen = composition.choose(MANAGER.strategies, None, without)
+    return composition.compose(chosen, parameters or {}, context(**others))
 
 
 def test_the_five_standard_strategies_are_there_and_in_order():
@@ -145,32 +158,24 @@ def test_the_five_standard_strategies_are_there_and_in_order():
 
 @pytest.mark.parametrize("left_out", composition.STANDARD)
 def test_leaving_one_out_changes_the_default_policy(left_out):
-    everything = composition.compose(composition.choose(MANAGER.strategies, None), {}, context(cores=8))
-    without = composition.compose(composition.choose(MANAGER.strategies, None, (left_out,)), {}, context(cores=8))
-    assert everything != without
+    assert standard(cores=8) != standard(cores=8, without=(left_out,))
 
 
 def test_no_strategy_at_all_is_the_older_executors_schedule():
     plan = composition.compose([], {}, context())
     assert plan == Policy()
-    assert (plan.workers, plan.width, plan.level_barriers, plan.tasks_per_worker, plan.order) == (
-        4,
-        1,
-        True,
-        1,
-        "input",
-    )
+    assert (plan.workers, plan.width, plan.order, plan.tasks_per_worker) == (4, 1, "input", 1)
+    assert plan.level_barriers
 
 
 def test_zero_configuration_uses_every_core_with_one_thread_longest_first_resident():
-    plan = composition.compose(composition.choose(MANAGER.strategies, None), {}, context(cores=8))
-    assert (plan.workers, plan.width, plan.order, plan.tasks_per_worker, plan.level_barriers) == (
-        8,
-        1,
-        "longest",
-        2000,
-        False,
-    )
+    plan = standard(cores=8)
+    assert (plan.workers, plan.width, plan.order, plan.tasks_per_worker) == (8, 1, "longest", 2000)
+    assert not plan.level_barriers
+
+
+def test_there_are_never_more_workers_than_tasks():
+    assert standard(cores=64, tasks=3).workers == 3
 
 
 def progress(**known):
@@ -187,19 +192,19 @@ def progress(**known):
         "elapsed_s": 20.0,
         "settled_s": 10.0,
         "eta_s": None,
-        "composed": composition.compose(composition.choose(MANAGER.strategies, None), {}, context()),
+        "composed": standard(),
     }
     return Snapshot(**{**usual, **known})
 
 
 def test_standard_among_names_stands_for_those_that_are_applied_anyway():
-    known = Manager().strategies
-    standard = composition.choose(known, None, programs={"pyscf"})
-    assert composition.choose(known, ["standard"], programs={"pyscf"}) == standard
+    known = MANAGER.strategies
+    usual = composition.choose(known, None, programs={"pyscf"})
+    assert composition.choose(known, ["standard"], programs={"pyscf"}) == usual
     assert composition.choose(known, ["hybrid", "standard"])[0].name == "hybrid"
     assert sorted(one.name for one in composition.choose(known, ["hybrid", "standard"])) == sorted(composition.STANDARD)
     assert composition.choose(known, ["standard"], ["hybrid", "pyscf"], programs={"pyscf"}) == [
-        one for one in standard if one.name not in {"hybrid", "pyscf"}
+        one for one in usual if one.name not in {"hybrid", "pyscf"}
     ]
 
 
@@ -225,55 +230,29 @@ def test_while_other_processes_take_the_cores_no_task_is_wide_and_afterwards_the
 
 def test_idle_cores_are_filled_with_workers_only_while_all_workers_are_busy_and_up_to_a_limit():
     workers, composed = MANAGER.strategies["adaptive_workers"], progress().composed
-    waiting = progress(busy_cores=1.0, idle_cores=3.0)
-    assert workers.adapt(composed, waiting).workers == 7
-    assert workers.adapt(composed, progress(busy_cores=1.0, idle_cores=3.0, running=3)) == composed
-    assert workers.adapt(composed, progress(busy_cores=1.0, idle_cores=3.0, settled_s=0.5)) == composed
+    waiting = {"busy_cores": 1.0, "idle_cores": 3.0}
+    assert workers.adapt(composed, progress(**waiting)).workers == 7
+    assert workers.adapt(composed, progress(**waiting, running=3)) == composed
+    assert workers.adapt(composed, progress(**waiting, settled_s=0.5)) == composed
     full = dataclasses.replace(composed, workers=8, core_slots=8)
-    assert workers.adapt(full, progress(busy_cores=1.0, idle_cores=3.0, running=8)) == full
+    assert workers.adapt(full, progress(**waiting, running=8)) == full
 
 
-def test_there_are_never_more_workers_than_tasks():
-    assert (
-        composition.compose(composition.choose(MANAGER.strategies, None), {}, context(cores=64, tasks=3)).workers == 3
-    )
-
-
-@pytest.mark.parametrize(
-    ("parameters", "message"),
-    [
-        ({"hybrid.wdith": 1}, "parameter 'hybrid.wdith' belongs to no chosen strategy"),
-        ({"hybrid.width": 3}, "parameter hybrid.width is 3, but must be one of 1, 2, 4"),
-        ({"memory_scheduling.fraction": 5.0}, "parameter memory_scheduling.fraction is 5.0, but must be one of"),
-    ],
-)
-def test_a_parameter_outside_the_spaces_is_refused(parameters, message):
-    with pytest.raises(InputError, match=message):
-        composition.compose(composition.choose(MANAGER.strategies, None), parameters, context())
-
-
-class Broken:
+class Twice:
     @hookimpl
     def autotune_strategies(self):
-        return [Named("one"), Named("one")]
+        return 2 * [SimpleNamespace(name="one")]
 
 
-class Named:
-    def __init__(self, name):
-        self.name = name
+class Misspelt:
+    @hookimpl
+    def autotune_strategy(self):
+        return []
 
 
-def test_two_strategies_of_one_name_are_refused():
+def test_two_strategies_of_one_name_and_a_plugin_with_an_unknown_hook_are_refused():
     with pytest.raises(InputError, match="two plugins define a strategy named 'one'"):
-        Manager([Broken()]).strategies  # noqa: B018
-
-
-def test_a_plugin_with_an_unknown_hook_fails_loudly():
-    class Misspelt:
-        @hookimpl
-        def autotune_strategy(self):
-            return []
-
+        Manager([Twice()]).strategies  # noqa: B018
     with pytest.raises(pluggy.PluginValidationError, match="autotune_strategy"):
         Manager([Misspelt()])
 

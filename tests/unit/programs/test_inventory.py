@@ -1,7 +1,5 @@
 """Claims about `autotune.programs.inventory`: what QCEngine finds, and what it says of what fails."""
 
-from dataclasses import asdict
-
 import pytest
 import qcengine
 from qcengine.programs.model import ProgramHarness
@@ -53,34 +51,33 @@ def ask(monkeypatch):
 
 def found(name, **told):
     """Return the status of a program that takes one core and is a new process for each task."""
-    told = {"width": "one core", "stays": "a new process for each task", **told}
-    return inventory.ProgramStatus(name=name, found=True, **told)
+    told = {"found": True, "width": "one core", "stays": "a new process for each task", **told}
+    return inventory.ProgramStatus(name=name, **told)
 
 
-def test_a_program_that_is_found_tells_its_version(ask):
-    assert ask("good") == found("good", version="1.2")
+LOST = {"found": False, "width": "", "stays": ""}
 
 
-def test_a_program_without_a_version_is_unknown(ask):
-    assert ask("shy") == found("shy", version="unknown")
+@pytest.mark.parametrize(
+    "expected",
+    [
+        found("good", version="1.2"),
+        found("shy", version="unknown"),
+        found("mute", version="unknown", problem="RuntimeError: no banner"),
+        found("crashing", **LOST, problem="OSError: the licence server is away"),
+        found("threaded", version="1.2", width="threads"),
+        found("tblite", version="1.2", stays="stays loaded in its worker"),
+        found("psi4", version="1.2", stays="stays loaded beside its worker"),
+    ],
+    ids=lambda expected: expected.name,
+)
+def test_a_program_tells_its_version_or_what_is_amiss_in_one_line_and_how_it_is_used(ask, expected):
+    assert ask(expected.name) == expected
 
 
-def test_a_program_that_fails_to_tell_its_version_says_why(ask):
-    assert ask("mute") == found("mute", version="unknown", problem="RuntimeError: no banner")
-
-
-def test_a_program_that_cannot_be_looked_for_says_why_in_one_line(ask):
-    expected = inventory.ProgramStatus(name="crashing", found=False, problem="OSError: the licence server is away")
-    assert ask("crashing") == expected
-
-
-def test_an_unusual_program_that_is_absent_is_not_listed(ask):
+def test_of_programs_that_are_absent_the_usual_are_listed(ask):
     assert ask("absent") is None
-
-
-def test_the_usual_programs_that_are_absent_are_listed(ask):
-    ask("absent")
-    assert inventory.programs() == tuple(inventory.ProgramStatus(name=name, found=False) for name in USUAL)
+    assert inventory.programs() == tuple(found(name, **LOST) for name in USUAL)
 
 
 def test_qcengines_own_programs_can_be_asked():
@@ -93,45 +90,12 @@ def test_programs_that_are_found_come_first(ask):
     assert found == sorted(found, reverse=True)
 
 
-def test_a_program_status_is_plain_data():
-    status = inventory.ProgramStatus(name="orca", found=False)
-    nothing = dict.fromkeys(("version", "problem", "width", "stays"), "")
-    assert asdict(status) == {"name": "orca", "found": False, **nothing}
-
-
-@pytest.fixture
-def launchers(tmp_path, monkeypatch):
-    """Give the test a PATH of its own, so that it decides whether there is an `mpirun`."""
+@pytest.mark.parametrize(("launcher", "width"), [(None, "one core (no mpirun found)"), ("mpirun", "MPI ranks")])
+def test_a_program_of_mpi_takes_ranks_where_there_is_a_launcher(ask, tmp_path, monkeypatch, launcher, width):
     monkeypatch.setenv("PATH", str(tmp_path))
+    if launcher:
+        (tmp_path / launcher).write_text("#!/bin/sh\necho 'HYDRA build details:'\n")
+        (tmp_path / launcher).chmod(0o755)
     mpi.launcher.cache_clear()
-    yield tmp_path
+    assert ask("ranked").width == width
     mpi.launcher.cache_clear()
-
-
-def test_a_program_tells_how_it_divides_a_task_over_cores(ask):
-    assert ask("threaded").width == "threads"
-    assert ask("good").width == "one core"
-
-
-def test_a_program_of_mpi_without_a_launcher_takes_one_core(ask, launchers):
-    assert list(launchers.iterdir()) == []
-    assert ask("ranked").width == "one core (no mpirun found)"
-
-
-def test_a_program_of_mpi_with_a_launcher_takes_ranks(ask, launchers):
-    launcher = launchers / "mpirun"
-    launcher.write_text("#!/bin/sh\necho 'HYDRA build details:'\n")
-    launcher.chmod(0o755)
-    assert ask("ranked").width == "MPI ranks"
-
-
-@pytest.mark.parametrize(
-    ("name", "stays"),
-    [
-        ("tblite", "stays loaded in its worker"),
-        ("psi4", "stays loaded beside its worker"),
-        ("good", "a new process for each task"),
-    ],
-)
-def test_a_program_tells_how_it_is_kept_between_tasks(ask, name, stays):
-    assert ask(name).stays == stays

@@ -42,12 +42,7 @@ def test_bundles_shrink_towards_the_end():
     assert sizes[-2] == bundles.LEAST_S * 10
 
 
-def test_no_bundle_takes_a_node_longer_than_one_can_afford_to_lose():
-    dealer = Dealer(costs(*[10.0] * 100_000), nodes=2, cores=10, measured=True)
-    assert len(dealer.deal()) * 10.0 == bundles.MOST_S * 10
-
-
-def test_nothing_measured_makes_the_first_bundles_small():
+def test_no_bundle_takes_a_node_longer_than_one_can_afford_to_lose_and_the_first_is_small_if_nothing_is_measured():
     dealer = Dealer(costs(*[1.0] * 100_000), nodes=2, cores=10)
     assert len(dealer.deal()) == bundles.FIRST_S * 10
     dealer.learn(costs(*[1.0] * 100_000))
@@ -87,16 +82,10 @@ def test_predictions_that_change_change_the_order():
     assert dealer.deal()[0] == 0
 
 
-def test_what_is_dropped_is_not_dealt():
-    dealer = Dealer(costs(1.0, 2.0), nodes=1, cores=1)
-    dealer.drop()
-    assert dealer.deal() == ()
-    assert dealer.waiting == 0
-
-
-def test_what_is_lost_after_the_rest_was_dropped_is_not_dealt_again():
+def test_what_is_dropped_is_not_dealt_nor_what_is_lost_after_that():
     dealer = Dealer(costs(*[9.0] * 10), nodes=2, cores=1)
     bundle = dealer.deal()
     dealer.drop()
+    assert dealer.waiting == 0
     assert dealer.lost(bundle) == ()
     assert dealer.deal() == ()

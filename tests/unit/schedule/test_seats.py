@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import heapq
 import itertools
 import math
 import random
@@ -11,11 +10,10 @@ from dataclasses import replace
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from planned_tasks import Planned, mappings, scheduler_of
+from planned_tasks import Machine, Planned, mappings
 
 from autotune.base.types import Estimate, Policy, Resources
 from autotune.schedule import bounds, simulator
-from autotune.schedule.events import Failed, Finished
 from autotune.schedule.seats import Deal, Seats
 
 LONGEST = Policy(order="longest", level_barriers=False, batch_s=0.0, widen_tail=True, widest=4)
@@ -31,27 +29,13 @@ def policy_of(speeds, **changes):
     return replace(LONGEST, workers=len(speeds), core_slots=len(speeds), **changes)
 
 
-def drive(seconds, speeds, *, really=lambda _: 1.0, policy=None, fail=(), memory_gib=8.0, task_gib=lambda _: 0.1):
-    """Run tasks on a virtual clock and return when each began and ended, and on which seat."""
+def drive(seconds, speeds, *, policy=None, task_gib=lambda _: 0.1, **others):
+    """Run tasks on a virtual clock and return number, seat, begin and end of each."""
     tasks = [
         task._replace(estimate=replace(task.estimate, memory_gib=task_gib(task.number))) for task in tasks_of(seconds)
     ]
-    policy = policy or policy_of(speeds)
-    scheduler = scheduler_of(tasks, policy, cores=len(speeds), memory_gib=memory_gib, speeds=speeds)
-    seats, to_fail, clock, ends, runs = Seats(speeds), set(fail), 0.0, [], []
-    while not scheduler.done:
-        for start in scheduler.decide(clock):
-            at = clock
-            for number in start.numbers:
-                begins, at = at, at + seconds[number] * really(number) / seats.speed_of(start.seat)
-                runs.append((number, start.seat, begins, at))
-                heapq.heappush(ends, (at, number))
-        assert ends, "tasks are left, none runs, and the scheduler starts none"
-        clock, number = heapq.heappop(ends)
-        again = number in to_fail
-        to_fail.discard(number)
-        scheduler.handle(Failed(number, again=True, suspect=True) if again else Finished(number))
-    return runs
+    machine = Machine(tasks, policy or policy_of(speeds), cores=len(speeds), speeds=speeds, suspect=True, **others)
+    return [(begun.number, begun.start.seat, begun.begins_s, begun.ends_s) for begun in machine.run()]
 
 
 speeds_of = st.lists(st.floats(0.05, 4.0), min_size=1, max_size=6)
@@ -65,7 +49,7 @@ def test_each_task_runs_once_and_no_seat_has_two_whatever_they_really_take(speed
     chance = random.Random(seed)
     off = [math.exp(chance.gauss(0.0, 0.5)) for _ in seconds]
     fail = {number for number in range(len(seconds)) if chance.random() < 0.1} if not batch_s else set()
-    runs = drive(seconds, speeds, really=off.__getitem__, policy=policy_of(speeds, batch_s=batch_s), fail=fail)
+    runs = drive(seconds, speeds, stretch=off.__getitem__, policy=policy_of(speeds, batch_s=batch_s), fail=fail)
     assert sorted(number for number, *_ in runs) == sorted([*range(len(seconds)), *fail])
     for seat in range(len(speeds)):
         busy = sorted((begins, ends) for _, at, begins, ends in runs if at == seat)
@@ -97,37 +81,27 @@ def test_a_fast_core_gets_the_longest():
     assert {number: seat for number, seat, *_ in runs}[3] == 3
 
 
-def test_tasks_stay_narrow_where_threads_would_wait_for_the_slowest():
-    estimates, levels = mappings([Planned(0, Estimate(alone_s=10.0, parallel=1.0, memory_gib=0.1))])
-    policy, budget = policy_of([1.0, 0.5]), Resources(cores=2, memory_gib=8.0)
-    widths = []
+def started(tasks, policy, speeds, cores):
+    starts = []
     simulator.makespan_s(
-        estimates,
-        levels,
+        *mappings(tasks),
         policy=policy,
-        budget=budget,
-        speeds=[1.0, 0.5],
-        started=lambda _, start, *__: widths.append(start.resources.cores),
+        budget=Resources(cores=cores, memory_gib=8.0),
+        speeds=speeds,
+        started=lambda number, start, *_: starts.append((number, start.resources.cores)),
     )
-    assert widths == [1]
+    return starts
+
+
+def test_tasks_stay_narrow_where_threads_would_wait_for_the_slowest():
+    task = Planned(0, Estimate(alone_s=10.0, parallel=1.0, memory_gib=0.1))
+    assert started([task], policy_of([1.0, 0.5]), [1.0, 0.5], cores=2) == [(0, 1)]
 
 
 def test_cores_that_are_alike_are_dealt_as_ever():
-    estimates, levels = mappings(tasks_of([float(5 + number % 7) for number in range(40)]))
-    found = []
-    for speeds in ([], [1.0] * 4, [1.01, 1.0, 1.0, 1.0]):
-        starts = []
-        simulator.makespan_s(
-            estimates,
-            levels,
-            policy=policy_of([1.0] * 4, batch_s=12.0),
-            budget=Resources(cores=4, memory_gib=8.0),
-            speeds=speeds,
-            started=lambda number, start, *_, starts=starts: starts.append((number, start.resources.cores)),
-        )
-        found.append(starts)
-    assert sorted(found[0]) == sorted(found[1])
-    assert found[0] == found[1]
+    tasks, policy = tasks_of([float(5 + number % 7) for number in range(40)]), policy_of([1.0] * 4, batch_s=12.0)
+    usual, *others = (started(tasks, policy, speeds, cores=4) for speeds in ([], [1.0] * 4, [1.01, 1.0, 1.0, 1.0]))
+    assert others == [usual, usual]
     assert Seats([1.01, 1.0]).even
 
 
@@ -146,7 +120,7 @@ def test_runs_of_some_hundred_tasks_come_near_the_bound(speeds, spread):
     count = max(200, 12 * len(speeds))
     seconds = [math.exp(chance.gauss(0.0, 0.7)) for _ in range(count)]
     off = [math.exp(chance.gauss(0.0, spread)) for _ in seconds]
-    end_s = max(ends for *_, ends in drive(seconds, speeds, really=off.__getitem__))
+    end_s = max(ends for *_, ends in drive(seconds, speeds, stretch=off.__getitem__))
     really = [each * factor for each, factor in zip(seconds, off, strict=True)]
     assert bounds.lower_bound_of_speeds_s(really, speeds) / end_s >= 0.93
 
@@ -181,6 +155,6 @@ def test_a_task_that_is_left_for_a_fast_seat_finds_its_memory_there():
     """The second task is left for the fast seat; the third would take its memory on the slow one until long after."""
     policy = policy_of([1.0, 0.1], memory_admission=True)
     gib = [2.0, 6.0, 4.0]
-    runs = drive([10.0, 9.0, 5.0], [1.0, 0.1], policy=policy, task_gib=gib.__getitem__)
+    runs = drive([10.0, 9.0, 2.0], [1.0, 0.1], policy=policy, task_gib=gib.__getitem__)
     began = {number: begins for number, _, begins, _ in runs}
     assert began[1] == 10.0

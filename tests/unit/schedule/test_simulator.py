@@ -3,27 +3,36 @@
 from __future__ import annotations
 
 import json
-import time
+import sys
 from dataclasses import replace
+from importlib.resources import files
 from itertools import pairwise
 
 import pytest
+import run_factory
 from commands import answer, autotune
 
+from autotune.base import json_files
 from autotune.base.types import Policy
 from autotune.costs.cost_law import Costs
 from autotune.expansion import workload
+from autotune.expansion.readers import Expansion, many_body_fields
 from autotune.machine import detection
 from autotune.schedule import simulator
 
 FULL = Policy(workers=8, core_slots=8, order="longest", level_barriers=False)
 
 
-@pytest.fixture
-def waters(cluster):
-    work = workload.load(cluster("water16", basis="6-31g*", max_nbody=3))
-    costs = Costs()
-    return work, {task.number: costs.estimate(task) for task in work.tasks}
+@pytest.fixture(scope="module")
+def waters():
+    text = (files("autotune.studies") / "workloads" / "water16.xyz").read_text()
+    chemistry = Expansion(program="pyscf", method="hf", basis="6-31g*", max_nbody=3)
+    work = workload.load(many_body_fields(text, name="water16", expansion=chemistry))
+    return work, estimates_of(work)
+
+
+def estimates_of(work):
+    return {task.number: Costs().estimate(task) for task in work.tasks}
 
 
 def run(work, estimates, cores=8, policy=FULL, **options):
@@ -60,16 +69,36 @@ def test_oversubscribed_cores_are_no_free_lunch(waters):
     assert run(*waters, policy=crowded).makespan_s >= 0.95 * run(*waters).makespan_s
 
 
-def test_a_hundred_thousand_tasks_on_64_cores_take_less_than_twenty_seconds_to_simulate(faulty):
-    work = workload.load(faulty("water64", max_nbody=3))
-    tasks = [replace(work.tasks[number % len(work.tasks)], number=number) for number in range(100_000)]
-    costs = Costs()
-    estimates = {task.number: costs.estimate(task) for task in tasks}
-    policy = replace(FULL, workers=64, core_slots=64, memory_admission=True)
-    here = replace(detection.detect(), cores=64)
-    started = time.process_time()
-    simulator.simulate(tasks, estimates, policy=policy, machine=here, memory_budget_gib=256.0)
-    assert time.process_time() - started < 20
+def lines_run(function):
+    """Return how many lines of Python a call runs; of a loop in a line, each turn counts."""
+    count, before = 0, sys.gettrace()
+
+    def trace(_frame, event, _argument):
+        nonlocal count
+        count += event == "line"
+        return trace
+
+    sys.settrace(trace)
+    try:
+        function()
+    finally:
+        sys.settrace(before)
+    return count
+
+
+def test_the_work_for_a_task_does_not_grow_with_the_number_of_tasks(waters):
+    """So that a hundred thousand tasks are simulated within seconds."""
+    work, predicted = waters
+    policy = replace(FULL, workers=8, core_slots=8, widest=4, widen_tail=True, memory_admission=True)
+
+    def lines_of_a_task(number):
+        tasks = [replace(work.tasks[n % len(work.tasks)], number=n) for n in range(number)]
+        estimates = {task.number: replace(predicted[task.number % len(work.tasks)], memory_gib=2.0) for task in tasks}
+        here = replace(detection.detect(), cores=8)
+        options = {"policy": policy, "machine": here, "memory_budget_gib": 12.5}
+        return lines_run(lambda: simulator.simulate(tasks, estimates, **options)) / number
+
+    assert lines_of_a_task(1200) < 1.15 * lines_of_a_task(300)
 
 
 def test_contention_makes_the_simulated_run_longer(waters):
@@ -77,27 +106,28 @@ def test_contention_makes_the_simulated_run_longer(waters):
     assert 1.1 < crowded.makespan_s / free.makespan_s <= 1.2
 
 
-def test_the_command_marks_its_answer_as_simulated_and_draws_it(tmp_path, faulty):
-    source, picture = tmp_path / "input.json", tmp_path / "schedule.png"
+def test_the_command_draws_its_answer_marks_it_as_simulated_and_replays_the_record_of_this_workload_only(
+    tmp_path, faulty
+):
+    source, other, record, picture = (
+        tmp_path / name for name in ("input.json", "other.json", "record.json", "schedule.png")
+    )
     source.write_text(json.dumps(faulty("water8", max_nbody=3)))
-    command = ("simulate", source, "--cores", 16, "--memory", 64)
-    assert answer(*command, "--plot", picture).startswith("simulated: 92 tasks on 16 cores in ")
-    assert picture.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
-    simulation = json.loads(answer(*command, "--json"))
+    other.write_text(json.dumps(faulty("water16")))
+    command = ("simulate", "--cores", 16, "--memory", 64)
+    simulation = json.loads(answer(*command, source, "--json", "--plot", picture))
     assert simulation["simulated"] is True
     assert 0 < simulation["efficiency"] <= 1
-
-
-def test_a_record_can_be_replayed_and_one_of_another_workload_is_refused(tmp_path, faulty):
-    source, other, record = tmp_path / "input.json", tmp_path / "other.json", tmp_path / "record.json"
-    source.write_text(json.dumps(faulty("water4")))
-    other.write_text(json.dumps(faulty("water6")))
-    answer("run", source, "--quiet", "--record", record)
-    simulated = ("simulate", "--cores", 4, "--replay", record, "--json")
-    assert json.loads(answer(*simulated, source))["times_from"] == str(record)
-    refused = autotune(*simulated, other)
+    assert picture.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+    tasks = workload.load(json.loads(source.read_text())).tasks
+    done = [run_factory.task(task.number, start=0.0, wall=1.0, label=task.labels[0]) for task in tasks]
+    json_files.save_run(run_factory.run(done), record)
+    lines = answer(*command, source, "--replay", record).splitlines()
+    assert lines[0].startswith("simulated: 92 tasks on 16 cores in 6")
+    assert lines[-1] == f"times from: {record}"
+    refused = autotune(*command, other, "--replay", record)
     assert refused.status == 2
-    assert "has no times for 11 of the 21 tasks" in refused.errors
+    assert "has no times for 100 of the 136 tasks" in refused.errors
 
 
 def test_estimate_prints_the_classes_of_tasks_and_starts_nothing(tmp_path, faulty):
@@ -111,8 +141,7 @@ def test_estimate_prints_the_classes_of_tasks_and_starts_nothing(tmp_path, fault
 
 def test_tasks_that_share_a_start_are_simulated_without_those_that_they_save(cluster):
     work = workload.load(cluster("water6", program="mopac", method="pm7", basis="", max_nbody=3))
-    costs = Costs()
-    estimates = {task.number: costs.estimate(task) for task in work.tasks}
+    estimates = estimates_of(work)
     start_s = estimates[0].start_s
     one = replace(FULL, workers=1, core_slots=1)
     apart = run(work, estimates, cores=1, policy=one)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import heapq
 import math
 import random
 
 import pytest
-from planned_tasks import Planned, scheduler_of
+from planned_tasks import Machine, Planned
 
 from autotune.base.types import Estimate, Policy
 from autotune.schedule import bounds
-from autotune.schedule.events import Finished, Sped
+from autotune.schedule.events import Sped
 from autotune.schedule.speeds import Speeds
 
 SIZES = {"monomer": 0.02, "dimer": 0.5, "trimer": 4.0}
@@ -97,23 +96,20 @@ def learn_and_drive(seconds, kinds, true_speeds, *, spread, seed=0):
         Planned(number, Estimate(alone_s=each, parallel=0.0, memory_gib=0.1, spread=spread))
         for number, each in enumerate(seconds)
     ]
-    scheduler, speeds = scheduler_of(tasks, policy, cores=seats, memory_gib=64.0), Speeds()
-    clock, ends, told, begun = 0.0, [], (), {}
-    while not scheduler.done:
-        for start in scheduler.decide(clock):
-            (number,) = start.numbers
-            took_s = seconds[number] * math.exp(chance.gauss(0.0, spread)) / true_speeds[start.seat]
-            begun[number] = start.seat, took_s
-            heapq.heappush(ends, (clock + took_s, number))
-        clock, number = heapq.heappop(ends)
-        seat, took_s = begun[number]
-        speeds.observe(seat, kinds[number], took_s, spread=spread, now_s=clock)
-        found = speeds.found(seats, now_s=clock)
-        if found != told:
-            told = found
-            scheduler.handle(Sped(found))
-        scheduler.handle(Finished(number))
-    return clock
+    off, speeds, told = [math.exp(chance.gauss(0.0, spread)) for _ in seconds], Speeds(), [()]
+
+    def learn(begun):
+        took_s = begun.ends_s - begun.begins_s
+        speeds.observe(begun.start.seat, kinds[begun.number], took_s, spread=spread, now_s=begun.ends_s)
+        found = speeds.found(seats, now_s=begun.ends_s)
+        if found != told[-1]:
+            told.append(found)
+            machine.scheduler.handle(Sped(found))
+
+    truth = {"speeds": true_speeds, "untold": True, "stretch": off.__getitem__}
+    machine = Machine(tasks, policy, cores=seats, memory_gib=64.0, watch=learn, **truth)
+    machine.run()
+    return machine.clock
 
 
 @pytest.mark.parametrize("spread", [0.02, 0.1])
