@@ -15,6 +15,7 @@ from autotune.base.text import count, gib, join_words, percent
 from autotune.reports.facts import Predictions, failures
 from autotune.reports.losses import Loss, is_bound_by_one_task, last_tasks
 from autotune.reports.sentences import as_line, reached_percent
+from autotune.runtime.failures import cures
 from autotune.tunings.library import calibration_of
 
 WORTH_CHANGING = 0.05  # of the wall time
@@ -26,14 +27,6 @@ LEAST_WAITED_S = 5.0  # shorter runs cannot tell
 MOST_COMMANDS = 3
 _ALL_MEMORY = 0.95  # a little has to stay for the rest of the system
 _UNMEASURED = ("default", "model", "none")
-_CURES = {
-    "convergence": "`--rescue` gives what did not converge a second attempt with other keywords",
-    "memory": "`--memory` lets tasks take more, or a machine with more of it",
-    "disk": "`--scratch` puts scratch files where there is more space",
-    "timeout": "a longer `--timeout` lets tasks finish",
-    "missing": "`autotune doctor` says what has to be installed",
-    "input": "the input has to be mended: the program does not take it",
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,10 +89,10 @@ def _about_failures(run: RunRecord) -> Iterator[Advice]:
         return
     kinds = Counter(as_line(record.error_type, code=False) or "an unknown reason" for record in failed)
     named = join_words(f"{kind} ({number})" for kind, number in kinds.most_common())
-    cures = [_CURES[kind] for kind, _ in kinds.most_common() if kind in _CURES]
+    helps = _sentence(cures(kind for kind, _ in kinds.most_common()))
     yield Advice(
         what="Mend what failed, then give the same command with `--resume`: only what is missing is computed.",
-        why=f"{count(len(failed), 'task')} of {run.tasks:,} failed: {named}.{_sentence(cures)}",
+        why=f"{count(len(failed), 'task')} of {run.tasks:,} failed: {named}.{helps}",
     )
 
 

@@ -21,7 +21,7 @@ else than was asked.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 KINDS = ("input", "convergence", "memory", "disk", "timeout", "crash", "random", "missing", "program")
@@ -44,6 +44,16 @@ _BY_WORDS = tuple(
     }.items()
 )
 _WORDS_AT_END = 8000  # characters; a program's early output may speak of such things without meaning it
+
+
+_CURES: Mapping[str, str] = {
+    "convergence": "`--rescue` gives what did not converge a second attempt with other keywords",
+    "memory": "`--memory` lets tasks take more, or a machine with more of it",
+    "disk": "`--scratch` puts scratch files where there is more space",
+    "timeout": "a longer `--timeout` lets tasks finish",
+    "missing": "`autotune doctor` says what has to be installed",
+    "input": "the input has to be mended: the program does not take it",
+}
 
 
 class Answer(NamedTuple):
@@ -101,6 +111,11 @@ def answer(kind: str, failures: int, *, can_rescue: bool) -> Answer:
     if failures > len(answers) or (kind == "convergence" and not can_rescue):
         return FAIL
     return answers[failures - 1]
+
+
+def cures(kinds: Iterable[str]) -> list[str]:
+    """Return what helps against failures of these kinds, a clause each, as far as the user can do something."""
+    return [_CURES[kind] for kind in kinds if kind in _CURES]
 
 
 def _kinds_named_in(message: str) -> Iterator[str]:

@@ -22,6 +22,7 @@ from autotune.expansion.joint import Joint
 from autotune.expansion.nbody_energies import nbody_energies
 from autotune.expansion.workload import Workload
 from autotune.machine.process import describe_limits
+from autotune.runtime import failures
 from autotune.runtime.execution import Execution
 from autotune.runtime.planning import Plan
 from autotune.schedule import bounds
@@ -152,6 +153,11 @@ def failure(execution: Execution, work: Workload) -> TaskError:
         },
         failed={label: errors[task.number] for task in work.tasks if task.number in errors for label in task.labels},
     )
+    # A program that refuses an input says itself what is wrong with it.
+    for cure in failures.cures(
+        dict.fromkeys(group[0].error_type for group in groups if group[0].error_type != "input")
+    ):
+        error.add_note(cure)
     # A program that meets one says something else, or nothing.
     if limits := describe_limits():
         error.add_note(limits)

@@ -9,17 +9,15 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import typical
-from derivatives import DERIVATIVES, EXPANSIONS, expanded, kept, made_up
+from derivatives import DERIVATIVES, EXPANSIONS, UNEVEN, expanded, kept, made_up
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from qcmanybody.models import v2
 from qcmanybody.v2 import ManyBodyComputer
 
-import autotune
 from autotune import Options, Session
 from autotune.base.errors import ResourceError
 from autotune.expansion import assembly, workload
-from autotune.expansion.padding import Padded
 from autotune.journal import values
 from autotune.journal.entries import Entry
 from autotune.journal.journal import Journal
@@ -27,6 +25,13 @@ from autotune.journal.values import Values
 from autotune.runtime.execution import Execution
 from autotune.session import resume
 from autotune.session.run_record import failure
+
+
+def planned(name, driver, molecule=UNEVEN, **keywords):
+    """Return the input of an expansion, its work, and made-up entries of its tasks."""
+    fields = expanded({**EXPANSIONS[name], **keywords}, driver, molecule)
+    work = workload.load(fields)
+    return fields, work, list(made_up(work, names=DERIVATIVES[driver]))
 
 
 def upstreams(fields, work, entries):
@@ -47,9 +52,7 @@ def assert_bit_equal(ours, upstream):
 @pytest.mark.parametrize("driver", DERIVATIVES)
 @pytest.mark.parametrize("name", EXPANSIONS)
 def test_a_result_has_every_bit_of_upstreams(name, driver, total):
-    fields = expanded({**EXPANSIONS[name], "return_total_data": total}, driver)
-    work = workload.load(fields)
-    entries = list(made_up(work, names=DERIVATIVES[driver]))
+    fields, work, entries = planned(name, driver, return_total_data=total)
     ours = work.assemble(kept(entries), {})
     assert_bit_equal(ours, upstreams(fields, work, entries))
     assert np.asarray(ours.return_result).shape == ((12, 3) if driver == "gradient" else (36, 36))
@@ -70,15 +73,13 @@ def test_so_has_that_of_any_fragments_and_numbers(name, total, sizes, seed):
         "geometry": [float(20 * atom) for atom in range(ends[-1]) for _ in range(3)],
         "fragments": [list(range(a, b)) for a, b in pairwise(ends)],
     }
-    fields = expanded({**EXPANSIONS[name], "return_total_data": total}, "hessian", molecule)
-    work = workload.load(fields)
+    fields, work, _ = planned(name, "hessian", molecule, return_total_data=total)
     entries = list(made_up(work, names=("energy", "hessian"), seed=seed))
     assert_bit_equal(work.assemble(kept(entries), {}), upstreams(fields, work, entries))
 
 
 def test_what_only_some_components_have_is_left_out_as_before():
-    fields = expanded(EXPANSIONS["nocp"], "gradient")
-    work = workload.load(fields)
+    fields, work, _ = planned("nocp", "gradient")
     entries = list(made_up(work, names=DERIVATIVES["hessian"]))
     lacking = [e._replace(values={n: v for n, v in e.values.items() if n != "hessian"}) for e in entries]
     assert_bit_equal(work.assemble(kept([*entries[:3], *lacking[3:]]), {}), upstreams(fields, work, lacking))
@@ -88,9 +89,7 @@ def test_what_only_some_components_have_is_left_out_as_before():
 
 
 def test_above_the_limit_the_components_arrays_are_left_out_and_nothing_else(monkeypatch):
-    fields = expanded(EXPANSIONS["all at once"], "hessian")
-    work = workload.load(fields)
-    entries = list(made_up(work, names=DERIVATIVES["hessian"]))
+    fields, work, entries = planned("all at once", "hessian")
     dense = 8 * (36 + 36 * 36) * len(work._keys_by_label)
     monkeypatch.setattr(assembly, "DENSE_BYTES", dense)
     assert work.left_out_bytes(kept(entries)) == 0
@@ -104,8 +103,7 @@ def test_above_the_limit_the_components_arrays_are_left_out_and_nothing_else(mon
 
 
 def test_no_handle_is_left_in_what_upstream_makes_of_them(monkeypatch):
-    fields = expanded(EXPANSIONS["supersystem"], "gradient")
-    work = workload.load(fields)
+    _, work, entries = planned("supersystem", "gradient")
     given_back = {}
     get_results = type(work._computer).get_results
 
@@ -114,11 +112,10 @@ def test_no_handle_is_left_in_what_upstream_makes_of_them(monkeypatch):
         return get_results(self, external_results=dict(external_results), component_results=component_results)
 
     monkeypatch.setattr(type(work._computer), "get_results", noting)
-    work.assemble(kept(made_up(work, names=DERIVATIVES["gradient"])), {})
+    work.assemble(kept(entries), {})
     arrays = [given_back["ret_gradient"], *given_back["results"].values()]
     arrays += [value for of_one in given_back["component_properties"].values() for value in of_one.values()]
     assert {type(value) for value in arrays} == {np.ndarray, float, int}
-    assert not any(isinstance(value, Padded) for value in arrays)
     assert not vars(work._computer.qcmb_core).keys() & {"resize_gradient", "resize_hessian"}
 
 
@@ -162,9 +159,7 @@ def test_summing_the_hessians_of_32_waters_takes_a_tenth_of_what_padding_takes(c
 
 
 def test_arrays_beyond_the_limit_are_left_to_the_journal_and_give_the_same_result(tmp_path, monkeypatch):
-    fields = expanded(EXPANSIONS["all at once"], "hessian")
-    work = workload.load(fields)
-    entries = list(made_up(work, names=DERIVATIVES["hessian"]))
+    fields, work, entries = planned("all at once", "hessian")
     arrays = sum(array.nbytes for entry in entries for array in (entry.values["gradient"], entry.values["hessian"]))
     monkeypatch.setattr(values, "MEMORY_BYTES", arrays // 3)
     with Journal(tmp_path / "journal") as journal:
@@ -183,31 +178,26 @@ def test_without_a_journal_all_arrays_stay_in_memory(monkeypatch):
     assert repr(found["k"].as_json(arrays=True)) == "{'energy': -1.0, 'gradient': [[1.0, 2.0, -0.0]]}"
 
 
-def test_of_several_entries_for_a_task_its_own_is_read_back(tmp_path, monkeypatch):
+def test_of_several_entries_for_a_task_its_own_is_read_back_and_a_journal_that_has_lost_it_says_so(
+    tmp_path, monkeypatch
+):
     monkeypatch.setattr(values, "MEMORY_BYTES", 0)
     with Journal(tmp_path / "journal") as journal:
         found = Values(journal)
         ours = Entry("k", "v 2", "{}", {"energy": -1.0, "gradient": np.array([[1.0, 2.0, 3.0]])}, None)
         for other in [ours._replace(version="v 1"), ours._replace(rescue="")]:
             journal.record(other._replace(values={"energy": -2.0, "gradient": [[0.0, 0.0, 0.0]]}))
-        journal.record(ours)
         found.keep(ours)
-        assert found["k"]["gradient"].tolist() == [[1.0, 2.0, 3.0]]
-
-
-def test_a_journal_that_has_lost_an_array_says_so(tmp_path, monkeypatch):
-    monkeypatch.setattr(values, "MEMORY_BYTES", 0)
-    with Journal(tmp_path / "journal") as journal:
-        found = Values(journal)
-        found.keep(Entry("k", "v", "", {"energy": -1.0, "gradient": [[1.0, 2.0, 3.0]]}, None))
         with pytest.raises(ResourceError, match=r"has lost a finished task; --resume computes it again"):
             found["k"]["gradient"]
+        journal.record(ours)
+        assert found["k"]["gradient"].tolist() == [[1.0, 2.0, 3.0]]
 
 
 @pytest.mark.parametrize("limit", [0, values.MEMORY_BYTES])
 def test_a_failed_run_gives_lists_or_where_arrays_are_only_in_the_journal_energies(tmp_path, monkeypatch, limit):
     monkeypatch.setattr(values, "MEMORY_BYTES", limit)
-    work = workload.load(expanded(EXPANSIONS["nocp"], "gradient"))
+    _, work, _ = planned("nocp", "gradient")
     first, second, *_ = work.tasks
     lists = {"energy": -1.0, "gradient": [[1.0, 2.0, -0.0]]}
     failed = typical.record(second.number, label=second.labels[0], status="failed", error_type="input", error="no")
@@ -228,24 +218,19 @@ def test_a_failed_run_gives_lists_or_where_arrays_are_only_in_the_journal_energi
 def test_a_run_whose_arrays_are_all_read_back_gives_the_same_result_and_says_what_it_leaves_out(
     cluster, tmp_path, monkeypatch
 ):
-    fields = cluster("water2", basis="sto-3g", driver="gradient")
-    path = tmp_path / "journal"
-    with Session(Options(journal=str(path))) as session:
+    fields, said = cluster("water2", driver="gradient"), []
+    path = str(tmp_path / "journal")
+    with Session(Options(journal=path)) as session:
         expected = session.run(fields)
     monkeypatch.setattr(values, "MEMORY_BYTES", 0)
-    resuming = Options(journal=str(path), resume=True)
-    said = []
-    with Session(resuming, on_notice=said.append) as session:
-        again = session.run(fields)
+    with Session(Options(journal=path, resume=True), on_notice=said.append) as session:
+        assert session.run(fields).model_dump_json() == expected.model_dump_json()
         assert session.record.recalled == 3
-    assert again.model_dump_json() == expected.model_dump_json()
-    assert not [line for line in said if "cluster_properties" in line]
-    monkeypatch.setattr(assembly, "DENSE_BYTES", 0)
-    with Session(Options(journal=str(tmp_path / "other")), on_notice=said.append) as session:
+        assert not [line for line in said if "cluster_properties" in line]
+        monkeypatch.setattr(assembly, "DENSE_BYTES", 0)
         anew = session.run(fields)
-    assert np.asarray(anew.return_result) == pytest.approx(np.asarray(expected.return_result), abs=1e-9)
+    assert np.array_equal(anew.return_result, expected.return_result)
     (notice,) = [line for line in said if "cluster_properties" in line]
     assert notice.startswith("cluster_properties has energies only: ")
-    assert notice.endswith(f" would take 0.0 GiB; they are in {tmp_path / 'other'}")
+    assert notice.endswith(f" would take 0.0 GiB; they are in {path}")
     assert all(each.return_gradient is None for each in anew.cluster_properties.values())
-    assert autotune.run(fields, journal="none").return_result.shape == (6, 3)

@@ -50,6 +50,10 @@ def shuffled(natom, seed=1):
     return order
 
 
+def shuffled_input(driver, **keywords):
+    return expanded(keywords, driver, scattered(BLOCKS, shuffled(12)))
+
+
 def results(keywords, driver, order, blocks=BLOCKS):
     """Return the result of a scattered molecule and that of its blocks, from the same values of components."""
     inside = workload.load(expanded(keywords, driver, blocks))
@@ -60,11 +64,11 @@ def results(keywords, driver, order, blocks=BLOCKS):
 
 
 def arrays(result):
-    """Yield the name and the array of everything in a result that has the shape of the whole system."""
-    yield "return_result", result.return_result
+    """Return everything in a result that has the shape of the whole system, by name."""
     named = [("properties", result.properties), *result.cluster_properties.items()]
-    for label, properties in named:
-        yield from ((f"{label} {name}", value) for name, value in properties if isinstance(value, np.ndarray))
+    found = {f"{label} {name}": value for label, properties in named for name, value in properties}
+    found["return_result"] = result.return_result
+    return {name: value for name, value in found.items() if isinstance(value, np.ndarray)}
 
 
 def rows(array, order):
@@ -80,8 +84,7 @@ def rows(array, order):
 def test_every_array_of_the_whole_system_is_in_the_order_of_the_input(name, driver):
     order = shuffled(12)
     ours, blocks = results({**EXPANSIONS[name], "return_total_data": True}, driver, order)
-    expected = dict(arrays(blocks))
-    found = dict(arrays(ours))
+    expected, found = arrays(blocks), arrays(ours)
     assert found.keys() == expected.keys()
     assert len(found) > 10
     for what, array in found.items():
@@ -93,27 +96,21 @@ def test_every_array_of_the_whole_system_is_in_the_order_of_the_input(name, driv
 @settings(max_examples=20, deadline=None)
 def test_so_is_that_of_any_fragments(seed, sizes):
     ends = np.cumsum([0, *sizes]).tolist()
-    blocks = {
-        "symbols": ["He"] * ends[-1],
-        "geometry": [float(20 * atom) for atom in range(ends[-1]) for _ in range(3)],
-        "fragments": [list(range(a, b)) for a, b in pairwise(ends)],
-    }
+    geometry = [float(20 * atom) for atom in range(ends[-1]) for _ in range(3)]
+    fragments = [list(range(a, b)) for a, b in pairwise(ends)]
+    blocks = {"symbols": ["He"] * ends[-1], "geometry": geometry, "fragments": fragments}
     order = shuffled(ends[-1], seed)
     ours, inside = results({"bsse_type": ["nocp"], "max_nbody": 2}, "gradient", order, blocks)
     assert np.array_equal(ours.return_result, inside.return_result[order])
 
 
-def test_energies_and_tables_are_those_of_the_blocks():
-    ours, blocks = results({"bsse_type": ["nocp", "cp"], "max_nbody": 2}, "gradient", shuffled(12))
+def test_energies_and_tables_are_those_of_the_blocks_and_molecules_that_of_the_input():
+    order = shuffled(12)
+    ours, blocks = results({"bsse_type": ["nocp", "cp"], "max_nbody": 2}, "gradient", order)
     for name, value in blocks.properties:
         if isinstance(value, (int, float)):
             assert getattr(ours.properties, name) == value
     assert ours.stdout == blocks.stdout
-
-
-def test_the_molecules_of_a_result_are_that_of_the_input():
-    order = shuffled(12)
-    ours, _ = results({"bsse_type": ["nocp"], "max_nbody": 1}, "gradient", order)
     stated = scattered(BLOCKS, order)
     for molecule in (ours.molecule, ours.input_data.molecule):
         assert molecule.symbols.tolist() == stated["symbols"]
@@ -133,36 +130,32 @@ def test_fragments_in_another_order_than_their_atoms_are_taken_as_they_are_numbe
 
 
 @pytest.mark.parametrize("version", [1, 2])
-def test_a_result_is_read_again_from_its_own_json(version, capsys):
+def test_a_result_and_its_input_are_read_again_from_their_own_json(version, capsys):
     models = {1: v1, 2: v2}[version]
-    fields = expanded({"bsse_type": ["cp"], "max_nbody": 2}, "hessian", scattered(BLOCKS, shuffled(12)))
-    model = workload.load(fields)._input.convert_v(version)
+    fields = shuffled_input("hessian", bsse_type=["cp"], max_nbody=2)
+    first = workload.load(fields)
+    model = first._input.convert_v(version)
     work = workload.load(model)
     result = work.assemble(kept(made_up(work, names=DERIVATIVES["hessian"])), {})
     assert isinstance(result, models.ManyBodyResult)
-    text = result.json() if version == 1 else result.model_dump_json()
-    again = models.ManyBodyResult(**json.loads(text))
-    assert (again.json() if version == 1 else again.model_dump_json()) == text
+
+    def as_text(one):
+        return one.json() if version == 1 else one.model_dump_json()
+
+    again = models.ManyBodyResult(**json.loads(as_text(result)))
+    assert as_text(again) == as_text(result)
     assert again.input_data.molecule.symbols.tolist() == fields["molecule"]["symbols"]
     assert np.array_equal(np.ravel(again.return_result), np.ravel(result.return_result))
-    assert capsys.readouterr() == ("", "")
-
-
-@pytest.mark.parametrize("version", [1, 2])
-def test_the_input_of_a_result_gives_the_same_tasks_as_model_and_as_json(version):
-    fields = expanded({"bsse_type": ["cp"], "max_nbody": 2}, "gradient", scattered(BLOCKS, shuffled(12)))
-    first = workload.load(fields)
-    model = first._input.convert_v(version)
-    text = model.json() if version == 1 else model.model_dump_json()
-    for source in (model, json.loads(text)):
+    for source in (model, json.loads(as_text(model))):
         again = workload.load(source)
         assert again.schema_version == version
         assert [task.key for task in again.tasks] == [task.key for task in first.tasks]
         assert again._order == first._order
+    assert capsys.readouterr() == ("", "")
 
 
 def test_a_v1_file_with_scattered_fragments_is_read():
-    fields = expanded({"bsse_type": ["nocp"], "max_nbody": 1}, "gradient", scattered(BLOCKS, shuffled(12)))
+    fields = shuffled_input("gradient", bsse_type=["nocp"], max_nbody=1)
     fields["molecule"] |= {"schema_name": "qcschema_molecule", "schema_version": 2}
     work = workload.load({**fields, "schema_name": "qcschema_manybodyinput", "schema_version": 1})
     assert work.schema_version == 1
@@ -171,21 +164,15 @@ def test_a_v1_file_with_scattered_fragments_is_read():
 
 def test_what_stands_in_blocks_is_upstreams_own_result_untouched(monkeypatch):
     work = workload.load(expanded({"bsse_type": ["nocp"], "max_nbody": 2}, "gradient", BLOCKS))
-    made = []
-    upstream = assembly.assemble
-
-    def noting(*arguments):
-        made.append(upstream(*arguments))
-        return made[-1]
-
-    monkeypatch.setattr(assembly, "assemble", noting)
+    made, upstream = [], assembly.assemble
+    monkeypatch.setattr(assembly, "assemble", lambda *arguments: made.append(upstream(*arguments)) or made[-1])
     result = work.assemble(kept(made_up(work, names=DERIVATIVES["gradient"])), {})
     assert result is made[0]
     assert work.recipe.molecule is work._input.molecule
 
 
 def test_components_keep_molecules_of_their_own():
-    fields = expanded({"bsse_type": ["nocp"], "max_nbody": 1}, "energy", scattered(BLOCKS, shuffled(12)))
+    fields = shuffled_input("energy", bsse_type=["nocp"], max_nbody=1)
     fields["specification"]["specification"]["(auto)"]["keywords"] = {}
     with Session() as session:
         found = session.components(fields)
@@ -195,7 +182,6 @@ def test_components_keep_molecules_of_their_own():
 
 
 def test_the_older_interfaces_core_asks_for_blocks_and_prints_nothing(capsys):
-    fields = expanded({"bsse_type": ["nocp"], "max_nbody": 1}, "gradient", scattered(BLOCKS, shuffled(12)))
     with pytest.raises(InputError, match="wants the atoms of each fragment in one block"):
-        core_of(fields)
+        core_of(shuffled_input("gradient", bsse_type=["nocp"], max_nbody=1))
     assert capsys.readouterr() == ("", "")

@@ -12,12 +12,16 @@ import autotune
 from autotune.base.options import Options
 from autotune.base.types import Method
 from autotune.expansion import workload
-from autotune.expansion.exactness import coefficients, error_of, exactness
+from autotune.expansion.exactness import DOUBTFUL_KCAL, coefficients, error_of, exactness
 from autotune.expansion.nbody_energies import KCAL_PER_HARTREE
 from autotune.programs.facts import facts_of
 from autotune.session import reductions
 
 RECORD = json.loads((Path(__file__).parents[3] / "results" / "convergence.json").read_text())
+
+
+def exact(fields):
+    return reductions.plan(workload.load(fields), Options()).exactness()
 
 
 def total(work, values):
@@ -47,15 +51,9 @@ def test_coefficients_are_those_of_upstreams_sum(cluster, max_nbody):
 
 
 def test_each_level_of_several_methods_has_its_own(cluster):
-    fields = whole_energy(cluster("water6", levels={1: "mp2/sto-3g", 3: "hf/sto-3g"}, method="", basis=""))
-    work = workload.load(fields)
-    found = reductions.plan(work, Options()).exactness()
-    squares = {}
-    for task in work.tasks:
-        factor = in_sum_of(work, task)
-        squares[task.method] = squares.get(task.method, 0.0) + factor**2
-    errors = {method: error_of(method) for method in squares}
-    assert found.in_sum_hartree == pytest.approx(math.sqrt(sum(errors[m] ** 2 * squares[m] for m in squares)))
+    work = workload.load(whole_energy(cluster("water6", levels={1: "mp2/sto-3g", 3: "hf/sto-3g"}, method="", basis="")))
+    squares = sum((error_of(task.method) * in_sum_of(work, task)) ** 2 for task in work.tasks)
+    assert reductions.plan(work, Options()).exactness().in_sum_hartree == pytest.approx(math.sqrt(squares))
 
 
 @pytest.mark.parametrize("options", [{"screen_distance": {2: 5.0, 3: 3.5}}, {"around": (1,)}], ids=str)
@@ -75,22 +73,17 @@ def test_a_screen_leaves_other_coefficients(cluster, options):
     "changes",
     [
         {"bsse": ("vmfc",), "max_nbody": 2},
-        {"levels": {1: "mp2/sto-3g", "supersystem": "hf/sto-3g"}},
+        {"levels": {1: "mp2/sto-3g", "supersystem": "hf/sto-3g"}, "method": "", "basis": ""},
         {"driver": "gradient"},
     ],
     ids=str,
 )
 def test_nothing_is_said_of_what_is_not_known(cluster, changes):
-    told = {"method": "", "basis": "", **changes} if "levels" in changes else changes
-    work = workload.load(cluster("water4", **told))
-    assert reductions.plan(work, Options()).exactness() is None
+    assert exact(cluster("water4", **changes)) is None
 
 
 def test_counterpoise_corrections_have_the_same_coefficients(cluster):
-    plain, corrected = (
-        reductions.plan(workload.load(cluster("water6", max_nbody=2, bsse=(bsse,))), Options()).exactness()
-        for bsse in ("nocp", "cp")
-    )
+    plain, corrected = (exact(cluster("water6", max_nbody=2, bsse=(bsse,))) for bsse in ("nocp", "cp"))
     assert plain.factors == corrected.factors
 
 
@@ -116,8 +109,7 @@ def test_errors_follow_the_thresholds_that_keywords_name():
 
 
 def test_energies_that_are_reused_have_one_error(cluster):
-    fields = whole_energy(cluster("water6", max_nbody=1))
-    work = workload.load(fields)
+    work = workload.load(cluster("water6", max_nbody=1))
     first, *others = work.tasks
     equal = {task.key: first.key for task in others}
     alone = exactness(work.tasks, fragments=6, levels=work.levels)
@@ -137,17 +129,13 @@ def test_facts_of_programs_are_what_was_measured(row):
 
 
 def test_a_run_says_before_and_after_what_its_sum_multiplies(cluster):
-    said = []
-    fields = cluster("water16", program="faulty", method="nothing", basis="", max_nbody=3)
-    with autotune.Session(Options(journal="none"), on_notice=said.append) as session:
-        session.run(fields)
-        assert session.record.sum_off_hartree is None
-    (line,) = (line for line in said if line.startswith("the sum takes"))
-    assert line.startswith(
+    unknown = exact(cluster("water16", program="faulty", method="nothing", basis="", max_nbody=3))
+    assert unknown.in_sum_hartree is None
+    assert unknown.before_words().startswith(
         "the sum takes energies of 1 to 3 fragments times 91, -13 and 1: 1e-08 Eh in each make about "
     )
-    said.clear()
-    loose = cluster("water16", basis="sto-3g", max_nbody=2, keywords={"conv_tol": 1e-5})
+    said = []
+    loose = cluster("water16", max_nbody=2, keywords={"conv_tol": 1e-5})
     with autotune.Session(Options(journal="none"), on_notice=said.append) as session:
         session.run(loose)
         off = session.record.sum_off_hartree
@@ -161,10 +149,9 @@ def test_a_run_says_before_and_after_what_its_sum_multiplies(cluster):
 
 
 def test_advice_names_the_keywords_where_it_matters(cluster):
-    work = workload.load(cluster("water64", program="nwchem", max_nbody=3))
-    words = reductions.plan(work, Options()).exactness().before_words()
+    words = exact(cluster("water32", program="nwchem", max_nbody=3)).before_words()
     assert words.endswith("to converge them more tightly: --keywords scf__thresh=1e-07,scf__tol2e=1e-10")
-    tight = workload.load(cluster("water64", program="nwchem", max_nbody=3, keywords={"scf__thresh": 1e-6}))
-    assert "--keywords" not in reductions.plan(tight, Options()).exactness().before_words()
-    small = workload.load(cluster("water4", program="nwchem", max_nbody=3))
-    assert reductions.plan(small, Options()).exactness().before_words() == ""
+    tight = exact(cluster("water32", program="nwchem", max_nbody=3, keywords={"scf__thresh": 5e-6}))
+    assert tight.in_sum_hartree * KCAL_PER_HARTREE > DOUBTFUL_KCAL
+    assert "--keywords" not in tight.before_words()
+    assert exact(cluster("water4", program="nwchem", max_nbody=3)).before_words() == ""

@@ -8,8 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from places import CASES
+from qcmanybody.models import v2
 
 from autotune.base.errors import InputError
+from autotune.expansion import workload
 from autotune.expansion.bonds import bonded_pairs
 from autotune.expansion.ions import _hund
 from autotune.expansion.readers import Expansion, many_body_fields, read_text
@@ -18,10 +20,13 @@ from autotune.expansion.valence import _matching, suggested_charge
 WATER = ("O 0 0 9", "H 0 0.757 9.588", "H 0 -0.757 9.588")
 
 
-def molecule(text, name="m.xyz", **options):
-    return many_body_fields(
-        text, name=name, expansion=Expansion(program="pyscf", method="hf", basis="6-31g", **options)
-    )["molecule"]
+def whole(text, name="m.xyz", **options):
+    expansion = Expansion(program="pyscf", method="hf", basis="6-31g", **options)
+    return many_body_fields(text, name=name, expansion=expansion)
+
+
+def molecule(text, **options):
+    return whole(text, **options)["molecule"]
 
 
 def of(*atoms, comment="", **options):
@@ -49,21 +54,24 @@ def question(call, *args, **options):
 
 
 @pytest.mark.parametrize(
-    ("name", "charges", "multiplicities"),
+    ("name", "options", "charges", "multiplicities"),
     [
-        ("be2", [0, 0], [1, 1]),
-        ("ch4_2", [0, 0], [1, 1]),
-        ("ext_quoted", [0, 0], [1, 1]),
-        ("hexe", [0, 0], [1, 1]),
-        ("i2_he", [0, 0], [1, 1]),
-        ("inter", [0, 0], [1, 1]),
-        ("na_w", [1, 0], [1, 1]),
-        ("oxalate_w", [0, -2], [1, 1]),
-        ("so4_w1", [-2, 0], [1, 1]),
+        *((name, {}, [0, 0], [1, 1]) for name in ("be2", "ch4_2", "ext_quoted", "hexe", "i2_he", "inter")),
+        ("na_w", {}, [1, 0], [1, 1]),
+        ("oxalate_w", {}, [0, -2], [1, 1]),
+        ("so4_w1", {}, [-2, 0], [1, 1]),
+        ("be2", {"charges": "0,0"}, [0, 0], [1, 1]),
+        ("be2", {"charges": "2,2"}, [2, 2], [1, 1]),
+        ("o2w", {"multiplicities": "1:3"}, [0, 0], [3, 1]),
+        ("o2w", {"multiplicities": "1:1"}, [0, 0], [1, 1]),
+        ("oh_w", {"multiplicities": "1:2"}, [0, 0], [2, 1]),
+        ("oh_w", {"charges": "1:-1"}, [-1, 0], [1, 1]),
+        ("cl_cl", {"charges": "0,0", "multiplicities": "2,2"}, [0, 0], [2, 2]),
+        ("cl_cl", {"multiplicities": "2,2"}, [0, 0], [2, 2]),
     ],
 )
-def test_an_input_that_once_went_wrong_is_read_as_it_states(name, charges, multiplicities):
-    found = case(name)
+def test_an_input_is_read_as_it_states_or_as_the_answer_to_its_question_says(name, options, charges, multiplicities):
+    found = case(name, **options)
     assert (found["fragment_charges"], found["fragment_multiplicities"]) == (charges, multiplicities)
 
 
@@ -84,14 +92,6 @@ ASKED = {
         "fragment 1 (O H) has an odd number of electrons when neutral: an ion, or a radical? say --charges 1:-1, or "
         "--multiplicities 1:2"
     ),
-    ("co2_pbc", None): (
-        "co2_pbc.xyz: atoms 1 (C) and 3 (O) are bonded across the boundary of the cell; write whole molecules (unwrap "
-        "them) and remove Lattice, as no periodic images are computed"
-    ),
-    ("freeze_code", None): (
-        "freeze_code.xyz: columns 2-4 or 3-5 may be x, y, z; keep four columns, or name them in line 2 as in "
-        "Properties=species:S:1:freeze:I:1:pos:R:3"
-    ),
 }
 
 
@@ -100,56 +100,27 @@ def test_an_input_that_says_too_little_is_asked_about_in_one_line(name, comment)
     assert question(case, name, comment) == ASKED[name, comment]
 
 
-@pytest.mark.parametrize(
-    ("name", "options", "charges", "multiplicities"),
-    [
-        ("be2", {"charges": "0,0"}, [0, 0], [1, 1]),
-        ("be2", {"charges": "2,2"}, [2, 2], [1, 1]),
-        ("o2w", {"multiplicities": "1:3"}, [0, 0], [3, 1]),
-        ("o2w", {"multiplicities": "1:1"}, [0, 0], [1, 1]),
-        ("oh_w", {"multiplicities": "1:2"}, [0, 0], [2, 1]),
-        ("oh_w", {"charges": "1:-1"}, [-1, 0], [1, 1]),
-        ("cl_cl", {"charges": "0,0", "multiplicities": "2,2"}, [0, 0], [2, 2]),
-        ("cl_cl", {"multiplicities": "2,2"}, [0, 0], [2, 2]),
-    ],
-)
-def test_the_answer_that_a_question_proposes_is_accepted(name, options, charges, multiplicities):
-    found = case(name, **options)
-    assert (found["fragment_charges"], found["fragment_multiplicities"]) == (charges, multiplicities)
-
-
-def test_atoms_keep_the_order_of_the_file_though_molecules_are_interleaved():
+def test_atoms_keep_the_order_of_the_file_and_fragments_the_numbers_in_which_they_are_stated():
     found = case("inter")
     assert found["symbols"] == ["O", "O", "H", "H", "H", "H"]
     assert found["fragments"] == [[0, 2, 3], [1, 4, 5]]
     assert found["geometry"][3] == pytest.approx(0.3 / 0.529177210903)
-
-
-def test_fragments_keep_the_numbers_in_which_they_are_stated():
     found = case("inter", fragments="2,5,6;1,3,4", charges="2:1", multiplicities="2:2")
     assert found["fragments"] == [[1, 4, 5], [0, 2, 3]]
     assert found["fragment_charges"] == [0, 1]
 
 
-def test_what_was_understood_is_in_the_molecules_extras():
+def test_what_was_understood_is_in_the_molecules_extras_and_a_geometry_in_bohr_goes_through_unchanged():
     assert case("inter")["extras"] == {"autotune": {"units": "angstrom", "source": "inter.xyz"}}
     assert case("ext_quoted")["extras"]["autotune"]["notes"] == ["the periodic cell is ignored: no images are computed"]
-    assert molecule("2\nunits=bohr\nHe 0 0 0\nHe 0 0 9\n")["extras"]["autotune"]["units"] == "bohr"
-
-
-def test_a_geometry_in_bohr_goes_through_unchanged():
     found = molecule("2\nunits=bohr\nHe 0 0 0\nHe 0 0 9.1\n")
+    assert found["extras"]["autotune"]["units"] == "bohr"
     assert found["geometry"] == pytest.approx([0, 0, 0, 0, 0, 9.1], abs=1e-14)
 
 
 def test_what_was_understood_and_isotopes_leave_keys_of_components_as_they_were():
-    from autotune.expansion import workload
-
     text = "2\n\nHe 0 0 0\nNe 0 0 3\n"
-    plain, heavy, bare = (
-        many_body_fields(t, name="x", expansion=Expansion(program="pyscf", method="hf", basis="6-31g"))
-        for t in (text, text.replace("Ne", "20Ne"), text)
-    )
+    plain, heavy, bare = (whole(t) for t in (text, text.replace("Ne", "20Ne"), text))
     del bare["molecule"]["extras"]
     keys = [[task.key for task in workload.load(fields).tasks] for fields in (plain, heavy, bare)]
     assert keys[0] == keys[1] == keys[2]
@@ -157,12 +128,7 @@ def test_what_was_understood_and_isotopes_leave_keys_of_components_as_they_were(
 
 @pytest.mark.parametrize("version", [1, 2])
 def test_extras_and_mass_numbers_are_part_of_the_input_in_both_schema_versions(version):
-    from qcmanybody.models import v2
-
-    fields = many_body_fields(
-        "2\n\nHe 0 0 0\n3He 0 0 3\n", name="x", expansion=Expansion(program="pyscf", method="hf", basis="6-31g")
-    )
-    both = v2.ManyBodyInput(**fields)
+    both = v2.ManyBodyInput(**whole("2\n\nHe 0 0 0\n3He 0 0 3\n"))
     found = (both if version == 2 else both.convert_v(1)).molecule
     assert list(found.mass_numbers) == [4, 3]
     assert found.masses[1] == pytest.approx(3.0160293)  # AME 2012
@@ -220,11 +186,9 @@ def test_a_guess_against_the_file_is_refused(atoms, comment, options, expected):
     assert expected in question(of, *atoms, comment=comment, **options)
 
 
-def test_options_that_state_each_fragment_go_before_the_file():
+def test_options_that_state_each_fragment_go_before_the_file_and_leave_it_what_they_do_not_say():
     assert of("He 0 0 0", *WATER, comment="0 1", charges="0,1", multiplicities="1,2") == ([0, 1], [1, 2])
-
-
-def test_fragments_of_an_option_take_the_charges_that_the_file_states_of_the_same_atoms():
+    assert of("O 0 0 0", "O 0 0 1.5", *WATER, charges="1:-2") == ([-2, 0], [1, 1])
     text = '{"fragments": [1, 3], "charges": [1, 0]}'
     assert of("Na 0 0 0", *WATER, comment=text, fragments="2-4;1") == ([0, 1], [1, 1])
 
@@ -258,58 +222,65 @@ def test_what_is_accepted_has_the_charge_and_the_multiplicity_of_the_comment(one
         (("Na 0 0 0", "Na 0 0 20", *WATER), [1, 1, 0]),
         (("Ar 0 0 0", "Xe 0 0 4"), [0, 0]),
         (("H 0 0 0", *WATER), [0, 0]),
+        (("Li 0 0 0", "Ca 0 0 20", "Br 0 0 30", "Cl 0 0 40", "H 0 0 41.3"), [1, 2, -1, 0]),
+        (("O 0 1.1 0", "O 0 0 0.7", "O 0 2.2 0.7", "He 9 0 0"), [0, 0]),
     ],
 )
-def test_lone_atoms_that_are_a_matter_of_course_are_not_asked_about(atoms, charges):
+def test_lone_atoms_and_ozone_that_are_a_matter_of_course_are_not_asked_about(atoms, charges):
     assert of(*atoms)[0] == charges
 
 
+def sulphite_like(symbols):
+    centre, end = symbols.split()
+    return (f"{centre} 0 0 0", f"{end} 1.6 0 0", f"{end} -0.8 1.386 0", f"{end} -0.8 -1.386 0", *WATER)
+
+
+HYDROXYLS = tuple(f"{symbol} {x} 0 {9 * n}" for n in range(3) for symbol, x in (("O", 5), ("H", 5.97)))
+
+
 @pytest.mark.parametrize(
-    ("atoms", "expected"),
+    ("atoms", "options", "expected"),
     [
-        (("C 0 0 0", *WATER), "fragment 1 (C) is a lone atom: an atom, an ion, or part of a molecule?"),
-        (("O 0 0 4", "S 0 0 0"), "fragment 1 (O) is a lone atom"),
-        (("N 0 0 0", *WATER), "fragment 1 (N) is a lone atom"),
-        (("Li 0 0 0", "H 0 0 1.6"), "fragment 2 (H) is a lone atom beside others"),
-        (("H 0 0 0", "He 0 0 3"), "fragment 1 (H) is a lone atom beside others"),
-        (("Be 0 0 0", "He 0 0 3"), "fragment 1 (Be) is an ion, or an atom?"),
-        (("Na 0 0 0", "Na 0 0 3.1", *WATER), "fragment 1 (Na; 1 more like it) is an ion, or an atom?"),
-        (("Zn 0 0 0", *WATER), "fragment 1 (Zn) is a lone metal atom: which ion?"),
-        (("Fe 0 0 0", *WATER), "fragment 1 (Fe) is a lone metal atom: which ion?"),
+        (("C 0 0 0", *WATER), {}, "fragment 1 (C) is a lone atom: an atom, an ion, or part of a molecule?"),
+        (("O 0 0 4", "S 0 0 0"), {}, "fragment 1 (O) is a lone atom"),
+        (("N 0 0 0", *WATER), {}, "fragment 1 (N) is a lone atom"),
+        (("Li 0 0 0", "H 0 0 1.6"), {}, "fragment 2 (H) is a lone atom beside others"),
+        (("H 0 0 0", "He 0 0 3"), {}, "fragment 1 (H) is a lone atom beside others"),
+        (("Be 0 0 0", "He 0 0 3"), {}, "fragment 1 (Be) is an ion, or an atom?"),
+        (("Na 0 0 0", "Na 0 0 3.1", *WATER), {}, "fragment 1 (Na; 1 more like it) is an ion, or an atom?"),
+        (("Zn 0 0 0", *WATER), {}, "fragment 1 (Zn) is a lone metal atom: which ion?"),
+        (("Fe 0 0 0", *WATER), {}, "fragment 1 (Fe) is a lone metal atom: which ion?"),
+        # The spin of an atom, where it is not the lowest or not known
+        (("O 0 0 0", *WATER), {"charges": "1:0"}, "; say --multiplicities 1:3."),
+        (("N 0 0 0", *WATER), {"charges": "1:0"}, "; say --multiplicities 1:4."),
+        (("Fe 0 0 0", *WATER), {"charges": "1:2"}, "transition metal: which spin has it? say --multiplicities 1:1."),
+        # Formulas of a molecule and of an ion
+        *((sulphite_like(symbols), {}, "say --charges 1:") for symbols in ("S O", "C S", "Se O")),
+        # Fragments of one kind
+        (HYDROXYLS, {}, "fragment 1 (O H; 2 more like it)"),
+        (HYDROXYLS, {}, "--charges 1:-1,2:-1,3:-1, or --multiplicities 1:2,2:2,3:2"),
     ],
-)
-def test_lone_atoms_that_may_be_several_things_are_asked_about(atoms, expected):
-    assert expected in question(of, *atoms)
+)  # fmt: skip
+def test_what_may_be_several_things_is_asked_about(atoms, options, expected):
+    assert expected in question(of, *atoms, **options) + "."
 
 
-@pytest.mark.parametrize(
-    ("symbol", "charge", "multiplicity"),
-    [
-        *(("H", 0, 1), ("B", 0, 2), ("C", 0, 3), ("N", 0, 4), ("O", 0, 3), ("F", 0, 2), ("Ne", 0, 1), ("Be", 0, 1)),
-        *(("Si", 0, 3), ("P", 0, 4), ("S", 0, 3), ("Ge", 0, 3), ("Se", 0, 3), ("Sn", 0, 3), ("Te", 0, 3), ("Pb", 0, 3)),
-        *(("O", 1, 4), ("O", -1, 2), ("O", -2, 1), ("N", 1, 3), ("C", 2, 1), ("C", -1, 4), ("Na", 1, 1), ("Cl", -1, 1)),
-        *(("Ca", 2, 1), ("Cs", 0, 2), ("I", 0, 2), ("Tl", 1, 1), ("Bi", 0, 4)),
-    ],
-)  # NIST Atomic Spectra Database: ground states
-def test_the_ground_states_of_atoms_are_those_of_hunds_rule(symbol, charge, multiplicity):
-    assert max(_hund(symbol, charge), 1) == multiplicity
+GROUND_STATES = {
+    1: "H:0 Ne:0 Be:0 O:-2 C:2 Na:1 Cl:-1 Ca:2 Tl:1",
+    2: "B:0 F:0 O:-1 Cs:0 I:0",
+    3: "C:0 O:0 Si:0 S:0 Ge:0 Se:0 Sn:0 Te:0 Pb:0 N:1",
+    4: "N:0 P:0 O:1 C:-1 Bi:0",
+}  # NIST Atomic Spectra Database
 
 
-@pytest.mark.parametrize(
-    ("symbol", "options", "cure"),
-    [("O", {"charges": "1:0"}, "1:3"), ("N", {"charges": "1:0"}, "1:4"), ("Fe", {"charges": "1:2"}, "1:1")],
-)
-def test_the_spin_of_an_atom_is_asked_for_where_it_is_not_the_lowest_or_not_known(symbol, options, cure):
-    assert (
-        question(of, f"{symbol} 0 0 0", *WATER, **options).endswith(f"; say --multiplicities {cure}") or symbol == "Fe"
-    )
+@pytest.mark.parametrize("multiplicity", GROUND_STATES)
+def test_the_ground_states_of_atoms_are_those_of_hunds_rule(multiplicity):
+    for state in GROUND_STATES[multiplicity].split():
+        symbol, charge = state.split(":")
+        assert max(_hund(symbol, int(charge)), 1) == multiplicity, state
 
 
 # Ions with an even number of electrons
-
-
-def ring(symbol, radius, angles, z=0.0):
-    return [(symbol, radius * math.cos(math.radians(a)), radius * math.sin(math.radians(a)), z) for a in angles]
 
 
 def chain(text):
@@ -368,19 +339,17 @@ MOLECULES = {
     "perchloric acid": ("Cl1-O2 Cl1-O3 Cl1-O4 Cl1-O5 O2-H6", 0),
     "bifluoride": ("F1-H2 H2-F3", -1),
     "xenon difluoride": ("Xe1-F2 Xe1-F3", 0),
+    "a metal": ("Fe1-C2", None),
+    "a cluster of boron": ("B1-B2 B1-B3 B1-B4 B1-B5 B1-B6 B1-B7", None),
     "methylene": ("C1-H2 C1-H3", 0),
+    "hydrogen atoms that touch": ("C1-H2 C1-H3 C1-H4 C1-C5 C5-C6 C6-H7 C6-H8 C6-H9 C5-H10 C5-H11 H4-H9", 0),
 }
 
 
 @pytest.mark.parametrize("name", MOLECULES)
-def test_bonds_suggest_the_charge_of_the_usual_closed_shell_species(name):
+def test_bonds_suggest_the_charge_of_the_usual_closed_shell_species_if_any(name):
     text, charge = MOLECULES[name]
     assert suggested_charge(*chain(text)) == charge
-
-
-def test_metals_and_clusters_of_boron_suggest_nothing():
-    assert suggested_charge(["Fe", "C"], [(0, 1)]) is None
-    assert suggested_charge(["B"] * 7, [(0, other) for other in range(1, 7)]) is None
 
 
 @given(st.integers(2, 9), st.randoms(use_true_random=False))
@@ -401,44 +370,14 @@ def test_as_many_are_paired_as_any_pairing_can(count, random):
 
 
 def test_a_sheet_of_hundreds_of_atoms_is_paired_in_time():
-    places = [
-        (1.42 * 1.5 * x, 1.42 * math.sqrt(3) * (y + 0.5 * (x % 2)), s)
-        for x in range(16)
-        for y in range(16)
-        for s in (0, 1)
+    row = 1.42 * math.sqrt(3)
+    positions = [
+        (1.42 * (1.5 * x + s), row * (y + 0.5 * (x % 2)), 0.0) for x in range(16) for y in range(16) for s in (0, 1)
     ]
-    positions = [(x + 1.42 * s, y, 0.0) for x, y, s in places]
     symbols = ["C"] * len(positions)
     assert suggested_charge(symbols, bonded_pairs(symbols, positions, alone=(), scale=1.2)) == 0
 
 
-def test_ozone_is_not_asked_about():
-    assert of("O 0 1.1 0", "O 0 0 0.7", "O 0 2.2 0.7", "He 9 0 0")[0] == [0, 0]
-
-
-def test_hydrogen_atoms_that_touch_in_a_crowded_molecule_are_no_ion():
-    assert suggested_charge(*chain("C1-H2 C1-H3 C1-H4 C1-C5 C5-C6 C6-H7 C6-H8 C6-H9 C5-H10 C5-H11 H4-H9")) == 0
-
-
-@pytest.mark.parametrize("form", ["SO3", "CS3", "SeO3"])
-def test_a_formula_of_a_molecule_and_of_an_ion_is_asked_about(form):
-    centre, ends = {"SO3": ("S", "O"), "CS3": ("C", "S"), "SeO3": ("Se", "O")}[form]
-    atoms = [f"{centre} 0 0 0"] + [f"{s} {x} {y} 0" for s, x, y, _ in ring(ends, 1.6, (0, 120, 240))]
-    assert "say --charges 1:" in question(of, *atoms, *WATER)
-
-
-def test_a_triplet_is_asked_about_only_where_it_is_neutral():
-    assert of("O 0 0 0", "O 0 0 1.5", *WATER, charges="1:-2") == ([-2, 0], [1, 1])
-
-
-def test_fragments_of_one_kind_are_asked_about_together():
-    atoms = [f"{s} {x} {y} {9 * n}" for n in range(3) for s, x, y in (("O", 5, 0), ("H", 5.97, 0))]
-    assert "fragment 1 (O H; 2 more like it)" in question(of, *atoms)
-    assert "--charges 1:-1,2:-1,3:-1, or --multiplicities 1:2,2:2,3:2" in question(of, *atoms)
-
-
 def test_what_json_states_of_charges_is_not_asked_about():
     comment = json.dumps({"fragments": [5, 3], "charges": [0, 0]})
-    text, _ = read_text(str(CASES / "so4_w1.xyz"))
-    lines = text.split("\n")
-    assert molecule("\n".join([lines[0], comment, *lines[2:]]))["fragment_charges"] == [0, 0]
+    assert case("so4_w1", comment)["fragment_charges"] == [0, 0]

@@ -21,7 +21,23 @@ from autotune.expansion.nmer_inputs import nmer_inputs
 from autotune.expansion.readers import Expansion
 
 CRYSTALS = Path(str(files("autotune.studies"))) / "crystals"
-HF = Expansion(program="pyscf", method="hf", basis="sto-3g")
+TOLD = {"program": "pyscf", "method": "hf", "basis": "sto-3g"}
+HF = Expansion(**TOLD)
+CUTOFFS = {2: 3.5, 3: 2.5}
+
+
+def written(folder, atoms):
+    """Return the crystal of ASE's atoms by way of a file."""
+    ase.io.write(folder / "x.xyz", atoms, format="extxyz")
+    return read_crystal(folder / "x.xyz")
+
+
+def energy_of(crystal, **terms):
+    """Return the lattice energy of these terms by treatment, each a function of the n-mer, and the n-mers."""
+    nmers = find_nmers(crystal, CUTOFFS)
+    values = {nmer.name: {bsse: term(nmer) for bsse, term in terms.items()} for nmer in nmers}
+    methods = dict.fromkeys(CUTOFFS, HF.models[0])
+    return lattice_energy(crystal, nmers, values, cutoffs_angstrom=CUTOFFS, metric="nearest", methods=methods), nmers
 
 
 @pytest.fixture(scope="module")
@@ -57,22 +73,18 @@ def by_hand(crystal, nbody, cutoff, distance):
     return found / nbody
 
 
-def _nearest(one, other):
-    return np.linalg.norm(one[:, None] - other[None], axis=-1).min()
+def between(of_all):
+    return lambda one, other: of_all(np.linalg.norm(one[:, None] - other[None], axis=-1))
 
 
-def _farthest(one, other):
-    return np.linalg.norm(one[:, None] - other[None], axis=-1).max()
-
-
-def _centres(one, other):
-    masses = np.array([14.00307400443] + 3 * [1.00782503223]) if len(one) == 4 else None
+def centres(one, other):
+    masses = np.array([14.00307400443] + 3 * [1.00782503223])
     return np.linalg.norm(masses @ one / masses.sum() - masses @ other / masses.sum())
 
 
 @pytest.mark.parametrize(
     ("metric", "distance", "cutoff"),
-    [("nearest", _nearest, 4.0), ("farthest", _farthest, 6.0), ("centres", _centres, 4.4)],
+    [("nearest", between(np.min), 4.0), ("farthest", between(np.max), 6.0), ("centres", centres, 4.4)],
 )
 @pytest.mark.parametrize("nbody", [2, 3, 4])
 def test_all_n_mers_are_counted_as_a_supercell_counts_them(ammonia, nbody, metric, distance, cutoff):
@@ -99,9 +111,7 @@ def test_distinct_n_mers_differ_and_no_two_of_them_are_equal_without_symmetry_to
     # A supercell of which one atom is off has no symmetry: all its n-mers are distinct, and of the same shapes.
     atoms = ase.io.read(CRYSTALS / "ammonia.cif")
     atoms.positions[0, 0] += 2e-3
-    ase.io.write(tmp_path / "off.xyz", atoms, format="extxyz")
-    other = read_crystal(tmp_path / "off.xyz")
-    all_of_them = find_nmers(other, {2: 4.0, 3: 3.0})
+    all_of_them = find_nmers(written(tmp_path, atoms), {2: 4.0, 3: 3.0})
     assert {nmer.per_cell for nmer in all_of_them} == {1}
     assert len(all_of_them) == sum(nmer.per_cell for nmer in found)
 
@@ -109,54 +119,34 @@ def test_distinct_n_mers_differ_and_no_two_of_them_are_equal_without_symmetry_to
 def test_a_supercell_and_other_vectors_have_the_same_n_mers(benzene, tmp_path):
     atoms = ase.io.read(CRYSTALS / "benzene.cif")
     expected = find_nmers(benzene, {2: 6.0, 3: 4.0})
-    for number, other in enumerate(
-        (atoms.repeat((1, 2, 1)), ase.build.make_supercell(atoms, [[1, 0, 1], [0, 1, 0], [0, 0, 1]]))
-    ):
-        ase.io.write(tmp_path / f"{number}.xyz", other, format="extxyz")
-        crystal = read_crystal(tmp_path / f"{number}.xyz")
-        times = len(other) // len(atoms)
-        found = find_nmers(crystal, {2: 6.0, 3: 4.0})
+    skew = ase.build.make_supercell(atoms, [[1, 0, 1], [0, 1, 0], [0, 0, 1]])
+    for times, other in ((2, atoms.repeat((1, 2, 1))), (1, skew)):
+        found = find_nmers(written(tmp_path, other), {2: 6.0, 3: 4.0})
         assert [nmer.per_cell for nmer in found] == [nmer.per_cell * times for nmer in expected]
         for one, same in zip(found, expected, strict=True):
             assert one.distances_angstrom == pytest.approx(same.distances_angstrom, abs=1e-6)
 
 
-def test_n_mers_whose_images_straddle_the_cutoff_count_as_one(tmp_path):
+def test_n_mers_whose_images_straddle_the_cutoff_count_as_one(benzene, tmp_path):
     """Where a file's digits put images on both sides, all of them are within."""
     atoms = ase.io.read(CRYSTALS / "benzene.cif")
     atoms.rattle(5e-5, seed=1)
-    ase.io.write(tmp_path / "noisy.xyz", atoms, format="extxyz")
-    noisy = read_crystal(tmp_path / "noisy.xyz")
+    noisy = written(tmp_path, atoms)
     assert len(noisy.operations) == 8
-    exact = find_nmers(read_crystal(CRYSTALS / "benzene.cif"), {2: 9.0})
+    exact = find_nmers(benzene, {2: 9.0})
+
+    def within(cutoff):
+        return sum(nmer.per_cell for nmer in exact if nmer.distances_angstrom[-1] < cutoff)
+
     for nmer in exact[3:]:
-        found = find_nmers(noisy, {2: nmer.distances_angstrom[-1]})
-        whole = [
-            other.per_cell for other in exact if other.distances_angstrom[-1] <= nmer.distances_angstrom[-1] + 1e-3
-        ]
-        without = [
-            other.per_cell for other in exact if other.distances_angstrom[-1] < nmer.distances_angstrom[-1] - 1e-3
-        ]
-        assert sum(without) <= sum(each.per_cell for each in found) <= sum(whole)
+        cutoff = nmer.distances_angstrom[-1]
+        found = find_nmers(noisy, {2: cutoff})
+        assert within(cutoff - 1e-3) <= sum(each.per_cell for each in found) <= within(cutoff + 1e-3)
         assert {each.per_cell for each in found} <= {4, 8}
 
 
-def test_a_cutoff_that_reaches_too_far_is_refused_at_once(ammonia):
-    with pytest.raises(InputError, match=r"there are more than .* 2-mers within 1e"):
-        find_nmers(ammonia, {2: 1e9})
-
-
 def test_terms_add_up_by_how_often_they_occur(ammonia):
-    nmers = find_nmers(ammonia, {2: 3.5, 3: 2.5})
-    terms = {nmer.name: {"nocp": 0.001 * nmer.nbody, "cp": -0.001} for nmer in nmers}
-    found = lattice_energy(
-        ammonia,
-        nmers,
-        terms,
-        cutoffs_angstrom={2: 3.5, 3: 2.5},
-        metric="nearest",
-        methods=dict.fromkeys((2, 3), HF.models[0]),
-    )
+    found, nmers = energy_of(ammonia, nocp=lambda nmer: 0.001 * nmer.nbody, cp=lambda _: -0.001)
     pairs, triples = (sum(n.per_cell for n in nmers if n.nbody == size) for size in (2, 3))
     assert (found.unit, found.units_per_cell) == ("H3N", 4)
     rows = {(level.bsse, level.nbody): level for level in found.levels}
@@ -178,6 +168,7 @@ def test_terms_add_up_by_how_often_they_occur(ammonia):
         ({2: math.nan}, "nearest", "the cutoff of level 2 is nan; give a distance in Å"),
         ({2: 3.0}, "widest", "the metric is 'widest'; there are nearest, centres, farthest"),
         ([4], "nearest", "a crystal needs cutoffs in Å by level"),
+        ({2: 1e9}, "nearest", "there are more than .* 2-mers within 1e"),
         ({2: 0.5}, "nearest", "no 2 molecules of .* lie within 0.5 Å of each other .nearest.; give a larger cutoff"),
     ],
 )
@@ -193,24 +184,23 @@ def test_too_many_n_mers_are_refused_and_not_counted_to_the_end(ammonia, monkeyp
 
 
 def test_the_input_of_an_n_mer_is_its_own_expansion(ammonia):
-    nmers = find_nmers(ammonia, {2: 3.5, 3: 2.5})
+    nmers = find_nmers(ammonia, CUTOFFS)
     several = Expansion(program="pyscf", levels={2: "mp2/cc-pvdz", 3: "psi4 hf/sto-3g"}, bsse=("cp", "nocp"))
     inputs = nmer_inputs(ammonia, nmers, several)
     assert list(inputs) == [nmer.name for nmer in nmers]
     for nmer in nmers:
-        fields = inputs[nmer.name]
-        keywords, (chemistry,) = (
-            (fields["specification"][part] for part in ("keywords", "specification")),
-            [*fields["specification"]["specification"].values()],
-        )
-        del keywords
-        assert fields["specification"]["keywords"] == {"bsse_type": ["cp", "nocp"], "max_nbody": nmer.nbody}
+        molecule, specification = inputs[nmer.name]["molecule"], inputs[nmer.name]["specification"]
+        (chemistry,) = specification["specification"].values()
+        assert specification["keywords"] == {"bsse_type": ["cp", "nocp"], "max_nbody": nmer.nbody}
         assert chemistry["program"] == {2: "pyscf", 3: "psi4"}[nmer.nbody]
-        assert len(fields["molecule"]["fragments"]) == nmer.nbody
-        assert fields["molecule"]["fragment_charges"] == [0.0] * nmer.nbody
-        positions = np.array(fields["molecule"]["geometry"]).reshape(-1, 3) * 0.529177210903
+        assert len(molecule["fragments"]) == nmer.nbody
+        assert molecule["fragment_charges"] == [0.0] * nmer.nbody
+        positions = np.array(molecule["geometry"]).reshape(-1, 3) * 0.529177210903
         expected = np.concatenate([ammonia.positions_angstrom(site) for site in nmer.sites])
         assert np.allclose(positions, expected, atol=1e-8)
+
+
+BY_LEVEL = {"method": "", "basis": ""}
 
 
 @pytest.mark.parametrize(
@@ -219,46 +209,45 @@ def test_the_input_of_an_n_mer_is_its_own_expansion(ammonia):
         ({"driver": "gradient"}, "a lattice energy is a sum of energies; leave out driver gradient"),
         ({"max_nbody": 2}, "the cutoffs of a crystal say which levels there are; leave out max_nbody"),
         ({"fragments": "4x2"}, "the fragments of a crystal are its molecules; leave out the fragments"),
-        ({"method": "", "basis": "", "levels": {2: "hf/sto-3g", "supersystem": "hf/sto-3g"}}, "no supersystem"),
+        ({**BY_LEVEL, "levels": {2: "hf/sto-3g", "supersystem": "hf/sto-3g"}}, "no supersystem"),
+        ({**BY_LEVEL, "levels": {2: "hf/sto-3g"}}, "levels name no method for 3-mers; name level 3, too"),
         (
-            {"method": "", "basis": "", "levels": {2: "hf/sto-3g"}},
-            "levels name no method for 3-mers; name level 3, too",
+            {"multiplicities": "1:3"},
+            "molecules 1, 2, 3, 4 of the cell are equal by symmetry.*1:3,2:3,3:3,4:3",
         ),
     ],
 )
 def test_expansions_that_a_crystal_cannot_have_are_refused(ammonia, changes, words):
-    nmers = find_nmers(ammonia, {2: 3.5, 3: 2.5})
-    told = {"program": "pyscf", "method": "hf", "basis": "sto-3g", **changes}
     with pytest.raises(InputError, match=words):
-        nmer_inputs(ammonia, nmers, Expansion(**told))
+        nmer_inputs(ammonia, find_nmers(ammonia, CUTOFFS), Expansion(**{**TOLD, **changes}))
 
 
 def test_multiplicities_of_molecules_that_are_images_are_the_same(ammonia):
-    nmers = find_nmers(ammonia, {2: 2.5})
-    told = Expansion(program="pyscf", method="hf", basis="sto-3g", multiplicities="1:3")
-    with pytest.raises(InputError, match=r"molecules 1, 2, 3, 4 of the cell are equal by symmetry.*1:3,2:3,3:3,4:3"):
-        nmer_inputs(ammonia, nmers, told)
-    same = Expansion(program="pyscf", method="hf", basis="sto-3g", multiplicities="1:3,2:3,3:3,4:3")
-    (fields,) = nmer_inputs(ammonia, nmers, same).values()
+    same = Expansion(**TOLD, multiplicities="1:3,2:3,3:3,4:3")
+    (fields,) = nmer_inputs(ammonia, find_nmers(ammonia, {2: 2.5}), same).values()
     assert fields["molecule"]["fragment_multiplicities"] == [3, 3]
 
 
-@pytest.mark.parametrize("option", [{"screen_distance": 3.0}, {"terms": ((1, 2),)}, {"around": (1,)}], ids=str)
-def test_options_that_leave_terms_out_are_not_for_crystals(ammonia, option):
-    with pytest.raises(InputError, match="leaves terms out, and a crystal's cutoffs say which there are"):
-        autotune.run_crystal(ammonia, expansion=HF, cutoffs_angstrom={2: 3.0}, **option)
-
-
-def test_a_lattice_energy_through_triples_has_its_pairs_in_it(ammonia):
-    with pytest.raises(InputError, match="through 3-body has its 2-mers in it; give a cutoff for them, too"):
-        autotune.run_crystal(ammonia, expansion=HF, cutoffs_angstrom={3: 3.0})
+@pytest.mark.parametrize(
+    ("cutoffs", "option", "words"),
+    [
+        *(
+            ({2: 3.0}, option, "leaves terms out, and a crystal's cutoffs say which there are")
+            for option in ({"screen_distance": 3.0}, {"terms": ((1, 2),)}, {"around": (1,)})
+        ),
+        ({3: 3.0}, {}, "through 3-body has its 2-mers in it; give a cutoff for them, too"),
+    ],
+    ids=str,
+)
+def test_runs_of_crystals_without_pairs_or_with_options_that_leave_terms_out_are_refused(
+    ammonia, cutoffs, option, words
+):
+    with pytest.raises(InputError, match=words):
+        autotune.run_crystal(ammonia, expansion=HF, cutoffs_angstrom=cutoffs, **option)
 
 
 def test_what_a_lattice_energy_is_off_by_counts_molecules_once(ammonia):
-    nmers = find_nmers(ammonia, {2: 3.5, 3: 2.5})
-    methods = dict.fromkeys((2, 3), HF.models[0])
-    terms = {nmer.name: {"nocp": 0.0} for nmer in nmers}
-    found = lattice_energy(ammonia, nmers, terms, cutoffs_angstrom={2: 3.5, 3: 2.5}, metric="nearest", methods=methods)
+    found, _ = energy_of(ammonia, nocp=lambda _: 0.0)
     # 6 and 6 pairs and 1 triple for each molecule, a share of it each: 12 times half, 4 times a third of three.
     molecules = -2 * (3 + 3) + 3 * 1
     others = 3**2 + 3**2 + 1**2 * (3 + 1)
@@ -266,7 +255,6 @@ def test_what_a_lattice_energy_is_off_by_counts_molecules_once(ammonia):
 
 
 def test_salts_are_refused(tmp_path):
-    ase.io.write(tmp_path / "salt.xyz", ase.build.bulk("NaCl", "rocksalt", a=5.64, cubic=True), format="extxyz")
-    salt = read_crystal(tmp_path / "salt.xyz")
+    salt = written(tmp_path, ase.build.bulk("NaCl", "rocksalt", a=5.64, cubic=True))
     with pytest.raises(InputError, match=r"has 8 ions in the cell, Na first: their interactions fall off too slowly"):
         nmer_inputs(salt, find_nmers(salt, {2: 3.0}), HF)

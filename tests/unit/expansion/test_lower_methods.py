@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 
 import pytest
 import qcengine
@@ -46,12 +47,11 @@ def taken(fields):
     work = workload.load(fields)
     level_of = {task.key: task.level for task in work.tasks}
     found = lower_methods.sources(work.tasks, work.recipe)
-    rows = [
+    return Counter(
         (task.level, task.nbody, level_of[found[task.key].key], found[task.key].energy)
         for task in work.tasks
         if task.key in found
-    ]
-    return {row: rows.count(row) for row in rows}
+    )
 
 
 def test_lower_methods_are_taken_from_the_highest_that_contains_them(leveled):
@@ -87,12 +87,10 @@ def test_all_that_acts_on_the_lower_method_must_be_equal(leveled, high, low, fou
 def test_another_basis_program_or_set_of_fragments_contains_nothing(leveled):
     two = {"high": ("mp2", {}), "low": ("hf", {})}
     assert taken(leveled(two, program="psi4")) == {}
-    fields = leveled(two)
-    fields["specification"]["specification"]["low"]["model"]["basis"] = "6-31g"
-    assert taken(fields) == {}
-    fields = leveled(two)
-    fields["specification"]["specification"]["low"]["program"] = "psi4"
-    assert taken(fields) == {}
+    for change in ({"program": "psi4"}, {"model": {"method": "hf", "basis": "6-31g"}}):
+        fields = leveled(two)
+        fields["specification"]["specification"]["low"] |= change
+        assert taken(fields) == {}
     # In counterpoise, monomers have the basis of all fragments at one level and their own at the other.
     fields = leveled(two, bsse_type=["cp"], return_total_data=True)
     work = workload.load(fields)
@@ -105,9 +103,7 @@ def test_the_tables_are_those_of_the_program_and_of_the_schema():
     assert set(ENERGIES) <= set(AtomicProperties.model_fields)
     stated = facts_of("pyscf").contained
     for method in ("hf", "mp2"):
-        idle = {
-            name for name, about in KEYWORDS.items() if method not in about["acts_on"] and "dft" not in about["acts_on"]
-        }
+        idle = {name for name, about in KEYWORDS.items() if not {method, "dft"} & {*about["acts_on"]}}
         assert idle == (stated.correlation_keywords if method == "hf" else stated.coupled_cluster_keywords)
     assert {name for name in RANKS if RANKS[name] == 0} == {name for name, kind in HF_NAMES.items() if kind is None}
 
@@ -117,20 +113,10 @@ def test_the_tables_are_those_of_the_program_and_of_the_schema():
 def test_contained_energies_are_those_that_are_computed(leveled, charge, keywords):
     Manager().register_programs()
     methods = ("hf", "mp2", "ccsd", "ccsd(t)")
-    fields = leveled(
-        {
-            method: (
-                method,
-                {name: value for name, value in keywords.items() if method != "hf" or name == "density_fit"},
-            )
-            for method in methods
-        },
-        name="water4",
-    )
+    of_hf = {name: value for name, value in keywords.items() if name == "density_fit"}
+    fields = leveled({method: (method, of_hf if method == "hf" else keywords) for method in methods})
     fields["molecule"]["fragment_charges"] = [float(charge), 0.0, 0.0, 0.0]
     fields["molecule"]["fragment_multiplicities"] = [1 + charge, 1, 1, 1]
-    fields["molecule"].pop("molecular_charge", None)
-    fields["molecule"].pop("molecular_multiplicity", None)
     recipe = workload.load(fields).recipe
     results = {
         method: qcengine.compute(
@@ -151,7 +137,4 @@ def test_contained_energies_are_those_that_are_computed(leveled, charge, keyword
 def test_an_energy_that_is_missing_or_not_finite_is_not_there():
     properties = AtomicProperties(scf_total_energy=-1.0, mp2_total_energy=float("nan"))
     assert lower_methods.energies(properties) == {"scf_total_energy": -1.0}
-
-
-def test_energies_are_computed_unless_the_option_is_given():
     assert autotune.Options().reuse_contained is False

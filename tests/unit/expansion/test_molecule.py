@@ -55,11 +55,9 @@ def test_a_molecule_is_taken_with_its_fragments_or_those_of_its_bonds(fragments,
 
 def test_it_is_the_input_that_an_xyz_file_of_the_same_molecule_gives():
     angstrom = np.reshape(WATERS["geometry"], (-1, 3)) * constants.bohr2angstroms
-    lines = [
-        f"{symbol} {x:.15f} {y:.15f} {z:.15f}" for symbol, (x, y, z) in zip(WATERS["symbols"], angstrom, strict=True)
-    ]
-    options = {"program": "pyscf", "method": "hf", "basis": "cc-pvdz", "bsse": ("cp", "nocp"), "max_nbody": 2}
-    expansion = Expansion(driver="gradient", keywords={"conv_tol": 1e-9}, **options)
+    lines = [f"{s} {x:.15f} {y:.15f} {z:.15f}" for s, (x, y, z) in zip(WATERS["symbols"], angstrom, strict=True)]
+    chemistry = {"program": "pyscf", "method": "hf", "basis": "cc-pvdz", "keywords": {"conv_tol": 1e-9}}
+    expansion = Expansion(driver="gradient", bsse=("cp", "nocp"), max_nbody=2, **chemistry)
     ours = many_body_fields(json.dumps(WATERS), name="m", expansion=expansion)
     xyz = many_body_fields("\n".join(["6", "", *lines]), name="x", expansion=expansion)
     assert ours["specification"] == xyz["specification"]
@@ -74,8 +72,9 @@ def test_scattered_fragments_keep_the_order_of_the_molecule(fragments):
     assert taken(molecule)["molecule"]["symbols"] == SCATTERED["symbols"]
 
 
-def test_what_nobody_states_is_found_as_for_an_xyz_file():
+def test_what_nobody_states_is_found_as_for_an_xyz_file_and_fragments_may_be_given():
     assert stated(SALT) == ([[0, 1, 2], [3], [4]], [0, 1, -1], [1, 1, 1])
+    assert stated(changed(WATERS, fragments=None), fragments="1-3;4-6")[0] == TWO
 
 
 @pytest.mark.parametrize(
@@ -94,10 +93,6 @@ def test_options_go_before_the_molecule_and_the_molecule_before_guesses(molecule
     assert stated(molecule, **options)[1:] == (charges, multiplicities)
 
 
-def test_fragments_may_be_given_where_the_molecule_has_none():
-    assert stated(changed(WATERS, fragments=None), fragments="1-3;4-6")[0] == TWO
-
-
 def test_what_else_it_states_comes_along():
     extra = {"name": "dimer", "comment": "c", "mass_numbers": [16, 2, 2, 16, 1, 1], "extras": {"mine": 1}, "id": "7"}
     molecule = workload.load(taken(changed(WATERS, **extra))).recipe.molecule
@@ -105,58 +100,50 @@ def test_what_else_it_states_comes_along():
     assert molecule.mass_numbers.tolist() == extra["mass_numbers"]
 
 
+ATOMS_ONCE = "mine.json: field fragments must hold each atom once"
+WHOLE_CHARGES = "field fragment_charges must hold a whole number for each of the 2"
+
+
 @pytest.mark.parametrize(
-    ("molecule", "options", "message"),
+    ("changes", "message"),
     [
-        (WATERS, {"fragments": "3,3"}, "mine.json states its own fragments; leave out --fragments, or that field"),
+        ({"molecular_charge": -1}, "mine.json: the Molecule states charge -1, but 2 H2O (0) together have 0"),
         (
-            changed(WATERS, molecular_charge=-1),
-            {},
-            "mine.json: the Molecule states charge -1, but 2 H2O (0) together have 0",
-        ),
-        (
-            changed(WATERS, molecular_multiplicity=3),
-            {},
+            {"molecular_multiplicity": 3},
             "mine.json: the Molecule states multiplicity 3, but the fragments together have 1",
         ),
         (
-            changed(WATERS, fragment_charges=[0, 0], molecular_charge=1),
-            {},
+            {"fragment_charges": [0, 0], "molecular_charge": 1},
             "fragment_charges add up to +0 but molecular_charge is +1",
         ),
         (
-            changed(WATERS, fragment_multiplicities=[1, 1], molecular_multiplicity=3),
-            {},
+            {"fragment_multiplicities": [1, 1], "molecular_multiplicity": 3},
             "molecular_multiplicity is 3, but fragments of these multiplicities",
         ),
-        (RADICAL, {}, "fragment 1 (O H) has an odd number of electrons when neutral: an ion, or a radical?"),
-        (changed(WATERS, real=[True] * 5 + [False]), {}, "field 'real' makes atom 6 a ghost"),
-        (changed(WATERS, fragmnts=TWO), {}, "the many-body input is not valid: field molecule.fragmnts"),
         (
-            changed(WATERS, fragments=[[0.0, 1, 2], [3, 4, 5]]),
-            {},
-            "mine.json: field fragments must hold each atom once",
+            {**RADICAL, "fragments": None},
+            "fragment 1 (O H) has an odd number of electrons when neutral: an ion, or a radical?",
         ),
-        (changed(WATERS, fragments=[[0, 1], [3, 4, 5]]), {}, "mine.json: field fragments must hold each atom once"),
-        (changed(WATERS, fragment_charges=[0.5, -0.5]), {}, "field fragment_charges must hold a whole number for each"),
+        ({"real": [True] * 5 + [False]}, "field 'real' makes atom 6 a ghost"),
+        ({"fragmnts": TWO}, "the many-body input is not valid: field molecule.fragmnts"),
+        ({"fragments": [[0.0, 1, 2], [3, 4, 5]]}, ATOMS_ONCE),
+        ({"fragments": [[0, 1], [3, 4, 5]]}, ATOMS_ONCE),
+        ({"fragment_charges": [0.5, -0.5]}, WHOLE_CHARGES),
+        ({"fragment_charges": [0]}, WHOLE_CHARGES),
+        ({"symbols": [*"OHHOH", "Qq"]}, "field symbols holds 'Qq', which is no element"),
+        ({"symbols": 7}, "field symbols is not a list of element symbols"),
+        ({"geometry": [0.0] * 18}, "atoms 1 (O) and 2 (H) overlap: 0.000 Å apart"),
         (
-            changed(WATERS, fragment_charges=[0]),
-            {},
-            "field fragment_charges must hold a whole number for each of the 2",
-        ),
-        (changed(WATERS, symbols=[*"OHHOH", "Qq"]), {}, "field symbols holds 'Qq', which is no element"),
-        (changed(WATERS, symbols=7), {}, "field symbols is not a list of element symbols"),
-        (changed(WATERS, geometry=[0.0] * 18), {}, "atoms 1 (O) and 2 (H) overlap: 0.000 Å apart"),
-        (
-            changed(WATERS, fragments=None, connectivity=[[0, 1, 1.0], [0, 2, 1.0], [3, 4, 1.0]]),
-            {},
+            {"fragments": None, "connectivity": [[0, 1, 1.0], [0, 2, 1.0], [3, 4, 1.0]]},
             "mine.json: its field connectivity makes other fragments than the distances of its atoms",
         ),
-        (changed(WATERS, fragments=None, connectivity=[7]), {}, "field connectivity holds [7]; give pairs of atoms"),
+        ({"fragments": None, "connectivity": [7]}, "field connectivity holds [7]; give pairs of atoms"),
+        ({}, "mine.json states its own fragments; leave out --fragments, or that field"),
     ],
 )
-def test_what_cannot_be_obeyed_is_refused_in_one_line(molecule, options, message):
+def test_what_cannot_be_obeyed_is_refused_in_one_line(changes, message):
+    options = {} if changes else {"fragments": "3,3"}
     with pytest.raises(InputError) as caught:
-        stated(molecule, **options)
+        stated(changed(WATERS, **changes), **options)
     assert str(caught.value).startswith(message)
     assert "\n" not in str(caught.value)

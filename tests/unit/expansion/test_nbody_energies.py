@@ -2,55 +2,60 @@
 
 from __future__ import annotations
 
+import csv
 import itertools
-import json
 import math
 
 import numpy as np
 import pytest
+from derivatives import kept, made_up
+from qcelemental import constants
 
 import autotune
-import autotune.expansion.readers
 from autotune.base.errors import InputError
+from autotune.expansion import workload
 from autotune.expansion.nbody_energies import KCAL_PER_HARTREE, nbody_energies
 from autotune.reports.nbody_table import tabulate
 
-pytestmark = pytest.mark.programs("pyscf")
-
 FRAGMENTS = (1, 2, 3)
 PAIRS = tuple(itertools.combinations(FRAGMENTS, 2))
-OPTIONS = {"journal": "none", "tuning": "none"}
 
 
-@pytest.fixture(scope="module")
-def trimer():
+@pytest.fixture
+def trimer(cluster):
     """Return the input of a water trimer: three fragments of the packaged tetramer, HF/STO-3G with PySCF."""
-    from importlib.resources import files
-
-    lines = (files("autotune.studies") / "workloads" / "water4.xyz").read_text().splitlines()
-    text = "\n".join(["9", "", *lines[2:11], ""])
 
     def make(**expansion):
-        stated = autotune.Expansion(program="pyscf", method="hf", basis="sto-3g", **expansion)
-        return autotune.expansion.readers.many_body_fields(text, name="water3", expansion=stated)
+        fields = cluster("water4", **expansion)
+        whole = fields["molecule"]
+        whole |= {
+            "symbols": whole["symbols"][:9],
+            "geometry": whole["geometry"][:27],
+            "fragments": whole["fragments"][:3],
+        }
+        return {**fields, "molecule": {**whole, "fragment_charges": [0] * 3, "fragment_multiplicities": [1] * 3}}
 
     return make
 
 
-@pytest.fixture(scope="module")
+def computed(fields):
+    """Return a result of made-up energies and gradients, and these by real and basis fragments."""
+    work = workload.load(fields)
+    names = ("energy", "gradient") if fields["specification"]["driver"] == "gradient" else ("energy",)
+    entries = list(made_up(work, names=names))
+    of = {entry.key: entry.values for entry in entries}
+    return work.assemble(kept(entries), {}), {(task.real, task.basis): of[task.key] for task in work.tasks}
+
+
+@pytest.fixture
 def gradients(trimer):
     """Return the result of all treatments, and each component's energy and gradient by real and basis fragments."""
-    fields = trimer(bsse=("nocp", "cp", "vmfc"), driver="gradient")
-    with autotune.Session(autotune.Options(**OPTIONS)) as session:
-        result = session.run(fields)
-        found = session.components(fields)
+    result, found = computed(trimer(bsse=("nocp", "cp", "vmfc"), driver="gradient"))
     components = {}
-    for label, component in found.items():
-        _, real, basis = json.loads(label)
+    for (real, basis), values in found.items():
         whole = np.zeros((9, 3))
-        atoms = [3 * (fragment - 1) + atom for fragment in sorted(basis) for atom in range(3)]
-        whole[atoms] = np.asarray(component.properties.return_gradient).reshape(-1, 3)
-        components[tuple(real), tuple(basis)] = (component.properties.return_energy, whole)
+        whole[[3 * (fragment - 1) + atom for fragment in basis for atom in range(3)]] = values["gradient"]
+        components[real, basis] = (values["energy"], whole)
     return result, components
 
 
@@ -79,15 +84,12 @@ def test_energies_are_the_sums_of_component_energies_by_hand(gradients):
         for bsse in ("nocp", "cp", "vmfc")
         for nbody in FRAGMENTS
     ]
-    rows = nbody_energies(result)
-    for row, (bsse, nbody, total, interaction) in zip(rows, expected, strict=True):
+    for row, (bsse, nbody, total, interaction) in zip(nbody_energies(result), expected, strict=True):
         assert (row.bsse, row.nbody, row.method) == (bsse, nbody, "pyscf hf/sto-3g")
         assert row.total_hartree == pytest.approx(total, abs=1e-9)
         assert row.interaction_hartree == pytest.approx(interaction, abs=1e-9)
-        if nbody == 1:
-            assert row.contribution_hartree is None
-        else:
-            assert row.contribution_hartree == pytest.approx(terms[bsse][nbody - 2], abs=1e-9)
+        contribution = None if nbody == 1 else pytest.approx(terms[bsse][nbody - 2], abs=1e-9)
+        assert row.contribution_hartree == contribution
 
 
 def test_norms_are_those_of_gradients_that_are_summed_by_hand(gradients):
@@ -128,35 +130,31 @@ def test_models_and_stored_json_of_both_schema_versions_give_the_same_rows(gradi
 def test_the_one_row_that_is_marked_has_the_energy_that_the_result_returns(trimer, keywords, driver, kind):
     fields = trimer(driver=driver)
     fields["specification"]["keywords"] = keywords
-    result = autotune.run(fields, **OPTIONS)
+    result, _ = computed(fields)
     (row,) = [row for row in nbody_energies(result) if row.returned]
     assert row.returned == kind
     assert getattr(row, f"{kind}_hartree") == result.properties.return_energy
 
 
-def test_the_run_record_has_the_rows_of_its_result(trimer):
-    with autotune.Session(autotune.Options(**OPTIONS)) as session:
-        result = session.run(trimer(max_nbody=2))
+def test_the_run_record_has_the_rows_of_its_result(faulty):
+    with autotune.Session(autotune.Options(journal="none", tuning="none")) as session:
+        result = session.run(faulty())
         assert session.record.energies == nbody_energies(result)
 
 
 def test_each_level_names_the_model_chemistry_of_its_terms(trimer):
-    fields = trimer()
-    (small,) = fields["specification"]["specification"].values()
-    large = {**small, "model": {"method": "hf", "basis": "6-31g"}}
-    fields["specification"]["specification"] = {"large": large, "small": small}
-    fields["specification"]["keywords"] = {"bsse_type": ["nocp"], "levels": {2: "large", "supersystem": "small"}}
-    rows = nbody_energies(autotune.run(fields, **OPTIONS))
-    assert [(row.nbody, row.method) for row in rows] == [
+    fields = trimer(method="", basis="", levels={2: "hf/6-31g", "supersystem": "hf/sto-3g"})
+    result, _ = computed(fields)
+    assert [(row.nbody, row.method) for row in nbody_energies(result)] == [
         (1, "pyscf hf/6-31g"),
         (2, "pyscf hf/6-31g"),
         (3, "pyscf hf/sto-3g, all fragments at once"),
     ]
-    assert "all fragments at once" in str(tabulate(autotune.run(fields, **OPTIONS)))
+    assert "all fragments at once" in str(tabulate(result))
 
 
 def test_what_the_result_does_not_hold_is_left_open(trimer):
-    result = autotune.run(trimer(bsse=("cp",)), **OPTIONS)
+    result, _ = computed(trimer(bsse=("cp",)))
     rows = nbody_energies(result)
     assert [row.total_hartree for row in rows] == [None] * 3  # fragments alone are not computed for cp
     assert all(math.isfinite(row.interaction_hartree) for row in rows)
@@ -164,14 +162,10 @@ def test_what_the_result_does_not_hold_is_left_open(trimer):
 
 
 def test_kilocalories_are_those_of_qcelemental():
-    from qcelemental import constants
-
     assert constants.hartree2kcalmol == KCAL_PER_HARTREE
 
 
 def test_csv_has_every_digit_and_its_units_in_the_heads(gradients, tmp_path):
-    import csv
-
     result, _ = gradients
     table = tabulate(result, output=tmp_path / "table.csv")
     rows = list(csv.DictReader((tmp_path / "table.csv").read_text().splitlines()))
@@ -197,9 +191,8 @@ def test_csv_has_every_digit_and_its_units_in_the_heads(gradients, tmp_path):
     ],
 )
 def test_what_is_no_result_is_refused_in_one_line(text, words, tmp_path):
-    path = tmp_path / "file.json"
-    path.write_text(text)
+    (tmp_path / "file.json").write_text(text)
     with pytest.raises(InputError) as refused:
-        tabulate(path)
+        tabulate(tmp_path / "file.json")
     assert words in str(refused.value)
     assert "\n" not in str(refused.value)

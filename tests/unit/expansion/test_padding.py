@@ -95,18 +95,11 @@ def test_whatever_else_is_done_is_done_with_the_dense_array(kind, name):
 
 
 @KINDS
-def test_adding_to_an_array_of_others_leaves_that_as_it_is(kind):
-    padded, _ = both(kind, (2, 4))
-    others = both(kind, (1, 2, 3, 4))[1]
-    before = others.copy()
-    assert (others + padded != before).any()
-    assert_same_bits(others, before)
-
-
-@KINDS
-def test_in_place_addition_reaches_the_array_itself(kind):
+def test_addition_leaves_an_array_of_others_as_it_is_and_in_place_reaches_the_array_itself(kind):
     (padded, dense), whole = both(kind, (2, 4)), both(kind, (1, 2, 3, 4))[1]
-    expected = whole + dense
+    before, expected = whole.copy(), whole + dense
+    assert (whole + padded != before).any()
+    assert_same_bits(whole, before)
     same = whole
     same += padded
     assert same is whole
@@ -114,16 +107,11 @@ def test_in_place_addition_reaches_the_array_itself(kind):
 
 
 @KINDS
-def test_the_whole_shape_takes_no_memory(kind):
+def test_the_whole_shape_takes_no_memory_and_what_takes_that_itself_finds_no_zeros_but_what_is_seen(kind):
     padded, dense = both(kind, (2,))
     assert padded.shape == dense.shape
     assert isinstance(padded, np.ndarray)
     assert padded.base.nbytes == 8
-
-
-@KINDS
-def test_what_takes_the_memory_itself_finds_no_zeros_but_what_is_seen(kind):
-    padded, _ = both(kind, (2,))
     assert np.isnan(np.asarray(padded)).all()
     assert np.isnan(np.array(padded)).all()
     with pytest.raises(TypeError, match=r"has no elements of its own"):
@@ -131,18 +119,17 @@ def test_what_takes_the_memory_itself_finds_no_zeros_but_what_is_seen(kind):
 
 
 def test_a_block_is_fetched_only_when_it_is_added():
-    fetched = []
+    bases, fetched = [(1, 2), (3, 4)], []
 
     def fetch(basis):
         fetched.append(basis)
         return block("hessian", basis)
 
-    made = [FRAME.hessian(lambda basis=basis: fetch(basis), basis) for basis in [(1, 2), (3, 4)]]
-    signed = [-1 * padded for padded in made]
+    signed = [-1 * FRAME.hessian(lambda basis=basis: fetch(basis), basis) for basis in bases]
     assert fetched == []
     found = plain(sum(signed))
-    assert fetched == [(1, 2), (3, 4)]
-    assert_same_bits(found, sum(-1 * both("hessian", basis)[1] for basis in [(1, 2), (3, 4)]))
+    assert fetched == bases
+    assert_same_bits(found, sum(-1 * both("hessian", basis)[1] for basis in bases))
 
 
 def test_fragments_that_follow_each_other_are_added_as_one():

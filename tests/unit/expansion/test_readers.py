@@ -7,6 +7,7 @@ import json
 
 import numpy as np
 import pytest
+from derivatives import made_up
 from qcelemental.models.v2 import Molecule
 
 import autotune
@@ -14,6 +15,7 @@ from autotune.base.errors import InputError
 from autotune.expansion.readers import Expansion, many_body_fields, parse_levels
 from autotune.expansion.summary import describe
 from autotune.expansion.workload import load
+from autotune.session.preparation import input_of
 
 HF = {"program": "pyscf", "method": "hf", "basis": "sto-3g"}
 ATOMS = """\
@@ -33,6 +35,14 @@ RADICAL = "0 2\nO1 0 0 0\nH1 0 0 0.97\n--\n0 1\n2H 0 4 0\nH@1.00782503223 0 4.74
 def molecule_of(text, **stated):
     expansion = Expansion(**HF, **stated)
     return load(many_body_fields(text, name="the text", expansion=expansion)).recipe.molecule
+
+
+def refusal(text, **stated):
+    """Return the error with which a text is refused, in one line."""
+    with pytest.raises(InputError) as refused:
+        molecule_of(text, **stated)
+    assert "\n" not in str(refused.value)
+    return refused.value
 
 
 @pytest.mark.parametrize("text", ["0 1\n" + DIMER.replace("--\n", "--\n0 1\n"), SALT, RADICAL, SALT + "units bohr\n"])
@@ -59,21 +69,20 @@ H 0 -1.43 6.71
 """
 
 
-def test_a_geometry_in_bohr_beside_a_metal_is_suspected_too():
-    with_metal = IN_BOHR.replace("6\n\n", "7\n\nNa 0 0 -4.5\n")
-    assert "write units=bohr" in describe(molecule_of(with_metal, fragments="1;2-4;5-7", charges="1,0,0"))
-
-
-def test_a_geometry_in_bohr_that_is_read_in_angstrom_is_suspected():
+def test_a_geometry_that_is_read_in_the_other_unit_is_suspected_beside_a_metal_too():
     suspicion = "read in bohr each has: if they are bohr, write units=bohr in line 2"
     for stated in ({}, {"fragments": "3x2"}):
-        with pytest.raises(InputError) as refused:
-            molecule_of(IN_BOHR, **stated)
-        assert suspicion in "".join(refused.value.__notes__)
+        assert suspicion in "".join(refusal(IN_BOHR, **stated).__notes__)
     assert suspicion in describe(molecule_of(IN_BOHR, fragments="3x2", charges="0,0"))
     marked = describe(molecule_of(IN_BOHR.replace("6\n\n", "6\nunits=bohr\n")))
     assert "2 H2O" in marked
     assert "read in" not in marked
+    angstrom = "6\nunits=bohr\n" + ATOMS.format(rule="").replace("\n\n", "\n")
+    assert "the file says that its coordinates are in bohr: are they in ångström?" in describe(
+        molecule_of(angstrom, fragments="3x2", charges="0,0")
+    )
+    with_metal = IN_BOHR.replace("6\n\n", "7\n\nNa 0 0 -4.5\n")
+    assert "write units=bohr" in describe(molecule_of(with_metal, fragments="1;2-4;5-7", charges="1,0,0"))
 
 
 @pytest.mark.parametrize(
@@ -82,13 +91,6 @@ def test_a_geometry_in_bohr_that_is_read_in_angstrom_is_suspected():
 def test_molecules_with_long_bonds_and_hydrogen_alone_are_not(atoms):
     with contextlib.suppress(InputError):
         assert "bohr" not in describe(molecule_of(f"3\n\n{atoms}\n", charges="0", fragments="3"))
-
-
-def test_coordinates_in_angstrom_that_a_file_calls_bohr_are_suspected():
-    text = "6\nunits=bohr\n" + ATOMS.format(rule="").replace("\n\n", "\n")
-    assert "the file says that its coordinates are in bohr: are they in ångström?" in describe(
-        molecule_of(text, fragments="3x2", charges="0,0")
-    )
 
 
 @pytest.mark.parametrize(
@@ -107,10 +109,11 @@ def test_values_of_another_kind_are_refused_at_once(wrong, words):
 
 
 def test_what_a_block_does_not_state_is_found_as_for_an_xyz_file():
-    xyz = "6\n\n" + ATOMS.format(rule="").replace("\n\n", "\n")
-    assert molecule_of(DIMER).model_dump_json(exclude={"provenance", "extras"}) == molecule_of(xyz).model_dump_json(
-        exclude={"provenance", "extras"}
+    block, xyz = (
+        molecule_of(text).model_dump_json(exclude={"provenance", "extras"})
+        for text in (DIMER, "6\n\n" + DIMER.replace("--\n", ""))
     )
+    assert block == xyz
 
 
 def test_of_the_input_of_a_psi4_calculation_the_molecule_is_read_and_the_rest_is_said_to_be_left():
@@ -134,7 +137,7 @@ def test_many_blocks_take_no_longer_than_their_atoms():
         ("Gh(He) 0 0 0\n--\nHe 0 0 3\n", "atom 1 is a ghost"),
         ("0 1\n0 1\nHe 0 0 0\n--\nHe 0 0 9\n", "block 1 states charge and multiplicity twice"),
         ("He 0 0 0\n--\n--\nHe 0 0 9\n", "fragment 2 has no atoms"),
-        ("He 0 0 0\n--\nQq 0 0 9\n", "correct the lines of the atoms"),
+        ("He 0 0 0\n--\nQq 0 0 9\n", "the line 'Qq 0 0 9' has an unknown element 'Qq'"),
         ("He@3.5 0 0 0\n--\nHe 0 0 3\n", "atom 1 has a mass that no isotope has"),
         ("O 0 0 0\nH 0 0 0.97\n--\nHe 0 0 4\n", "has an odd number of electrons when neutral: an ion, or a radical?"),
         ("1 1\n--\n0 1\nHe 0 0 0\n--\n0 1\nHe 0 0 4\n", "the file states charge +1"),
@@ -143,30 +146,30 @@ def test_many_blocks_take_no_longer_than_their_atoms():
     ],
 )
 def test_what_cannot_be_obeyed_or_may_mean_two_things_is_refused_in_one_line(text, words):
-    with pytest.raises(InputError) as refused:
-        molecule_of(text)
-    assert words in str(refused.value)
-    assert "\n" not in str(refused.value)
+    assert words in str(refusal(text))
 
 
 # --- levels -----------------------------------------------------------------------------------------------------------
 
 
 def test_levels_give_what_calculations_of_each_level_would():
-    text = "\n".join(["9", "", *[f"{s} {x + 4 * n} {y} 0" for n in range(3) for s, x, y in WATER]])
+    text = "9\n\n" + "".join(f"O {x} 0 0\nH {x + 0.76} 0.59 0\nH {x - 0.76} 0.59 0\n" for x in (0, 4, 8))
     small, large = Expansion(**HF), Expansion(program="pyscf", method="hf", basis="6-31g")
     mixed = Expansion(program="pyscf", levels={1: "hf/6-31g", 3: "hf/sto-3g"})
+    works = [load(many_body_fields(text, name="x", expansion=each)) for each in (small, large, mixed)]
+    values = {
+        entry.key: entry.values
+        for n, work in enumerate(works[:2])
+        for entry in made_up(work, names=("energy",), seed=n)
+    }
     of_small, of_large, of_mixed = (
-        autotune.run(text, expansion=each, journal="none", tuning="none").properties for each in (small, large, mixed)
+        work.assemble({task.key: values[task.key] for task in work.tasks}, {}).properties for work in works
     )
     first = of_large.nocp_corrected_total_energy_through_1_body
     assert of_mixed.nocp_corrected_total_energy_through_1_body == pytest.approx(first, abs=1e-9)
     assert of_mixed.nocp_corrected_interaction_energy == pytest.approx(
         of_small.nocp_corrected_interaction_energy, abs=1e-9
     )
-
-
-WATER = (("O", 0.0, 0.0), ("H", 0.76, 0.59), ("H", -0.76, 0.59))
 
 
 def test_levels_of_other_programs_take_basis_sets_as_they_were_made():
@@ -194,26 +197,23 @@ def test_levels_that_cannot_be_meant_are_refused(text):
         Expansion(program="pyscf", levels=parse_levels(text)).models  # noqa: B018 - methods are taken apart on demand
 
 
-@pytest.mark.parametrize(
-    "stated", [{"method": "hf", "levels": {2: "hf/sto-3g"}}, {"basis": "sto-3g", "levels": {2: "hf"}}]
-)
-def test_an_expansion_has_a_method_or_levels_and_not_both(stated):
-    with pytest.raises(InputError, match=r"leave one out|leave the basis out"):
-        Expansion(program="pyscf", **stated)
+def test_an_expansion_has_a_method_or_levels_and_not_both():
+    for stated in ({"method": "hf", "levels": {2: "hf/sto-3g"}}, {"basis": "sto-3g", "levels": {2: "hf"}}):
+        with pytest.raises(InputError, match=r"leave one out|leave the basis out"):
+            Expansion(program="pyscf", **stated)
 
 
 # --- read -------------------------------------------------------------------------------------------------------------
 
 
-def test_an_input_that_is_read_gives_the_result_of_the_file(tmp_path):
+def test_an_input_that_is_read_has_the_tasks_of_the_file(tmp_path):
     path = tmp_path / "dimer.dat"
     path.write_text(DIMER)
     expansion = Expansion(**HF, bsse=("cp",))
     read = autotune.read(path, expansion=expansion)
     assert type(read).__name__ == "ManyBodyInput"
     assert read.specification.keywords.bsse_type[0].value == "cp"
-    results = [autotune.run(read, journal="none"), autotune.run(path, expansion=expansion, journal="none")]
-    assert results[0].return_result == pytest.approx(results[1].return_result, abs=1e-10)
+    assert load(read).tasks == load(input_of(path, expansion)).tasks
 
 
 def test_an_input_keeps_its_schema_version_when_it_is_read(tmp_path, cluster):
@@ -243,24 +243,25 @@ def test_a_doublet_that_follows_from_a_charge_is_said():
 
 
 def test_a_doublet_of_a_molecule_in_json_is_said_as_well():
-    fields = json.loads(molecule_of(DIMER).model_dump_json())
-    stated = {name: fields[name] for name in ("symbols", "geometry", "fragments")}
+    stated = json.loads(molecule_of(DIMER).model_dump_json(include={"symbols", "geometry", "fragments"}))
     assert "is computed as a doublet" in describe(molecule_of(json.dumps(stated), charges="2:-1"))
 
 
-@pytest.mark.parametrize("symbols", ["H H", "F F", "N N", "O H", "C O", "H F", "H Cl", "O O"])
-def test_ordinary_bonds_are_not_doubted_and_the_same_in_the_wrong_unit_are(symbols):
-    length = {"H H": 0.741, "F F": 1.412, "N N": 1.098, "O H": 0.958, "C O": 1.128, "H F": 0.917, "H Cl": 1.275}
-    distance = length.get(symbols, 1.208)
-    one, other = symbols.split()
-    spins = [3 if symbols == "O O" else 2 if symbols == "O H" else 1, 1]
+@pytest.mark.parametrize(
+    ("symbols", "distance", "multiplicity"),
+    [
+        *(("HH", 0.741, 1), ("FF", 1.412, 1), ("NN", 1.098, 1), ("OH", 0.958, 2), ("CO", 1.128, 1), ("HF", 0.917, 1)),
+        *((["H", "Cl"], 1.275, 1), ("OO", 1.208, 3)),
+    ],
+)
+def test_ordinary_bonds_are_not_doubted_and_the_same_in_the_wrong_unit_are(symbols, distance, multiplicity):
     for unit, doubted in ((1 / 0.529177, False), (1.0, True)):
         molecule = Molecule(
-            symbols=[one, other, "He"],
+            symbols=[*symbols, "He"],
             geometry=[0, 0, 0, 0, 0, distance * unit, 0, 20, 0],
             fragments=[[0, 1], [2]],
             fragment_charges=[0, 0],
-            fragment_multiplicities=spins,
+            fragment_multiplicities=[multiplicity, 1],
         )
         assert ("were these meant in ångström?" in describe(molecule)) == doubted
 
@@ -268,16 +269,19 @@ def test_ordinary_bonds_are_not_doubted_and_the_same_in_the_wrong_unit_are(symbo
 def test_a_question_about_a_molecule_that_is_too_small_names_the_unit():
     angstrom = molecule_of(DIMER).geometry.ravel() * 0.529177
     text = json.dumps({"symbols": list("OHHOHH"), "geometry": angstrom.tolist()})
-    with pytest.raises(InputError) as refused:
-        molecule_of(text)
-    assert "coordinates in JSON are in bohr: were these meant in ångström?" in refused.value.__notes__[0]
+    assert "coordinates in JSON are in bohr: were these meant in ångström?" in refusal(text).__notes__[0]
 
 
 @pytest.mark.parametrize(("stated", "said"), [({}, True), ({"max_nbody": 6}, False)])
 def test_more_tasks_than_anybody_may_have_meant_are_said_before_they_start(cluster, stated, said):
     lines = []
     fields = cluster("water8", program="faulty", method="nothing", basis="", bsse=("vmfc",), **stated)
-    with autotune.Session(autotune.Options(journal="none", tuning="none"), on_notice=lines.append) as session:
+
+    def stop(_):
+        raise RuntimeError("nothing is computed yet")
+
+    session = autotune.Session(autotune.Options(journal="none", tuning="none"), on_notice=lines.append, on_choice=stop)
+    with session, pytest.raises(RuntimeError, match="nothing is computed yet"):
         session.run(fields)
     words = "max_nbody is not given, so all levels up to 8-body are computed: 6,305 tasks; give --max-nbody 3"
     assert any(line.startswith(words) for line in lines) == said

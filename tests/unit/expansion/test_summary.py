@@ -32,26 +32,25 @@ def test_charges_and_spins_that_are_not_ordinary_stand_beside_their_fragments():
     )
 
 
-def test_units_are_those_that_the_reader_of_the_file_noted():
-    noted = molecule(["He", "He"], [[0], [1]], [0, 0], [1, 1], extras={"autotune": {"units": "angstrom"}})
-    assert describe(noted).endswith("coordinates in ångström")
-
-
-def test_notes_of_the_reader_of_the_file_are_told():
-    extras = {"autotune": {"units": "angstrom", "notes": ["the periodic cell is ignored:\nno images are computed"]}}
-    noted = molecule(["He", "He"], [[0], [1]], [0, 0], [1, 1], extras=extras)
-    assert describe(noted).endswith("coordinates in ångström; the periodic cell is ignored: no images are computed")
-
-
-def test_isotopes_are_named():
-    heavy = molecule(["H", "H", "He"], [[0, 1], [2]], [0, 0], [1, 1], mass_numbers=[2, 2, -1])
-    assert describe(heavy).endswith("; 2 2H")
+@pytest.mark.parametrize(
+    ("others", "said"),
+    [
+        ({"extras": {"autotune": {"units": "angstrom"}}}, "coordinates in ångström"),
+        (
+            {"extras": {"autotune": {"units": "angstrom", "notes": ["the cell is ignored:\nno images"]}}},
+            "coordinates in ångström; the cell is ignored: no images",
+        ),
+        ({"mass_numbers": [2, 2, -1]}, "; 2 2H"),
+    ],
+    ids=["units", "notes", "isotopes"],
+)
+def test_units_and_notes_of_the_reader_and_isotopes_are_told(others, said):
+    assert describe(molecule(["H", "H", "He"], [[0, 1], [2]], [0, 0], [1, 1], **others)).endswith(said)
 
 
 def test_of_many_kinds_of_fragments_the_first_are_named():
     elements = ["H", "He", "Li", "Be", "B", "C", "N", "O", "F", "Ne", "Na", "Mg", "Al", "Si"]
-    numbers = range(len(elements))
-    many = molecule(elements, [[n] for n in numbers], [0] * 14, [2 if n % 2 == 0 else 1 for n in numbers])
+    many = molecule(elements, [[n] for n in range(14)], [0] * 14, [2, 1] * 7)
     assert " and 2 more kinds of fragments; in all 14 atoms" in describe(many)
 
 
@@ -66,34 +65,36 @@ def test_spins_have_names_as_far_as_chemists_use_them():
     assert [spin_words(number) for number in (1, 2, 3, 9)] == ["singlet", "doublet", "triplet", "multiplicity 9"]
 
 
-@pytest.fixture
-def waters(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    lines = ["6", "", *(f"{s} {x + shift} {y} {z}" for shift in (0.0, 5.0) for s, x, y, z in WATER)]
-    (tmp_path / "waters.xyz").write_text("\n".join(lines))
-    return ["waters.xyz", "--program", "faulty", "--method", "nothing"]
-
-
-WATER = (("O", 0.0, 0.0, 0.0), ("H", 0.0, -0.757, 0.587), ("H", 0.0, 0.757, 0.587))
 SAID = "2 fragments: 2 H2O; in all 6 atoms, charge 0, singlet; coordinates in "
+WATERS = "6\n\n" + "".join(f"O {x} 0 0\nH {x} -0.757 0.587\nH {x} 0.757 0.587\n" for x in (0.0, 5.0))
 
 
-def test_a_run_says_it_first_and_its_record_and_report_have_it(waters, tmp_path):
-    done = CliRunner().invoke(cli, ["run", *waters, "-o", "out.json", "--record", "record.json"])
-    assert done.exit_code == 0, done.output
-    assert done.stderr.startswith(SAID)
+@pytest.fixture
+def call(tmp_path, monkeypatch):
+    """Return a function that calls a verb for two waters, and returns what came of it."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "waters.xyz").write_text(WATERS)
+
+    def done(verb, *arguments):
+        waters = ["waters.xyz", "--program", "faulty", "--method", "nothing"] if verb != "report" else []
+        found = CliRunner().invoke(cli, [verb, *waters, *arguments])
+        assert found.exit_code == 0, found.output
+        return found
+
+    return done
+
+
+def test_a_run_says_it_first_and_its_record_and_report_have_it(call, tmp_path):
+    assert call("run", "-o", "out.json", "--record", "record.json").stderr.startswith(SAID)
     assert json_files.load_run(tmp_path / "record.json").understood.startswith(SAID)
-    told = CliRunner().invoke(cli, ["report", "record.json", "--markdown", "report.md"])
-    assert told.exit_code == 0, told.output
+    call("report", "record.json", "--markdown", "report.md")
     assert SAID in (tmp_path / "report.md").read_text()
 
 
-def test_an_explained_run_says_it_once(waters):
-    done = CliRunner().invoke(cli, ["run", *waters, "-o", "out.json", "--explain"])
-    assert done.stderr.count(SAID) == 1
+def test_an_explained_run_says_it_once(call):
+    assert call("run", "-o", "out.json", "--explain").stderr.count(SAID) == 1
 
 
-def test_an_estimate_says_it(waters):
-    assert CliRunner().invoke(cli, ["estimate", *waters]).stdout.startswith(SAID)
-    answer = json.loads(CliRunner().invoke(cli, ["estimate", *waters, "--json"]).stdout)
-    assert answer["understood"].startswith(SAID)
+def test_an_estimate_says_it(call):
+    assert call("estimate").stdout.startswith(SAID)
+    assert json.loads(call("estimate", "--json").stdout)["understood"].startswith(SAID)

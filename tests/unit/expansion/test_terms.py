@@ -8,38 +8,32 @@ import json
 import math
 
 import pytest
+import qcengine
+from derivatives import kept, made_up
 
 import autotune
 from autotune.base.errors import InputError
+from autotune.expansion import workload
 from autotune.expansion.nbody_energies import KCAL_PER_HARTREE, nbody_energies
 from autotune.expansion.terms import terms
+from autotune.session import reductions
 from autotune_plugins.program_pyscf import autotune_register_programs
 
-OPTIONS = {"journal": "none", "tuning": "none"}
 EVERYTHING = (1, 2, 3, 4)
 
 
-@pytest.fixture(scope="module")
-def make():
-    from importlib.resources import files
-
-    from autotune.expansion.readers import Expansion, many_body_fields
-
-    text = (files("autotune.studies") / "workloads" / "water4.xyz").read_text()
-
-    def fields(**expansion):
-        chosen = Expansion(program="pyscf", method="hf", basis="sto-3g", **expansion)
-        return many_body_fields(text, name="water4", expansion=chosen)
-
-    return fields
+def computed(fields):
+    """Return the result of made-up energies."""
+    work = workload.load(fields)
+    return work.assemble(kept(made_up(work, names=("energy",))), {})
 
 
-@pytest.fixture(scope="module")
-def result(make):
-    return autotune.run(make(bsse=("vmfc", "nocp", "cp"), max_nbody=3), **OPTIONS)
+@pytest.fixture
+def result(cluster):
+    return computed(cluster("water4", bsse=("vmfc", "nocp", "cp"), max_nbody=3))
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def energies(result):
     return {
         tuple(map(tuple, json.loads(label)[1:])): properties.return_energy
@@ -82,18 +76,15 @@ def test_terms_are_in_the_order_of_the_input_by_level_and_distance(result):
         assert distances == sorted(distances)
 
 
-def test_distances_are_those_that_screening_goes_by(make, result):
+def test_distances_are_those_that_screening_goes_by(cluster, result):
     pairs = {t.fragments: t.distance_angstrom for t in terms(result) if t.nbody == 2 and t.bsse == "nocp"}
     for term in terms(result):
         assert term.distance_angstrom == max(pairs[pair] for pair in itertools.combinations(term.fragments, 2))
     middle = sorted(pairs.values())[2] + 1e-6
-    with autotune.Session(autotune.Options(screen_distance=middle, **OPTIONS)) as session:
-        screened = session.run(make(max_nbody=3))
-        computed = {record.label for record in session.record.task_records}
+    work = workload.load(cluster("water4", max_nbody=2))
+    computed = reductions.plan(work, autotune.Options(screen_distance=middle)).work.tasks
     near = {pair for pair, distance in pairs.items() if distance < middle}
-    assert {tuple(json.loads(label)[1]) for label in computed if len(json.loads(label)[1]) == 2} == near
-    kept = {term.fragments for term in terms(screened) if abs(term.contribution_hartree) > 1e-12}
-    assert {fragments for fragments in kept if len(fragments) == 2} == near
+    assert {task.real for task in computed if task.nbody == 2} == near
 
 
 def test_both_schema_versions_and_stored_json_give_the_same_terms(result, tmp_path):
@@ -109,25 +100,16 @@ def test_both_schema_versions_and_stored_json_give_the_same_terms(result, tmp_pa
             assert one.distance_angstrom == pytest.approx(other.distance_angstrom, abs=1e-6)
 
 
-def test_a_result_of_upstream_itself_is_read(make):
-    import qcengine
-
+def test_a_result_of_upstream_itself_is_read(cluster):
     autotune_register_programs()
-    fields = make(max_nbody=2)
-    own = qcengine.compute(fields, "qcmanybody", raise_error=True)
-    expected = terms(autotune.run(fields, **OPTIONS))
-    for one, other in zip(terms(own), expected, strict=True):
-        assert one.fragments == other.fragments
-        assert one.contribution_hartree == pytest.approx(other.contribution_hartree, abs=1e-9)
+    own = qcengine.compute(cluster("water4", max_nbody=2), "qcmanybody", raise_error=True)
+    assert {term.fragments for term in terms(own)} == {*itertools.combinations(EVERYTHING, 2)}
+    total = math.fsum(term.contribution_hartree for term in terms(own))
+    assert total == pytest.approx(own.properties.nocp_corrected_interaction_energy, abs=1e-9)
 
 
-def test_each_level_takes_its_own_model_chemistry(make):
-    fields = make()
-    (small,) = fields["specification"]["specification"].values()
-    large = {**small, "model": {"method": "hf", "basis": "6-31g"}}
-    fields["specification"]["specification"] = {"large": large, "small": small}
-    fields["specification"]["keywords"] = {"bsse_type": ["nocp"], "levels": {2: "large", 3: "small"}}
-    mixed = autotune.run(fields, **OPTIONS)
+def test_each_level_takes_its_own_model_chemistry(cluster):
+    mixed = computed(cluster("water4", method="", basis="", levels={2: "hf/6-31g", 3: "hf/sto-3g"}))
     found = terms(mixed)
     assert {term.nbody for term in found} == {2, 3}
     of = {row.nbody: row.contribution_hartree for row in nbody_energies(mixed)}
@@ -136,11 +118,11 @@ def test_each_level_takes_its_own_model_chemistry(make):
         assert total == pytest.approx(of[nbody], abs=1e-10)
 
 
-def test_what_has_no_terms_is_refused_in_words(make, result):
-    only_whole = make()
+def test_what_has_no_terms_is_refused_in_words(cluster, result):
+    only_whole = cluster("water4")
     only_whole["specification"]["keywords"] = {"bsse_type": ["nocp"], "supersystem_ie_only": True}
     with pytest.raises(InputError, match="supersystem_ie_only"):
-        terms(autotune.run(only_whole, **OPTIONS))
+        terms(computed(only_whole))
     fields = json.loads(result.model_dump_json())
     with pytest.raises(InputError, match="does not hold the energies of its components"):
         terms({**fields, "cluster_properties": None})
@@ -152,8 +134,8 @@ def test_what_has_no_terms_is_refused_in_words(make, result):
         terms({"nothing": 1})
 
 
-def test_an_expansion_of_monomers_has_no_terms(make):
-    table = autotune.tabulate_terms(autotune.run(make(max_nbody=1), **OPTIONS))
+def test_an_expansion_of_monomers_has_no_terms(cluster):
+    table = autotune.tabulate_terms(computed(cluster("water4", max_nbody=1)))
     assert table.terms == ()
     assert str(table) == "the expansion has no terms of two fragments"
 
