@@ -324,15 +324,14 @@ def final(search: Search, *, timing: Timing, budget: Budget, order: random.Rando
 def _candidates(search: Search, timing: Timing, *, most: int) -> list[Parameters]:
     """Return what is run again, what changes least of a usual run first.
 
-    That is the default, the fastest few with only the changes that matter, the fastest as it was, and what runs do
-    anyway where the search began elsewhere: that does not lose by one unlucky trial.
+    That is the default, the fastest few, the fastest with only the changes that matter, and what runs do anyway where
+    the search began elsewhere: that does not lose by one unlucky trial.
     """
     best = [dict(trial.parameters) for trial in search.best(FINALISTS)]
     stated = [dict(trial.parameters) for trial in search.trials if trial.source == "stated" and trial.state == "done"]
     found: dict[tuple[Policy, ...], Parameters] = {}
-    spared = list(map(search.sparing, best))
     # Where only a few have room, the fastest trials are among them.
-    for parameters in (search.defaults, *spared[:1], *best[:1], *stated, *spared[1:]):
+    for parameters in (search.defaults, *map(search.sparing, best[:1]), *best[:1], *stated, *best[1:]):
         policies = tuple(timing.policy(parameters, instance) for instance in search.instances)
         found.setdefault(policies, parameters)
     usual = stated[0] if stated else search.defaults

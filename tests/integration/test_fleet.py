@@ -30,8 +30,10 @@ from autotune.schedule import bundles
 from autotune.session.session import Options, Session
 
 
-@pytest.fixture(autouse=True)
-def no_node_of_another_test():
+@pytest.fixture(autouse=True, scope="module")
+def a_node_ends_with_its_processes(steady_environment):
+    """Let the node of this process stay warm from one test to the next."""
+    del steady_environment
     yield
     node._end()
     deadline = time.monotonic() + 5.0
@@ -53,25 +55,27 @@ def small_bundles(monkeypatch):
 
 
 class Flaky(ThreadPoolExecutor):
-    """Nodes in this process, of which some calls do not come back; `after` a number, all or the next few."""
+    """Nodes in this process: calls of some numbers are cancelled or do not arrive, `behind` changes answers."""
 
-    def __init__(self, *, before=(), behind=None, nodes=2):
+    def __init__(self, *, before=(), cancelled=(), behind=lambda _, computed: computed, nodes=2):
         super().__init__(nodes)
         self.calls = Counter()
-        self._before, self._behind = set(before), behind
+        self._before, self._cancelled, self._behind = set(before), set(cancelled), behind
 
     def submit(self, fn, /, bundle):
         self.calls[fn.__name__] += 1
-        number = self.calls[fn.__name__]
+        number = self.calls[fn.__name__] if fn is node.compute else 0
 
         def call():
-            if fn is node.compute and number in self._before:
+            if number in self._before:
                 raise ConnectionError("the node does not answer")
-            computed = fn(bundle)
-            if fn is node.compute and self._behind:
-                computed = self._behind(number, computed)
-            return computed
+            return self._behind(number, fn(bundle)) if number else fn(bundle)
 
+        if number in self._cancelled:
+            future = Future()
+            future.cancel()
+            future.set_running_or_notify_cancel()
+            return future
         return super().submit(call)
 
 
@@ -135,22 +139,12 @@ def test_components_come_from_nodes_as_well(cluster):
     assert all(result.success for result in found.values())
 
 
-def test_an_executor_that_does_not_say_how_many_nodes_it_has_is_refused(faulty):
-    class Silent(Executor):
-        pass
-
-    with pytest.raises(InputError, match=r"^the executor does not say how many nodes it has; give nodes="):
-        autotune.run(faulty(), executor=Silent())
-
-
-def test_a_backend_that_is_not_there_is_refused(faulty):
-    with pytest.raises(InputError, match=r"^there is no backend 'abacus'; there are local, parsl"):
-        autotune.run(faulty(), backend="abacus")
-
-
 @pytest.mark.parametrize(
     ("given", "said"),
     [
+        ({"executor": Executor()}, r"^the executor does not say how many nodes it has; give nodes="),
+        ({"executor": Executor(), "backend": "parsl"}, "give one"),
+        ({"backend": "abacus"}, r"^there is no backend 'abacus'; there are local, parsl"),
         ({"nodes": 3}, "option nodes is for several machines"),
         ({"backend_config": "file.py"}, "option backend_config is for several machines"),
         ({"nodes": 0, "backend": "parsl"}, "option nodes is 0"),
@@ -159,11 +153,6 @@ def test_a_backend_that_is_not_there_is_refused(faulty):
 def test_options_that_have_no_meaning_here_are_refused(faulty, given, said):
     with pytest.raises(InputError, match=said):
         autotune.run(faulty(), **given)
-
-
-def test_two_places_at_once_are_refused(faulty):
-    with ThreadPoolExecutor(1) as executor, pytest.raises(InputError, match="give one"):
-        autotune.run(faulty(), executor=executor, backend="parsl")
 
 
 def test_what_fails_on_a_node_fails_as_it_does_here(faulty):
@@ -187,11 +176,11 @@ def test_with_fail_fast_no_bundle_is_dealt_after_a_failure(faulty):
 
 
 @pytest.mark.usefixtures("small_bundles")
-def test_bundles_that_do_not_come_back_are_dealt_again(faulty, tmp_path):
+def test_bundles_that_do_not_come_back_or_are_cancelled_by_somebody_else_are_dealt_again(faulty, tmp_path):
     log, said = tmp_path / "log", []
     fields = faulty("water6", max_nbody=3, log=str(log))
     with (
-        Flaky(before={2, 3, 5}) as executor,
+        Flaky(before={2, 3, 5}, cancelled={1, 4}) as executor,
         Session(Options(executor=executor, journal="none"), on_notice=said.append) as session,
     ):
         assert session.run(fields).return_result == 0.0
@@ -217,7 +206,7 @@ def test_what_was_computed_by_a_node_that_is_lost_is_computed_again_and_nothing_
 
 
 def test_nodes_that_never_answer_end_the_run_with_a_reason(faulty):
-    with Flaky(before=range(100)) as executor, pytest.raises(ResourceError, match="no bundle comes back") as caught:
+    with Flaky(before=range(1, 100)) as executor, pytest.raises(ResourceError, match="no bundle comes back") as caught:
         autotune.run(faulty(), executor=executor, journal="none")
     assert "the node does not answer" in str(caught.value)
 
@@ -230,10 +219,7 @@ def test_a_task_that_takes_its_node_with_it_fails_alone(faulty):
             raise ConnectionError("taken down")
         return computed
 
-    with (
-        Flaky(behind=behind) as executor,
-        Session(Options(executor=executor, journal="none")) as session,
-    ):
+    with Flaky(behind=behind) as executor, Session(Options(executor=executor, journal="none")) as session:
         with pytest.raises(TaskError, match=r"^1 of 10 tasks failed: .*the node was lost 3 times") as caught:
             session.run(faulty())
         assert len(caught.value.done) == 9
@@ -302,43 +288,35 @@ def test_a_node_with_another_version_of_autotune_says_so(faulty):
         autotune.run(faulty(), executor=executor, journal="none")
 
 
+def interrupt(_):
+    raise KeyboardInterrupt
+
+
 @pytest.mark.usefixtures("small_bundles")
-def test_an_executor_that_is_shut_down_ends_the_run_and_the_journal_goes_on_from_there(faulty, tmp_path):
+@pytest.mark.parametrize(
+    ("do", "error", "why"),
+    [(ThreadPoolExecutor.shutdown, ResourceError, "takes no more bundles"), (interrupt, KeyboardInterrupt, None)],
+)
+def test_after_ctrl_c_or_a_shutdown_of_the_executor_the_journal_goes_on_from_there(faulty, tmp_path, do, error, why):
     log, journal = tmp_path / "log", str(tmp_path / "journal")
     fields = faulty("water6", max_nbody=3, log=str(log))
     executor = ThreadPoolExecutor(1)
-    stop = Stop(after=10, do=executor.shutdown)
+    stop = Stop(after=5, do=lambda: do(executor))
     with (
         Session(Options(executor=executor, journal=journal), on_progress=stop) as session,
-        pytest.raises(ResourceError, match="takes no more bundles") as caught,
+        pytest.raises(error, match=why) as caught,
     ):
         session.run(fields)
     assert "--resume goes on from there" in "".join(caught.value.__notes__)
-    with ThreadPoolExecutor(1) as other:
-        assert autotune.run(fields, executor=other, journal=journal, resume=True).return_result == 0.0
+    executor.shutdown()
+    with (
+        ThreadPoolExecutor(1) as other,
+        Session(Options(executor=other, journal=journal, resume=True)) as session,
+    ):
+        assert session.run(fields).return_result == 0.0
+        assert session.record.recalled >= 5
+        assert session.record.attempts == 41 - session.record.recalled
     assert sum(lines(log).values()) <= 41 + 8  # the bundles that were on their way
-
-
-@pytest.mark.usefixtures("small_bundles")
-def test_ctrl_c_calls_back_what_waits_and_keeps_what_is_done(faulty, tmp_path):
-    journal = str(tmp_path / "journal")
-
-    def interrupt():
-        raise KeyboardInterrupt
-
-    fields = faulty("water6", max_nbody=3)
-    with ThreadPoolExecutor(1) as executor:
-        with (
-            Session(Options(executor=executor, journal=journal), on_progress=Stop(after=5, do=interrupt)) as session,
-            pytest.raises(KeyboardInterrupt) as caught,
-        ):
-            session.run(fields)
-        assert "--resume goes on from there" in "".join(caught.value.__notes__)
-        said = []
-        with Session(Options(executor=executor, journal=journal, resume=True), on_notice=said.append) as session:
-            assert session.run(fields).return_result == 0.0
-            assert session.record.recalled >= 5
-            assert session.record.attempts == 41 - session.record.recalled
 
 
 class Stop:
@@ -373,36 +351,15 @@ def test_bundles_that_an_executor_gives_a_node_together_run_one_after_another(fa
     assert all(end <= start + 0.05 for (_, end), (start, _) in pairwise(times))
 
 
-@pytest.mark.usefixtures("small_bundles")
-def test_a_future_that_was_cancelled_by_somebody_else_is_a_lost_bundle(faulty):
-    class Cancelling(ThreadPoolExecutor):
-        cancelled = 0
-
-        def submit(self, fn, /, bundle):
-            if fn is node.compute and self.cancelled < 2:
-                Cancelling.cancelled += 1
-                future = Future()
-                future.cancel()
-                future.set_running_or_notify_cancel()
-                return future
-            return super().submit(fn, bundle)
-
-    with Cancelling(2) as executor:
-        assert autotune.run(faulty("water6"), executor=executor, journal="none").return_result == 0.0
-
-
 def test_rescued_tasks_are_kept_under_their_rescue_keywords(faulty, tmp_path):
-    journal = str(tmp_path / "journal")
     fields = faulty("water2", "diverge", at=[6])
-    rescue = {"at": [99]}
     with ThreadPoolExecutor(1) as executor:
-        options = Options(executor=executor, journal=journal, rescue=rescue)
+        options = Options(executor=executor, journal=str(tmp_path / "journal"), rescue={"at": [99]}, resume=True)
         with Session(options) as session:
-            assert session.run(fields).success
-        with Session(replace(options, resume=True)) as session:
-            assert session.run(fields).success
-            assert session.record.recalled == 3
-        with Session(replace(options, resume=True, rescue={})) as session, pytest.raises(TaskError):
+            for recalled in (0, 3):
+                assert session.run(fields).success
+                assert session.record.recalled == recalled
+        with Session(replace(options, rescue={})) as session, pytest.raises(TaskError):
             session.run(fields)
 
 

@@ -34,39 +34,32 @@ def devices_of(path):
     return found, len(lines)
 
 
-def test_each_task_has_a_device_and_each_worker_one_as_long_as_it_lives(faulty, tmp_path, on_gpus):
+@pytest.mark.parametrize(("given", "devices"), [(None, {"0", "1"}), ("GPU-8a, 3", {"GPU-8a", "3"})])
+def test_each_task_has_a_device_of_those_the_user_gave_and_each_worker_one_as_long_as_it_lives(
+    faulty, tmp_path, on_gpus, monkeypatch, given, devices
+):
     on_gpus(2)
+    if given:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", given)
     fields = faulty("water6", "sleep", seconds=0.05, max_nbody=2, devices=str(tmp_path / "devices"))
     assert autotune.run(fields, cores=2, journal="none").return_result == 0.0
     found, tasks = devices_of(tmp_path / "devices")
-    assert tasks == 21
-    assert {device: len(pids) for device, pids in found.items()} == {"0": 1, "1": 1}
-    assert not found["0"] & found["1"]
+    assert (found.keys(), tasks) == (devices, 21)
+    (one,), (other,) = found.values()
+    assert one != other
 
 
-def test_a_list_of_devices_that_the_user_gave_is_the_one_that_is_shared_out(faulty, tmp_path, on_gpus, monkeypatch):
-    on_gpus(2)
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-8a, 3")
-    fields = faulty("water6", "sleep", seconds=0.05, max_nbody=2, devices=str(tmp_path / "devices"))
-    autotune.run(fields, cores=2, journal="none")
-    assert set(devices_of(tmp_path / "devices")[0]) == {"GPU-8a", "3"}
-
-
-def test_with_one_device_tasks_wait_for_it_and_for_nothing_else(faulty, tmp_path, on_gpus):
+@pytest.mark.parametrize(("method", "workers"), [("sleep", 1), ("crash", 2)])
+def test_with_one_device_tasks_wait_for_it_and_a_worker_that_dies_leaves_it_to_the_next(
+    faulty, tmp_path, on_gpus, method, workers
+):
     on_gpus(1)
-    fields = faulty("water4", "sleep", seconds=0.02, max_nbody=2, devices=str(tmp_path / "devices"))
+    struck = {"seconds": 0.02} if method == "sleep" else {"first": str(tmp_path)}
+    fields = faulty("water4", method, max_nbody=2, devices=str(tmp_path / "devices"), **struck)
     assert autotune.run(fields, journal="none").return_result == 0.0
     found, tasks = devices_of(tmp_path / "devices")
-    assert (set(found), tasks) == ({"0"}, 10)
-
-
-def test_a_worker_that_dies_on_a_device_leaves_it_to_the_next(faulty, tmp_path, on_gpus):
-    on_gpus(1)
-    fields = faulty("water4", "crash", max_nbody=2, first=str(tmp_path), devices=str(tmp_path / "devices"))
-    assert autotune.run(fields, journal="none").return_result == 0.0
-    found, tasks = devices_of(tmp_path / "devices")
-    assert (set(found), tasks) == ({"0"}, 10)
-    assert len(found["0"]) > 1
+    assert (found.keys(), tasks) == ({"0"}, 10)
+    assert len(found["0"]) >= workers
 
 
 def test_without_a_gpu_the_program_is_refused_in_one_line(faulty, on_gpus):

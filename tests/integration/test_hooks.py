@@ -77,11 +77,16 @@ def check(told, *, tasks):
     return record
 
 
-def test_of_a_run_that_comes_to_its_end(faulty):
-    told, ended, record = run(faulty("water4"))
+def test_of_a_run_that_comes_to_its_end_and_of_one_that_finds_all_in_the_journal(faulty, tmp_path):
+    watcher, journal = Watcher(), str(tmp_path / "journal.sqlite3")
+    told, ended, record = run(faulty("water4"), watcher=watcher, journal=journal)
     assert ended is None
     assert check(told, tasks=10) is record
     assert len(record.task_records) == 10
+    assert watcher.backends == 0
+    told, _, record = run(faulty("water4"), journal=journal, resume=True)
+    assert check(told, tasks=10) is record
+    assert (record.recalled, record.task_records) == (10, ())
 
 
 @pytest.mark.parametrize("fail_fast", [False, True])
@@ -92,15 +97,24 @@ def test_of_a_run_with_failed_tasks(faulty, fail_fast):
     assert record.energy_hartree is None
     assert ("task", "failed") in told
     assert (len(record.task_records) < 10) is fail_fast
+    assert ("1 of 10 tasks failed" in str(ended) and "were not started after that" in str(ended)) is fail_fast
 
 
-def test_of_a_run_that_is_interrupted(faulty):
+def test_of_a_run_that_is_interrupted_and_what_a_plugin_raises_then_does_not_hide_why(faulty):
+    class Broken(Watcher):
+        @hookimpl
+        def autotune_run_done(self, run):
+            super().autotune_run_done(run)
+            raise ValueError(f"no energy in {run.workload}")
+
     def interrupt(snapshot):
         if snapshot.done:
             raise KeyboardInterrupt
 
-    told, ended, _ = run(faulty("water4", "sleep", seconds=0.3), on_progress=interrupt, workers=1)
+    fields = faulty("water4", "sleep", seconds=0.3)
+    told, ended, _ = run(fields, on_progress=interrupt, watcher=Broken(), workers=1)
     assert isinstance(ended, KeyboardInterrupt)
+    assert any("a plugin failed in autotune_run_done (ValueError: no energy in" in note for note in ended.__notes__)
     record = check(told, tasks=10)
     assert 0 < len(record.task_records) < 10
     assert record.energy_hartree is None
@@ -114,14 +128,6 @@ def test_of_a_run_whose_journal_cannot_be_written_any_more(faulty, tmp_path, mon
     told, ended, _ = run(faulty("water2"), journal=str(tmp_path / "journal.sqlite3"))
     assert isinstance(ended, ResourceError)
     check(told, tasks=3)
-
-
-def test_of_a_run_that_finds_all_in_the_journal(faulty, tmp_path):
-    journal = str(tmp_path / "journal.sqlite3")
-    run(faulty("water2"), journal=journal)
-    told, _, record = run(faulty("water2"), journal=journal, resume=True)
-    assert check(told, tasks=3) is record
-    assert (record.recalled, record.task_records) == (3, ())
 
 
 def test_of_a_run_with_tasks_that_are_computed_after_all(failing):
@@ -160,24 +166,8 @@ def test_a_run_that_does_not_start_is_not_told_of(faulty, what):
     assert isinstance(ended, InputError) is (what == "refused")
 
 
-def test_what_a_plugin_raises_about_a_run_that_broke_off_does_not_hide_why(faulty):
-    class Broken(Watcher):
-        @hookimpl
-        def autotune_run_done(self, run):
-            raise ValueError(f"no energy in {run.workload}")
-
-    def interrupt(_):
-        raise KeyboardInterrupt
-
-    _, ended, _ = run(faulty("water2", "sleep", seconds=0.3), on_progress=interrupt, watcher=Broken())
-    assert isinstance(ended, KeyboardInterrupt)
-    assert any("a plugin failed in autotune_run_done (ValueError: no energy in" in note for note in ended.__notes__)
-
-
-def test_backends_are_asked_for_once_a_session_and_only_where_one_is_named(faulty):
+def test_backends_are_asked_for_once_a_session_and_only_where_one_is_named():
     watcher = Watcher()
-    run(faulty("water2"), watcher=watcher)
-    assert watcher.backends == 0
     with Session(Options(journal="none")) as session:
         session._manager._pluggy.register(watcher)
         for _ in range(2):

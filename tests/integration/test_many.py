@@ -7,9 +7,9 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from importlib.resources import files
 
+import commands
 import pytest
 
 import autotune
@@ -37,14 +37,6 @@ def energies(outcomes):
 NARROW = {"journal": "none", "threads": 1}
 
 
-def alone(fields, **options):
-    with autotune.Session(autotune.Options(**NARROW, **options)) as session:
-        return session.run(fields)
-
-
-# --- results ---------------------------------------------------------------------------------------------------------
-
-
 def test_results_are_those_of_single_runs_bit_by_bit(cluster):
     whole = cluster("water2", max_nbody=2)
     whole["specification"]["protocols"] = {"cluster_results": "all"}
@@ -60,9 +52,11 @@ def test_results_are_those_of_single_runs_bit_by_bit(cluster):
     }
     found = autotune.run_many(inputs, **NARROW)
     assert [outcome.name for outcome in found] == list(inputs)
-    for outcome in found:
-        assert outcome.error is None
-        ours, theirs = (json.loads(each.model_dump_json()) for each in (outcome.result, alone(inputs[outcome.name])))
+    assert [outcome.error for outcome in found] == [None] * len(inputs)
+    with autotune.Session(autotune.Options(**NARROW)) as session:
+        alone = [session.run(inputs[name]) for name in inputs]
+    for outcome, single in zip(found, alone, strict=True):
+        ours, theirs = (json.loads(each.model_dump_json()) for each in (outcome.result, single))
         components, as_before = ours.pop("cluster_results") or {}, theirs.pop("cluster_results") or {}
         assert ours == theirs, outcome.name
         assert [(label, each["molecule"], each["return_result"]) for label, each in components.items()] == [
@@ -76,18 +70,16 @@ def test_what_options_leave_out_is_left_out_of_each(cluster):
         name: cluster(name, levels={1: "mp2/sto-3g", 2: "hf/sto-3g"}, method="", basis="")
         for name in ("water4", "ammonia5")
     }
-    said = []
+    said, one_by_one, alone = [], {}, {}
     with autotune.Session(autotune.Options(**NARROW, **options), on_notice=said.append) as session:
         found = session.run_many(inputs)
         omitted = {each.option: (each.tasks, each.of) for each in session.record.omitted}
-    assert energies(found) == {name: alone(fields, **options).return_result for name, fields in inputs.items()}
-    one_by_one = {}
-    for fields in inputs.values():
-        with autotune.Session(autotune.Options(**NARROW, **options)) as session:
-            session.run(fields)
+        for name, fields in inputs.items():
+            alone[name] = session.run(fields).return_result
             for each in session.record.omitted:
                 tasks, of = one_by_one.get(each.option, (0, 0))
                 one_by_one[each.option] = (tasks + each.tasks, of + each.of)
+    assert energies(found) == alone
     assert omitted == one_by_one
     tasks, of = omitted["screen_distance"]
     assert f"--screen-distance 2.5: {tasks} of {of} tasks of 2 inputs are not computed" in said
@@ -140,9 +132,6 @@ def test_a_result_is_there_before_the_others_have_ended(tmp_path):
     assert gate.exists()  # progress was shown, so the run went on, after the first result
 
 
-# --- faults ----------------------------------------------------------------------------------------------------------
-
-
 def test_an_input_that_fails_stops_no_other(faulty):
     inputs = {
         "sound": faulty("water4"),
@@ -166,17 +155,19 @@ def test_an_input_that_fails_stops_no_other(faulty):
     assert str(many.sum_up({name: each.error for name, each in found.items()})).startswith("4 of 5 inputs failed: ")
 
 
-def test_with_fail_fast_what_was_not_started_is_said(faulty):
-    inputs = {"bad": faulty("water2", "raise", max_nbody=1), "late": faulty("water4", max_nbody=1)}
-    found = autotune.run_many(inputs, journal="none", fail_fast=True, workers=1, strategies=())
-    assert str(found[0].error).startswith("1 of 2 tasks failed")
-    assert "were not started after another input failed" in str(found[1].error)
-
-
-def test_with_fail_fast_later_lots_are_not_started(faulty):
-    inputs = {"bad": faulty("water2", "raise", max_nbody=1), "later": faulty("water4", max_nbody=3)}
-    found = autotune.run_many(inputs, journal="none", fail_fast=True)
-    assert str(found[1].error) == "it was not started after another input failed"
+@pytest.mark.parametrize(
+    ("nbody", "options", "failed", "said"),
+    [
+        (1, {"workers": 1, "strategies": ()}, "1 of 2 tasks failed", "were not started after another"),
+        (3, {}, "of 2 tasks failed", "it was not started after another"),
+    ],
+    ids=["in one lot", "in a later lot"],
+)
+def test_with_fail_fast_what_was_not_started_is_said(faulty, nbody, options, failed, said):
+    inputs = {"bad": faulty("water2", "raise", max_nbody=1), "late": faulty("water4", max_nbody=nbody)}
+    found = autotune.run_many(inputs, journal="none", fail_fast=True, **options)
+    assert failed in str(found[0].error)
+    assert f"{said} input failed" in str(found[1].error)
 
 
 def test_late_tasks_are_counted_as_in_a_single_run(cluster, tmp_path):
@@ -188,7 +179,7 @@ def test_late_tasks_are_counted_as_in_a_single_run(cluster, tmp_path):
     options = {"journal": journal, "threads": 1, "resume": True, "reuse_contained": True}
     (found,) = autotune.run_many({"a": levels}, **options)
     assert found.error is None
-    assert found.result.return_result == alone(levels).return_result
+    assert found.result.return_result == autotune.run(levels, **NARROW).return_result
     assert "autotune" not in (found.result.extras or {})
 
 
@@ -213,9 +204,6 @@ def test_what_cannot_be_meant_is_refused_before_anything_is_computed(faulty, tmp
         autotune.run_many([json.dumps(faulty(), indent=1)], expansion=autotune.Expansion(program="a", method="b"))
     with pytest.raises(InputError, match=r"^reuse_densities takes inputs one after another"):
         autotune.run_many([faulty()], reuse_densities=True)
-
-
-# --- lots, journal ---------------------------------------------------------------------------------------------------
 
 
 def test_lots_are_one_run_with_one_record(faulty, monkeypatch):
@@ -245,22 +233,20 @@ def test_inputs_of_several_methods_are_one_lot_where_programs_are_set_alike_for_
         assert lots(faulty("water2"), faulty("water4", max_nbody=3)) == [1, 1]  # other largest tasks
 
 
-def test_a_killed_run_goes_on_with_resume_and_nothing_is_computed_twice(tmp_path):
+def test_a_killed_run_goes_on_with_resume_and_nothing_is_computed_twice(tmp_path, wait_until):
     """Killed when some results are there; afterwards all are, equal to those of a run that nobody killed."""
     log, frames = tmp_path / "log", tmp_path / "frames.xyz"
     frames.write_text("".join(geometry(name) for name in ("water2", "water4", "water6", "water8")))
     keywords = json.dumps({"seconds": 0.15, "log": str(log)})
-    command = [sys.executable, "-m", "autotune", "run", str(frames), "--program", "faulty", "--method", "sleep"]
-    command += ["--max-nbody", "2", "--keywords", keywords, "--workers", "2", "--resume"]
-    out = tmp_path / "out"
-    with subprocess.Popen([*command, "-o", str(out)], stderr=subprocess.DEVNULL, start_new_session=True) as process:
-        deadline = time.monotonic() + 90.0
-        while len(computed(log)) < 20 and time.monotonic() < deadline:
-            time.sleep(0.02)
+    what = ("run", frames, "--program", "faulty", "--method", "sleep", "--max-nbody", "2", "--keywords", keywords)
+    what += ("--workers", "2", "--resume", "-o", out := tmp_path / "out")
+    command = [sys.executable, "-m", "autotune", *what]
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL, start_new_session=True) as process:
+        wait_until(lambda: len(computed(log)) >= 20)
         os.kill(process.pid, signal.SIGKILL)
     done = len(computed(log))
     assert 20 <= done < 70
-    subprocess.run([*command, "-o", str(out)], check=True, capture_output=True, timeout=120)
+    commands.answer(*what)
     again = len(computed(log)) - 70
     assert 0 <= again <= 2 + 20  # what was in flight, and what the journal had not been given yet
     results = {path.name: json.loads(path.read_text())["return_result"] for path in out.glob("**/*.json")}

@@ -46,7 +46,7 @@ def test_ghost_atoms_are_refused_before_anything_runs(autotune, tmp_path):
     assert not (tmp_path / "log").exists() or "task" not in (tmp_path / "log").read_text()
 
 
-def test_its_start_is_paid_by_each_worker_and_expected_of_no_task(autotune, tmp_path):
+def test_its_start_is_paid_by_each_worker_and_expected_of_no_task_which_is_granted_what_is_fastest(autotune, tmp_path):
     estimated = json.loads(autotune("estimate", *CHOSEN, "--json").stdout)
     assert estimated["core_s"] < 30.0
     autotune("run", *CHOSEN, "-o", "result.json", "--record", "record.json")
@@ -57,6 +57,7 @@ def test_its_start_is_paid_by_each_worker_and_expected_of_no_task(autotune, tmp_
     said = Counter(word for word, *_ in words)
     assert said["task"] == record["tasks"] == 10
     assert 1 <= said["start"] <= record["policy"]["workers"]
+    assert all(0.777 <= float(gib) < 0.8 for word, gib, *_ in words if word == "task")
 
 
 STUDY = """
@@ -81,15 +82,18 @@ def ways(tmp_path):
 @pytest.mark.parametrize(
     ("options", "way"),
     [
-        ((), "head"),
         (("--tuning", "none"), "head"),
-        (UNTOUCHED, "fingers"),
         (("--no-strategy", "slow_starter"), "fingers"),
         (("--tuning", "none", "--strategies", "hybrid"), "fingers"),
         (("--strategies", "hybrid,slow_starter"), "head"),
     ],
 )
 def test_its_tunables_are_used_unless_the_user_says_otherwise(autotune, tmp_path, options, way):
+    check_way(autotune, tmp_path, way, *options)
+
+
+def check_way(autotune, tmp_path, way, *options):
+    """Check in which way a run counts, and what it says of that."""
     autotune("run", *CHOSEN, "-o", "result.json", "--record", "record.json", *options)
     assert ways(tmp_path) == {way: 10}
     record = json.loads((tmp_path / "record.json").read_text())
@@ -98,11 +102,10 @@ def test_its_tunables_are_used_unless_the_user_says_otherwise(autotune, tmp_path
 
 
 def test_what_was_computed_in_one_way_is_not_resumed_in_the_other(autotune, tmp_path):
-    journal = ("--journal", "journal.sqlite3", "-o", "result.json")
     for options, way in [((), "head"), (UNTOUCHED, "fingers")]:
-        autotune("run", *CHOSEN, *journal, "--resume", *options)
-        assert ways(tmp_path) == {way: 10}
-        autotune("run", *CHOSEN, *journal, "--resume", *options)
+        resuming = ("--journal", "journal.sqlite3", "--resume", *options)
+        check_way(autotune, tmp_path, way, *resuming)
+        autotune("run", *CHOSEN, "-o", "result.json", *resuming)
         assert not (tmp_path / "log").exists() or not ways(tmp_path)
 
 
@@ -131,13 +134,6 @@ def test_a_calibration_may_start_from_the_program_left_alone(autotune, tmp_path)
     [tuning] = json.loads((tmp_path / "tuning.json").read_text())["tunings"]
     assert tuning["evidence"]["trials"][0]["parameters"]["slow_starter.how"] == "fingers"
     assert not tuning["parameters"]  # nothing was shown to be faster, so runs take what the plugin states
-
-
-def test_it_is_granted_what_its_fastest_algorithm_wants(autotune, tmp_path):
-    autotune("run", *CHOSEN, "-o", "result.json")
-    granted = {float(line.split()[1]) for line in (tmp_path / "log").read_text().splitlines() if "task" in line}
-    assert granted
-    assert all(0.777 <= gib < 0.8 for gib in granted)
 
 
 def test_its_own_words_tell_the_kind_of_a_failure(autotune, tmp_path):

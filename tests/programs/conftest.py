@@ -15,6 +15,7 @@ import pytest
 EXECUTABLES = ("chromium", "mopac", "nwchem", "psi4")
 MODULES = ("dftd4", "playwright", "pyscf", "tblite")
 
+BOHR = 0.52917721067  # Å
 # The water molecule of PySCF's own tests, and the same out of its reach.
 WATER = ((("O", 0.0, 0.0, 0.0), ("H", 0.0, -0.757, 0.587), ("H", 0.0, 0.757, 0.587)), 20.0)
 
@@ -63,6 +64,35 @@ def session(private_home):  # noqa: ARG001 - in place before the first worker st
 
 
 @pytest.fixture(scope="session")
+def registered():
+    """Let QCEngine in this process know our programs."""
+    from autotune.plugin.manager import Manager
+
+    Manager().register_programs()
+
+
+@pytest.fixture(scope="session")
+def asked():
+    """Return a function that makes the input of one task from atoms (Å), its frame fixed as components have it."""
+    from qcelemental.models.v2 import AtomicInput, Molecule
+
+    def make(atoms, method, basis=None, driver="energy", *, real=None, multiplicity=1, charge=0, **keywords):
+        molecule = Molecule(
+            symbols=[symbol for symbol, *_ in atoms],
+            geometry=[float(x) / BOHR for _, *xyz in atoms for x in xyz],
+            real=real or [True] * len(atoms),
+            molecular_charge=charge,
+            molecular_multiplicity=multiplicity,
+            fix_com=True,
+            fix_orientation=True,
+        )
+        specification = {"driver": driver, "model": {"method": method, "basis": basis}, "keywords": keywords}
+        return AtomicInput(molecule=molecule, specification=specification)
+
+    return make
+
+
+@pytest.fixture(scope="session")
 def expansion():
     """Return a function that makes ManyBodyInput fields from atoms (Å)."""
     from autotune.expansion.readers import Expansion, many_body_fields
@@ -94,11 +124,8 @@ def three_waters(expansion):
     """Return a function that makes the input of the first three molecules of the packaged `water4`."""
     from importlib.resources import files
 
-    from autotune.expansion import xyz
-
-    text = (files("autotune.studies") / "workloads" / "water4.xyz").read_text()
-    found = xyz.read_xyz(text, name="water4")
-    atoms = [(s, *xyz) for s, xyz in zip(found.symbols, found.coordinates_angstrom, strict=True)][:9]
+    lines = (files("autotune.studies") / "workloads" / "water4.xyz").read_text().splitlines()[2:11]
+    atoms = [(symbol, *map(float, xyz)) for symbol, *xyz in map(str.split, lines)]
 
     def make(program, method, basis="", **others):
         return expansion(atoms, program=program, method=method, basis=basis, **{"max_nbody": 2, **others})
@@ -128,18 +155,3 @@ def kept():
         return fields
 
     return keep
-
-
-@pytest.fixture
-def sharing_starts():
-    """Return a function that makes a session of one worker in which up to 16 tasks of a program share a start."""
-    import autotune
-    from autotune.base.options import Options
-    from autotune.programs.facts import facts_of
-
-    def make(program):
-        (tunable,) = facts_of(program).tunables
-        assert (tunable.name, tunable.default) == ("tasks_per_start", 16)
-        return autotune.Session(Options(tuning="none", journal="none", threads=1, workers=1))
-
-    return make

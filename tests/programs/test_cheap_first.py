@@ -10,7 +10,6 @@ import pytest
 import autotune
 from autotune.expansion.nbody_energies import KCAL_PER_HARTREE
 
-OPTIONS = {"journal": "none", "threads": 1}
 CHEAP = {"program": "tblite", "method": "gfn2-xtb", "basis": ""}
 EXACT = 1e-11  # Eh; sums of the same numbers in another order
 
@@ -29,17 +28,16 @@ def terms_of(result):
         ("water4", {"max_nbody": 2, "bsse": ("nocp", "cp")}, 4.0),
     ],
 )
-def test_the_sum_is_that_of_both_methods_terms(cluster, name, expansion, threshold):
-    expensive = terms_of(autotune.run(cluster(name, **expansion), **OPTIONS))
+def test_the_sum_is_that_of_both_methods_terms(session, cluster, name, expansion, threshold):
+    expensive = terms_of(session.run(cluster(name, **expansion)))
     # GFN2-xTB knows no ghosts, and has no superposition error that they would show.
-    uncorrected = terms_of(autotune.run(cluster(name, **CHEAP, max_nbody=expansion["max_nbody"]), **OPTIONS))
+    uncorrected = terms_of(session.run(cluster(name, **CHEAP, max_nbody=expansion["max_nbody"])))
     bsse = expansion.get("bsse", ("nocp",))
     cheap = {(kind, of): energy for kind in bsse for (_, of), energy in uncorrected.items()}
-    with autotune.Session(
-        autotune.Options(**OPTIONS, screen_energy=threshold, screen_method="tblite gfn2-xtb")
-    ) as session:
-        result = session.run(cluster(name, **expansion))
-        record = session.record
+    screen = {"screen_energy": threshold, "screen_method": "tblite gfn2-xtb"}
+    with autotune.Session(autotune.Options(journal="none", threads=1, **screen)) as screening:
+        result = screening.run(cluster(name, **expansion))
+        record = screening.record
     large = {of for (_, of), energy in cheap.items() if abs(energy) * KCAL_PER_HARTREE >= threshold}
     kept = large.union(*({part for size in range(2, len(of)) for part in combinations(of, size)} for of in large))
     assert 0 < len(kept) < len({of for _, of in cheap})

@@ -23,15 +23,10 @@ def embedded(cluster, monkeypatch):
     """Return a function that makes an input with charges on the atoms of each molecule."""
     monkeypatch.setenv("QCMANYBODY_EMBEDDING_CHARGES", "1")
 
-    def make(name="water4", *, program="psi4", charges=CHARGES, bsse=("nocp",), keywords=None, **others):
-        fields = cluster(
-            name, program=program, basis="6-31g", bsse=bsse, **{"max_nbody": 2, **others}, keywords=keywords or {}
-        )
-        fragments = len(fields["molecule"]["fragments"])
-        fields["specification"]["keywords"] |= {
-            "return_total_data": True,
-            "embedding_charges": {number: list(charges) for number in range(1, fragments + 1)},
-        }
+    def make(*, charges=CHARGES, **chosen):
+        fields = cluster("water4", **{"program": "psi4", "basis": "6-31g", "max_nbody": 2, **chosen})
+        of_each = {number: list(charges) for number in range(1, 5)}
+        fields["specification"]["keywords"] |= {"return_total_data": True, "embedding_charges": of_each}
         return fields
 
     return make
@@ -68,10 +63,11 @@ def upstreams_inputs(fields):
     ],
     ids=str,
 )
-def test_worker_built_inputs_equal_upstreams_field_by_field(embedded, chosen):
+def test_worker_built_inputs_equal_upstreams_field_by_field_and_building_them_leaves_the_recipe(embedded, chosen):
     fields = embedded(**chosen)
     work = workload.load(fields)
     recipe = Recipe.from_json(work.recipe.to_json())
+    before = recipe.to_json()
     tasks = {label: task for task in work.tasks for label in task.labels}
     upstreams = upstreams_inputs(fields)
     assert len(upstreams) == len(work._keys_by_label)
@@ -81,43 +77,21 @@ def test_worker_built_inputs_equal_upstreams_field_by_field(embedded, chosen):
         assert program == "psi4"
         assert ours.model_dump_json() == theirs.model_dump_json()
         assert ours.molecule.model_fields_set == theirs.molecule.model_fields_set
-
-
-def test_a_component_sees_the_charges_of_the_fragments_it_does_not_have(embedded):
-    work = workload.load(embedded())
-    for task in work.tasks:
-        built = atomic_input(work.recipe, task.level, task.real, task.basis)
-        charges = built.specification.keywords["function_kwargs"]["external_potentials"]
-        assert len(charges) == 3 * (4 - len(task.basis))
-        assert sorted({charge for charge, _ in charges}) == sorted(CHARGES)
-
-
-def test_building_an_input_leaves_the_recipe_as_it_is(embedded):
-    work = workload.load(embedded(keywords={"function_kwargs": {"ref_gradient": 1}}))
-    before = work.recipe.to_json()
-    for task in work.tasks:
-        atomic_input(work.recipe, task.level, task.real, task.basis)
-    assert work.recipe.to_json() == before
+    assert recipe.to_json() == before
 
 
 def keys(fields):
     return {label: task.key for task in workload.load(fields).tasks for label in task.labels}
 
 
-def test_content_keys_change_with_the_charges(embedded, cluster):
-    with_charges = keys(embedded())
-    without = keys(cluster("water4", program="psi4", basis="6-31g", max_nbody=2))
-    others = keys(embedded(charges=(-0.8, 0.4, 0.4)))
-    assert with_charges.keys() == without.keys() == others.keys()
-    for label, key in with_charges.items():
-        assert len({key, without[label], others[label]}) == 3
-
-
-def test_content_keys_change_with_the_place_of_the_charges(embedded):
-    fields, moved = embedded(), embedded()
+def test_content_keys_change_with_the_charges_and_their_places(embedded, cluster):
+    moved = embedded()
     moved["molecule"]["geometry"][-1] += 0.1  # an atom of the fourth molecule
-    before, after = keys(fields), keys(moved)
-    assert all(before[label] != after[label] for label in before)
+    without = cluster("water4", program="psi4", basis="6-31g", max_nbody=2)
+    found = [keys(each) for each in (embedded(), embedded(charges=(-0.8, 0.4, 0.4)), moved, without)]
+    for label in found[0]:
+        assert len({each[label] for each in found}) == 4
+    assert all(each.keys() == found[0].keys() for each in found)
 
 
 @pytest.mark.parametrize("program", ["pyscf", "nwchem"])
@@ -145,4 +119,4 @@ def test_a_psi4_that_would_ignore_the_charges_is_refused_before_anything_is_comp
     if found.at_least(*psi4_harness.EXTERNAL_POTENTIALS_FROM):
         pytest.skip(f"Psi4 {found.version} takes external potentials")
     with pytest.raises(InputError, match=r"ignores external potentials \(embedding charges\); 1\.6 does not"):
-        session.run(embedded("water4"))
+        session.run(embedded())

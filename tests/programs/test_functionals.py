@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import itertools
 import re
 
 import numpy as np
@@ -14,13 +15,11 @@ pytest.importorskip("pyscf.dispersion")
 import qcengine
 from pyscf import dft, gto
 from pyscf.dft import libxc
-from qcelemental.models.v2 import AtomicInput, Molecule
 
 from autotune_plugins import pyscf_dispersion, pyscf_functionals, pyscf_grid
-from autotune_plugins.program_pyscf import autotune_register_programs
 from autotune_plugins.pyscf_functionals import FunctionalError
 
-pytestmark = pytest.mark.programs("pyscf")
+pytestmark = [pytest.mark.programs("pyscf"), pytest.mark.usefixtures("registered")]
 
 BOHR = 0.52917721067
 
@@ -57,52 +56,42 @@ PSI4_HELIUM = {
     "x3lyp": -2.9001009902,
     "lda,vwn_rpa": -2.8641468826,  # which is Psi4's svwn
 }
-# Ethene and ethyne, 22nd pair but six of S22; corrections of the pair by Grimme's dftd3 as Psi4's test `dftd3/energy`
-# has them.
-ETHENE_ETHYNE = """
-C 0.000000 -0.667578 -2.124659
-C 0.000000 0.667578 -2.124659
-H 0.923621 -1.232253 -2.126185
-H -0.923621 -1.232253 -2.126185
-H -0.923621 1.232253 -2.126185
-H 0.923621 1.232253 -2.126185
-C 0.000000 0.000000 2.900503
-C 0.000000 0.000000 1.693240
-H 0.000000 0.000000 0.627352
-H 0.000000 0.000000 3.963929
-"""
+# Ethene and ethyne, 22nd pair but six of S22 (Å); corrections of the pair by Grimme's dftd3 as Psi4's test
+# `dftd3/energy` has them.
+ETHENE = (
+    *(("C", 0.0, y, -2.124659) for y in (-0.667578, 0.667578)),
+    *(("H", x, y, -2.126185) for x, y in itertools.product((0.923621, -0.923621), (-1.232253, 1.232253))),
+)
+ETHYNE = (("C", 0.0, 0.0, 2.900503), ("C", 0.0, 0.0, 1.693240), ("H", 0.0, 0.0, 0.627352), ("H", 0.0, 0.0, 3.963929))
 GRIMME = {"b3lyp-d3zero": -0.00285088, "b3lyp-d3bj": -0.00784595, "pbe-d3zero": -0.00175474, "pbe-d3bj": -0.00475937}
 
 
-@pytest.fixture(autouse=True, scope="module")
-def registered():
-    autotune_register_programs()
+def in_bohr(atoms):
+    return [(symbol, [x / BOHR for x in position]) for symbol, *position in atoms]
 
 
-def compute(molecule, method, driver="energy", **keywords):
-    specification = {"driver": driver, "model": {"method": method, "basis": "6-31g"}, "keywords": keywords}
-    asked = AtomicInput(molecule=Molecule(**molecule, fix_com=True, fix_orientation=True), specification=specification)
-    return qcengine.compute(asked, "pyscf", raise_error=True, task_config={"ncores": 1, "memory": 2.0})
+PAIR = in_bohr([*ETHENE, *ETHYNE])
+HELIUM = [("He", 0, 0, 0)]
 
 
-def pair(real=slice(None)):
-    rows = [line.split() for line in ETHENE_ETHYNE.strip().splitlines()][real]
-    return [(symbol, [float(x) / BOHR for x in position]) for symbol, *position in rows]
+@pytest.fixture
+def compute(asked):
+    """Return a function that computes atoms by a functional."""
+
+    def by(atoms, method, driver="energy", **keywords):
+        given = asked(atoms, method, "6-31g", driver, **keywords)
+        return qcengine.compute(given, "pyscf", raise_error=True, task_config={"ncores": 1, "memory": 2.0})
+
+    return by
 
 
 @pytest.mark.parametrize("name", PSI4_HELIUM)
-def test_a_name_means_the_functional_that_it_means_to_psi4(name):
-    found = compute({"symbols": ["He"], "geometry": [0, 0, 0]}, name, grid_level=5).return_result
-    assert found == pytest.approx(PSI4_HELIUM[name], abs=2e-6)
+def test_a_name_means_the_functional_that_it_means_to_psi4(compute, name):
+    assert compute(HELIUM, name, grid_level=5).return_result == pytest.approx(PSI4_HELIUM[name], abs=2e-6)
 
 
-def test_a_name_that_psi4_understands_otherwise_is_told():
-    told = qcengine.get_program("pyscf").cautions(
-        AtomicInput(
-            molecule=Molecule(symbols=["He"], geometry=[0, 0, 0]),
-            specification={"driver": "energy", "model": {"method": "SVWN", "basis": "6-31g"}},
-        )
-    )
+def test_a_name_that_psi4_understands_otherwise_is_told(asked):
+    told = qcengine.get_program("pyscf").cautions(asked(HELIUM, "SVWN", "6-31g"))
     assert told == (
         "svwn has VWN's fit 5 in PySCF, and VWN's RPA fit in Psi4 and Gaussian, which is 'lda,vwn_rpa' here",
     )
@@ -138,27 +127,15 @@ def test_no_bare_name_that_is_accepted_is_exchange_or_correlation_alone():
         assert kinds <= {0, 1, 2}, name
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        *(
-            "wb97xd",
-            "wb97x-d",
-            "wb97x_d",
-            "hyb_gga_xc_wb97x_d",
-            "b97d",
-            "b97-d",
-            "gga_xc_b97_d",
-            "opbed",
-            "gga_xc_opbe_d",
-        ),
-        *("wb97xd3", "wb97x-d3", "hyb_gga_xc_wb97x_d3", "cf22d", "hyb_mgga_x_cf22d,mgga_c_cf22d", "s12g,pbe"),
-        *("b97-3c", "gga_xc_b97_3c", "hf-3c", "pbeh-3c", "r2scan-3c", "wb97x-3c", "pbe-d", "pbe-d2", "m06-2x-d3bj"),
-        *("gga_xc_opbe_d", "b3lyp-d3", "wb97x-d4", "mp2-d3", "scan_rvv10", "gga_xc_beefvdw", "optb88_vdw,pbe"),
-        *("lda", "slater", "b88", "gga_x_pbe", "gga_c_lyp", "0.5*b88+0.5*lda", "gga_k_tfvw", "lda_x_2d", "camyb3lyp"),
-        *("gga_x_lb,", "pbe0,lyp", "tauhcth,tauhcth", "471", "1.0*471", "1*101"),
-    ],
-)
+IN_PART = """
+wb97xd wb97x-d wb97x_d hyb_gga_xc_wb97x_d b97d b97-d gga_xc_b97_d opbed gga_xc_opbe_d wb97xd3 wb97x-d3
+hyb_gga_xc_wb97x_d3 cf22d hyb_mgga_x_cf22d,mgga_c_cf22d s12g,pbe b97-3c gga_xc_b97_3c hf-3c pbeh-3c r2scan-3c wb97x-3c
+pbe-d pbe-d2 m06-2x-d3bj b3lyp-d3 wb97x-d4 mp2-d3 scan_rvv10 gga_xc_beefvdw optb88_vdw,pbe lda slater b88 gga_x_pbe
+gga_c_lyp 0.5*b88+0.5*lda gga_k_tfvw lda_x_2d camyb3lyp gga_x_lb, pbe0,lyp tauhcth,tauhcth 471 1.0*471 1*101
+"""
+
+
+@pytest.mark.parametrize("name", IN_PART.split())
 def test_what_pyscf_would_compute_in_part_is_refused(name):
     with pytest.raises(FunctionalError):
         pyscf_functionals.read(name)
@@ -173,25 +150,16 @@ def test_a_part_that_a_comma_asks_for_and_a_nonlocal_term_that_pyscf_computes_ar
 
 @pytest.mark.parametrize("name", GRIMME)
 def test_a_d3_correction_is_that_of_grimmes_program(name):
-    energy, _ = pyscf_dispersion.correction(pyscf_functionals.read(name), pair(), 0, gradient=False)
+    energy, _ = pyscf_dispersion.correction(pyscf_functionals.read(name), PAIR, 0, gradient=False)
     assert energy == pytest.approx(GRIMME[name], abs=1e-8)
 
 
 @pytest.mark.programs("dftd4")
 @pytest.mark.parametrize(("name", "charge"), [("b3lyp-d4", 0), ("pbe0-d4", 1), ("r2scan-d4", -1)])
-def test_a_d4_correction_is_that_of_dftd4_for_every_charge(name, charge):
-    symbols, positions = zip(*pair(), strict=True)
-    molecule = Molecule(
-        symbols=symbols,
-        geometry=np.ravel(positions),
-        molecular_charge=charge,
-        molecular_multiplicity=1 + abs(charge),
-        fix_com=True,
-        fix_orientation=True,
-    )
-    specification = {"driver": "gradient", "model": {"method": name}}
-    expected = qcengine.compute(AtomicInput(molecule=molecule, specification=specification), "dftd4", raise_error=True)
-    found = pyscf_dispersion.correction(pyscf_functionals.read(name), pair(), charge, gradient=True)
+def test_a_d4_correction_is_that_of_dftd4_for_every_charge(asked, name, charge):
+    given = asked([*ETHENE, *ETHYNE], name, driver="gradient", charge=charge, multiplicity=1 + abs(charge))
+    expected = qcengine.compute(given, "dftd4", raise_error=True)
+    found = pyscf_dispersion.correction(pyscf_functionals.read(name), PAIR, charge, gradient=True)
     assert found[0] == pytest.approx(expected.properties.return_energy, abs=1e-10)
     assert found[1] == pytest.approx(expected.return_result, abs=1e-10)
 
@@ -201,15 +169,15 @@ def test_every_correction_on_offer_has_parameters(name):
     for version in ("d3bj", "d3zero", "d4"):
         if getattr(pyscf_functionals._CORRECTED[name], version):
             found = pyscf_functionals.read(f"{name}-{version}")
-            energy, _ = pyscf_dispersion.correction(found, pair(), 0, gradient=False)
+            energy, _ = pyscf_dispersion.correction(found, PAIR, 0, gradient=False)
             assert energy < 0
             assert libxc.parse_xc(found.name)[1]
 
 
 def test_ghosts_have_no_dispersion():
-    functional, atoms = pyscf_functionals.read("b3lyp-d3bj"), pair()
-    among_ghosts = [(f"GHOST-{symbol}" if index > 5 else symbol, p) for index, (symbol, p) in enumerate(atoms)]
-    alone, _ = pyscf_dispersion.correction(functional, atoms[:6], 0, gradient=True)
+    functional = pyscf_functionals.read("b3lyp-d3bj")
+    among_ghosts = [*PAIR[:6], *((f"GHOST-{symbol}", place) for symbol, place in PAIR[6:])]
+    alone, _ = pyscf_dispersion.correction(functional, PAIR[:6], 0, gradient=True)
     energy, gradient = pyscf_dispersion.correction(functional, among_ghosts, 0, gradient=True)
     assert energy == alone
     assert (gradient[6:] == 0).all()
@@ -217,7 +185,7 @@ def test_ghosts_have_no_dispersion():
 
 @pytest.mark.parametrize("name", ["b3lyp-d3bj", "pbe-d4"])
 def test_the_gradient_of_a_correction_is_its_slope(name):
-    symbols, places = zip(*pair(), strict=True)
+    symbols, places = zip(*PAIR, strict=True)
     direction = np.random.default_rng(3).normal(size=(10, 3))
 
     def shifted(step, *, gradient=False):
@@ -229,14 +197,11 @@ def test_the_gradient_of_a_correction_is_its_slope(name):
 
 
 @pytest.mark.parametrize(("name", "bare"), [("pbe-d3bj", "pbe"), ("wb97x-d3bj", "wb97x_v")])
-def test_a_correction_is_part_of_energy_and_gradient_and_replaces_a_nonlocal_term(name, bare):
-    ethyne = pair(slice(6, None))
-    symbols, places = zip(*ethyne, strict=True)
-    result = compute({"symbols": symbols, "geometry": np.ravel(places).tolist()}, name, "gradient")
-    atoms = [(symbol, position) for symbol, position in ethyne]
+def test_a_correction_is_part_of_energy_and_gradient_and_replaces_a_nonlocal_term(compute, name, bare):
+    result, atoms = compute(ETHYNE, name, "gradient"), in_bohr(ETHYNE)
     plain = dft.RKS(gto.M(atom=atoms, unit="Bohr", basis="6-31g", verbose=0), xc=bare)
     plain.set(nlc=False, conv_tol=1e-10).run()
-    energy, gradient = pyscf_dispersion.correction(pyscf_functionals.read(name), ethyne, 0, gradient=True)
+    energy, gradient = pyscf_dispersion.correction(pyscf_functionals.read(name), atoms, 0, gradient=True)
     assert result.properties.return_energy == pytest.approx(plain.e_tot + energy, abs=1e-8)
     assert result.return_result == pytest.approx(plain.nuc_grad_method().kernel() + gradient, abs=1e-6)
     assert result.properties.scf_dispersion_correction_energy == pytest.approx(energy, abs=1e-9)

@@ -13,12 +13,8 @@ from autotune.programs.facts import known_facts
 pytestmark = pytest.mark.programs("pyscf")
 
 WATERS = (
-    ("O", 0.0, 0.0, 0.0),
-    ("H", 0.1, -0.757, 0.587),
-    ("H", 0.0, 0.757, 0.587),
-    ("O", 0.1, 0.2, -2.9),
-    ("H", 0.05, 0.1, -1.94),
-    ("H", 0.9, 0.6, -3.2),
+    *(("O", 0.0, 0.0, 0.0), ("H", 0.1, -0.757, 0.587), ("H", 0.0, 0.757, 0.587)),
+    *(("O", 0.1, 0.2, -2.9), ("H", 0.05, 0.1, -1.94), ("H", 0.9, 0.6, -3.2)),
 )
 NOBLE = (("He", 0.0, 0.0, 0.0), ("Ne", 0.1, 0.2, 2.6))
 CORED = (("He", 0.0, 0.0, 0.0), ("Xe", 1.0, 0.0, 0.0))
@@ -50,12 +46,7 @@ def first(session, expansion):
         if masses:
             fields["molecule"]["masses"] = list(masses)
         work = workload.load(fields)
-        (label,) = [
-            label
-            for task in work.tasks
-            for label in task.labels
-            if task.real == (1,) and (len(task.basis) == 2) == ghosts
-        ]
+        (label,) = [task.labels[0] for task in work.tasks if task.real == (1,) and (len(task.basis) == 2) == ghosts]
         return session.components(work, labels=[label])[label]
 
     return compute
@@ -74,12 +65,8 @@ def test_a_ghost_brings_its_functions_and_neither_electrons_nor_a_charge(first, 
 @pytest.mark.programs("pyscf", "psi4", "nwchem")
 @pytest.mark.parametrize(("method", "keywords", "allowed"), [("hf", TIGHT, 1e-8), ("b3lyp", FINE, 1e-6)])
 def test_programs_agree_on_an_atom_beside_a_ghost(first, method, keywords, allowed):
-    energies = [
-        first(
-            NOBLE, ghosts=True, program=program, method=method, basis="6-31g*", keywords=keywords[program]
-        ).return_result
-        for program in TIGHT
-    ]
+    chosen = {"method": method, "basis": "6-31g*", "ghosts": True}
+    energies = [first(NOBLE, program=each, keywords=keywords[each], **chosen).return_result for each in TIGHT]
     assert energies == pytest.approx([energies[0]] * 3, abs=allowed)
 
 
@@ -121,9 +108,8 @@ def test_nothing_is_left_of_a_ghosts_core_potential_in_psi4(first, chosen, psi4_
 @pytest.mark.programs("psi4", "pyscf")
 def test_an_atom_keeps_its_core_potential_beside_a_ghost_of_the_same_element(first):
     chosen = {"method": "mp2", "basis": "def2-svp", "ghosts": True, "charges": "-1,-1"}
-    ours = first(
-        CORED_PAIR, program="psi4", keywords={**TIGHT["psi4"], "mp2_type": "conv", "freeze_core": True}, **chosen
-    )
+    keywords = {**TIGHT["psi4"], "mp2_type": "conv", "freeze_core": True}
+    ours = first(CORED_PAIR, program="psi4", keywords=keywords, **chosen)
     theirs = first(CORED_PAIR, program="pyscf", keywords={"frozen_core": True}, **chosen)
     assert ours.return_result == pytest.approx(theirs.return_result, abs=1e-8)
 
@@ -153,5 +139,6 @@ def test_the_mass_of_a_ghost_changes_nothing(first, program):
 @pytest.mark.parametrize("program", sorted(name for name, facts in known_facts().items() if not facts.ghosts))
 def test_programs_that_take_ghosts_for_real_atoms_are_refused_before_the_run(expansion, program):
     work = workload.load(expansion(NOBLE, program=program, method="any", bsse=("cp",), fragments="1,1"))
-    with pytest.raises(InputError, match=f"^{program} cannot compute fragments with ghost atoms"):
+    words = "fragments with ghost atoms, which bsse cp and vmfc need; use nocp, or another program"
+    with pytest.raises(InputError, match=f"^{program} cannot compute {words}$"):
         abilities.check_ghosts(work.tasks)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 
+import commands
 import numpy as np
 import pytest
 import qcengine
@@ -18,7 +17,6 @@ from autotune.base.errors import InputError
 from autotune.base.options import Options
 from autotune.compat import procedure
 from autotune.expansion import workload, xyz
-from autotune.plugin.manager import Manager
 
 BOHR = 0.529177210903
 TOLERANCE = 1e-6  # hartree, hartree/bohr, hartree/bohr²
@@ -30,12 +28,9 @@ def solved(molecule, basis, atoms=None, ghosts=()):
     """Return PySCF's own converged RHF of some atoms of a molecule's fields, others as ghosts."""
     from pyscf import gto, scf
 
-    positions = np.reshape(molecule["geometry"], (-1, 3))
-    chosen = range(len(molecule["symbols"])) if atoms is None else atoms
-    listed = [
-        (f"ghost-{molecule['symbols'][i]}" if i in ghosts else molecule["symbols"][i], positions[i]) for i in chosen
-    ]
-    mole = gto.M(atom=listed, unit="Bohr", basis=basis, verbose=0)
+    named = [f"ghost-{s}" if i in ghosts else s for i, s in enumerate(molecule["symbols"])]
+    listed = list(zip(named, np.reshape(molecule["geometry"], (-1, 3)), strict=True))
+    mole = gto.M(atom=listed if atoms is None else [listed[i] for i in atoms], unit="Bohr", basis=basis, verbose=0)
     field = scf.RHF(mole)
     field.conv_tol, field.conv_tol_grad, field.chkfile = 1e-11, 1e-7, None
     field.kernel()
@@ -45,13 +40,11 @@ def solved(molecule, basis, atoms=None, ghosts=()):
 
 def an_input(molecule, driver, basis, **keywords):
     chemistry = {"program": "pyscf", "driver": driver, "model": {"method": "hf", "basis": basis}}
+    chemistries = {"(auto)": {**chemistry, "keywords": {"conv_tol": 1e-11}}}
+    keywords = {"bsse_type": ["nocp"], **keywords}
     return {
         "molecule": molecule,
-        "specification": {
-            "driver": driver,
-            "keywords": {"bsse_type": ["nocp"], **keywords},
-            "specification": {"(auto)": {**chemistry, "keywords": {"conv_tol": 1e-11}}},
-        },
+        "specification": {"driver": driver, "keywords": keywords, "specification": chemistries},
     }
 
 
@@ -79,9 +72,9 @@ def test_the_gradient_of_interleaved_molecules_is_that_of_the_file(session, inte
     assert again.molecule.symbols.tolist() == interleaved["symbols"]
 
 
+@pytest.mark.usefixtures("registered")
 @pytest.mark.parametrize("version", [1, 2])
 def test_so_it_is_in_qcengine(interleaved, gradient_of_the_file, version):
-    Manager().register_programs()
     autotune.register(options=Options(journal="none", threads=1))
     fields = an_input(interleaved, "gradient", "sto-3g")
     source = fields if version == 2 else workload.load(fields)._input.convert_v(1)
@@ -96,22 +89,17 @@ def test_so_it_is_in_qcengine(interleaved, gradient_of_the_file, version):
 
 def test_components_of_interleaved_molecules_have_their_own_atoms(session, interleaved):
     found = session.components(an_input(interleaved, "gradient", "sto-3g", max_nbody=1))
-    for one, fragment in zip(
-        (found['["(auto)", [1], [1]]'], found['["(auto)", [2], [2]]']), interleaved["fragments"], strict=True
-    ):
-        assert one.molecule.geometry.ravel() == pytest.approx(
-            np.reshape(interleaved["geometry"], (-1, 3))[fragment].ravel(), abs=1e-8
-        )
+    geometry = np.reshape(interleaved["geometry"], (-1, 3))
+    for number, fragment in enumerate(interleaved["fragments"], 1):
+        one = found[f'["(auto)", [{number}], [{number}]]']
+        assert one.molecule.geometry == pytest.approx(geometry[fragment], abs=1e-8)
         alone = solved(interleaved, "sto-3g", fragment).nuc_grad_method().kernel()
         assert np.asarray(one.return_result) == pytest.approx(alone, abs=TOLERANCE)
 
 
 def test_the_hessian_of_interleaved_molecules_is_that_of_the_file(session):
-    molecule = {
-        "symbols": ["H", "He", "H"],
-        "geometry": [0.0, 0.0, 0.0, 0.3, 0.2, 4.0, 0.1, 1.35, 0.2],
-        "fragments": [[0, 2], [1]],
-    }
+    geometry = [0.0, 0.0, 0.0, 0.3, 0.2, 4.0, 0.1, 1.35, 0.2]
+    molecule = {"symbols": ["H", "He", "H"], "geometry": geometry, "fragments": [[0, 2], [1]]}
     expected = solved(molecule, "6-31g").Hessian().kernel().transpose(0, 2, 1, 3).reshape(9, 9)
     result = session.run(an_input(molecule, "hessian", "6-31g"))
     assert np.reshape(result.return_result, (9, 9)) == pytest.approx(expected, abs=TOLERANCE)
@@ -123,11 +111,10 @@ def test_a_molecule_with_options_is_computed_like_an_xyz_file(tmp_path):
     for text in (molecule, {name: value for name, value in molecule.items() if name != "fragments"}):
         path = tmp_path / "molecule.json"
         path.write_text(json.dumps(text))
-        options = ["--program", "pyscf", "--method", "hf", "--basis", "sto-3g", "--quiet", "--journal", "none"]
-        command = [sys.executable, "-m", "autotune", "run", path, *options]
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
-        assert json.loads(done.stdout)["return_result"] == pytest.approx(dimer - one - other, abs=TOLERANCE)
-        assert done.stderr == ""
+        chosen = ["--program", "pyscf", "--method", "hf", "--basis", "sto-3g"]
+        status, output, errors = commands.autotune("run", path, *chosen, "--quiet", "--journal", "none")
+        assert (status, errors) == (0, "")
+        assert json.loads(output)["return_result"] == pytest.approx(dimer - one - other, abs=TOLERANCE)
 
 
 def test_the_ghost_of_a_molecule_is_refused_and_counterpoise_sets_the_same(session):
@@ -148,7 +135,5 @@ def test_isotopes_are_in_the_results_of_components_as_in_upstreams_replay(sessio
     fields["specification"]["driver"] = driver
     ours = session.run(fields)
     assert_bit_equal(ours, replayed(v2.ManyBodyInput(**fields), ours))
-    found = ours.cluster_results
-    assert found['["(auto)", [1, 2], [1, 2]]'].molecule.mass_numbers_.tolist() == [16, 2, 2, 18, 1, 1]
-    assert found['["(auto)", [1], [1]]'].molecule.mass_numbers_.tolist() == [16, 2, 2]
-    assert found['["(auto)", [2], [2]]'].molecule.mass_numbers_.tolist() == [18, 1, 1]
+    for of, isotopes in {"[1, 2]": [16, 2, 2, 18, 1, 1], "[1]": [16, 2, 2], "[2]": [18, 1, 1]}.items():
+        assert ours.cluster_results[f'["(auto)", {of}, {of}]'].molecule.mass_numbers_.tolist() == isotopes

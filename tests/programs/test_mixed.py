@@ -28,12 +28,10 @@ LEVELS = {
 def mixed(three_waters, kept):
     """Monomers with Psi4, dimers with PySCF, the trimer with tblite."""
     fields = kept(three_waters("psi4", "hf", "cc-pvdz", max_nbody=3))
-    fields["specification"]["specification"] = {
-        name: {"driver": "energy", "keywords": {}, **chemistry} for name, chemistry in LEVELS.items()
-    }
-    fields["specification"]["keywords"] = {
-        "bsse_type": ["nocp"],
-        "levels": {1: "high", 2: "middle", 3: "low"},
+    usual = {"driver": "energy", "keywords": {}}
+    fields["specification"] |= {
+        "specification": {name: {**usual, **chemistry} for name, chemistry in LEVELS.items()},
+        "keywords": {"bsse_type": ["nocp"], "levels": {1: "high", 2: "middle", 3: "low"}},
     }
     return fields
 
@@ -44,9 +42,8 @@ def test_a_multi_level_input_of_three_programs_is_the_sum_of_its_components(sess
     energy = {label: component.properties.return_energy for label, component in result.cluster_results.items()}
 
     def level(name, bodies):
-        return sum(
-            e for label, e in energy.items() if json.loads(label)[0] == name and len(json.loads(label)[1]) == bodies
-        )
+        told = {label: json.loads(label) for label in energy}
+        return sum(energy[label] for label, (of, real, _) in told.items() if (of, len(real)) == (name, bodies))
 
     # Interaction energy: of one body with itself there is none.
     expected = level("middle", 2) - 2 * level("middle", 1)
@@ -62,9 +59,8 @@ def test_the_tuning_of_the_program_that_takes_the_time_is_used_and_the_times_of_
     slow = {m.program: m for m in work.methods}["psi4"]
     for method in work.methods:
         known = make_tuning(method.program, method.method, method.basis)
-        law = replace(
-            known.law, seconds=dict.fromkeys(known.law.seconds, 0.0) | {"start": 3.0 if method == slow else 0.001}
-        )
+        seconds = dict.fromkeys(known.law.seconds, 0.0) | {"start": 3.0 if method == slow else 0.001}
+        law = replace(known.law, seconds=seconds)
         per_core = 2.0 if method == slow else 0.5
         library.save(replace(known, method=method, law=law, parameters={"adaptive_workers.per_core": per_core}))
     plan = planning.make(work, machine=detection.detect(), manager=Manager(), options=Options())

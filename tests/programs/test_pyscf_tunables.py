@@ -9,7 +9,6 @@ import subprocess
 import sys
 from collections import Counter
 from dataclasses import fields
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -22,31 +21,23 @@ from qcelemental.models.v2 import AtomicInput, Molecule
 
 from autotune.base.types import Method, TaskSize
 from autotune.costs.memory import need
-from autotune_plugins import pyscf_grid, pyscf_guess
-from autotune_plugins.program_pyscf import autotune_program_facts, autotune_register_programs
+from autotune_plugins import pyscf_grid, pyscf_guess, pyscf_integrals
+from autotune_plugins.program_pyscf import autotune_program_facts
 from autotune_plugins.pyscf_settings import UNTOUCHED, Settings
 
-pytestmark = pytest.mark.programs("pyscf")
+pytestmark = [pytest.mark.programs("pyscf"), pytest.mark.usefixtures("registered")]
 
-WATER = [[0.0, 0.0, 0.2], [0.0, -1.43, 1.31], [0.1, 1.43, 1.31]]
-# Symbols, positions (bohr), charge, multiplicity of each fragment.
-WATERS = [
-    (["O", "H", "H"], (np.array(WATER) + np.array(place)).tolist(), 0, 1)
-    for place in ([0, 0, 0], [5.4, 0.3, 0.8], [0.4, 5.6, -0.5])
-]
-SALT = [(["Na"], [[0.0, 0.0, 0.0]], 1, 1), (["F"], [[0.2, 0.1, 4.2]], -1, 1), WATERS[1]]
-PROTON = [
-    (["H"], [[0.0, 0.3, 4.1]], 1, 1),
-    (["N"] + ["H"] * 3, [[0, 0, 0], [1.8, 0, 1], [-0.9, 1.5, 1], [-0.9, -1.5, 1]], 0, 1),
-]
-RADICAL = [(["O", "H"], [[0.0, 0.0, 0.0], [0.0, 0.1, 1.83]], 0, 2), WATERS[1]]
+WATER = np.array([[0.0, 0.0, 0.2], [0.0, -1.43, 1.31], [0.1, 1.43, 1.31]])
+# Symbols, positions (bohr), charge, unpaired electrons of each fragment.
+PLACES = ([0, 0, 0], [5.4, 0.3, 0.8], [0.4, 5.6, -0.5])
+WATERS = [(["O", "H", "H"], (WATER + np.array(place)).tolist(), 0, 0) for place in PLACES]
+SALT = [(["Na"], [[0.0, 0.0, 0.0]], 1, 0), (["F"], [[0.2, 0.1, 4.2]], -1, 0), WATERS[1]]
+AMMONIA = (["N", "H", "H", "H"], [[0, 0, 0], [1.8, 0, 1], [-0.9, 1.5, 1], [-0.9, -1.5, 1]], 0, 0)
+PROTON = [(["H"], [[0.0, 0.3, 4.1]], 1, 0), AMMONIA]
+RADICAL = [(["O", "H"], [[0.0, 0.0, 0.0], [0.0, 0.1, 1.83]], 0, 1), WATERS[1]]
+FITTED = {"density_fit": True, "auxbasis": "def2-universal-jkfit"}
 GUESS = {"guess": "monomers"}
 DEFAULTS = {each.name: each.default for facts in autotune_program_facts() for each in facts.tunables}
-
-
-@pytest.fixture(autouse=True, scope="module")
-def registered():
-    autotune_register_programs()
 
 
 @pytest.fixture(autouse=True)
@@ -60,17 +51,16 @@ def untouched():
 def task(parts, method="hf", basis="6-31g", driver="energy", ghosts=(), **keywords):
     real = [number not in ghosts for number in range(len(parts))]
     ends = np.cumsum([len(symbols) for symbols, *_ in parts]).tolist()
-    charges = [float(charge) if there else 0.0 for (_, _, charge, _), there in zip(parts, real, strict=True)]
-    multiplicities = [many if there else 1 for (*_, many), there in zip(parts, real, strict=True)]
+    charges, spins = ([part[of] * there for part, there in zip(parts, real, strict=True)] for of in (2, 3))
     molecule = Molecule(
         symbols=[symbol for symbols, *_ in parts for symbol in symbols],
-        geometry=[x for _, positions, *_ in parts for position in positions for x in position],
+        geometry=np.concatenate([positions for _, positions, *_ in parts]).ravel(),
         real=[there for part, there in zip(parts, real, strict=True) for _ in part[0]],
         fragments=[list(range(end - len(part[0]), end)) for part, end in zip(parts, ends, strict=True)],
         fragment_charges=charges,
-        fragment_multiplicities=multiplicities,
+        fragment_multiplicities=[spin + 1 for spin in spins],
         molecular_charge=sum(charges),
-        molecular_multiplicity=sum(many - 1 for many in multiplicities) + 1,
+        molecular_multiplicity=sum(spins) + 1,
         fix_com=True,
         fix_orientation=True,
     )
@@ -95,27 +85,23 @@ def bits(result):
 
 @pytest.fixture
 def counted(monkeypatch):
-    """Return how often four-index integrals, three-index tensors and values on a grid were computed."""
+    """Return how often integrals of each name, fitted three-index tensors and values on a grid were computed."""
     from pyscf.df import incore
 
-    counts = {"int2e": 0, "fitted": 0, "values": 0}
-    integrals, values, fitted = gto.Mole.intor, gto.Mole.eval_gto, incore.cholesky_eri
+    counts = Counter()
 
-    def intor(self, name, *args, **kwargs):
-        counts["int2e"] += name == "int2e"
-        return integrals(self, name, *args, **kwargs)
+    def count(place, name, what=None):
+        original = getattr(place, name)
 
-    def eval_gto(self, *args, **kwargs):
-        counts["values"] += 1
-        return values(self, *args, **kwargs)
+        def counting(*args, **kwargs):
+            counts[what or args[1]] += 1
+            return original(*args, **kwargs)
 
-    def cholesky_eri(*args, **kwargs):
-        counts["fitted"] += 1
-        return fitted(*args, **kwargs)
+        monkeypatch.setattr(place, name, counting)
 
-    monkeypatch.setattr(gto.Mole, "intor", intor)
-    monkeypatch.setattr(gto.Mole, "eval_gto", eval_gto)
-    monkeypatch.setattr(incore, "cholesky_eri", cholesky_eri)
+    count(gto.Mole, "intor")
+    count(gto.Mole, "eval_gto", "values")
+    count(incore, "cholesky_eri", "fitted")
     return counts
 
 
@@ -130,9 +116,7 @@ def test_each_tunable_is_a_setting_of_which_the_untouched_value_is_that_without_
     assert {each.name for each in facts.tunables} == {each.name for each in fields(Settings)} - OF_THE_RUN
     for tunable in facts.tunables:
         assert tunable.untouched == getattr(UNTOUCHED, tunable.name)
-        values = tunable.distribution().choices
-        assert {tunable.default, tunable.untouched} <= set(values)
-        assert len({type(value) for value in values}) == 1
+        assert len({type(value) for value in tunable.distribution().choices}) == 1
 
 
 @pytest.mark.parametrize(
@@ -161,8 +145,8 @@ def test_tunables_matter_where_they_act(method, driver, names):
         (WATERS[:2], (0,), "pbe", {}),
         (WATERS[:2], (), "wb97x", {}),
         (WATERS, (1,), "hf", {}),
-        (WATERS, (0, 2), "hf", {"density_fit": True, "auxbasis": "def2-universal-jkfit"}),
-        (WATERS[:2], (), "pbe", {"density_fit": True, "auxbasis": "def2-universal-jkfit"}),
+        (WATERS, (0, 2), "hf", FITTED),
+        (WATERS[:2], (), "pbe", FITTED),
         (SALT, (), "hf", {}),
         (SALT, (1,), "b3lyp", {}),
         (SALT, (0, 2), "hf", {}),
@@ -179,32 +163,25 @@ def test_energies_are_those_of_the_untouched_program(tmp_path, parts, ghosts, me
 
 
 @pytest.mark.parametrize(
-    "asked",
+    ("asked", "settings"),
     [
-        task(WATERS[:2], "mp2"),
-        task(WATERS[:2], "mp2", ghosts=(0,)),
-        task(WATERS[:1] + WATERS[1:2], "ccsd", "sto-3g"),
-        task(WATERS[:2], driver="gradient"),
-        task(WATERS[:2], "pbe", "sto-3g", driver="gradient"),
-        task(RADICAL),
-        task(RADICAL, ghosts=(1,)),
-        task(RADICAL, "b3lyp", "sto-3g"),
+        (task(WATERS[:2], "mp2"), DEFAULTS),
+        (task(WATERS[:2], "mp2", ghosts=(0,)), DEFAULTS),
+        (task(WATERS[:1] + WATERS[1:2], "ccsd", "sto-3g"), DEFAULTS),
+        (task(WATERS[:2], driver="gradient"), DEFAULTS),
+        (task(WATERS[:2], "pbe", "sto-3g", driver="gradient"), DEFAULTS),
+        (task(RADICAL), DEFAULTS),
+        (task(RADICAL, ghosts=(1,)), DEFAULTS),
+        (task(RADICAL, "b3lyp", "sto-3g"), DEFAULTS),
+        (task(WATERS[:2], "b3lyp", conv_tol=1e-6), DEFAULTS),
+        (task(WATERS[:2], "b3lyp", conv_tol_grad=1e-3), DEFAULTS),
+        (task(WATERS[:2], init_guess="hcore"), GUESS),
+        (task(WATERS[:1], "b3lyp", grid_level=1), {"first_grid": 1}),
     ],
-    ids=range(8),
+    ids=range(12),
 )
-def test_what_depends_on_the_way_an_scf_converges_keeps_its_last_bit(tmp_path, asked):
-    assert bits(compute(asked, DEFAULTS, tmp_path)) == bits(compute(asked, {}))
-
-
-def test_an_initial_guess_that_was_asked_for_is_taken():
-    asked = task(WATERS[:2], init_guess="hcore")
-    assert bits(compute(asked, GUESS)) == bits(compute(asked, {}))
-
-
-def test_the_guess_saves_cycles():
-    asked = task(WATERS)
-    cycles = [compute(asked, each).properties.scf_iterations for each in ({}, GUESS)]
-    assert cycles[1] < cycles[0]
+def test_what_depends_on_the_way_an_scf_converges_or_says_its_own_keeps_its_last_bit(tmp_path, asked, settings):
+    assert bits(compute(asked, settings, tmp_path)) == bits(compute(asked, {}))
 
 
 # --- the input alone -------------------------------------------------------------------------------------------------
@@ -217,13 +194,13 @@ ORDERED = [
 
 
 def test_results_have_the_same_bits_in_every_order(tmp_path):
-    orders = {}
+    found = set()
     for number, order in enumerate(itertools.permutations(range(3))):
         pyscf_guess.forget()
         shared = tmp_path / str(number) if number % 2 else None
-        found = {index: bits(compute(ORDERED[index], DEFAULTS, shared)) for index in order}
-        orders[order] = [found[index] for index in range(3)]
-    assert len({tuple(each) for each in orders.values()}) == 1
+        of = {index: bits(compute(ORDERED[index], DEFAULTS, shared)) for index in order}
+        found.add(tuple(of[index] for index in range(3)))
+    assert len(found) == 1
 
 
 def in_a_fresh_process(asked, folder, line):
@@ -239,8 +216,7 @@ def in_a_fresh_process(asked, folder, line):
         f"    print({line})"
     )
     text = json.dumps([json.loads(each.model_dump_json()) for each in asked])
-    command = [sys.executable, "-c", code, str(folder)]
-    done = subprocess.run(command, check=False, input=text, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", code, folder], check=False, input=text, capture_output=True, text=True)
     assert not done.returncode, done.stderr
     return done.stdout.splitlines()
 
@@ -271,31 +247,35 @@ def test_no_task_makes_a_worker_import_all_of_pyscf(tmp_path):
     assert found == ["[]"] * len(asked)
 
 
-def test_a_fragment_is_computed_once_for_all_tasks_that_start_from_it(monkeypatch):
-    solved = []
-    kernel = scf.hf.SCF.scf
-    monkeypatch.setattr(
-        scf.hf.SCF, "scf", lambda self, *a, **k: (solved.append(self.mol.natm), kernel(self, *a, **k))[1]
-    )
-    monkeypatch.setattr(scf.hf.SCF, "kernel", scf.hf.SCF.scf)
-    compute(task(WATERS), GUESS)
-    assert solved == [3, 3, 3, 9]
-    compute(task(WATERS[:2]), GUESS)
+@pytest.fixture
+def stubborn(monkeypatch):
+    """Return a function that lets SCFs fail where it is told so, and gives the sizes of all that are tried."""
+    kernel, tried = scf.hf.kernel, []
+
+    def let(fail):
+        def solve(mean_field, *args, **kwargs):
+            converged, *others = kernel(mean_field, *args, **kwargs)
+            tried.append(mean_field.mol.natm)
+            return (converged and not fail(tried), *others)
+
+        monkeypatch.setattr(scf.hf, "kernel", solve)
+        return tried
+
+    return let
+
+
+def test_a_fragment_is_computed_once_for_all_tasks_that_start_from_it_with_fewer_cycles(stubborn):
+    usual = compute(task(WATERS), {})
+    solved = stubborn(lambda _: False)
+    three, _ = (compute(task(WATERS[:number]), GUESS) for number in (3, 2))
     assert solved == [3, 3, 3, 9, 6]
+    assert three.properties.scf_iterations < usual.properties.scf_iterations
 
 
-def test_a_fragment_that_does_not_converge_leaves_the_programs_own_guess(monkeypatch):
+def test_a_fragment_that_does_not_converge_leaves_the_programs_own_guess(stubborn):
     asked = task(WATERS[:2])
     expected = bits(compute(asked, {}))
-    kernel = scf.hf.kernel
-    tried = []
-
-    def stubborn(mean_field, *args, **kwargs):
-        converged, *others = kernel(mean_field, *args, **kwargs)
-        tried.append(mean_field.mol.natm)
-        return (converged and mean_field.mol.natm > 3, *others)
-
-    monkeypatch.setattr(scf.hf, "kernel", stubborn)
+    tried = stubborn(lambda tried: tried[-1] == 3)
     for _ in range(2):
         result = compute(asked, GUESS)
         assert bits(result) == expected
@@ -303,20 +283,11 @@ def test_a_fragment_that_does_not_converge_leaves_the_programs_own_guess(monkeyp
     assert tried == [3, 6, 6]  # what failed is not tried again
 
 
-def test_a_guess_from_which_nothing_converges_leaves_the_programs_own(monkeypatch):
+def test_a_guess_from_which_nothing_converges_leaves_the_programs_own(stubborn, monkeypatch):
     asked = task(WATERS[:2])
     expected = bits(compute(asked, {}))
-    nonsense = np.eye(26)
-    monkeypatch.setattr(pyscf_guess, "from_fragments", lambda *_: np.full_like(nonsense, 1e3))
-    kernel = scf.hf.kernel
-    tries = []
-
-    def stubborn(mean_field, *args, **kwargs):
-        tries.append(1)
-        converged, *others = kernel(mean_field, *args, **kwargs)
-        return (converged and len(tries) > 1, *others)
-
-    monkeypatch.setattr(scf.hf, "kernel", stubborn)
+    monkeypatch.setattr(pyscf_guess, "from_fragments", lambda *_: np.full((26, 26), 1e3))
+    stubborn(lambda tried: len(tried) == 1)
     result = compute(asked, GUESS)
     assert bits(result) == expected
     assert result.extras["autotune_fallback"] == "the SCF from the densities of the fragments does not converge"
@@ -356,26 +327,6 @@ def test_values_are_kept_at_the_grant_of_a_task_and_not_below(counted):
     assert evaluated == pytest.approx(kept, abs=1e-10)
 
 
-def test_a_coarse_first_grid_leads_to_the_energy_of_the_final_one(monkeypatch):
-    levels = []
-    build = dft.gen_grid.Grids.build
-
-    def built(self, *args, **kwargs):
-        levels.append(self.level)
-        return build(self, *args, **kwargs)
-
-    monkeypatch.setattr(dft.gen_grid.Grids, "build", built)
-    asked = task(WATERS[:1], "b3lyp", "6-31g")
-    energies = []
-    for level, expected in ((-1, [3]), (0, [0, 3]), (1, [1, 3])):
-        levels.clear()
-        energies.append(compute(asked, {"first_grid": level}).return_result)
-        assert levels == expected
-    assert np.ptp(energies) < 1e-9
-    coarse = task(WATERS[:1], "b3lyp", "6-31g", grid_level=1)
-    assert bits(compute(coarse, {"first_grid": 1})) == bits(compute(coarse, {}))
-
-
 @pytest.fixture
 def looks(monkeypatch):
     """Return how often exchange and correlation were integrated on the grid of each level."""
@@ -389,13 +340,23 @@ def looks(monkeypatch):
     return counts
 
 
+def test_a_coarse_first_grid_leads_to_the_energy_of_the_final_one(looks):
+    asked = task(WATERS[:1], "b3lyp", "6-31g")
+    energies = []
+    for level, expected in ((-1, [3]), (0, [0, 3]), (1, [1, 3])):
+        looks.clear()
+        energies.append(compute(asked, {"first_grid": level}).return_result)
+        assert list(looks) == expected
+    assert np.ptp(energies) < 1e-9
+
+
 @pytest.mark.parametrize(
     ("asked", "coarse"),
     [
         (task(WATERS[:2], "b3lyp", "6-31g"), 0),
         (task(WATERS[:2], "pbe", "6-31g", ghosts=(1,)), 0),
         (task(SALT, "pbe0", "6-31g"), 0),
-        (task(WATERS[:1], "b3lyp", "def2-svp", density_fit=True, auxbasis="def2-universal-jkfit"), 0),
+        (task(WATERS[:1], "b3lyp", "def2-svp", **FITTED), 0),
         (task(WATERS[:1], "m06-2x", "6-31g"), 1),
     ],
     ids=range(5),
@@ -435,11 +396,10 @@ def test_where_each_cycle_is_expensive_there_are_no_more_of_them(looks, monkeypa
 
 
 def test_a_gradient_that_continues_the_run_before_looks_at_the_final_grid_only_near_its_end(looks, tmp_path):
-    parts, seen = WATERS[:2], []
+    (first, (symbols, positions, *rest)), seen = WATERS[:2], []
     for shift in (0.0, 0.03):
-        symbols, positions, *rest = parts[1]
         moved = (symbols, [[x + shift, y, z] for x, y, z in positions], *rest)
-        asked = task([parts[0], moved], "b3lyp", "6-31g", driver="gradient")
+        asked = task([first, moved], "b3lyp", "6-31g", driver="gradient")
         forgetful = compute(asked, {})
         looks.clear()
         remembering = compute(asked, {"remember": True}, tmp_path)
@@ -453,15 +413,14 @@ def test_a_gradient_that_continues_the_run_before_looks_at_the_final_grid_only_n
     assert first[3] >= 8
 
 
-@pytest.mark.parametrize("first_grid", [-1, 0])
-def test_values_on_a_grid_take_no_memory_that_integrals_need(counted, first_grid):
+def test_values_on_a_grid_take_no_memory_that_integrals_need(counted):
     """With so little memory the values of three waters fit beside nothing."""
-    asked = task(WATERS, "b3lyp", "6-31g*")
-    alone = compute(asked, {}, memory=0.35)
-    assert counted["int2e"] == 1
-    kept = compute(asked, {"kept_grid_values": True, "first_grid": first_grid}, memory=0.35)
-    assert counted["int2e"] == 2
-    assert kept.return_result == pytest.approx(alone.return_result, abs=1e-10)
+    asked, energies = task(WATERS, "b3lyp", "6-31g*"), []
+    for settings in ({}, {**KEPT, "first_grid": -1}, {**KEPT, "first_grid": 0}):
+        counted.clear()
+        energies.append(compute(asked, settings, memory=0.35).return_result)
+        assert counted["int2e"] == 1
+    assert np.ptp(energies) < 1e-10
 
 
 def test_a_grid_that_comes_to_lie_where_another_was_is_another(monkeypatch):
@@ -486,14 +445,8 @@ def test_values_are_freed_where_an_scf_ends_by_an_exception(monkeypatch):
     forgotten, forget = [], pyscf_grid.forget
     monkeypatch.setattr(pyscf_grid, "forget", lambda mean_field: forgotten.append(forget(mean_field)))
     monkeypatch.setattr(dft.rks.RKS, "kernel", lambda *_, **__: (_ for _ in ()).throw(MemoryError("here")))
-    assert not attempt(task(WATERS[:1], "b3lyp", "6-31g"), {"kept_grid_values": True}).success
+    assert not attempt(task(WATERS[:1], "b3lyp", "6-31g"), KEPT).success
     assert len(forgotten) == 1
-
-
-@pytest.mark.parametrize("loose", [{"conv_tol": 1e-6}, {"conv_tol_grad": 1e-3}])
-def test_an_scf_with_loose_thresholds_goes_its_own_way(loose):
-    asked = task(WATERS[:2], "b3lyp", "6-31g", **loose)
-    assert bits(compute(asked, DEFAULTS)) == bits(compute(asked, {}))
 
 
 def test_an_scf_that_does_not_converge_on_the_coarse_grid_goes_on_with_the_final_one(looks, monkeypatch):
@@ -517,24 +470,32 @@ def test_an_scf_that_fails_with_the_coarse_grid_is_done_without_and_the_record_s
 # --- shared integrals ------------------------------------------------------------------------------------------------
 
 SHARED = {"shared_integrals": True}
-FITTED = {"density_fit": True, "auxbasis": "def2-universal-jkfit"}
 
 
-def test_tasks_of_one_basis_compute_their_integrals_once_and_keep_every_bit(tmp_path, counted):
-    asked = [task(SALT, ghosts=ghosts) for ghosts in ((0,), (1,), (0, 1), (1, 2))]
+MOVED = [(symbols, (np.array(positions) + 1e-6).tolist(), *rest) for symbols, positions, *rest in WATERS[:2]]
+TOLD_APART = [
+    task(WATERS[:2], ghosts=(0,)),
+    task(WATERS[:2], "hf", "sto-3g", ghosts=(0,)),
+    task(MOVED, ghosts=(0,)),
+    task(WATERS[:2][::-1], ghosts=(0,)),
+]
+
+
+@pytest.mark.parametrize(
+    ("asked", "what", "times"),
+    [
+        ([task(SALT, ghosts=ghosts) for ghosts in ((0,), (1,), (0, 1), (1, 2))], "int2e", 1),
+        ([task(WATERS[:2], "hf", "def2-svp", ghosts=(number,), **FITTED) for number in range(2)], "fitted", 1),
+        ([task(WATERS[:2], "mp2", "def2-svp", ghosts=(number,), **FITTED) for number in range(2)], "fitted", 2),
+        (TOLD_APART, "int2e", 4),
+    ],
+    ids=["four indices", "fitted", "fitted MP2", "other bases and positions"],
+)
+def test_tasks_of_one_basis_compute_their_integrals_once_and_keep_every_bit(tmp_path, counted, asked, what, times):
     plain = [bits(compute(each, {})) for each in asked]
-    counted["int2e"] = 0
+    counted.clear()
     assert [bits(compute(each, SHARED, tmp_path)) for each in asked] == plain
-    assert counted["int2e"] == 1
-
-
-@pytest.mark.parametrize(("method", "tensors"), [("hf", 1), ("mp2", 2)])
-def test_the_same_holds_for_fitted_tensors(tmp_path, counted, method, tensors):
-    asked = [task(WATERS[:2], method, "def2-svp", ghosts=(number,), **FITTED) for number in range(2)]
-    plain = [bits(compute(each, {})) for each in asked]
-    counted["fitted"] = 0
-    assert [bits(compute(each, SHARED, tmp_path)) for each in asked] == plain
-    assert counted["fitted"] == tensors
+    assert counted[what] == times
 
 
 def test_without_ghosts_and_larger_fragments_to_come_nothing_is_written(tmp_path):
@@ -567,64 +528,38 @@ def test_where_integrals_do_not_fit_in_memory_they_are_not_shared(tmp_path, coun
     assert list(tmp_path.rglob("*")) == []
 
 
-def test_bases_and_positions_that_differ_are_told_apart(tmp_path, counted):
-    moved = [(symbols, (np.array(positions) + 1e-6).tolist(), *rest) for symbols, positions, *rest in WATERS[:2]]
-    for asked in (
-        task(WATERS[:2], ghosts=(0,)),
-        task(WATERS[:2], "hf", "sto-3g", ghosts=(0,)),
-        task(moved, ghosts=(0,)),
-        task(WATERS[:2][::-1], ghosts=(0,)),
-    ):
-        plain = bits(compute(asked, {}))
-        assert bits(compute(asked, SHARED, tmp_path)) == plain
-    assert counted["int2e"] == 8
-
-
 # --- the folder ------------------------------------------------------------------------------------------------------
 
 
-def _gone(shared: Path) -> None:
-    shutil.rmtree(shared)
+def rewritten(change):
+    """Return a function that changes the content of all files of a folder."""
 
-
-def _garbled(shared: Path) -> None:
-    for path in shared.rglob("*"):
-        if path.is_file():
-            content = bytearray(path.read_bytes())
-            content[-9:] = bytes(9)
-            path.unlink()
-            path.write_bytes(content)
-
-
-def _cut(shared: Path) -> None:
-    for path in shared.rglob("*"):
-        if path.is_file():
+    def harm(shared):
+        for path in [each for each in shared.rglob("*") if each.is_file()]:
             content = path.read_bytes()
             path.unlink()
-            path.write_bytes(content[: len(content) // 2])
+            path.write_bytes(change(content))
+
+    return harm
 
 
-def _a_file(shared: Path) -> None:
-    shutil.rmtree(shared)
-    shared.write_text("")
+HARMS = {
+    "gone": shutil.rmtree,
+    "a file": lambda shared: (shutil.rmtree(shared), shared.write_text("")),
+    "garbled": rewritten(lambda content: content[:-9] + bytes(9)),
+    "cut": rewritten(lambda content: content[: len(content) // 2]),
+}
 
 
-@pytest.mark.parametrize("harm", [_gone, _garbled, _cut, _a_file])
-def test_a_folder_that_is_harmed_changes_no_bit(tmp_path, harm):
-    shared, asked = tmp_path / "shared", [task(WATERS, ghosts=ghosts) for ghosts in ((0,), (1,), (0, 1))]
-    plain = [bits(compute(each, DEFAULTS, shared)) for each in asked]
-    harm(shared)
-    pyscf_guess.forget()
-    assert [bits(compute(each, DEFAULTS, shared)) for each in asked] == plain
-
-
-def test_a_full_folder_changes_no_bit(tmp_path, monkeypatch):
-    from autotune_plugins import pyscf_integrals
-
-    asked = [task(WATERS, ghosts=ghosts) for ghosts in ((0,), (1,))]
-    plain = [bits(compute(each, DEFAULTS, tmp_path / "large")) for each in asked]
+def test_a_folder_that_is_harmed_or_full_changes_no_bit(tmp_path, monkeypatch):
+    asked = [task(WATERS, ghosts=ghosts) for ghosts in ((0,), (1,), (0, 1))]
+    plain = [bits(compute(each, DEFAULTS, tmp_path / "whole")) for each in asked]
+    for name, harm in HARMS.items():
+        harm(shutil.copytree(tmp_path / "whole", tmp_path / name))
+        pyscf_guess.forget()
+        assert [bits(compute(each, DEFAULTS, tmp_path / name)) for each in asked] == plain, name
     monkeypatch.setattr(pyscf_integrals, "_MOST_BYTES", 1000)
     monkeypatch.setattr(pyscf_guess, "_MOST_SHARED_BYTES", 1000)
     pyscf_guess.forget()
-    assert [bits(compute(each, DEFAULTS, tmp_path / "small")) for each in asked] == plain
-    assert [path for path in (tmp_path / "small").rglob("*") if path.is_file()] == []
+    assert [bits(compute(each, DEFAULTS, tmp_path / "full")) for each in asked] == plain
+    assert [path for path in (tmp_path / "full").rglob("*") if path.is_file()] == []

@@ -203,10 +203,7 @@ def folder(tmp_path, monkeypatch, cluster, record):
     (here / "small.toml").write_text(SMALL_STUDY)
     programs = here / "bin"
     programs.mkdir()
-    for name, text in (
-        ("autotune", f'#!/bin/sh\nexec "{sys.executable}" -m autotune "$@"\n'),
-        ("srun", SRUN),
-    ):
+    for name, text in (("autotune", f'#!/bin/sh\nexec "{sys.executable}" -m autotune "$@"\n'), ("srun", SRUN)):
         (programs / name).write_text(text)
         (programs / name).chmod(0o755)
     for method, basis in (("hf", "6-31g*"), ("mp2", "cc-pvdz")):
@@ -424,28 +421,12 @@ def commands_of(group, prefix="autotune"):
             yield from commands_of(command, f"{prefix} {name}")
 
 
-@pytest.mark.parametrize(
-    "record_class",
-    [
-        records.RunRecord,
-        records.NBodyEnergies,
-        records.Omitted,
-        records.TaskRecord,
-        records.Gap,
-        records.TuningChoice,
-        records.Tuning,
-        records.Law,
-        records.Evidence,
-        records.Trial,
-        records.Pair,
-        types.Machine,
-        types.Method,
-        studies.Rung,
-        studies._File,
-        tuning_file._Form,
-        tuning_file._Bundle,
-    ],
-)
+OF_RUNS = (records.RunRecord, records.NBodyEnergies, records.Omitted, records.TaskRecord, records.Gap)
+OF_TUNINGS = (records.TuningChoice, records.Tuning, records.Law, records.Evidence, records.Trial, records.Pair)
+FORMS = (types.Machine, types.Method, studies.Rung, studies._File, tuning_file._Form, tuning_file._Bundle)
+
+
+@pytest.mark.parametrize("record_class", [*OF_RUNS, *OF_TUNINGS, *FORMS])
 def test_every_field_of_a_file_is_documented(record_class, site):
     text = site("reference/files.html")
     assert [f.name for f in dataclasses.fields(record_class) if f">{f.name}</" not in text] == []

@@ -9,7 +9,14 @@ import pytest
 from places import ROOT
 
 RECORDS = {path.stem: json.loads(path.read_text()) for path in sorted((ROOT / "results").glob("*.json"))}
+KILLED = ("results_not_bit_equal", "tasks_run_twice_though_recorded", "processes_left", "scratch_left")
 NOTHING_LOST = ("tasks_lost", "wrong_results", "processes_left", "scratch_left")
+
+
+def lost(record):
+    return [count for row in record["faults"] for count in NOTHING_LOST if row[count]]
+
+
 CLAIMS = {
     "ours is not slower than upstream": (
         "against_upstream",
@@ -50,15 +57,9 @@ CLAIMS = {
     ),
     "300 runs with faults lose nothing and leave nothing": (
         "faults",
-        lambda record: (
-            sum(row["runs"] for row in record["faults"]) >= 300
-            and not any(row[count] for row in record["faults"] for count in NOTHING_LOST)
-        ),
+        lambda record: sum(row["runs"] for row in record["faults"]) >= 300 and not lost(record),
     ),
-    "nor do those whose recovery was timed": (
-        "recovery",
-        lambda record: not any(row[count] for row in record["faults"] for count in NOTHING_LOST),
-    ),
+    "nor do those whose recovery was timed": ("recovery", lambda record: not lost(record)),
     "each method whose energy is reused was compared": (
         "fewer_tasks",
         lambda record: record["largest_contained"].keys() == {"hf", "mp2", "ccsd"},
@@ -78,17 +79,7 @@ CLAIMS = {
     ),
     "killed runs, resumed, have the same bits, repeat nothing and leave nothing": (
         "killed",
-        lambda record: (
-            not any(
-                record[count]
-                for count in (
-                    "results_not_bit_equal",
-                    "tasks_run_twice_though_recorded",
-                    "processes_left",
-                    "scratch_left",
-                )
-            )
-        ),
+        lambda record: not any(record[count] for count in KILLED),
     ),
     "the scheduler was driven with a thousand tasks to a million": (
         "large",

@@ -1,6 +1,6 @@
 """Calibration: the default is always among the trials, the winner must prove itself, the budget is kept.
 
-The subject is the calibrator, so the tasks sleep instead of computing.
+The subject is the calibrator, so tasks only wait, and but for two tests on a clock that stands still until they do.
 """
 
 from __future__ import annotations
@@ -15,26 +15,29 @@ import sys
 import pytest
 from click.testing import CliRunner
 from places import ROOT
+from pretended import Clock, Pretended
 from tuning_factory import make_tuning
 
 from autotune.base import json_files
 from autotune.base.errors import InputError, ResourceError
-from autotune.calibration import studies
-from autotune.calibration.calibration import Calibration
+from autotune.calibration import calibration, studies
 from autotune.calibration.campaign import calibrate, confirmed_tuning
 from autotune.cli.main import cli
-from autotune.expansion.readers import Expansion, many_body_fields
-from autotune.expansion.workload import load
+from autotune.expansion import workload
+from autotune.expansion.readers import Expansion
 from autotune.machine import detection
 from autotune.plugin import composition
 from autotune.plugin.manager import Manager
+from autotune.runtime import planning
 from autotune.session.session import Options, Session
 from autotune.tunings import folders, library
 
+TASK_S = 0.1
+WATERS = ROOT / "studies" / "workloads" / "water4.xyz"
 WAITING = """
 schema = "autotune.study/1"
-budget = "15s"
-trials = 8
+budget = "1m"
+trials = 4
 repeats = 3
 strategies = ["adaptive_workers"]
 seed = 1
@@ -51,56 +54,65 @@ max_nbody = 3
 """
 
 
+def write_study(folder, *, seconds=TASK_S):
+    """Write a study of a program that only waits."""
+    path = folder / "waiting.toml"
+    path.write_text(WAITING.replace("SECONDS", str(seconds)))
+    return path
+
+
 @pytest.fixture
 def study_file(tmp_path):
-    """A study of a program that only waits."""
-    path = tmp_path / "waiting.toml"
-    path.write_text(WAITING.replace("SECONDS", "0.1"))
-    return str(path)
+    return str(write_study(tmp_path))
 
 
-def calibrated(tmp_path, seconds, *, budget_s=15.0, method=None, stored=False, **changes):
-    path = tmp_path / "waiting.toml"
-    path.write_text(WAITING.replace("SECONDS", str(seconds)))
-    chosen = studies.load(str(path))
-    if method:
-        chosen = studies.with_method(chosen, method=method)
-    manager = Manager()
-    lines = []
-    with Calibration(
+def pretend_times(monkeypatch, wall_s=None):
+    """Let tasks that only wait take `TASK_S` each on every worker, give or take a percent: more workers are faster."""
+    clock = Clock(monkeypatch)
+
+    def waiting(instance, plan, runs_before):
+        return (1.0 + 0.005 * (7 * runs_before % 5 - 2)) * TASK_S * len(instance.tasks) / plan.workers
+
+    def make(*, machine, manager, strategies, budget):
+        del manager
+        made = Pretended(wall_s or waiting, clock=clock, budget=budget, strategies=strategies, machine=machine)
+        made.versions["faulty"] = "1.0"
+        return made
+
+    monkeypatch.setattr(calibration, "Timing", make)
+
+
+def calibrated(study, *, stored=True):
+    """Return the calibration with a study, its tuning and what it said."""
+    chosen, manager, lines = studies.load(str(study)), Manager(), []
+    with calibration.Calibration(
         chosen,
         chosen.methods[0],
         machine=detection.detect(),
         manager=manager,
         strategies=composition.choose(manager.strategies, None),
         searched=composition.choose(manager.strategies, ("adaptive_workers",)),
-        budget_s=budget_s,
         say=lines.append,
-        **changes,
-    ) as calibration:
-        tuning = calibration.run()
+    ) as made:
+        tuning = made.run()
         if stored:
-            calibration.stored()
-        return calibration, tuning, lines
+            made.stored()
+        return made, tuning, lines
 
 
 @pytest.fixture(scope="module")
 def waiting(tmp_path_factory):
-    """A program that only waits: more workers than cores must win, as for NWChem's start-up."""
-    folder = tmp_path_factory.mktemp("waiting")
-    before = os.environ.get(json_files.HOME_VARIABLE)
-    os.environ[json_files.HOME_VARIABLE] = str(folder / "home")
-    try:
-        return calibrated(folder, 0.1, budget_s=60.0)
-    finally:
-        del os.environ[json_files.HOME_VARIABLE]
-        if before is not None:
-            os.environ[json_files.HOME_VARIABLE] = before
+    """What is found for a program that only waits: more workers than cores must win, as for NWChem's start-up."""
+    with pytest.MonkeyPatch.context() as patch:
+        folder = tmp_path_factory.mktemp("waiting")
+        patch.setenv(json_files.HOME_VARIABLE, str(folder / "home"))
+        pretend_times(patch)
+        return calibrated(write_study(folder))
 
 
 def test_the_first_trial_is_the_default(waiting):
-    calibration, tuning, lines = waiting
-    first = calibration.search.trials[0]
+    made, tuning, lines = waiting
+    first = made.search.trials[0]
     assert (first.parameters, first.source) == ({"adaptive_workers.per_core": 1.0}, "default")
     assert tuning.evidence.trials[0] == first
     assert any("the default" in line for line in lines if "trial  1" in line)
@@ -130,54 +142,53 @@ def test_a_winner_that_is_faster_is_stored_with_its_evidence(waiting):
 def test_a_run_finds_the_stored_tuning_and_says_why(waiting, faulty):
     _, tuning, _ = waiting
     library.save(tuning)
-    chosen = []
-    with Session(on_choice=chosen.append) as session:
-        session.run(faulty("water4", "sleep", seconds=0.1))
+    chosen, said = [], []
+    fields = faulty("water4", "sleep", seconds=TASK_S)
+    with Session(on_choice=chosen.append, on_notice=said.append) as session:
+        session.run(fields)
         assert session.record.policy.workers == tuning.parameters["adaptive_workers.per_core"] * session.machine.cores
     assert chosen[0].match == "exact"
     assert chosen[0].reason.startswith('measured on this machine for faulty sleep energy {"seconds":0.1} on ')
-    with Session(Options(tuning="none"), on_choice=chosen.append) as session:
-        session.run(faulty("water4", "sleep", seconds=0.1))
-        assert session.record.policy.workers == session.machine.cores
-    assert chosen[1].match == "none"
+    (understood,) = said
+    assert understood.startswith("4 fragments: 4 H2O; ")
+    without = planning.make(
+        workload.load(fields), machine=tuning.machine, manager=Manager(), options=Options(tuning="none")
+    )
+    assert (without.chosen.match, without.policy.workers) == ("none", tuning.machine.cores)
 
 
-def test_a_run_says_when_its_times_or_its_programs_version_are_not_those_of_the_tuning(waiting, faulty):
+def test_a_run_says_when_its_times_and_its_programs_version_are_not_those_of_the_tuning(waiting, faulty):
     _, tuning, _ = waiting
     slow = {term: 5.0 * seconds for term, seconds in tuning.law.seconds.items()}
     law = dataclasses.replace(tuning.law, seconds=slow, spread=0.05)
     library.save(dataclasses.replace(tuning, law=law, program_version="0.9.1", parameters={}))
     said = []
     with Session(on_notice=said.append) as session:
-        session.run(faulty("water4", "sleep", seconds=0.1))
+        session.run(faulty("water4", "sleep", seconds=TASK_S))
     assert any("the tuning was measured with faulty 0.9.1" in line for line in said)
     assert any("times what the tuning of" in line and "autotune tunings verify" in line for line in said)
-    library.save(dataclasses.replace(tuning, parameters={}))
-    said.clear()
-    with Session(on_notice=said.append) as session:
-        session.run(faulty("water4", "sleep", seconds=0.1))
-    (understood,) = said
-    assert understood.startswith("4 fragments: 4 H2O; ")
 
 
-def test_the_budget_is_kept(tmp_path):
-    _, tuning, _ = calibrated(tmp_path, 0.1, budget_s=7.0)
-    assert tuning.evidence.budget_s == 7.0
-    assert tuning.evidence.spent_s < 7.0
+def test_a_method_that_does_not_exist_is_refused_before_any_trial(study_file, monkeypatch):
+    def refuse(*_):
+        raise InputError("method 'none' is not known")
+
+    pretend_times(monkeypatch, refuse)
+    with pytest.raises(InputError, match=r"^method 'none' is not known$"):
+        calibrated(study_file)
 
 
-def test_a_method_that_does_not_exist_is_refused_before_any_trial(tmp_path):
-    with pytest.raises(InputError, match="method 'none' is not known"):
-        calibrated(tmp_path, 0.1, method="none")
-
-
-def test_a_calibration_on_the_users_own_input_searches_on_one_half_of_its_tasks(tmp_path, faulty):
-    own = load(faulty("water4", "sleep", seconds=0.05))
-    calibration, tuning, _ = calibrated(tmp_path, 0.1, budget_s=8.0, own=(own, "mine"))
-    assert tuning.method == own.tasks[0].method
-    assert tuning.evidence.search_workloads == ("mine, one half",)
-    assert {pair.workload for pair in tuning.evidence.pairs} <= {"mine, other half"}
-    assert all(len(trial.wall_s) <= 1 for trial in calibration.search.trials)
+def test_on_a_geometry_of_ones_own_one_half_of_its_tasks_is_searched_on_and_the_budget_is_kept(study_file, monkeypatch):
+    pretend_times(monkeypatch)
+    expansion = Expansion(program="faulty", method="sleep", keywords={"seconds": 0.02}, max_nbody=2)
+    (result,) = calibrate(study_file, workload=WATERS, expansion=expansion, budget_s=8.0, force=True)
+    evidence = result.tuning.evidence
+    assert str(result.tuning.method) == 'faulty sleep energy {"seconds":0.02}'
+    assert evidence.search_workloads == ("water4.xyz, one half",)
+    assert {pair.workload for pair in evidence.pairs} == {"water4.xyz, other half"}
+    assert all(len(trial.wall_s) <= 1 for trial in evidence.trials)
+    assert evidence.budget_s == 8.0
+    assert 4.0 < evidence.spent_s < 8.0
 
 
 def test_an_interrupted_write_leaves_the_old_file(tmp_path, monkeypatch):
@@ -190,18 +201,31 @@ def test_an_interrupted_write_leaves_the_old_file(tmp_path, monkeypatch):
     assert [p.name for p in tmp_path.iterdir()] == ["file.json"]
 
 
+def test_a_calibration_whose_tuning_was_not_stored_is_taken_up_again_until_it_was(study_file, monkeypatch):
+    pretend_times(monkeypatch)
+    first, found, _ = calibrated(study_file, stored=False)
+    again, same, lines = calibrated(study_file)
+    assert any("going on with a calibration that was interrupted after" in line for line in lines)
+    assert not [line for line in lines if line.lstrip().startswith("trial ")]
+    assert again.search.trials == [trial for trial in first.search.trials if trial.source != "final"]
+    assert same.parameters == found.parameters
+    assert same.evidence.pairs == found.evidence.pairs
+    assert same.evidence.candidate == found.evidence.candidate
+    again, _, lines = calibrated(study_file)
+    assert lines[0].startswith("calibrating faulty sleep")
+    assert not any("going on with" in line for line in lines)
+    assert again.search.trials[0].source == "default"
+    assert [line for line in lines if line.lstrip().startswith("trial ")]
+
+
 # --- the command -----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.programs("pyscf")
-def test_a_calibration_that_was_killed_goes_on_where_it_was(tmp_path, monkeypatch):
+def test_a_calibration_that_was_killed_goes_on_where_it_was(tmp_path):
     # Trials end it, not the budget: on a busy machine one of 15 s is over before there are two.
-    study_file = tmp_path / "waiting.toml"
-    study_file.write_text(
-        WAITING.replace("SECONDS", "0.05").replace('"15s"', '"1m"').replace("trials = 8", "trials = 4")
-    )
-    monkeypatch.setenv(json_files.HOME_VARIABLE, str(tmp_path / "home"))
-    command = [sys.executable, "-m", "autotune", "calibrate", "--study", str(study_file), "--force"]
+    study_file = str(write_study(tmp_path, seconds=0.05))
+    command = [sys.executable, "-m", "autotune", "calibrate", "--study", study_file, "--force"]
     lines = []
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as first:
         for line in first.stderr:
@@ -224,25 +248,6 @@ def test_a_calibration_that_was_killed_goes_on_where_it_was(tmp_path, monkeypatc
     assert found.evidence.spent_s < 60.0
 
 
-@pytest.mark.programs("pyscf")
-def test_a_calibration_whose_tuning_was_not_stored_is_taken_up_again_until_it_was(tmp_path, monkeypatch):
-    monkeypatch.setenv(json_files.HOME_VARIABLE, str(tmp_path / "home"))
-    first, found, _ = calibrated(tmp_path, 0.05, budget_s=8.0)
-    again, same, lines = calibrated(tmp_path, 0.05, budget_s=8.0, stored=True)
-    assert any("going on with a calibration that was interrupted after" in line for line in lines)
-    assert not [line for line in lines if line.lstrip().startswith("trial ")]
-    assert again.search.trials == first.search.trials[: len(again.search.trials)]
-    assert len(again.search.trials) >= len([t for t in first.search.trials if t.source != "final"])
-    assert same.parameters == found.parameters
-    assert same.evidence.pairs[: len(found.evidence.pairs)] == found.evidence.pairs
-    assert same.evidence.candidate == found.evidence.candidate
-    again, _, lines = calibrated(tmp_path, 0.05, budget_s=8.0)
-    assert not any("going on with" in line for line in lines)
-    assert lines[0].startswith("calibrating faulty sleep")
-    assert again.search.trials[0].source == "default"
-    assert [line for line in lines if line.lstrip().startswith("trial ")]  # on a busy machine perhaps no more than one
-
-
 @pytest.mark.parametrize(
     ("known", "new", "stays"),
     [
@@ -259,15 +264,13 @@ def test_a_calibration_whose_tuning_was_not_stored_is_taken_up_again_until_it_wa
     ],
 )
 def test_only_a_confirmed_tuning_of_the_same_method_and_version_stays_where_the_new_one_could_not_tell(
-    tmp_path, monkeypatch, known, new, stays
+    known, new, stays
 ):
-    monkeypatch.setenv(json_files.HOME_VARIABLE, str(tmp_path / "home"))
     path = library.save(make_tuning(**known))
     assert confirmed_tuning(make_tuning(**new)) == (path if stays else None)
 
 
 def test_calibrate_says_where_a_confirmed_tuning_stays_and_does_not_touch_it(study_file, tmp_path, monkeypatch):
-    monkeypatch.setenv(json_files.HOME_VARIABLE, str(tmp_path / "home"))
     confirmed = make_tuning()
     path = library.save(confirmed)
     ended = []
@@ -312,9 +315,8 @@ def test_calibrate_says_where_a_confirmed_tuning_stays_and_does_not_touch_it(stu
     ],
 )
 def test_strategies_are_those_applied_as_in_a_run_and_search_those_searched(
-    study_file, tmp_path, monkeypatch, options, applied, searched
+    study_file, monkeypatch, options, applied, searched
 ):
-    monkeypatch.setenv(json_files.HOME_VARIABLE, str(tmp_path / "home"))
     told = {}
 
     class Told:
@@ -328,60 +330,55 @@ def test_strategies_are_those_applied_as_in_a_run_and_search_those_searched(
     assert told == {"strategies": applied or tuple(options["strategies"]), "searched": searched}
 
 
-def test_what_is_not_applied_cannot_be_searched(study_file, tmp_path, monkeypatch):
-    monkeypatch.setenv(json_files.HOME_VARIABLE, str(tmp_path / "home"))
+def test_what_is_not_applied_cannot_be_searched(study_file):
     with pytest.raises(InputError, match="hybrid is to be searched, but not among the strategies to be applied"):
         calibrate(study_file, force=True, strategies=["memory_scheduling"], search=["hybrid"])
 
 
-def test_calibrate_stores_says_and_draws(study_file, tmp_path, monkeypatch):
-    monkeypatch.setenv(json_files.HOME_VARIABLE, str(tmp_path / "home"))
-    picture = tmp_path / "found.png"
-    run = CliRunner().invoke(
-        cli, ["calibrate", "--study", study_file, "--force", "--budget", "8s", "--quiet", "--picture", str(picture)]
-    )
+def test_calibrate_measures_stores_says_and_draws(tmp_path):
+    study, picture = write_study(tmp_path, seconds=0.02), tmp_path / "found.png"
+    run = CliRunner().invoke(cli, ["calibrate", "--study", str(study), "--force", "--quiet", "--picture", str(picture)])
     assert run.exit_code == 0, run.output
-    assert 'faulty sleep energy {"seconds":0.1}: ' in run.stdout
-    assert "stored in " in run.stdout
+    assert 'faulty sleep energy {"seconds":0.02}: ' in run.stdout
     assert picture.stat().st_size > 10_000
     (path, found), *others = folders.everything()
     assert not others
-    assert str(path) in run.stdout
-    assert dataclasses.replace(found, evidence=found.evidence).method.program == "faulty"
+    assert f"stored in {path}" in run.stdout
+    assert (found.evidence.trials[0].source, found.program_version) == ("default", "1.0")
 
 
-def test_an_input_of_ones_own_and_a_method_do_not_go_together(tmp_path, faulty):
-    path = tmp_path / "mine.json"
-    path.write_text(json.dumps(faulty("water4", "sleep", seconds=0.05)))
-    assert many_body_fields(path.read_text(), name="mine.json", expansion=None)
-    run = CliRunner().invoke(cli, ["calibrate", "--workload", str(path), "--method", "hf"])
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--workload", "mine.json", "--method", "hf"], "mine.json is a ManyBodyInput, which says itself what to"),
+        (["--workload", str(WATERS)], "is an XYZ file"),
+        (["--bsse", "cp"], "belongs to a geometry"),
+    ],
+)
+def test_an_input_of_ones_own_and_what_is_said_besides_it_must_go_together(
+    tmp_path, monkeypatch, faulty, arguments, words
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.json").write_text(json.dumps(faulty("water4", "sleep", seconds=0.05)))
+    run = CliRunner().invoke(cli, ["calibrate", *arguments])
     assert isinstance(run.exception, InputError)
-    assert "mine.json is a ManyBodyInput, which says itself what to compute; leave out --method" in str(run.exception)
-    with pytest.raises(InputError, match="a workload brings its own method"):
-        calibrate(workload=path, method="hf")
-    for wrong, words in (
-        ({"--bsse": "cp"}, "belongs to a geometry"),
-        ({"--workload": str(ROOT / "studies" / "workloads" / "water2.xyz")}, "is an XYZ file"),
-    ):
-        run = CliRunner().invoke(cli, ["calibrate", *(word for pair in wrong.items() for word in pair)])
-        assert words in str(run.exception)
-    with pytest.raises(InputError, match="give one as the workload"):
-        calibrate(expansion=Expansion(program="faulty", method="sleep"))
-    with pytest.raises(InputError, match="a method has no basis_set; it has program"):
-        calibrate(basis_set="sto-3g")
+    assert words in str(run.exception)
 
 
-def test_a_geometry_and_what_to_compute_for_it_are_an_input_of_ones_own(tmp_path, monkeypatch):
-    monkeypatch.setenv(json_files.HOME_VARIABLE, str(tmp_path / "home"))
-    path = ROOT / "studies" / "workloads" / "water4.xyz"
-    expansion = Expansion(program="faulty", method="sleep", keywords={"seconds": 0.02}, max_nbody=2)
-    (result,) = calibrate(workload=path, expansion=expansion, budget_s=8.0, force=True)
-    assert str(result.tuning.method) == 'faulty sleep energy {"seconds":0.02}'
-    assert result.tuning.evidence.search_workloads == ("water4.xyz, one half",)
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"workload": WATERS, "method": "hf"}, "a workload brings its own method"),
+        ({"expansion": Expansion(program="faulty", method="sleep")}, "give one as the workload"),
+        ({"basis_set": "sto-3g"}, "a method has no basis_set; it has program"),
+    ],
+)
+def test_arguments_that_do_not_go_together_are_refused(arguments, words):
+    with pytest.raises(InputError, match=words):
+        calibrate(**arguments)
 
 
-def test_a_target_of_a_newer_autotune_is_found_before_anything_is_measured(study_file, tmp_path, monkeypatch):
-    monkeypatch.setenv(json_files.HOME_VARIABLE, str(tmp_path / "home"))
+def test_a_target_of_a_newer_autotune_is_found_before_anything_is_measured(study_file):
     path = folders.path_of(detection.detect(), studies.load(study_file).methods[0].as_method)
     path.parent.mkdir(parents=True)
     path.write_text('{"schema": "autotune.tunings/9"}')

@@ -17,19 +17,7 @@ from pretended import CONTEXT, DEFAULT, MACHINE, Clock, Crew, Pretended, instanc
 from autotune.base.errors import TaskError
 from autotune.base.records import Trial
 from autotune.base.types import Policy
-from autotune.calibration.first_look import (
-    LEAST_NOISE,
-    LOOK_SHARE,
-    MOST_CONTENTION,
-    TOO_LONG,
-    UNKNOWN_NOISE,
-    affordable,
-    look,
-    note,
-    pooled_noise,
-    probe,
-    recall,
-)
+from autotune.calibration import first_look
 from autotune.calibration.search import FINALISTS, ROUNDS, Search, final
 from autotune.calibration.timing import Budget, Timed
 
@@ -45,7 +33,9 @@ class Prober:
     def __init__(self, of, *, contention=1.5, machine=MACHINE, runs=10**6, first_s=5.0):
         self.asked, self._contention, self._first_s = [], contention, first_s
         loaded = [record(task.number, wall_s=contention * self.alone_s(task)) for task in of.tasks]
-        self.probed = probe(of, loaded, plan=PLAN, machine=machine, run=self, enough=lambda: len(self.asked) >= runs)
+        self.probed = first_look.probe(
+            of, loaded, plan=PLAN, machine=machine, run=self, enough=lambda: len(self.asked) >= runs
+        )
 
     @staticmethod
     def alone_s(task):
@@ -68,24 +58,15 @@ class Prober:
 MIXED = instance(functions=[*16 * [20], *16 * [30], *16 * [40]])
 
 
-def test_the_contention_is_the_time_while_all_cores_work_over_the_time_alone():
-    assert Prober(MIXED, contention=1.7).probed.contention == pytest.approx(1.7)
-
-
-@pytest.mark.parametrize(("contention", "said"), [(0.5, 1.0), (9.0, MOST_CONTENTION)])
-def test_the_contention_is_at_least_one_and_at_most_what_a_machine_can_be(contention, said):
-    assert Prober(MIXED, contention=contention).probed.contention == said
+@pytest.mark.parametrize(("contention", "said"), [(1.7, 1.7), (0.5, 1.0), (9.0, first_look.MOST_CONTENTION)])
+def test_the_contention_is_the_time_while_all_cores_work_over_the_time_alone_within_reason(contention, said):
+    assert Prober(MIXED, contention=contention).probed.contention == pytest.approx(said)
 
 
 def test_without_time_for_a_probe_the_contention_is_one_and_nothing_is_wide():
     prober = Prober(MIXED, runs=0)
     assert prober.asked == []
     assert prober.probed == type(prober.probed)(contention=1.0, wide=(), alone=())
-
-
-def test_the_largest_size_and_one_in_the_middle_stand_for_all():
-    sizes = [{task.size.functions for task in of.tasks} for of, _ in Prober(MIXED).asked]
-    assert sizes == [*4 * [{40}], *4 * [{30}]]
 
 
 @pytest.mark.parametrize(("cores", "widths"), [(1, [1]), (2, [1, 2]), (6, [1, 2, 4]), (8, [1, 2, 4, 8])])
@@ -102,21 +83,15 @@ def test_widths_are_powers_of_two_up_to_the_cores_one_alone_and_others_with_ever
         assert plan.order == PLAN.order
 
 
-def test_each_worker_runs_two_tasks_and_the_faster_counts():
+def test_each_worker_runs_two_tasks_of_the_largest_and_a_middle_size_and_the_faster_counts():
     prober = Prober(MIXED)
+    assert [{task.size.functions for task in of.tasks} for of, _ in prober.asked] == [*4 * [{40}], *4 * [{30}]]
     assert all(len(of.tasks) == 2 * plan.workers for of, plan in prober.asked)
-    sizes = {task.number: task for task in MIXED.tasks}
-    assert prober.probed.wide
-    for seen in prober.probed.wide:
-        assert seen.wall_s == pytest.approx(1.5 * Prober.alone_s(sizes[seen.number]) / seen.width)
-    for seen in prober.probed.alone:
-        assert seen.wall_s == pytest.approx(Prober.alone_s(sizes[seen.number]))
-
-
-def test_wide_tasks_are_those_of_the_larger_widths_and_those_at_one_core_ran_alone():
-    probed = Prober(MIXED).probed
-    assert [seen.width for seen in probed.wide] == [2, 4, 8, 2, 4, 8]
-    assert [seen.width for seen in probed.alone] == [1, 1]
+    assert [seen.width for seen in prober.probed.wide] == [2, 4, 8, 2, 4, 8]
+    assert [seen.width for seen in prober.probed.alone] == [1, 1]
+    for seen in (*prober.probed.wide, *prober.probed.alone):
+        busy = 1.5 if seen.width > 1 else 1.0
+        assert seen.wall_s == pytest.approx(busy * Prober.alone_s(MIXED.tasks[seen.number]) / seen.width)
 
 
 # --- the look --------------------------------------------------------------------------------------------------------
@@ -124,6 +99,11 @@ def test_wide_tasks_are_those_of_the_larger_widths_and_those_at_one_core_ran_alo
 
 def rungs(*counts, kind="even", functions=50):
     return [instance(f"{kind} {count}", kind=kind, functions=[functions] * count) for count in counts]
+
+
+def ladders(**counts):
+    """Return ladders of workloads of so many tasks, by kind."""
+    return {kind: iter(rungs(*of_kind, kind=kind)) for kind, of_kind in counts.items()}
 
 
 class Look:
@@ -136,7 +116,7 @@ class Look:
         self.clock = Clock(monkeypatch)
         self.budget = Budget(total_s)
         self.timing = Pretended(wall_s or one_second_each, clock=self.clock, budget=self.budget, machine=machine)
-        self.looked = look(
+        self.looked = first_look.look(
             ladders,
             timing=self.timing,
             budget=self.budget,
@@ -150,136 +130,113 @@ def one_second_each(of, plan, _):
     return math.ceil(len(of.tasks) / (plan.workers * plan.width))
 
 
-def test_the_most_expensive_that_is_allowed_is_taken_of_each_kind(monkeypatch):
-    ladders = {"even": iter(rungs(4, 8, 40, 400)), "other": iter(rungs(4, 12, 500, kind="other"))}
-    found = Look(monkeypatch, ladders, allowed_s=20.0)
-    # Half of the time for each: ten seconds, four workers.
-    assert [one.name for one in found.looked.instances] == ["even 40", "other 12"]
+def slow(name, factor):
+    return lambda of, plan, number: (factor if of.name == name else 1.0) * one_second_each(of, plan, number)
 
 
-def test_a_ladder_is_climbed_no_higher_than_the_first_that_is_too_expensive(monkeypatch):
-    ladder = iter(rungs(4, 400, 8, 9))
-    Look(monkeypatch, {"even": ladder})
-    assert [one.name for one in ladder] == ["even 8", "even 9"]
-
-
-def test_the_cheapest_of_the_first_kind_is_taken_whatever_it_costs_but_of_no_other(monkeypatch):
-    ladders = {"even": iter(rungs(400)), "other": iter(rungs(400, kind="other"))}
-    found = Look(monkeypatch, ladders)
-    assert [one.name for one in found.looked.instances] == ["even 400"]
-    assert found.said[-1] == "  no workload of kind other is small enough for this budget"
-
-
-def test_a_workload_of_another_kind_that_fails_is_left_out_and_said(monkeypatch):
+def failing(name):
     def wall_s(of, plan, number):
-        if of.kind == "other":
+        if of.name == name:
             raise TaskError("label 0: did not converge")
         return one_second_each(of, plan, number)
 
-    found = Look(monkeypatch, {"even": iter(rungs(4)), "other": iter(rungs(4, kind="other"))}, wall_s=wall_s)
-    assert [one.kind for one in found.looked.instances] == ["even"]
-    assert "  other 4 cannot be run: label 0: did not converge" in found.said
+    return wall_s
+
+
+LOOKS = {
+    "half of the time is for each": (
+        {"even": (4, 8, 20, 400), "other": (4, 12, 500)},
+        None,
+        ["even 20", "other 12"],
+        "",
+    ),
+    "the cheapest of the first kind alone": (
+        *({"even": [400], "other": [400]}, None, ["even 400"]),
+        "  no workload of kind other is small enough for this budget",
+    ),
+    "another kind fails": (
+        *({"even": [4], "other": [4]}, failing("other 4"), ["even 4"]),
+        "  other 4 cannot be run: label 0: did not converge",
+    ),
+    "a larger one fails": ({"even": (4, 8)}, failing("even 8"), ["even 4"], ""),
+    "far too long": ({"even": (16, 40)}, slow("even 40", 1.1 * first_look.TOO_LONG), ["even 16"], ""),
+    "a little too long": ({"even": (16, 40)}, slow("even 40", 0.9 * first_look.TOO_LONG), ["even 40"], ""),
+    "far too long, nothing smaller": ({"even": [40]}, slow("even 40", 1.1 * first_look.TOO_LONG), ["even 40"], ""),
+}
+
+
+@pytest.mark.parametrize("case", LOOKS)
+def test_of_each_kind_the_most_expensive_that_is_allowed_and_runs_is_taken(monkeypatch, case):
+    offered, wall_s, taken, said = LOOKS[case]
+    found = Look(monkeypatch, ladders(**offered), wall_s=wall_s)
+    assert [one.name for one in found.looked.instances] == taken
+    assert said in "\n".join(found.said)
 
 
 def test_where_the_default_fails_on_the_cheapest_workload_there_is_nothing_to_calibrate(monkeypatch):
-    def wall_s(*_):
-        raise TaskError("label 0: did not converge")
-
     with pytest.raises(TaskError, match="did not converge"):
-        Look(monkeypatch, {"even": iter(rungs(4, 8))}, wall_s=wall_s)
-
-
-def test_where_a_larger_workload_fails_the_one_before_is_taken(monkeypatch):
-    def wall_s(of, plan, number):
-        if len(of.tasks) > 4:
-            raise TaskError("label 0: memory")
-        return one_second_each(of, plan, number)
-
-    found = Look(monkeypatch, {"even": iter(rungs(4, 8))}, wall_s=wall_s)
-    assert [one.name for one in found.looked.instances] == ["even 4"]
+        Look(monkeypatch, ladders(even=(4, 8)), wall_s=failing("even 4"))
 
 
 def test_of_the_users_own_input_a_part_is_taken(monkeypatch):
-    found = Look(monkeypatch, {"own": iter(rungs(4000, kind="own"))})
+    found = Look(monkeypatch, ladders(own=[1000]))
     (taken,) = found.looked.instances
-    assert 1 <= len(taken.tasks) < 4000
+    assert 1 <= len(taken.tasks) < 1000
     assert next(of for of, _, learn in found.timing.asked if learn) == taken
 
 
-def test_only_the_default_is_run_and_single_tasks_at_other_widths(monkeypatch):
-    found = Look(monkeypatch, {"even": iter(rungs(16)), "other": iter(rungs(8, kind="other"))})
+def test_only_the_default_is_run_in_turns_of_the_workloads_and_single_tasks_at_other_widths(monkeypatch):
+    found = Look(monkeypatch, ladders(even=[16], other=[8]), repeats=3)
     default = found.timing.policy({}, found.looked.instances[0])
-    whole = [(of.name, plan) for of, plan, learn in found.timing.asked if learn]
-    assert {plan for _, plan in whole} == {default}
+    assert [(of.kind, plan) for of, plan, learn in found.timing.asked if learn] == 3 * [
+        ("even", default),
+        ("other", default),
+    ]
+    assert [len(times) for times in found.looked.default_s] == [3, 3]
     warm_up, probe, *_ = [len(of.tasks) for of, _, learn in found.timing.asked if not learn]
     assert (warm_up, probe) == (MACHINE.cores, 2)
-
-
-def test_runs_of_the_workloads_alternate_so_that_they_are_minutes_apart(monkeypatch):
-    found = Look(monkeypatch, {"even": iter(rungs(16)), "other": iter(rungs(8, kind="other"))}, repeats=3)
-    assert [of.kind for of, _, learn in found.timing.asked if learn] == 3 * ["even", "other"]
-    assert [len(times) for times in found.looked.default_s] == [3, 3]
 
 
 def test_the_noise_is_that_of_the_repeated_runs_and_the_default_times_are_kept(monkeypatch):
     def wall_s(of, plan, number):
         return one_second_each(of, plan, number) * (1.1 if number % 2 else 1.0)
 
-    found = Look(monkeypatch, {"even": iter(rungs(40))}, wall_s=wall_s)
+    found = Look(monkeypatch, ladders(even=[40]), wall_s=wall_s)
     assert found.looked.default_s == (pytest.approx((11.0, 10.0, 11.0, 10.0)),)
     assert found.looked.noise == pytest.approx(math.log(1.1) / math.sqrt(3))
 
 
 def test_no_machine_is_believed_to_repeat_its_times_exactly(monkeypatch):
-    assert Look(monkeypatch, {"even": iter(rungs(16))}).looked.noise == LEAST_NOISE
+    assert Look(monkeypatch, ladders(even=[16])).looked.noise == first_look.LEAST_NOISE
 
 
 def test_the_look_keeps_to_its_share_of_the_budget(monkeypatch):
-    found = Look(monkeypatch, {"even": iter(rungs(40))}, total_s=100.0, repeats=50)
+    found = Look(monkeypatch, ladders(even=[40]), total_s=100.0, repeats=50)
     assert len(found.looked.default_s[0]) == 2
-    assert found.clock.now_s <= LOOK_SHARE * 100.0 + 3.0
+    assert found.clock.now_s <= first_look.LOOK_SHARE * 100.0 + 3.0
 
 
 def test_a_budget_that_is_used_up_by_the_first_run_still_gives_an_answer(monkeypatch):
-    found = Look(monkeypatch, {"even": iter(rungs(40))}, total_s=14.0)
+    found = Look(monkeypatch, ladders(even=[40]), total_s=14.0)
     assert found.looked.default_s == ((10.0,),)
-    assert (found.looked.noise, found.looked.contention) == (UNKNOWN_NOISE, 1.0)
+    assert (found.looked.noise, found.looked.contention) == (first_look.UNKNOWN_NOISE, 1.0)
 
 
 def test_a_machine_with_one_core_is_looked_at_too(monkeypatch):
-    found = Look(monkeypatch, {"even": iter(rungs(4))}, machine=replace(MACHINE, cores=1))
+    found = Look(monkeypatch, ladders(even=[4]), machine=replace(MACHINE, cores=1))
     assert {plan.width for _, plan, _ in found.timing.asked} == {1}
     assert len(found.looked.instances) == 1
 
 
-def test_what_single_tasks_take_at_other_widths_goes_into_the_law(monkeypatch):
-    learned = []
-    monkeypatch.setattr(Pretended, "learn", lambda *of: learned.append([seen.width for seen in of[-1]]))
-    Look(monkeypatch, {"even": iter(rungs(16))})
-    assert learned[-2:] == [[2, 4, 8], [1]]
-
-
-def test_what_single_tasks_take_alone_goes_into_the_law_as_long_as_while_all_cores_work(monkeypatch):
+def test_what_single_tasks_take_goes_into_the_law_alone_as_long_as_while_all_cores_work(monkeypatch):
     def wall_s(of, plan, number):
         return one_second_each(of, plan, number) / (1.0 if len(of.tasks) > 2 else 1.5)
 
-    found = Look(monkeypatch, {"even": iter(rungs(16))}, wall_s=wall_s)
+    found = Look(monkeypatch, ladders(even=[16]), wall_s=wall_s)
     assert found.looked.contention == pytest.approx(1.5)
-    ((number, alone_s, width),) = found.timing.samples()["even 16"][-1:]
-    assert (number, width) == (0, 1)
-    assert alone_s == pytest.approx(found.timing.samples()["even 16"][0][1])
-
-
-def slow(name, factor):
-    return lambda of, plan, number: (factor if of.name == name else 1.0) * one_second_each(of, plan, number)
-
-
-def test_a_workload_measured_far_beyond_what_is_allowed_is_not_taken_if_a_smaller_one_was(monkeypatch):
-    for factor, taken in ((1.1 * TOO_LONG, "even 16"), (0.9 * TOO_LONG, "even 40")):
-        found = Look(monkeypatch, {"even": iter(rungs(16, 40))}, wall_s=slow("even 40", factor))
-        assert [one.name for one in found.looked.instances] == [taken]
-    found = Look(monkeypatch, {"even": iter(rungs(40))}, wall_s=slow("even 40", 1.1 * TOO_LONG))
-    assert [one.name for one in found.looked.instances] == ["even 40"]
+    *whole, _, _, _, last = samples = found.timing.samples()["even 16"]
+    assert [width for _, _, width in samples[-4:]] == [2, 4, 8, 1]
+    assert last == (0, pytest.approx(whole[0][1]), 1)
 
 
 # --- after an interruption -------------------------------------------------------------------------------------------
@@ -292,52 +249,44 @@ def learned(timing):
 @pytest.mark.parametrize(
     ("make", "wall_s"),
     [
-        (lambda: {"even": iter(rungs(16))}, None),
+        (lambda: ladders(even=[16]), None),
         (lambda: {"even": iter([*rungs(4, functions=30), *rungs(16, 32, functions=50)])}, None),
         (
             lambda: {"even": iter(rungs(4, 16)), "other": iter(rungs(8, 12, 600, kind="other", functions=70))},
             slow("other 12", 9.0),
         ),
-        (lambda: {"even": iter(rungs(16)), "other": iter(rungs(400, kind="other"))}, None),
-        (lambda: {"own": iter(3 * rungs(4000, kind="own"))}, None),
-        (lambda: {"own": iter(3 * rungs(4000, kind="own"))}, lambda *of: 0.01 * one_second_each(*of)),
-        (lambda: {"own": iter(3 * rungs(40, kind="own"))}, lambda *of: 60.0 if of[-1] else 0.1),
+        (lambda: ladders(even=[16], other=[400]), None),
+        (lambda: ladders(own=3 * [1000]), None),
+        (lambda: ladders(own=3 * [1000]), lambda *of: 0.04 * one_second_each(*of)),
+        (lambda: ladders(own=3 * [40]), lambda *of: 60.0 if of[-1] else 0.1),
     ],
-    ids=[
-        "one",
-        "several sizes",
-        "one too long",
-        "a kind that is too large",
-        "own, cut",
-        "own, longer",
-        "own, too long",
-    ],
+    ids=["one", "sizes", "one too long", "a kind too large", "own, cut", "own, longer", "own, too long"],
 )
 def test_a_look_that_was_interrupted_is_taken_up_as_it_was(monkeypatch, make, wall_s):
     found = Look(monkeypatch, make(), wall_s=wall_s)
-    noted = json.loads(json.dumps(note(found.looked, found.timing)))
+    noted = json.loads(json.dumps(first_look.note(found.looked, found.timing)))
     timing = Pretended(one_second_each, clock=found.clock, budget=found.budget)
-    again = recall(noted, make(), timing)
+    again = first_look.recall(noted, make(), timing)
     assert again == found.looked
     assert learned(timing) == learned(found.timing)
     assert timing.predicted_s(again.instances[0]) == found.timing.predicted_s(again.instances[0])
     assert timing.asked == []
-    assert note(again, timing) == note(found.looked, found.timing)
+    assert first_look.note(again, timing) == first_look.note(found.looked, found.timing)
 
 
-def test_no_more_of_a_ladder_is_planned_after_an_interruption_than_before(monkeypatch):
-    first, second = iter(rungs(4, 400, 8, 9)), iter(rungs(4, 400, 8, 9))
-    found = Look(monkeypatch, {"even": first})
-    recall(note(found.looked, found.timing), {"even": second}, found.timing)
-    assert list(second) == list(first)
+def test_a_ladder_is_climbed_no_higher_than_the_first_that_is_too_expensive_also_after_an_interruption(monkeypatch):
+    first, second = ladders(even=(4, 400, 8, 9)), ladders(even=(4, 400, 8, 9))
+    found = Look(monkeypatch, first)
+    first_look.recall(first_look.note(found.looked, found.timing), second, found.timing)
+    for ladder in (first, second):
+        assert [one.name for one in ladder["even"]] == ["even 8", "even 9"]
 
 
 # --- what fits -------------------------------------------------------------------------------------------------------
 
 
 def test_each_first_run_is_said(monkeypatch):
-    found = Look(monkeypatch, {"even": iter(rungs(4, 40))})
-    assert found.said == [
+    assert Look(monkeypatch, ladders(even=(4, 40))).said == [
         "  even 4: 4 tasks in 1.00 s with the default",
         "  even 40: 40 tasks in 10.00 s with the default",
     ]
@@ -351,27 +300,20 @@ def priced(monkeypatch):
     return timing
 
 
-def test_the_most_expensive_that_is_predicted_to_fit_is_affordable(monkeypatch):
-    ladders = {"even": iter(rungs(9, 10, 11)), "other": iter(rungs(8, 20, kind="other"))}
-    found = affordable(ladders, timing=priced(monkeypatch), allowed_s=10.5)
-    assert [one.name for one in found] == ["even 10", "other 8"]
-
-
-def test_the_cheapest_of_the_first_kind_is_affordable_whatever_it_costs_but_of_no_other(monkeypatch):
-    ladders = {"even": iter(rungs(99, 100)), "other": iter(rungs(99, kind="other"))}
-    found = affordable(ladders, timing=priced(monkeypatch), allowed_s=10.0)
-    assert [one.name for one in found] == ["even 99"]
-
-
-@pytest.mark.parametrize("allowed_s", [-5.0, 0.0, 1.0, 20.0])
-def test_of_the_users_own_input_some_part_is_always_affordable(monkeypatch, allowed_s):
-    (found,) = affordable({"own": iter(rungs(100, kind="own"))}, timing=priced(monkeypatch), allowed_s=allowed_s)
-    assert len(found.tasks) == max(1, int(allowed_s))
-
-
-def test_nothing_is_run_to_tell_what_is_affordable(monkeypatch):
+@pytest.mark.parametrize(
+    ("offered", "allowed_s", "tasks"),
+    [
+        ({"even": (9, 10, 11), "other": (8, 20)}, 10.5, [10, 8]),
+        ({"even": (99, 100), "other": [99]}, 10.0, [99]),  # the cheapest of the first kind whatever it costs
+        *(({"own": [100]}, allowed_s, [max(1, int(allowed_s))]) for allowed_s in (-5.0, 0.0, 1.0, 20.0)),
+    ],
+)
+def test_the_most_expensive_that_is_predicted_to_fit_is_affordable_and_nothing_is_run_to_tell(
+    monkeypatch, offered, allowed_s, tasks
+):
     timing = priced(monkeypatch)
-    affordable({"even": iter(rungs(9, 10, 11))}, timing=timing, allowed_s=10.5)
+    found = first_look.affordable(ladders(**offered), timing=timing, allowed_s=allowed_s)
+    assert [(one.kind, len(one.tasks)) for one in found] == list(zip(offered, tasks, strict=False))
     assert timing.asked == []
 
 
@@ -383,29 +325,20 @@ times = st.lists(st.floats(0.01, 100.0), min_size=2, max_size=6)
 @given(times)
 def test_the_noise_of_one_workload_is_the_deviation_of_the_logarithms_of_its_times(times_s):
     deviation = statistics.stdev(map(math.log, times_s))
-    assert pooled_noise([times_s]) == pytest.approx(max(LEAST_NOISE, deviation), abs=1e-9)
+    assert first_look.pooled_noise([times_s]) == pytest.approx(max(first_look.LEAST_NOISE, deviation), abs=1e-9)
 
 
 @given(st.lists(times, min_size=1, max_size=4), st.floats(0.01, 100.0))
-def test_how_long_a_workload_takes_does_not_matter_to_the_noise(of_instances, factor):
+def test_the_pooled_noise_lies_between_those_of_the_workloads_however_long_they_take(of_instances, factor):
     scaled = [[factor * seconds for seconds in of_instances[0]], *of_instances[1:]]
-    assert pooled_noise(scaled) == pytest.approx(pooled_noise(of_instances), abs=1e-9)
-
-
-@given(st.lists(times, min_size=1, max_size=4))
-def test_the_pooled_noise_lies_between_those_of_the_workloads(of_instances):
-    single = [pooled_noise([of_instance]) for of_instance in of_instances]
-    assert min(single) - 1e-9 <= pooled_noise(of_instances) <= max(single) + 1e-9
-
-
-@given(st.floats(0.01, 100.0), st.integers(2, 6))
-def test_equal_times_are_believed_to_be_luck(seconds, count):
-    assert pooled_noise([[seconds] * count]) == LEAST_NOISE
+    assert first_look.pooled_noise(scaled) == pytest.approx(first_look.pooled_noise(of_instances), abs=1e-9)
+    single = [first_look.pooled_noise([of_instance]) for of_instance in of_instances]
+    assert min(single) - 1e-9 <= first_look.pooled_noise(of_instances) <= max(single) + 1e-9
 
 
 def test_single_runs_say_nothing_about_noise():
-    assert pooled_noise([[1.0], [2.0]]) == pooled_noise([]) == UNKNOWN_NOISE
-    assert pooled_noise([[1.0], [2.0, 2.2]]) == pytest.approx(pooled_noise([[2.0, 2.2]]))
+    assert first_look.pooled_noise([[1.0], [2.0]]) == first_look.pooled_noise([]) == first_look.UNKNOWN_NOISE
+    assert first_look.pooled_noise([[1.0], [2.0, 2.2]]) == pytest.approx(first_look.pooled_noise([[2.0, 2.2]]))
 
 
 # --- the final -------------------------------------------------------------------------------------------------------
@@ -465,41 +398,47 @@ def by_workers(plan, _):
     return 1.0 / plan.workers
 
 
-def test_the_fastest_when_it_is_run_again_wins_not_the_luckiest(monkeypatch):
-    found = [(of(workers=1, order="longest"), 3.0), (of(workers=8, order="longest"), 1.5)]
-    assert Final(monkeypatch, found, by_workers).winner["crew.workers"] == 8
+def lost(*_):
+    raise TaskError("label 0: lost")
 
 
-def test_the_default_wins_where_nothing_is_faster(monkeypatch):
-    found = [(of(workers=8), 1.5), (of(workers=2), 1.4)]
-    assert Final(monkeypatch, found, lambda *_: 1.0).winner == DEFAULT
-    assert Final(monkeypatch, found, lambda plan, _: 2.0 if plan.workers == 8 else 1.0).winner == DEFAULT
+def gaining(gain):
+    """Return times by workers, of which the longest first takes so much less."""
+    return lambda plan, _: by_workers(plan, _) * (1 - gain * (plan.order == "longest"))
+
+
+LONGEST = of(workers=8, order="longest")
+EIGHT, LONGEST = of(workers=8), of(workers=8, order="longest")
+GREEN = [(of(workers=n, colour="green"), speed_up) for n, speed_up in ((8, 1.5), (2, 0.7), (1, 0.5))]
+FINALS = {
+    "the fastest when it is run again, not the luckiest": (
+        [(of(workers=1, order="longest"), 3.0), (LONGEST, 1.5)],
+        by_workers,
+        LONGEST,
+    ),
+    "the default where nothing is faster": ([(EIGHT, 1.5), (of(workers=2), 1.4)], lambda *_: 1.0, DEFAULT),
+    "the default where others are slower": ([(EIGHT, 1.5)], lambda plan, _: plan.workers, DEFAULT),
+    "the default where every candidate fails": ([(EIGHT, 1.5)], lost, DEFAULT),
+    "of equal times the fewest changes": ([(LONGEST, 1.50), (EIGHT, 1.49)], by_workers, EIGHT),
+    "of equal times the fewest changes in any order": ([(EIGHT, 1.49), (LONGEST, 1.50)], by_workers, EIGHT),
+    "of equal times what runs do anyway": ([(EIGHT, 1.50), (LONGEST, 1.49, "stated")], by_workers, LONGEST),
+    "of equal policies the fewest changes": (GREEN, by_workers, EIGHT),
+    "no change for a difference within the noise": ([(EIGHT, 1.5), (LONGEST, 1.6)], gaining(0.003), EIGHT),
+    "a change for one beyond the noise": ([(EIGHT, 1.5), (LONGEST, 1.6)], gaining(0.03), LONGEST),
+}
+
+
+@pytest.mark.parametrize("case", FINALS)
+def test_the_final_is_won_by(monkeypatch, case):
+    found, wall_s, winner = FINALS[case]
+    run = Final(monkeypatch, found, wall_s)
+    assert run.winner == winner
+    assert all(math.isfinite(trial.speed_up) for trial in run.search.trials)
 
 
 def test_without_anything_but_the_default_nothing_is_run(monkeypatch):
     run = Final(monkeypatch, [], by_workers)
     assert (run.winner, run.plans) == (DEFAULT, [])
-
-
-@pytest.mark.parametrize("first", [0, 1])
-def test_of_equal_times_the_one_with_the_fewest_changes_wins(monkeypatch, first):
-    found = [(of(workers=8, order="longest"), 1.50), (of(workers=8), 1.49)]
-    run = Final(monkeypatch, [found[first], found[1 - first]], by_workers)
-    assert run.winner == of(workers=8)
-
-
-def test_of_equal_policies_the_one_with_fewer_changes_is_taken(monkeypatch):
-    found = [(of(workers=n, colour="green"), speed_up) for n, speed_up in ((8, 1.5), (2, 0.7), (1, 0.5))]
-    assert Final(monkeypatch, found, by_workers).winner == of(workers=8)
-
-
-def test_a_difference_beyond_the_noise_is_worth_a_change(monkeypatch):
-    found = [(of(workers=8), 1.5), (of(workers=8, order="longest"), 1.6)]
-    for gain, winner in ((0.003, of(workers=8)), (0.03, of(workers=8, order="longest"))):
-        run = Final(
-            monkeypatch, found, lambda plan, _, gain=gain: by_workers(plan, 0) * (1 - gain * (plan.order == "longest"))
-        )
-        assert run.winner == winner
 
 
 def test_all_finalists_and_the_default_run_on_all_instances_in_turn_and_random_order(monkeypatch):
@@ -531,15 +470,11 @@ def test_there_are_as_many_candidates_as_the_budget_has_room_for_the_fastest_fir
 
 
 def test_what_runs_do_anyway_is_in_the_final_although_its_trial_was_unlucky(monkeypatch):
-    lucky = [
-        (of(workers=n, order=order), 1.5 - n / 100) for n in (1, 2, 4) for order in ("longest", "shortest", "input")
-    ]
-    lucky = [(parameters, speed_up) for parameters, speed_up in lucky if parameters != DEFAULT]
-    usual = of(workers=8)
-    assert Final(monkeypatch, [*lucky, (usual, 0.9)], by_workers).winner != usual
+    numbers = itertools.product((1, 2, 4), ("longest", "shortest", "input"))
+    lucky = [(of(workers=n, order=order), 1.5 - n / 100) for n, order in numbers if (n, order) != (4, "input")]
+    assert Final(monkeypatch, [*lucky, (EIGHT, 0.9)], by_workers).winner != EIGHT
     for total_s in (10.0, 1000.0):
-        run = Final(monkeypatch, [*lucky, (usual, 0.9, "stated")], by_workers, total_s=total_s)
-        assert run.winner == usual
+        assert Final(monkeypatch, [*lucky, (EIGHT, 0.9, "stated")], by_workers, total_s=total_s).winner == EIGHT
 
 
 def test_without_room_for_two_candidates_the_search_decides(monkeypatch):
@@ -554,19 +489,9 @@ def test_a_default_that_fails_in_the_final_does_not_make_an_infinite_speed_up(mo
             raise TaskError("label 0: lost")
         return 0.5
 
-    found = [(of(workers=8, order="longest"), 1.2), (of(workers=8), 1.1)]
-    run = Final(monkeypatch, found, wall_s)
+    run = Final(monkeypatch, [(LONGEST, 1.2), (of(workers=8), 1.1)], wall_s)
     assert run.winner["crew.workers"] == 8
     assert all(math.isfinite(trial.speed_up) for trial in run.search.trials)
-
-
-def test_where_every_candidate_fails_in_the_final_the_default_wins(monkeypatch):
-    def wall_s(*_):
-        raise TaskError("label 0: lost")
-
-    run = Final(monkeypatch, [(of(workers=8), 1.5)], wall_s)
-    assert run.winner == DEFAULT
-    assert [trial.source for trial in run.search.trials] == ["search", "search"]
 
 
 def test_the_winner_is_among_the_trials_even_where_only_the_final_ran_it(monkeypatch):

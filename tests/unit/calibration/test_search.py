@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -46,43 +47,28 @@ class Farm:
         return Timed(wall_s, 0.5, 10.0, [])
 
 
-def in_memory(seed=1):
-    return optuna.create_study(sampler=optuna.samplers.TPESampler(seed=seed))
-
-
 def policy_of(parameters, of):
     """Return the policy for an instance, whose number of tasks a strategy may look at."""
     return composition.compose([Crew()], parameters, replace(CONTEXT, tasks=len(of.tasks)))
 
 
-def searched(
-    run,
-    *,
-    study=None,
-    instances=INSTANCES,
-    default_s=((1.0,), (4.0,)),
-    say=lambda _: None,
-    noise=NOISE,
-    policy_of=policy_of,
-):
+def searched(run, *, study=None, say=lambda _: None, policy_of=policy_of, **options):
     return Search(
-        study or in_memory(),
+        study or optuna.create_study(sampler=optuna.samplers.TPESampler(seed=1)),
         strategies=[Crew()],
         searched=[Crew()],
         context=CONTEXT,
         policy_of=policy_of,
-        instances=instances,
-        default_s=default_s,
-        noise=noise,
         run=run,
         say=say,
+        **{"instances": INSTANCES, "default_s": ((1.0,), (4.0,)), "noise": NOISE, **options},
     )
 
 
-def tried(run, proposals=FIRST, *, most=12, **options):
-    """Return a search after at most so many trials."""
+def tried(run, *proposals, most=None, **options):
+    """Return a search after the default, these proposals and at most so many trials, by default no more than these."""
     search = searched(run, **options)
-    search.run(proposals, most=most, enough=lambda _: False)
+    search.run([*FIRST, *proposals], most=most or 1 + len(proposals), enough=lambda _: False)
     return search
 
 
@@ -90,50 +76,39 @@ def of(**changes):
     return {**DEFAULT, **{f"crew.{name}": value for name, value in changes.items()}}
 
 
-def made(speed_ups):
-    """Return a search that had trials of these speed-ups."""
-    search = searched(Farm())
-    search.trials = [
-        Trial(parameters=DEFAULT, source="search", state="done", workers=1, width=1, wall_s=(1.0,), speed_up=speed_up)
-        for speed_up in speed_ups
-    ]
-    return search
+def simulated(**changes):
+    return Proposal(of(**changes), "simulated")
 
 
 # --- what is tried ---------------------------------------------------------------------------------------------------
 
 
 def test_proposals_are_tried_first_in_their_order_and_keep_their_source():
-    proposals = [*FIRST, Proposal(of(workers=1), "transferred"), Proposal(of(workers=8), "simulated")]
-    search = tried(Farm(), proposals, most=6)
+    proposals = [Proposal(of(workers=1), "transferred"), simulated(workers=8)]
+    search = tried(Farm(), *proposals, most=6)
     assert [trial.source for trial in search.trials] == ["default", "transferred", "simulated", *3 * ["search"]]
-    assert [trial.parameters for trial in search.trials[:3]] == [proposal.parameters for proposal in proposals]
+    assert [trial.parameters for trial in search.trials[1:3]] == [proposal.parameters for proposal in proposals]
 
 
-def test_every_trial_runs_the_same_instances_cheapest_first():
-    farm = Farm()
-    tried(farm, most=1)
-    assert [name for name, _, _ in farm.runs] == ["small", "large"]
-
-
-def test_the_fastest_of_the_space_is_found():
+def test_the_fastest_of_the_space_is_found_and_the_best_are_the_fastest_that_ran_to_their_end():
     search = tried(Farm(), most=12)
+    done = [trial for trial in search.trials if trial.state == "done"]
+    assert search.best(3) == sorted(done, key=lambda trial: -trial.speed_up)[:3]
     best = search.best(1)[0]
     assert (best.parameters["crew.workers"], best.parameters["crew.order"]) == (8, "longest")
     assert best.speed_up == pytest.approx(2**0.5 / 0.9)
 
 
-def test_the_speed_up_is_the_geometric_mean_over_instances():
-    def slower(instance, plan, _):
-        return 0.5 if instance.name == "small" and plan.workers == 8 else 1.0
-
-    search = tried(Farm(slower), [*FIRST, Proposal(of(workers=8), "simulated")], most=2)
+def test_trials_run_the_same_instances_cheapest_first_and_the_speed_up_is_the_geometric_mean_over_them():
+    farm = Farm(lambda of_run, plan, _: 0.5 if of_run.name == "small" and plan.workers == 8 else 1.0)
+    search = tried(farm, simulated(workers=8))
+    assert [name for name, _, _ in farm.runs] == 2 * ["small", "large"]
     assert search.trials[1].speed_up == pytest.approx(math.sqrt(2 * 2**0.5 * 2**0.5))
 
 
 def test_policies_that_are_equal_are_measured_once():
     farm, said = Farm(), []
-    search = tried(farm, [*FIRST, Proposal(of(colour="green"), "transferred")], most=2, say=said.append)
+    search = tried(farm, simulated(colour="green"), say=said.append)
     of_default = [plan for _, plan, _ in farm.runs if (plan.workers, plan.order) == (4, "input")]
     assert len(of_default) == len(INSTANCES)
     assert search.trials[1].source == "search"
@@ -149,8 +124,7 @@ def test_policies_that_differ_on_one_instance_only_are_measured_apart():
         return replace(plan, passive_wait=parameters["crew.colour"] == "red" or of.name == "small")
 
     farm = Farm()
-    proposals = [*FIRST, Proposal(of(colour="green"), "transferred"), Proposal(of(colour="green"), "simulated")]
-    search = tried(farm, proposals, most=2, policy_of=of_two_instances)
+    search = tried(farm, *2 * [simulated(colour="green")], most=2, policy_of=of_two_instances)
     assert [trial.parameters["crew.colour"] for trial in search.trials] == ["red", "green"]
     assert [(name, plan.passive_wait) for name, plan, _ in farm.runs] == [
         ("small", True),
@@ -161,7 +135,7 @@ def test_policies_that_differ_on_one_instance_only_are_measured_apart():
 
 
 def test_what_the_final_alone_ran_is_added_once_and_what_is_known_stays_as_it_is():
-    search = tried(Farm(), most=1)
+    search = tried(Farm())
     search.add(of(workers=8), speed_up=1.3)
     search.add(of(workers=8, colour="green"), speed_up=9.0)
     search.add(DEFAULT, speed_up=9.0)
@@ -172,34 +146,21 @@ def test_what_the_final_alone_ran_is_added_once_and_what_is_known_stays_as_it_is
     assert search.best(1) == [added]
 
 
-def test_a_run_that_fails_is_told_as_failed_and_the_search_goes_on():
+def test_a_run_that_fails_is_told_as_failed_is_not_run_again_and_the_search_goes_on():
     def slower(_, plan, __):
         if plan.workers == 8:
             raise TaskError("label 0: did not converge")
         return 1.0
 
-    said = []
-    search = tried(Farm(slower), [*FIRST, Proposal(of(workers=8), "simulated")], most=5, say=said.append)
+    farm, said = Farm(slower), []
+    search = tried(farm, simulated(workers=8), simulated(workers=8, colour="green"), most=5, say=said.append)
     failed = search.trials[1]
     assert (failed.state, failed.speed_up, failed.wall_s) == ("failed", 0.0, ())
-    assert search._study.trials[1].state.name == "FAIL"
+    assert [trial.state.name for trial in search._study.trials][:3] == ["COMPLETE", "FAIL", "FAIL"]
+    assert [plan.order for _, plan, _ in farm.runs if plan.workers == 8].count("input") == 1
     assert len(search.trials) == 5
     assert "  failed: label 0: did not converge" in said
     assert failed not in search.best(9)
-
-
-def test_a_repetition_of_what_failed_is_told_as_failed_and_not_run_again():
-    def slower(_, plan, __):
-        if plan.workers == 8:
-            raise TaskError("label 0: lost")
-        return 1.0
-
-    farm = Farm(slower)
-    proposals = [Proposal(of(workers=8, colour=colour), "simulated") for colour in ("red", "green")]
-    search = tried(farm, [*proposals, *FIRST], most=2)
-    assert [trial.state.name for trial in search._study.trials] == ["FAIL", "FAIL", "COMPLETE"]
-    assert [trial.state for trial in search.trials] == ["failed", "done"]
-    assert [plan.workers for _, plan, _ in farm.runs] == [8, 4, 4]
 
 
 def test_what_cannot_be_used_at_all_ends_the_search():
@@ -215,7 +176,7 @@ def test_what_cannot_be_used_at_all_ends_the_search():
 
 def test_what_is_clearly_slower_is_given_up_and_does_not_get_the_other_instances():
     farm = Farm()
-    search = tried(farm, [*FIRST, Proposal(of(workers=2), "simulated")], most=2)
+    search = tried(farm, simulated(workers=2))
     assert [name for name, plan, _ in farm.runs if plan.workers == 2] == ["small"]
     assert (search.trials[1].state, len(search.trials[1].wall_s)) == ("pruned", 1)
     assert search._study.trials[1].state.name == "PRUNED"
@@ -228,14 +189,13 @@ def test_what_is_slower_within_the_noise_gets_all_instances():
     def slower(_, plan, __):
         return math.exp(0.99 * most) / ORDERS["shortest"] if plan.order == "shortest" else 1.0
 
-    search = tried(Farm(slower), [*FIRST, Proposal(of(order="shortest"), "simulated")], most=2)
+    search = tried(Farm(slower), simulated(order="shortest"))
     assert (search.trials[1].state, len(search.trials[1].wall_s)) == ("done", 2)
 
 
 def test_a_run_may_take_so_many_times_what_the_best_would_and_is_given_up_beyond():
     farm = Farm(lambda _, plan, __: 9.0 if plan.order == "shortest" else 1.0)
-    proposals = [*FIRST, Proposal(of(workers=8), "simulated"), Proposal(of(order="shortest"), "simulated")]
-    search = tried(farm, proposals, most=3)
+    search = tried(farm, simulated(workers=8), simulated(order="shortest"))
     best = 2**0.5
     assert [limit for _, _, limit in farm.runs][-1] == pytest.approx(PATIENCE * 1.0 / best)
     assert search.trials[2].state == "pruned"
@@ -254,8 +214,7 @@ def only_second(factor, *orders):
 
 def test_what_the_best_gains_on_a_later_instance_only_is_not_held_against_a_trial_before_it_ran_that():
     farm = only_second(1 / 3, "longest", "shortest")
-    proposals = [*FIRST, *(Proposal(of(order=order), "simulated") for order in ("longest", "shortest"))]
-    search = tried(farm, proposals, most=3)
+    search = tried(farm, simulated(order="longest"), simulated(order="shortest"))
     assert search.trials[1].speed_up == pytest.approx(math.sqrt(3))
     assert [trial.state for trial in search.trials] == ["done", "done", "done"]
     assert search.trials[2].speed_up == pytest.approx(math.sqrt(3))
@@ -263,8 +222,7 @@ def test_what_the_best_gains_on_a_later_instance_only_is_not_held_against_a_tria
 
 def test_time_limits_are_held_against_the_best_trial_on_the_same_instance():
     farm = only_second(1 / 3, "longest")
-    proposals = [*FIRST, Proposal(of(order="longest"), "simulated"), Proposal(of(order="shortest"), "simulated")]
-    search = tried(farm, proposals, most=3)
+    search = tried(farm, simulated(order="longest"), simulated(order="shortest"))
     limits = [(name, limit) for name, plan, limit in farm.runs if plan.order == "shortest"]
     assert limits == [("small", pytest.approx(PATIENCE * 1.0)), ("large", pytest.approx(PATIENCE * 4.0 / 3))]
     assert search.trials[2].state == "pruned"
@@ -273,31 +231,26 @@ def test_time_limits_are_held_against_the_best_trial_on_the_same_instance():
 
 def test_where_the_best_is_slower_than_the_default_on_an_instance_no_time_limit_grows():
     farm = Farm(lambda of_run, plan, _: (1.5 if of_run.name == "small" else 0.2) if plan.workers == 8 else 1.0)
-    tried(farm, [*FIRST, Proposal(of(workers=8), "simulated"), Proposal(of(workers=2), "simulated")], most=3)
+    tried(farm, simulated(workers=8), simulated(workers=2))
     assert max(limit for name, _, limit in farm.runs if name == "small") <= PATIENCE * 1.0
 
 
 # --- references ------------------------------------------------------------------------------------------------------
 
 
-def test_the_default_is_run_again_every_few_trials():
-    farm = Farm()
+def test_the_default_is_run_again_every_few_trials_and_trials_are_held_against_what_it_takes_lately():
+    farm = Farm(lambda *args: 2.0 if args[-1] >= len(INSTANCES) else 1.0)
     search = tried(farm, most=11)
     assert len(search.trials) == 11
-    default = farm.runs[0][1]
-    of_default = [number for number, (_, plan, _) in enumerate(farm.runs) if plan == default]
+    of_default = [plan for _, plan, _ in farm.runs if plan == farm.runs[0][1]]
     assert len(of_default) == len(INSTANCES) * (1 + 10 // REFERENCE_EVERY)
-
-
-def test_trials_are_held_against_what_the_default_takes_lately():
-    search = tried(Farm(lambda *args: 2.0 if args[-1] >= len(INSTANCES) else 1.0), most=11)
     assert search.default_s == pytest.approx([2.0, 8.0])
     last = search.trials[-1]
     assert last.wall_s[0] == pytest.approx(2.0 / last.speed_up)
 
 
 def test_all_times_of_the_default_are_kept_by_instance():
-    search = tried(Farm(), most=1, default_s=((1.1, 0.9), (4.0,)))
+    search = tried(Farm(), default_s=((1.1, 0.9), (4.0,)))
     assert search.references == [[1.1, 0.9, 1.0], [4.0, 4.0]]
     # After the default itself, so many trials.
     search = tried(Farm(), most=1 + REFERENCE_EVERY)
@@ -306,13 +259,12 @@ def test_all_times_of_the_default_are_kept_by_instance():
 
 @pytest.mark.parametrize("error", [TaskError("label 0: lost"), TooSlowError("more than 9 s")])
 def test_a_run_of_the_default_that_fails_says_nothing_and_the_search_goes_on(error):
-    trials = len(INSTANCES) * REFERENCE_EVERY
-
     def slower(of_run, plan, number):
         if number >= 2 and (plan.workers, plan.order) == (4, "input") and of_run.name == "small":
             raise error
         return 1.0
 
+    trials = len(INSTANCES) * REFERENCE_EVERY
     search = tried(Farm(slower), most=trials)
     assert len(search.trials) == trials
     assert search.references[0] == [1.0, 1.0]
@@ -320,12 +272,6 @@ def test_a_run_of_the_default_that_fails_says_nothing_and_the_search_goes_on(err
 
 
 # --- when it ends ----------------------------------------------------------------------------------------------------
-
-
-def test_the_search_ends_after_the_most_trials():
-    search = tried(Farm(), most=3)
-    assert len(search.trials) == 3
-    assert search.stopped == "3 configurations were tried"
 
 
 def test_the_search_ends_with_its_share_of_the_budget_but_not_before_one_trial():
@@ -337,59 +283,58 @@ def test_the_search_ends_with_its_share_of_the_budget_but_not_before_one_trial()
     assert asked == [pytest.approx(1.3 * 5.0)]
 
 
-def test_the_search_ends_when_only_what_was_measured_before_comes_up():
-    # Trials ever better: the expected gain alone would never end it.
-    search = tried(Farm(lambda *args: 0.9 ** args[-1]), most=1000, instances=INSTANCES[:1], default_s=((1.0,),))
-    assert search.stopped == "only configurations that were measured before came up"
-    assert 6 <= len(search.trials) <= 12
+OTHERS = [simulated(workers=n, order=order) for n in (1, 2, 4, 8) for order in ORDERS if (n, order) != (4, "input")]
 
 
-def test_the_search_ends_when_as_many_trials_again_would_gain_less_than_the_noise():
-    search = tried(Farm(lambda _, plan, __: (plan.workers / 4) ** 0.5 / ORDERS[plan.order]), most=40)
-    assert search.stopped == "as many trials again would be expected to gain less than half the noise"
-    assert len(search.trials) == LEAST_TRIALS
-
-
-def test_a_search_ends_when_the_last_trials_gained_nothing_however_bad_they_were():
-    # Only the default is fast: how slow the others are says nothing of what is still to be gained.
-    others = [of(workers=workers, order=order) for workers in (1, 2, 4, 8) for order in ORDERS]
-    others.remove(of())
-    proposals = [*FIRST, *(Proposal(parameters, "simulated") for parameters in others[:FRUITLESS])]
-    farm = Farm(lambda _, plan, __: 1.0 if (plan.workers, plan.order) == (4, "input") else 2.5)
-    search = tried(farm, proposals, most=40)
-    assert search.stopped == f"the last {FRUITLESS} trials gained less than half the noise"
-    assert len(search.trials) == 1 + FRUITLESS
+@pytest.mark.parametrize(
+    ("slower", "proposals", "options", "trials", "stopped"),
+    [
+        (lambda *_: 1.0, [], {"most": 3}, [3], "3 configurations were tried"),
+        (  # ever better: the expected gain alone would never end it
+            lambda *args: 0.9 ** args[-1],
+            [],
+            {"most": 1000, "instances": INSTANCES[:1], "default_s": ((1.0,),)},
+            range(6, 13),
+            "only configurations that were measured before came up",
+        ),
+        (
+            lambda _, plan, __: (plan.workers / 4) ** 0.5 / ORDERS[plan.order],
+            [],
+            {"most": 40},
+            [LEAST_TRIALS],
+            "as many trials again would be expected to gain less than half the noise",
+        ),
+        (  # only the default is fast: how slow the others are says nothing of what is still to be gained
+            lambda _, plan, __: 1.0 if (plan.workers, plan.order) == (4, "input") else 2.5,
+            OTHERS[:FRUITLESS],
+            {"most": 40},
+            [1 + FRUITLESS],
+            f"the last {FRUITLESS} trials gained less than half the noise",
+        ),
+    ],
+    ids=["the most trials", "nothing new", "no gain expected", "no gain lately"],
+)
+def test_the_search_ends_when_nothing_more_is_to_be_expected(slower, proposals, options, trials, stopped):
+    search = tried(Farm(slower), *proposals, **options)
+    assert search.stopped == stopped
+    assert len(search.trials) in trials
 
 
 # --- what was found --------------------------------------------------------------------------------------------------
 
 
-def test_the_best_are_the_fastest_that_ran_to_their_end_fastest_first():
-    search = tried(Farm(), most=12)
-    done = [trial for trial in search.trials if trial.state == "done"]
-    assert search.best(3) == sorted(done, key=lambda trial: -trial.speed_up)[:3]
-
-
-def test_a_trial_in_a_few_words_names_what_was_changed_and_what_came_of_it():
-    search = searched(Farm())
-
-    def words(state, speed_up, **changes):
-        return search.line(
-            Trial(
-                parameters=of(**changes),
-                source="search",
-                state=state,
-                workers=1,
-                width=1,
-                wall_s=(),
-                speed_up=speed_up,
-            )
-        )
-
-    assert words("done", 1.0) == " 1.00× speed  the default"
-    assert words("done", 1.25, workers=8, order="longest") == " 1.25× speed  workers=8 order=longest"
-    assert words("pruned", 0.5, workers=1) == "given up      workers=1"
-    assert words("failed", 0.0, workers=1) == "failed        workers=1"
+@pytest.mark.parametrize(
+    ("state", "speed_up", "changes", "words"),
+    [
+        ("done", 1.0, {}, " 1.00× speed  the default"),
+        ("done", 1.25, {"workers": 8, "order": "longest"}, " 1.25× speed  workers=8 order=longest"),
+        ("pruned", 0.5, {"workers": 1}, "given up      workers=1"),
+        ("failed", 0.0, {"workers": 1}, "failed        workers=1"),
+    ],
+)
+def test_a_trial_in_a_few_words_names_what_was_changed_and_what_came_of_it(state, speed_up, changes, words):
+    found = {"source": "search", "state": state, "workers": 1, "width": 1, "wall_s": (), "speed_up": speed_up}
+    assert searched(Farm()).line(Trial(parameters=of(**changes), **found)) == words
 
 
 def test_the_space_is_of_all_that_is_searched_by_full_name():
@@ -402,11 +347,26 @@ def test_the_space_is_of_all_that_is_searched_by_full_name():
 
 # --- the database ----------------------------------------------------------------------------------------------------
 
-QUESTION = {"method": "hf"}
+DATABASE = "searches/searches.sqlite3"
 
 
-def opened(question=QUESTION, seed=1):
-    return search_database.open_search(question, title="a title", seed=seed)
+@pytest.fixture(scope="module")
+def empty_database(tmp_path_factory):
+    path = tmp_path_factory.mktemp("searches") / "empty.sqlite3"
+    optuna.storages.RDBStorage(f"sqlite:///{path}")
+    return path
+
+
+@pytest.fixture
+def opened(empty_database):
+    """Return a function that opens a search in a database that has its tables, which take long to make."""
+    search_database.database().parent.mkdir(parents=True)
+    shutil.copy(empty_database, search_database.database())
+
+    def open_search(method="hf", seed=1):
+        return search_database.open_search({"method": method}, title="a title", seed=seed)
+
+    return open_search
 
 
 def killed(study, *, after):
@@ -422,14 +382,14 @@ def killed(study, *, after):
 
     farm = Farm(die)
     search = searched(farm, study=study)
-    proposals = [*FIRST, Proposal(of(workers=1), "transferred"), Proposal(of(workers=8), "simulated")]
+    proposals = [*FIRST, Proposal(of(workers=1), "transferred"), simulated(workers=8)]
     with pytest.raises(KilledError):
         search.run(proposals, most=4, enough=lambda _: False)
     return farm.runs, search.trials, proposals
 
 
 @pytest.mark.parametrize("after", [0, 3, 4])
-def test_a_killed_search_goes_on_with_what_it_was_at_and_runs_nothing_again_that_was_measured(after):
+def test_a_killed_search_goes_on_with_what_it_was_at_and_runs_nothing_again_that_was_measured(opened, after):
     before, trials, proposals = killed(opened(), after=after)
     assert [trial.state.name for trial in opened().trials].count("RUNNING") == 1
     farm, study = Farm(), opened()
@@ -445,9 +405,8 @@ def test_a_killed_search_goes_on_with_what_it_was_at_and_runs_nothing_again_that
     assert all(trial.state.is_finished() for trial in study.trials)
 
 
-def test_a_proposal_that_was_interrupted_twice_is_not_tried_a_third_time():
-    study = opened()
-    killed(study, after=2)
+def test_a_proposal_that_was_interrupted_twice_is_not_tried_a_third_time(opened):
+    killed(opened(), after=2)
     for _ in range(2):
         with pytest.raises(ZeroDivisionError):
             searched(Farm(lambda *_: 1 / 0), study=opened()).run([], most=4, enough=lambda _: False)
@@ -458,103 +417,64 @@ def test_a_proposal_that_was_interrupted_twice_is_not_tried_a_third_time():
     assert not [trial for trial in opened().trials if trial.state.name == "RUNNING"]
 
 
-def test_what_was_measured_is_kept_with_its_speed_ups_and_whether_it_was_a_repetition():
-    study = opened()
-    tried(
-        Farm(),
-        [*FIRST, Proposal(of(workers=8), "simulated"), Proposal(of(workers=2), "simulated")],
-        most=3,
-        study=study,
-    )
-    kept = [trial.user_attrs["measured"] for trial in study.trials]
-    assert [one.keys() for one in kept] == 3 * [{"wall_s", "logs", "state", "repeated"}]
-    assert [one["state"] for one in kept] == ["done", "done", "pruned"]
-    assert kept[1]["logs"] == pytest.approx(2 * [math.log(2) / 2])
-    assert kept[2]["logs"] == pytest.approx([-math.log(2) / 2])
-    assert not any(one["repeated"] for one in kept)
-
-
-def test_what_a_search_that_goes_on_holds_its_trials_against_is_what_was_measured_before():
-    study = opened()
-    tried(Farm(), [*FIRST, Proposal(of(workers=8), "simulated")], most=2, study=study)
-    farm = Farm()
-    tried(farm, [Proposal(of(workers=8, order="shortest"), "simulated")], most=3, study=opened())
-    assert farm.runs[0][2] == pytest.approx(PATIENCE * 1.0 / 2**0.5)
-
-
-def test_every_trial_is_in_the_database_as_soon_as_it_ended_for_whoever_reads_it_with_optuna():
+def test_every_trial_is_in_the_database_as_soon_as_it_ended_for_whoever_reads_it_and_what_goes_on(opened):
     study, seen = opened(), []
 
     def look(_):
         storage = optuna.storages.RDBStorage(f"sqlite:///{search_database.database()}")
-        read = optuna.load_study(study_name=study.study_name, storage=storage).trials
-        seen.append([trial for trial in read if not trial.user_attrs["measured"]["repeated"]])
+        seen.append(optuna.load_study(study_name=study.study_name, storage=storage).trials)
 
-    search = tried(Farm(), study=study, most=3, say=look)
-    assert [len(trials) for trials in seen] == [1, 2, 3]
-    for read, trial in zip(seen[-1], search.trials, strict=True):
+    search = tried(Farm(), simulated(workers=8), simulated(workers=2), study=study, say=look)
+    assert [[trial.state.name for trial in trials if trial.state.is_finished()] for trials in seen] == [
+        ["COMPLETE"],
+        ["COMPLETE", "COMPLETE"],
+        ["COMPLETE", "COMPLETE", "PRUNED"],
+    ]
+    kept = [trial.user_attrs["measured"] for trial in seen[-1]]
+    for read, one, trial in zip(seen[-1], kept, search.trials, strict=True):
         assert read.params == trial.parameters
-        assert tuple(read.user_attrs["measured"]["wall_s"]) == trial.wall_s
-        assert read.user_attrs["measured"]["state"] == trial.state
         assert read.values is None or read.value == pytest.approx(-math.log(trial.speed_up))
+        assert one.keys() == {"wall_s", "logs", "state", "repeated"}
+        assert (tuple(one["wall_s"]), one["state"], one["repeated"]) == (trial.wall_s, trial.state, False)
+    assert kept[1]["logs"] == pytest.approx(2 * [math.log(2) / 2])
+    assert kept[2]["logs"] == pytest.approx([-math.log(2) / 2])
+    # A search that goes on holds its trials against these.
+    tried(farm := Farm(), simulated(workers=8, order="shortest"), most=4, study=opened())
+    assert farm.runs[0][2] == pytest.approx(PATIENCE * 1.0 / 2**0.5)
 
 
-def test_a_search_of_the_same_question_that_did_not_end_is_taken_up_again():
+def test_a_search_of_the_same_question_is_taken_up_again_if_it_did_not_end_and_is_younger_than_a_day(
+    opened, monkeypatch
+):
     first = opened()
     first.set_user_attr("winner", {"a": 1})
-    assert opened().study_name == first.study_name
-    assert opened().user_attrs == {"winner": {"a": 1}}
-
-
-def test_a_search_that_ended_is_not_taken_up_again_even_within_the_same_second():
-    first = opened()
+    assert (opened().study_name, opened().user_attrs) == (first.study_name, {"winner": {"a": 1}})
+    assert opened("mp2").study_name != first.study_name
     first.set_user_attr("ended", value=True)
-    second = opened()
+    second, now_s = opened(), search_database.time.time()  # within the same second
     assert second.study_name != first.study_name
     assert second.user_attrs == {}
-    assert opened().study_name == second.study_name
+    for age, taken_up in ((0.0, True), (0.9, True), (1.1, False)):
+        later = SimpleNamespace(time=lambda age=age: now_s + age * search_database.FRESH_S)
+        monkeypatch.setattr(search_database, "time", later)
+        assert (opened().study_name == second.study_name) is taken_up
 
 
-def test_another_question_is_another_search():
-    assert opened().study_name != opened({"method": "mp2"}).study_name
-
-
-def test_a_search_that_is_older_than_a_day_is_not_taken_up_again(monkeypatch):
-    first, now_s = opened(), search_database.time.time()
-    monkeypatch.setattr(search_database, "time", SimpleNamespace(time=lambda: now_s + 0.9 * search_database.FRESH_S))
-    assert opened().study_name == first.study_name
-    monkeypatch.setattr(search_database, "time", SimpleNamespace(time=lambda: now_s + 1.1 * search_database.FRESH_S))
-    assert opened().study_name != first.study_name
-
-
-def test_equal_seeds_propose_the_same():
-    once, again = (tried(Farm(), [], study=opened({"number": number}, seed=7), most=3).trials for number in range(2))
+def test_equal_seeds_propose_the_same(opened):
+    once, again = (tried(Farm(), study=opened(name, seed=7), most=4).trials for name in ("one", "other"))
     assert once == again
 
 
-def blocked_by_a_file(home):
-    home.write_text("no folder")
-
-
-def blocked_by_a_folder(home):
-    (home / "searches" / "searches.sqlite3").mkdir(parents=True)
-
-
-def blocked_by_rubbish(home):
-    (home / "searches").mkdir(parents=True)
-    (home / "searches" / "searches.sqlite3").write_text("no database " * 100)
-
-
-@pytest.mark.parametrize("block", [blocked_by_a_file, blocked_by_a_folder, blocked_by_rubbish])
-def test_a_database_that_cannot_be_written_is_said_in_one_line(tmp_path, monkeypatch, block):
+@pytest.mark.parametrize(("place", "by_a_folder"), [("", False), (DATABASE, True), (DATABASE, False)])
+def test_a_database_that_cannot_be_written_is_said_in_one_line(tmp_path, monkeypatch, place, by_a_folder):
     home = tmp_path / "blocked"
     monkeypatch.setenv("AUTOTUNE_HOME", str(home))
-    block(home)
-    with pytest.raises(ResourceError) as caught:
-        opened()
+    blocked = home / place
+    blocked.parent.mkdir(parents=True, exist_ok=True)
+    blocked.mkdir() if by_a_folder else blocked.write_text("no database " * 100)
+    with pytest.raises(ResourceError, match=r" cannot be written.*set AUTOTUNE_HOME$") as caught:
+        search_database.open_search({}, title="a title", seed=1)
     assert str(home / "searches") in str(caught.value)
-    assert " cannot be written" in str(caught.value)
-    assert str(caught.value).endswith("set AUTOTUNE_HOME")
     assert "\n" not in str(caught.value)
 
 
@@ -568,7 +488,7 @@ def test_only_one_calibration_runs_with_a_folder_at_a_time():
         pass
 
 
-def test_a_database_that_becomes_unwritable_in_the_middle_is_said_in_one_line():
+def test_a_database_that_becomes_unwritable_in_the_middle_is_said_in_one_line(opened):
     study = opened()
 
     def vanish(*args):
@@ -581,4 +501,4 @@ def test_a_database_that_becomes_unwritable_in_the_middle_is_said_in_one_line():
     study._storage._backend.engine.dispose()
     with pytest.raises(ResourceError, match=r"^the search in .* cannot be written \(.*AUTOTUNE_HOME$"):  # noqa: SIM117
         with search_database.storage_errors():
-            tried(Farm(vanish), study=study)
+            tried(Farm(vanish), study=study, most=12)

@@ -6,8 +6,6 @@ import math
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from pretended import CONTEXT, DEFAULT, MACHINE, METHOD, Crew, instance
 from tuning_factory import make_tuning
 
@@ -68,32 +66,20 @@ def span_s(plan, instances, contention=1.0):
 # --- the simulator ---------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("instances", [MANY, ONE_LARGE, MANY + ONE_LARGE], ids=["many", "one large", "both"])
 @pytest.mark.parametrize("contention", [1.0, 2.0])
-def test_the_shortest_simulated_times_come_first_and_few_are_listed(instances, contention):
+@pytest.mark.parametrize("instances", [MANY, ONE_LARGE, MANY + ONE_LARGE], ids=["many", "one large", "both"])
+def test_a_few_are_listed_the_shortest_simulated_times_first_one_of_each_kind_and_no_default(instances, contention):
     found = listed(instances, contention=contention)
     assert 0 < len(found) <= SIMULATED
     assert {proposal.source for proposal in found} == {"simulated"}
-    spans = [span_s(composed(proposal.parameters), instances, contention) for proposal in found]
+    plans = [composed(proposal.parameters) for proposal in found]
+    spans = [span_s(plan, instances, contention) for plan in plans]
     assert spans == sorted(spans)
-
-
-def test_the_default_is_not_among_them():
-    default = composed(composition.default_parameters(FIVE, CONTEXT))
-    assert all(composed(proposal.parameters) != default for proposal in listed(MANY))
-
-
-def test_of_each_number_of_workers_and_width_there_is_one():
-    cells = [(plan.workers, plan.width) for plan in (composed(p.parameters) for p in listed(MANY))]
-    assert len(set(cells)) == len(cells)
-
-
-def test_what_the_simulator_cannot_tell_apart_stays_at_the_default():
+    assert len({(plan.workers, plan.width) for plan in plans}) == len(plans)
     defaults = composition.default_parameters(FIVE, CONTEXT)
-    for parameters, _ in listed(MANY):
-        assert {name: value for name, value in parameters.items() if name.startswith("method_tuning.")} == {
-            name: value for name, value in defaults.items() if name.startswith("method_tuning.")
-        }
+    assert composed(defaults) not in plans
+    for parameters, _ in found:  # what the simulator cannot tell apart stays at the default
+        assert all(parameters[name] == value for name, value in defaults.items() if name.startswith("method_tuning."))
 
 
 def test_parameters_that_are_not_searched_are_not_proposed():
@@ -183,29 +169,18 @@ def test_a_range_is_represented_by_both_ends_and_a_few_numbers_between(kind, arg
     assert not any(composition.instead_of(value, distribution) for value in found)
 
 
-def test_at_most_so_many_policies_are_simulated_however_large_the_space(monkeypatch):
+def test_at_most_so_many_policies_are_simulated_however_large_the_space_and_the_same_with_a_seed(monkeypatch):
     calls = []
-
-    def counted(*args, **options):
-        calls.append(1)
-        return simulate(*args, **options)
-
-    monkeypatch.setattr(shortlist, "simulate", counted)
-    listed(ONE_LARGE, context=replace(CONTEXT, machine=replace(MACHINE, cores=64)))
+    monkeypatch.setattr(shortlist, "simulate", lambda *args, **options: calls.append(1) or simulate(*args, **options))
+    large = replace(CONTEXT, machine=replace(MACHINE, cores=64))
+    found = listed(ONE_LARGE, context=large)
     assert 0 < len(calls) <= MOST_SIMULATED
-
-
-@settings(max_examples=20)
-@given(st.integers(0, 10**6))
-def test_whatever_is_drawn_from_a_large_space_can_be_composed_and_is_drawn_again_with_its_seed(seed):
-    defaults = composition.default_parameters(FIVE, CONTEXT)
-    drawn = shortlist._combinations(FIVE, FIVE, CONTEXT, defaults, seed)
+    assert listed(ONE_LARGE, context=large) == found
+    defaults = composition.default_parameters(FIVE, large)
+    drawn = shortlist._combinations(FIVE, FIVE, large, defaults, 1)
     changes = [sum(one[name] != defaults[name] for name in defaults) for one in drawn]
-    assert changes == sorted(changes)
+    assert changes == sorted(changes)  # of fewer changes none is left out
     assert changes[0] == 0
-    assert all(one.keys() == defaults.keys() for one in drawn)
-    composed(drawn[-1])
-    assert drawn == shortlist._combinations(FIVE, FIVE, CONTEXT, defaults, seed)
 
 
 # --- other tunings ---------------------------------------------------------------------------------------------------
@@ -226,17 +201,19 @@ def tuning(*, method="hf", basis="6-31g*", program="pyscf", machine=HERE, worker
     )
 
 
-def proposed(*known):
-    return transfer(known, machine=HERE, method=METHOD, searched=[Crew()], context=WHERE)
+def proposed(*known, searched=None):
+    return transfer(known, machine=HERE, method=METHOD, searched=[searched or Crew()], context=WHERE)
 
 
 def workers(proposals):
     return [proposal.parameters["crew.workers"] for proposal in proposals]
 
 
-def test_parameters_of_other_tunings_are_laid_over_the_default():
-    (proposal,) = proposed(tuning(workers=8))
-    assert proposal == (DEFAULT | {"crew.workers": 8}, "transferred")
+def test_parameters_of_other_tunings_are_laid_over_the_default_where_they_are_in_the_space_here():
+    assert proposed(tuning(workers=8)) == [(DEFAULT | {"crew.workers": 8}, "transferred")]
+    (proposal,) = proposed(tuning(workers=64, **{"crew.order": "longest", "hybrid.width": 2}))
+    assert proposal.parameters == DEFAULT | {"crew.order": "longest"}
+    composed(proposal.parameters, [Crew()], WHERE)
 
 
 def test_the_same_method_comes_first_then_the_same_machine():
@@ -262,17 +239,6 @@ def test_tunings_of_other_programs_and_those_that_keep_the_default_are_passed_ov
 def test_numbers_in_a_range_are_transferred_and_others_keep_their_default():
     from optuna.distributions import IntDistribution
 
-    ranged = Ranged(IntDistribution(1, 16))
-    found = [
-        transfer(
-            [tuning(workers=n, **{"crew.share": share})], machine=HERE, method=METHOD, searched=[ranged], context=WHERE
-        )[0].parameters
-        for n, share in ((12, 0.3), (64, 0.9))
-    ]
-    assert [(one["crew.workers"], one["crew.share"]) for one in found] == [(12, 0.3), (4, 0.5)]
-
-
-def test_what_is_not_in_the_space_here_keeps_its_default():
-    (proposal,) = proposed(tuning(workers=64, **{"crew.order": "longest", "hybrid.width": 2}))
-    assert proposal.parameters == DEFAULT | {"crew.order": "longest"}
-    composed(proposal.parameters, [Crew()], WHERE)
+    for (n, share), taken in (((12, 0.3), (12, 0.3)), ((64, 0.9), (4, 0.5))):
+        (proposal,) = proposed(tuning(workers=n, **{"crew.share": share}), searched=Ranged(IntDistribution(1, 16)))
+        assert (proposal.parameters["crew.workers"], proposal.parameters["crew.share"]) == taken

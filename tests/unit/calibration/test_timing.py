@@ -36,20 +36,13 @@ def clock(monkeypatch):
     return Clock(monkeypatch)
 
 
-def test_a_budget_counts_from_when_it_was_made(clock):
+def test_a_budget_counts_from_when_it_was_made_and_what_was_spent_before_an_interruption(clock):
     clock.wait(5.0)
     budget = Budget(60.0)
     clock.wait(10.0)
-    assert budget.spent_s == pytest.approx(10.0)
-    assert budget.left_s == pytest.approx(50.0 - RESERVE_S)
-
-
-def test_time_spent_before_an_interruption_counts(clock):
-    budget = Budget(60.0)
+    assert (budget.spent_s, budget.left_s) == pytest.approx((10.0, 50.0 - RESERVE_S))
     budget.before_s = 20.0
-    clock.wait(10.0)
-    assert budget.spent_s == pytest.approx(30.0)
-    assert budget.left_s == pytest.approx(30.0 - RESERVE_S)
+    assert (budget.spent_s, budget.left_s) == pytest.approx((30.0, 30.0 - RESERVE_S))
 
 
 def test_beyond_a_share_counts_what_was_spent_and_what_is_to_come(clock):
@@ -66,27 +59,19 @@ def test_beyond_a_share_counts_what_was_spent_and_what_is_to_come(clock):
 
 @pytest.fixture(scope="module")
 def timing():
-    with Timing(
-        machine=HERE,
-        manager=Manager(),
-        strategies=composition.choose(Manager().strategies, None),
-        budget=Budget(300.0),
-    ) as made:
+    strategies = composition.choose(Manager().strategies, None)
+    with Timing(machine=HERE, manager=Manager(), strategies=strategies, budget=Budget(300.0)) as made:
         yield made
 
 
 @pytest.fixture
-def sleepers(faulty):
-    """Return a function that makes instances of 10 tasks that sleep."""
-    return lambda seconds: whole(workload.load(faulty("water4", "sleep", seconds=seconds)), name="sleepers")
+def waters(faulty):
+    """Return a function that makes instances of 10 tasks of a method that does as told."""
+    return lambda method, **told: whole(workload.load(faulty("water4", method, **told)), name=method)
 
 
 def run(timing, instance, *, learn=False, **options):
     return timing.run(instance, timing.policy({}, instance), learn=learn, **options)
-
-
-def pools(timing):
-    return list(timing._pools.values())
 
 
 def children():
@@ -94,8 +79,8 @@ def children():
     return {process.pid for process in below()}
 
 
-def test_a_run_is_timed_with_its_memory_and_every_task(timing, sleepers):
-    instance = sleepers(0.05)
+def test_a_run_is_timed_with_its_memory_every_task_and_the_programs_version(timing, waters):
+    instance = waters("sleep", seconds=0.05)
     started = time.monotonic()
     timed = run(timing, instance)
     took_s = time.monotonic() - started
@@ -103,100 +88,67 @@ def test_a_run_is_timed_with_its_memory_and_every_task(timing, sleepers):
     assert sorted(done.number for done in timed.records) == [task.number for task in instance.tasks]
     assert all(done.status == "done" and done.wall_s >= 0.05 for done in timed.records)
     assert 0.0 < timed.peak_gib < timed.budget_gib <= HERE.memory_gib
-
-
-def test_the_programs_versions_are_known_after_a_run(timing, sleepers):
-    run(timing, sleepers(0.01))
     assert timing.versions == {"faulty": "1.0"}
 
 
-def test_a_run_that_reaches_its_limit_is_stopped_and_the_next_one_works(timing, sleepers):
-    run(timing, sleepers(0.01))
-    started = time.monotonic()
+def test_a_run_that_reaches_its_limit_is_stopped_leaves_nothing_behind_is_told_and_the_next_one_works(
+    timing, waters, monkeypatch
+):
+    told = []
+    monkeypatch.setattr(timing, "on_run", lambda: told.append(1))
+    assert len(run(timing, waters("sleep", seconds=0.01), limit_s=60.0).records) == 10
+    before, started = children(), time.monotonic()
     with pytest.raises(TooSlowError, match=r"^more than 0\.3 s$"):
-        run(timing, sleepers(30.0), limit_s=0.3)
+        run(timing, waters("sleep", seconds=30.0), limit_s=0.3)
     assert time.monotonic() - started < 30.0  # which one task takes
-    assert [pool.folders() for pool in pools(timing)] == [{}] * len(pools(timing))
-    after = run(timing, sleepers(0.02))
-    assert len(after.records) == 10
-
-
-def test_a_run_that_is_stopped_leaves_no_process_behind(timing, sleepers):
-    run(timing, sleepers(0.01))
-    before = children()
-    with pytest.raises(TooSlowError):
-        run(timing, sleepers(30.0), limit_s=0.3)
-    until = time.monotonic() + 5.0
-    while (left := children() - before) and time.monotonic() < until:
+    assert len(told) == 2
+    assert all(pool.folders() == {} for pool in timing._pools.values())
+    while (left := children() - before) and time.monotonic() < started + 30.0:
         time.sleep(0.05)
     assert left == set()
+    assert len(run(timing, waters("sleep", seconds=0.02)).records) == 10
 
 
-def test_a_limit_that_is_not_reached_changes_nothing(timing, sleepers):
-    assert len(run(timing, sleepers(0.01), limit_s=60.0).records) == 10
-
-
-def test_a_task_that_fails_ends_the_run_and_the_next_one_works(timing, faulty, sleepers):
-    broken = whole(workload.load(faulty("water4", "raise", at=[3])), name="broken")
+def test_a_task_that_fails_ends_the_run_and_the_next_one_works(timing, waters):
     with pytest.raises(TaskError, match="planted"):
-        run(timing, broken)
-    assert [pool.folders() for pool in pools(timing)] == [{}] * len(pools(timing))
-    assert len(run(timing, sleepers(0.01)).records) == 10
+        run(timing, waters("raise", at=[3]))
+    assert all(pool.folders() == {} for pool in timing._pools.values())
+    assert len(run(timing, waters("sleep", seconds=0.01)).records) == 10
 
 
-def test_workers_are_fresh_for_each_run_and_programs_stay_loaded(timing, faulty):
-    instance = whole(workload.load(faulty("water4", "leak", gib=0.05)), name="leaks")
+def test_workers_are_fresh_for_each_run_and_programs_stay_loaded(timing, waters):
+    instance = waters("leak", gib=0.05)
     first, second = run(timing, instance), run(timing, instance)
     assert second.peak_gib < 1.4 * first.peak_gib
-    assert all(pool.folders() == {} for pool in pools(timing))
+    assert all(pool.folders() == {} for pool in timing._pools.values())
 
 
-def test_there_is_one_pool_for_each_environment(faulty):
-    instance = whole(workload.load(faulty("water2", "nothing")), name="small")
-    with Timing(
-        machine=HERE, manager=Manager(), strategies=composition.choose(Manager().strategies, None), budget=Budget(60.0)
-    ) as timing:
+def test_there_is_one_pool_for_each_environment_until_the_end(waters):
+    instance = waters("nothing")
+    with Timing(machine=HERE, manager=Manager(), strategies=[], budget=Budget(60.0)) as timing:
         default = timing.policy({}, instance)
-        for plan in (default, replace(default, order="input"), replace(default, passive_wait=False), default):
+        for plan in (default, replace(default, passive_wait=not default.passive_wait), replace(default, order="input")):
             timing.run(instance, plan, learn=False)
-        assert len(pools(timing)) == 2
-    assert children().isdisjoint(pool._forks.pid for pool in pools(timing))
+        pools = list(timing._pools.values())
+        assert len(pools) == 2
+    assert children().isdisjoint(pool._forks.pid for pool in pools)
 
 
-def test_a_method_that_does_not_exist_is_refused(faulty):
-    instance = whole(workload.load(faulty("water2", "none")), name="none")
+def test_a_method_that_does_not_exist_is_refused(waters):
     with (
         Timing(machine=HERE, manager=Manager(), strategies=[], budget=Budget(60.0)) as timing,
         pytest.raises(InputError, match="method 'none' is not known"),
     ):
-        run(timing, instance)
+        run(timing, waters("none"))
 
 
-def test_no_run_may_take_longer_than_is_left_of_the_budget(faulty):
-    instance = whole(workload.load(faulty("water2", "sleep", seconds=30.0)), name="long")
+def test_no_run_may_take_longer_than_is_left_of_the_budget(timing, waters, monkeypatch):
+    monkeypatch.setattr(timing, "_budget", Budget(RESERVE_S + 0.5))
     started = time.monotonic()
-    with (
-        Timing(machine=HERE, manager=Manager(), strategies=[], budget=Budget(4.0)) as timing,
-        pytest.raises(OutOfTimeError, match=r"^the budget is used up; allow more$"),
-    ):
-        run(timing, instance, limit_s=20.0)
-    assert time.monotonic() - started < 30.0
-
-
-def test_a_run_that_reached_the_end_of_the_budget_was_too_slow():
-    assert issubclass(OutOfTimeError, TooSlowError)
-
-
-def test_after_each_run_whoever_wants_to_know_is_told_even_where_it_failed(faulty):
-    told = []
-    good = whole(workload.load(faulty("water2", "sleep", seconds=0.01)), name="good")
-    with Timing(machine=HERE, manager=Manager(), strategies=[], budget=Budget(60.0)) as timing:
-        timing.on_run = lambda: told.append(1)
-        run(timing, good)
-        assert len(told) == 1
-        with pytest.raises(TooSlowError):
-            run(timing, whole(workload.load(faulty("water2", "sleep", seconds=30.0)), name="slow"), limit_s=0.5)
-    assert len(told) == 2
+    with pytest.raises(OutOfTimeError, match=r"^the budget is used up; allow more$") as caught:
+        run(timing, waters("sleep", seconds=30.0), limit_s=20.0)
+    assert isinstance(caught.value, TooSlowError)  # whoever was too slow for its limit was so for the budget, too
+    assert time.monotonic() - started < 20.0
 
 
 # --- what is learned -------------------------------------------------------------------------------------------------
@@ -206,33 +158,26 @@ def pretended(monkeypatch, **options):
     return Pretended(lambda *_: 1.0, clock=Clock(monkeypatch), budget=Budget(100.0), **options)
 
 
-def test_only_runs_that_are_to_teach_teach(timing, faulty):
-    instance = whole(workload.load(faulty("water4", "sleep", seconds=0.05)), name="once")
-    fresh = Timing(machine=HERE, manager=Manager(), strategies=timing.strategies, budget=Budget(60.0))
-    with fresh:
-        before_s = fresh.predicted_s(instance)
-        run(fresh, instance, learn=False)
-        assert fresh.predicted_s(instance) == before_s
-        assert fresh.laws() == {}
-        timed = run(fresh, instance, learn=True)
-        assert fresh.predicted_s(instance) == pytest.approx(0.05 * 10 / HERE.cores, rel=0.5)
-        assert fresh.predicted_s(instance) == pytest.approx(timed.wall_s, rel=0.5)
-        assert fresh.laws().keys() == set(instance.methods)
+def test_only_runs_that_are_to_teach_teach(timing, waters):
+    instance = waters("sleep", seconds=0.05)
+    before_s = timing.predicted_s(instance)
+    run(timing, instance, learn=False)
+    assert timing.predicted_s(instance) == before_s
+    assert timing.laws() == {}
+    timed = run(timing, instance, learn=True)
+    assert timing.predicted_s(instance) == pytest.approx(0.05 * 10 / HERE.cores, rel=0.5)
+    assert timing.predicted_s(instance) == pytest.approx(timed.wall_s, rel=0.5)
+    assert timing.laws().keys() == set(instance.methods)
 
 
 def test_the_range_of_sizes_that_were_seen_is_kept(monkeypatch):
     timing = pretended(monkeypatch)
-    assert (timing.smallest_functions, timing.largest_functions) == (0, 0)
+    timing.learn(instance(), [])
+    assert (timing.smallest_functions, timing.largest_functions, timing.laws()) == (0, 0, {})
     for functions in ([50, 60], [40], [90, 55]):
         of = instance(functions=functions)
         timing.learn(of, [record(task.number) for task in of.tasks])
     assert (timing.smallest_functions, timing.largest_functions) == (40, 90)
-
-
-def test_learning_from_nothing_changes_nothing(monkeypatch):
-    timing = pretended(monkeypatch)
-    timing.learn(instance(), [])
-    assert (timing.smallest_functions, timing.largest_functions, timing.laws()) == (0, 0, {})
 
 
 def test_what_was_learned_can_be_recalled_by_another_process(monkeypatch):
@@ -287,16 +232,14 @@ def test_strategies_see_the_machine_the_methods_and_how_many_tasks_they_are_aske
     assert timing.context([of, instance()], 7).tasks == 7
 
 
-def test_a_policy_is_composed_for_the_number_of_tasks_of_its_instance(monkeypatch):
+def test_a_policy_is_composed_for_the_number_of_tasks_of_its_instance_of_parameters_or_the_defaults(monkeypatch):
     class PerTask(Crew):
         def apply(self, policy, params, context):
-            return replace(super().apply(policy, params, context), workers=context.tasks)
+            return replace(super().apply(policy, params, context), most_workers=context.tasks)
 
     timing = pretended(monkeypatch, strategies=[PerTask()])
-    assert [timing.policy({}, instance(functions=count * [50])).workers for count in (3, 5)] == [3, 5]
-
-
-def test_without_parameters_the_policy_is_the_default(monkeypatch):
-    timing, of = pretended(monkeypatch), instance()
-    assert timing.policy({}, of) == Crew().apply(composition.Policy(), Crew().defaults(None), None)
-    assert timing.policy({"crew.workers": 8}, of).workers == 8
+    for count in (3, 5):
+        of = instance(functions=count * [50])
+        usual = Crew().apply(composition.Policy(), Crew().defaults(None), None)
+        assert timing.policy({}, of) == replace(usual, most_workers=count)
+        assert timing.policy({"crew.workers": 8}, of).workers == 8

@@ -5,7 +5,6 @@ The subject is the verification: where times matter the clock is virtual, and ta
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import functools
 from datetime import UTC, datetime, timedelta
@@ -67,18 +66,15 @@ def tuning(parameters, *, law_s=TASK_S, method="sleep", **changes):
     )
 
 
-def verified(of, *, budget_s=8.0, here=HERE):
+def waiting(instance, plan, runs_before):
+    """Return what tasks that only wait take on two cores, as far as there are workers, give or take a percent."""
+    scatter = 1.0 + 0.005 * (7 * runs_before % 5 - 2)
+    return scatter * TASK_S * len(instance.tasks) / min(plan.workers, len(instance.tasks))
+
+
+def verified(of, *, budget_s=8.0, wall_s=waiting):
+    """Return the verification and what was said, on a clock that stands still until a task takes `TASK_S`."""
     said = []
-    return verify(of, machine=here, manager=Manager(), budget_s=budget_s, say=said.append), said
-
-
-@contextlib.contextmanager
-def pretended_times():
-    """Let tasks that only wait take TASK_S each on two cores, as far as there are workers, give or take a percent."""
-
-    def wall_s(instance, plan, runs_before):
-        scatter = 1.0 + 0.005 * (7 * runs_before % 5 - 2)
-        return scatter * TASK_S * len(instance.tasks) / min(plan.workers, len(instance.tasks))
 
     def make(*, machine, manager, strategies, budget, laws):
         del manager
@@ -89,12 +85,8 @@ def pretended_times():
     with pytest.MonkeyPatch.context() as patch:
         clock = Clock(patch)
         patch.setattr(verification, "Timing", make)
-        yield
-
-
-def verified_by_pretended_times(of, **others):
-    with pretended_times():
-        return verified(of, here=dataclasses.replace(HERE, cores=2), **others)
+        here = dataclasses.replace(HERE, cores=2)
+        return verify(of, machine=here, manager=Manager(), budget_s=budget_s, say=said.append), said
 
 
 @pytest.fixture(scope="module")
@@ -102,47 +94,35 @@ def winner(tmp_path_factory):
     """What more workers than cores are worth where tasks only wait, verified."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AUTOTUNE_HOME", str(tmp_path_factory.mktemp("home")))
-        return verified_by_pretended_times(tuning(TWICE))
+        return verified(tuning(TWICE))
 
 
-def test_a_tuning_that_is_still_faster_holds_and_says_by_how_much(winner):
-    found, _ = winner
+def test_a_tuning_that_is_still_faster_holds_by_pairs_on_the_studys_confirmation_and_is_marked(winner):
+    found, said = winner
     assert found.verdict == "holds"
     assert found.found.verdict == "faster"
-    assert found.found.speed_up > 1.2
     low, high = found.found.interval
-    assert 1.0 < low < found.found.speed_up < high
-
-
-def test_a_tuning_that_holds_is_marked_with_the_time_and_the_programs_version_and_nothing_else_changes(winner):
-    of = tuning(TWICE, created="2026-11-25T00:00:00+00:00")
-    marked = winner[0].tuning
-    assert winner[0].program_version == marked.program_version == "1.0"
-    assert datetime.now(UTC) - datetime.fromisoformat(marked.verified) < timedelta(minutes=5)
-    assert dataclasses.replace(marked, verified="", program_version="0.9") == of
-
-
-def test_default_and_tuning_alternate_on_workloads_of_the_studys_confirmation(winner):
-    _, said = winner
+    assert 1.2 < low < found.found.speed_up < high
     assert [line.partition(":")[0] for line in said] == [f"  pair {n}, {RUNG.name}" for n in range(1, LEAST_PAIRS + 1)]
+    assert found.program_version == found.tuning.program_version == "1.0"
+    assert datetime.now(UTC) - datetime.fromisoformat(found.tuning.verified) < timedelta(minutes=5)
+    assert dataclasses.replace(found.tuning, verified="", program_version="0.9") == tuning(TWICE)
 
 
 def test_tasks_that_take_what_the_law_says_have_not_drifted(winner):
-    drift = winner[0].drift
-    assert drift.factor == pytest.approx(1.0, abs=0.25)
-    assert not drift.notable
+    assert winner[0].drift == (pytest.approx(1.0, abs=0.25), False)
 
 
 def test_a_tuning_that_is_slower_now_does_not_hold_and_is_not_marked():
     of = tuning(HALF)
-    found, _ = verified_by_pretended_times(of)
+    found, _ = verified(of)
     assert found.found.verdict == "slower"
     assert found.verdict == "fails"
     assert found.tuning == of
 
 
 def test_a_tuning_that_keeps_the_default_holds_while_times_are_what_its_law_says():
-    found, said = verified_by_pretended_times(tuning({}), budget_s=4.0)
+    found, said = verified(tuning({}), budget_s=4.0)
     assert found.verdict == "holds"
     assert found.found is None
     assert found.tuning.verified
@@ -150,7 +130,7 @@ def test_a_tuning_that_keeps_the_default_holds_while_times_are_what_its_law_says
 
 
 def test_a_law_that_times_contradict_does_not_hold():
-    found, _ = verified_by_pretended_times(tuning({}, law_s=TASK_S / 3), budget_s=4.0)
+    found, _ = verified(tuning({}, law_s=TASK_S / 3), budget_s=4.0)
     assert found.drift.factor == pytest.approx(3.0, rel=0.25)
     assert found.drift.notable
     assert found.verdict == "fails"
@@ -163,28 +143,28 @@ def test_a_tuning_of_a_study_or_input_that_is_gone_is_verified_with_a_packaged_s
     assert _study(tuning({}, study="standard")) == LOAD("standard")
 
 
-def test_a_tuning_of_another_machine_is_refused_before_anything_runs():
-    elsewhere = dataclasses.replace(HERE, key="elsewhere-64c")
-    with pytest.raises(
-        InputError, match=r"^this tuning is of machine elsewhere-64c, not of this one \(.*\); calibrate$"
-    ):
-        verified(tuning(TWICE, machine=elsewhere))
+def refuse(*_):
+    raise InputError("method 'none' is not known")
 
 
-def test_a_method_that_cannot_run_any_more_is_refused():
-    with pytest.raises(InputError, match="method 'none' is not known"):
-        verified(tuning(TWICE, method="none"))
-
-
-def test_a_strategy_that_is_not_there_any_more_is_refused():
-    of = dataclasses.replace(tuning(TWICE), strategies=("gone",))
-    with pytest.raises(InputError, match="there is no strategy 'gone'"):
-        verified(of)
-
-
-def test_a_time_too_short_for_a_single_pair_verifies_nothing_and_says_so():
-    with pytest.raises(InputError, match=r"^1\.5 s are too short to run default and tuning once each; allow more$"):
-        verified(tuning(TWICE), budget_s=1.5)
+@pytest.mark.parametrize(
+    ("changes", "options", "words"),
+    [
+        (
+            {"machine": dataclasses.replace(HERE, key="elsewhere-64c")},
+            {"wall_s": lambda *_: pytest.fail("a run")},
+            r"^this tuning is of machine elsewhere-64c, not of this one \(.*\); calibrate$",
+        ),
+        ({}, {"wall_s": refuse}, "^method 'none' is not known$"),
+        ({"strategies": ("gone",)}, {}, "there is no strategy 'gone'"),
+        ({}, {"budget_s": 1.5}, r"^1\.5 s are too short to run default and tuning once each; allow more$"),
+    ],
+    ids=["another machine", "a method that cannot run any more", "a strategy that is gone", "too short a time"],
+)
+def test_what_cannot_be_verified_is_refused(changes, options, words):
+    of = dataclasses.replace(tuning(TWICE), **changes)
+    with pytest.raises(InputError, match=words):
+        verified(of, **options)
 
 
 @pytest.mark.parametrize(

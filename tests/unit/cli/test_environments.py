@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 from functools import cache
-from pathlib import Path
+from importlib.resources import files
 
 import pytest
 from run_factory import run, task
@@ -15,6 +15,7 @@ from run_factory import run, task
 import autotune
 from autotune.base import json_files
 from autotune.cli.main import VERBS
+from autotune.expansion.readers import many_body_fields
 
 NAMES = ("HOME", "USER", "LOGNAME", "LNAME", "USERNAME", "AUTOTUNE_HOME", "XDG_DATA_HOME", "XDG_CACHE_HOME")
 UNKNOWN_USER = ["unshare", "--user", "--map-user=54321", "--map-group=54321"]
@@ -61,36 +62,36 @@ def can_be_unknown():
         return False
 
 
+def becoming_unknown():
+    """Return the words before a command whose user has no name."""
+    if not can_be_unknown():
+        pytest.skip("users without a name cannot be made here: unshare --user is refused")
+    return UNKNOWN_USER
+
+
 @pytest.fixture(scope="module")
 def given(tmp_path_factory):
     """Return the files that commands read."""
-    from importlib.resources import files
-
-    from autotune.expansion.readers import Expansion, many_body_fields
-
-    folder = tmp_path_factory.mktemp("given")
-    text = (files("autotune.studies") / "workloads" / "water2.xyz").read_text()
-    expansion = Expansion(program="faulty", method="nothing", basis="", max_nbody=2)
-    fields = many_body_fields(text, name="water2", expansion=expansion)
-    (folder / "input.json").write_text(json.dumps(fields))
+    folder, studies = tmp_path_factory.mktemp("given"), files("autotune.studies")
+    expansion = autotune.Expansion(program="faulty", method="nothing", max_nbody=2)
+    fields = many_body_fields((studies / "workloads" / "water2.xyz").read_text(), name="water2", expansion=expansion)
+    (folder / "inputs").mkdir()
+    for path in (folder / "input.json", folder / "inputs" / "one.json"):
+        path.write_text(json.dumps(fields))
     (folder / "result.json").write_text(autotune.run(fields, journal="none").model_dump_json())
     json_files.save_run(run([task(0, start=0.1, wall=1.0)]), folder / "run.json")
-    (folder / "inputs").mkdir()
-    (folder / "inputs" / "one.json").write_text(json.dumps(fields))
-    crystal = Path(str(files("autotune.studies"))) / "crystals" / "ammonia.cif"
-    program = "--program faulty --method nothing"
     return {
         "folder": folder / "inputs",
-        "crystal": crystal,
-        "program": program,
+        "crystal": studies / "crystals" / "ammonia.cif",
+        "program": "--program faulty --method nothing",
         **{name: folder / f"{name}.json" for name in ("input", "run", "result")},
     }
 
 
 def call(arguments, folder, *, redirections="", unset=(), prefix=()):
-    command = [*prefix, sys.executable, "-m", "autotune", *arguments]
+    """Return what Python did with the arguments: exit status, standard output, standard error."""
     done = subprocess.run(
-        ["sh", "-c", f'exec "$@" {redirections}', "sh", *command],
+        ["sh", "-c", f'exec "$@" {redirections}', "sh", *prefix, sys.executable, *arguments],
         cwd=folder,
         env={name: value for name, value in os.environ.items() if name not in unset},
         stdin=subprocess.DEVNULL,
@@ -122,16 +123,14 @@ def test_every_command_does_its_work_in_every_environment(command, environment, 
     arguments, written, answers = COMMANDS[command]
     redirections, unset, lost = ENVIRONMENTS[environment]
     unknown = environment == "unknown user"
-    if unknown and not can_be_unknown():
-        pytest.skip("users without a name cannot be made here: unshare --user is refused")
     folder = tmp_path / "here"
     folder.mkdir()
     status, output, errors = call(
-        arguments.format(**given).split(),
+        ["-m", "autotune", *arguments.format(**given).split()],
         folder,
         redirections=redirections,
         unset=unset,
-        prefix=UNKNOWN_USER if unknown else (),
+        prefix=becoming_unknown() if unknown else (),
     )
     assert "Traceback" not in output + errors
     if unknown and command == "calibrate":
@@ -144,19 +143,12 @@ def test_every_command_does_its_work_in_every_environment(command, environment, 
     assert sorted(path.name for path in folder.iterdir()) == sorted(written)
     assert bool(output) is (answers and not lost)
     if answers and lost and "2>" not in redirections:
-        assert errors.splitlines()[-1 if command != "run" else -2].startswith(
-            "autotune: standard output cannot be written: "
-        )
-
-
-def test_a_result_that_standard_output_does_not_take_is_in_the_journal_which_is_named(given, tmp_path):
-    status, _, errors = call(["run", str(given["input"])], tmp_path, redirections=">/dev/full")
-    assert status == BAD_INPUT
-    kept = f"3 finished tasks are kept in {tmp_path / 'home' / 'journal.sqlite3'}"
-    assert errors.splitlines()[-2:] == [
-        "autotune: standard output cannot be written: No space left on device",
-        f"autotune: {kept}; the same command with --resume goes on from there",
-    ]
+        kept = f"autotune: 3 finished tasks are kept in {tmp_path / 'home' / 'journal.sqlite3'}; the same command with"
+        notes = [f"{kept} --resume goes on from there"] if command == "run" else []
+        fault, *said = errors.splitlines()[-1 - len(notes) :]
+        assert fault.startswith("autotune: standard output cannot be written: ")
+        assert fault.endswith("No space left on device") == (environment == "output full")
+        assert said == notes
 
 
 def test_a_reader_that_goes_away_is_no_fault(given, tmp_path):
@@ -169,38 +161,19 @@ def test_a_reader_that_goes_away_is_no_fault(given, tmp_path):
 
 
 def test_a_program_that_has_closed_its_standard_streams_can_use_the_library(given, tmp_path):
-    script = tmp_path / "script.py"
-    script.write_text(
+    script = (
         f"import autotune\nresult = autotune.run({str(given['input'])!r}, journal='none')\n"
         "open('answer', 'w').write(str(result.return_result))\n"
     )
-    done = subprocess.run(
-        ["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", sys.executable, str(script)],
-        cwd=tmp_path,
-        timeout=120,
-        check=False,
-    )
-    assert done.returncode == 0
+    assert call(["-c", script], tmp_path, redirections="<&- >&- 2>&-")[0] == 0
     assert (tmp_path / "answer").read_text() == "0.0"
 
 
 def test_qcengine_finds_a_name_where_the_system_knows_none(given, tmp_path):
-    if not can_be_unknown():
-        pytest.skip("users without a name cannot be made here: unshare --user is refused")
-    script = tmp_path / "script.py"
-    script.write_text(
+    script = (
         "import json, autotune, qcengine\nautotune.register(options=autotune.Options(journal='none'))\n"
         f"fields = json.load(open({str(given['input'])!r}))\n"
         "print(qcengine.compute(fields, 'autotune', raise_error=True).return_result)\n"
     )
-    env = {name: value for name, value in os.environ.items() if name not in NAMES}
-    done = subprocess.run(
-        [*UNKNOWN_USER, sys.executable, str(script)],
-        cwd=tmp_path,
-        env=env,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert (done.returncode, done.stdout) == (0, "0.0\n"), done.stderr
+    status, output, errors = call(["-c", script], tmp_path, unset=NAMES, prefix=becoming_unknown())
+    assert (status, output) == (0, "0.0\n"), errors

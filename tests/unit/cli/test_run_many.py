@@ -5,8 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import json
-import subprocess
-import sys
+import os
+import threading
 from functools import partial
 from importlib.resources import files
 
@@ -23,13 +23,22 @@ def geometry(name):
 
 
 @pytest.fixture
-def call(tmp_path):
+def folder(tmp_path):
     (tmp_path / "dimers").mkdir()
-    (tmp_path / "dimers" / "a.xyz").write_text(geometry("water2"))
-    (tmp_path / "dimers" / "b.xyz").write_text(geometry("water2"))
+    for name in ("a", "b"):
+        (tmp_path / "dimers" / f"{name}.xyz").write_text(geometry("water2"))
     (tmp_path / "t.xyz").write_text(geometry("water2") + geometry("water4"))
+    return tmp_path
 
-    return partial(autotune, "run", cwd=tmp_path)
+
+@pytest.fixture
+def call(folder):
+    return partial(autotune, "run", cwd=folder)
+
+
+@pytest.fixture
+def refused(in_process, folder):
+    return partial(in_process, "run", cwd=folder)
 
 
 def test_a_folder_gets_a_result_for_each_input_by_its_name(call, tmp_path):
@@ -85,65 +94,48 @@ def test_of_an_input_that_fails_the_finished_components_are_kept_and_an_earlier_
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
+        ("dimers -o t.xyz", "t.xyz is a file; give the results of several inputs a folder, or a name in .jsonl"),
+        ("dimers -o r.json", "r.json holds one result; give those of several inputs a folder, or a name in .jsonl"),
+        ("dimers -o dimers", "dimers is the folder of the inputs; name another one for the results"),
+        ("dimers -o x.jsonl --csv x.jsonl", "x.jsonl is named for two different things; give each its own file"),
         (
-            ("dimers", "-o", "t.xyz"),
-            "t.xyz is a file; give the results of several inputs a folder, or a name in .jsonl",
-        ),
-        (
-            ("dimers", "-o", "r.json"),
-            "r.json holds one result; give those of several inputs a folder, or a name in .jsonl",
-        ),
-        (("dimers", "-o", "dimers"), "dimers is the folder of the inputs; name another one for the results"),
-        (
-            ("dimers", "-o", "x.jsonl", "--csv", "x.jsonl"),
-            "x.jsonl is named for two different things; give each its own file",
-        ),
-        (
-            ("dimers", "-o", "out", "--csv", "out/dimers/a.json"),
+            "dimers -o out --csv out/dimers/a.json",
             "out/dimers/a.json cannot be written: there is no folder out/dimers",
         ),
-        (("dimers/a.xyz", "nowhere.xyz", "-o", "out"), "nowhere.xyz cannot be read: no such file; check the path"),
+        ("dimers/a.xyz nowhere.xyz -o out", "nowhere.xyz cannot be read: no such file; check the path"),
         (
-            ("dimers", "dimers/a.xyz", "-o", "out"),
+            "dimers dimers/a.xyz -o out",
             "two inputs would be 'dimers/a' (dimers/a.xyz and dimers/a.xyz); rename one, or give paths from above",
         ),
     ],
 )
-def test_what_cannot_be_meant_is_one_line_and_exit_2(call, tmp_path, arguments, words):
-    assert call(*arguments, *GFN) == (2, "", f"autotune: {words}\n")
+def test_what_cannot_be_meant_is_one_line_and_exit_2(refused, tmp_path, arguments, words):
+    assert refused(*arguments.split(), *GFN) == (2, "", f"autotune: {words}\n")
     assert not (tmp_path / "out").exists() or not list((tmp_path / "out").iterdir())
 
 
-def test_results_never_replace_inputs(call, tmp_path, faulty):
+def test_results_never_replace_inputs(refused, tmp_path, faulty):
     text = json.dumps(faulty("water2"))
     for name in ("x", "y"):
         (tmp_path / f"{name}.json").write_text(text)
-    status, _, said = call("x.json", "y.json", "-o", ".")
+    status, _, said = refused("x.json", "y.json", "-o", ".")
     assert (status, said) == (2, "autotune: x.json is an input; name another folder for the results\n")
     assert (tmp_path / "x.json").read_text() == text
 
 
-def test_a_file_of_lines_is_not_replaced_by_nothing(call, tmp_path):
+def test_one_input_from_a_pipe_is_read_once(call, tmp_path, faulty):
+    os.mkfifo(tmp_path / "pipe")
+    writer = threading.Thread(target=(tmp_path / "pipe").write_text, args=[json.dumps(faulty("water2"))], daemon=True)
+    writer.start()
+    status, output, errors = call("pipe", "--quiet")
+    assert status == 0, errors
+    assert json.loads(output)["success"]
+
+
+def test_where_no_input_can_be_computed_it_is_bad_input_and_replaces_no_file_of_lines(refused, tmp_path):
     (tmp_path / "all.jsonl").write_text("before\n")
-    assert call("dimers", "--program", "faulty", "--method", "unheard-of", "-o", "all.jsonl")[0] == 2
-    assert (tmp_path / "all.jsonl").read_text() == "before\n"
-
-
-def test_one_input_from_a_pipe_is_read_once(faulty):
-    done = subprocess.run(
-        [sys.executable, "-m", "autotune", "run", "/dev/stdin", "--quiet"],
-        input=json.dumps(faulty("water2")),
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["success"]
-
-
-def test_where_no_input_can_be_computed_it_is_bad_input(call):
-    status, _, said = call("dimers", "--program", "faulty", "--method", "unheard-of")
+    status, _, said = refused("dimers", "--program", "faulty", "--method", "unheard-of", "-o", "all.jsonl")
     assert status == 2
     assert "autotune: 2 of 2 inputs failed: dimers/a and dimers/b: fragment " in said
     assert "Traceback" not in said
+    assert (tmp_path / "all.jsonl").read_text() == "before\n"

@@ -66,18 +66,22 @@ def test_a_side_against_itself_is_not_slower(workload):
     assert found["paired"]
 
 
-def test_the_number_of_pairs_follows_from_the_scatter_of_the_first_ones_whoever_they_favour():
-    def samples(times):
-        return [side_by_side.Sample(workload="w", wall_s=t, machine="here", created="", source="") for t in times]
+SIDES = [side_by_side.Contender(name=name, python="p") for name in "ab"]
 
-    steady = [10.0, 10.01, 9.99, 10.0, 10.02]
-    wild = [10.0, 14.0, 8.0, 12.0, 9.0]
-    assert side_by_side._pairs_wanted(samples(steady), samples(steady[::-1]), 0.05) == side_by_side.PILOT_PAIRS
-    assert side_by_side._pairs_wanted(samples(steady), samples(wild), 0.05) == side_by_side.MOST_PAIRS
-    doubled = [2 * t for t in wild]
-    assert side_by_side._pairs_wanted(samples(steady), samples(doubled), 0.3) == side_by_side._pairs_wanted(
-        samples(steady), samples(wild), 0.3
-    )
+
+def sample(wall_s, workload="w"):
+    return side_by_side.Sample(workload=workload, wall_s=wall_s, machine="", created="", source="")
+
+
+def test_the_number_of_pairs_follows_from_the_scatter_of_the_first_ones_whoever_they_favour():
+    def wanted(others_s, threshold):
+        steady_s = [10.0, 10.01, 9.99, 10.0, 10.02]
+        return side_by_side._pairs_wanted(list(map(sample, steady_s)), list(map(sample, others_s)), threshold)
+
+    wild_s = [10.0, 14.0, 8.0, 12.0, 9.0]
+    assert wanted([10.02, 10.0, 9.99, 10.01, 10.0], 0.05) == side_by_side.PILOT_PAIRS
+    assert wanted(wild_s, 0.05) == side_by_side.MOST_PAIRS
+    assert wanted([2 * wall_s for wall_s in wild_s], 0.3) == wanted(wild_s, 0.3)
 
 
 def test_both_sides_run_once_before_anything_counts_and_then_in_turn(monkeypatch):
@@ -85,11 +89,10 @@ def test_both_sides_run_once_before_anything_counts_and_then_in_turn(monkeypatch
 
     def run(side, workload):
         ran.append((side.name, workload[0]))
-        return side_by_side.Sample(workload=workload[0], wall_s=1.0 + len(ran) / 1e4, machine="", created="", source="")
+        return sample(1.0 + len(ran) / 1e4, workload[0])
 
     monkeypatch.setattr(side_by_side, "_run", run)
-    sides = side_by_side.Contender(name="a", python="p"), side_by_side.Contender(name="b", python="p")
-    base, head = side_by_side.measure(sides, [["x"], ["y"]], pairs=3)
+    base, head = side_by_side.measure(SIDES, [["x"], ["y"]], pairs=3)
     assert ran[:4] == [("a", "x"), ("b", "x"), ("a", "y"), ("b", "y")]
     assert (len(base), len(head)) == (6, 6)
     for first, second in zip(ran[4::2], ran[5::2], strict=True):
@@ -101,18 +104,12 @@ def test_both_sides_run_once_before_anything_counts_and_then_in_turn(monkeypatch
 def test_the_pilot_decides_how_many_pairs_there_are_and_is_not_among_them(monkeypatch):
     walls = iter([1.0, 1.0] + [9.0, 9.1] * 5 + [1.0, 1.001] * 5)
     said = []
-
-    def run(side, workload):
-        return side_by_side.Sample(workload=workload[0], wall_s=next(walls), machine="", created="", source=side.name)
-
-    monkeypatch.setattr(side_by_side, "_run", run)
-    sides = side_by_side.Contender(name="a", python="p"), side_by_side.Contender(name="b", python="p")
-    base, head = side_by_side.measure(sides, [["x"]], say=said.append)
+    monkeypatch.setattr(side_by_side, "_run", lambda *_: sample(next(walls)))
+    base, head = side_by_side.measure(SIDES, [["x"]], say=said.append)
     assert (len(base), len(head)) == (side_by_side.LEAST_PAIRS, side_by_side.LEAST_PAIRS)
-    assert max(sample.wall_s for sample in (*base, *head)) < 2.0
+    assert max(each.wall_s for each in (*base, *head)) < 2.0
     assert [line.partition(",")[0] for line in said] == [
-        *(f"pilot pair {n} of 5" for n in range(1, 6)),
-        *(f"pair {n} of 5" for n in range(1, 6)),
+        f"{kind} {n} of 5" for kind in ("pilot pair", "pair") for n in range(1, 6)
     ]
 
 
@@ -126,17 +123,19 @@ def test_a_virtual_environment_is_a_side(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("make", "words"),
+    ("name", "words"),
     [
-        (lambda folder: folder / "none", "is neither a tuning file, a Python, a virtual environment"),
-        (lambda folder: folder, "is no virtual environment: it has no bin/python"),
-        (lambda folder: (folder / "t.json", (folder / "t.json").write_text("{}"))[0], "has schema"),
-        (lambda folder: (folder / "data", (folder / "data").write_text("x"))[0], "is not a program that may be run"),
+        ("none", "is neither a tuning file, a Python, a virtual environment"),
+        ("", "is no virtual environment: it has no bin/python"),
+        ("t.json", "has schema"),
+        ("data", "is not a program that may be run"),
     ],
 )
-def test_what_is_no_side_is_refused_in_one_line(tmp_path, make, words):
+def test_what_is_no_side_is_refused_in_one_line(tmp_path, name, words):
+    for other in ("t.json", "data"):
+        (tmp_path / other).write_text("{}")
     with pytest.raises(InputError, match=words):
-        side_by_side.contender(str(make(tmp_path)))
+        side_by_side.contender(str(tmp_path / name))
 
 
 @pytest.mark.parametrize(
@@ -151,10 +150,7 @@ def test_what_is_no_side_is_refused_in_one_line(tmp_path, make, words):
         (("--history", "."), ". has no run record"),
         (("--threshold", "much", "a", "b"), "'much' is no share; give one such as 5% or 0.05"),
         (("--markdown", "no/such/place.md", "a", "b"), "there is no folder"),
-        (
-            ("--history", ".", "--markdown", "x.md"),
-            "--markdown is written of a comparison; give HEAD besides --history",
-        ),
+        (("--history", ".", "--markdown", "x.md"), "--markdown is written of a comparison; give HEAD besides"),
         (("--exec", "none", "none", "--workload", "x", "--noise", "3%"), "--exec measures the noise itself"),
         (("--pairs", "3", "a", "b"), "--pairs says what --exec runs; give --exec, or leave it out"),
         (("a.json", "b.json", "--junit", "a.json"), "a.json is what this command reads"),
@@ -199,23 +195,20 @@ def test_records_that_a_folder_has_and_cannot_count_are_said(tmp_path):
     base, head = records(tmp_path, [10.0] * 3, [10.0] * 3)
     (head / "broken.json").write_text("{")
     status, output, errors = call(base, head)
+    fault = "Expecting property name enclosed in double quotes: line 1 column 2 (char 1)"
     assert status in (0, 3)
     assert "(3) →" in output
-    assert errors == f"left out: {head / 'broken.json'} is not valid JSON ({JSON_FAULT})\n"
-
-
-JSON_FAULT = "Expecting property name enclosed in double quotes: line 1 column 2 (char 1)"
+    assert errors == f"left out: {head / 'broken.json'} is not valid JSON ({fault})\n"
 
 
 def records(folder, base_s, head_s):
     """Return two folders with run records of these times."""
-    done = tuple(task for task in run_record().task_records if task.status == "done")
+    made = run_record()
+    done = tuple(task for task in made.task_records if task.status == "done")
     for name, times_s in (("base", base_s), ("head", head_s)):
         (folder / name).mkdir(exist_ok=True)
         for number, wall_s in enumerate(times_s):
-            # Equal ones would be copies of one measurement.
-            record = replace(
-                run_record(), task_records=done, wall_s=wall_s, created=f"2026-11-01T00:00:0{number}+00:00"
-            )
-            json_files.save_run(record, folder / name / f"{number}.json")
+            created = f"2026-11-01T00:00:0{number}+00:00"  # equal ones would be copies of one measurement
+            one = replace(made, task_records=done, wall_s=wall_s, created=created)
+            json_files.save_run(one, folder / name / f"{number}.json")
     return folder / "base", folder / "head"

@@ -7,9 +7,12 @@ import gc
 import subprocess
 import sys
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
 from dataclasses import replace
+from importlib.resources import files
 from itertools import pairwise
 from multiprocessing import get_context
+from types import SimpleNamespace
 
 import numpy as np
 import pretended
@@ -24,9 +27,10 @@ import autotune
 from autotune.base.errors import InputError, ResourceError, TaskError
 from autotune.base.records import Law
 from autotune.compat import run_statistics
-from autotune.compat.run_statistics import Done, serial_time, statistics
+from autotune.compat.run_statistics import serial_time
 from autotune.costs.cost_law import Costs
 from autotune.expansion import workload
+from autotune.expansion.readers import Expansion, many_body_fields
 from autotune.machine import detection
 from autotune.parallel import (
     AdaptiveParallelConfig,
@@ -45,7 +49,7 @@ def pyscf_config(**changes):
     return ParallelConfig(**{"qc_program": "pyscf", "max_workers": 2, **changes})
 
 
-def molecule(cluster, name, version):
+def molecule(cluster, name, version=2):
     return v2.ManyBodyInput(**cluster(name)).molecule.convert_v(version)
 
 
@@ -68,91 +72,101 @@ def faulty_executor(cluster, name="water4", *, method="nothing", config=None, ke
         chemistry: {"program": "faulty", "specification": {"model": {"method": method}, "keywords": keywords or {}}}
         for chemistry in (levels or {0: "hf"}).values()
     }
-    made = core_of(molecule(cluster, name, 2), levels=levels, **core)
+    made = core_of(molecule(cluster, name), levels=levels, **core)
     return ParallelManyBodyExecutor(made, config or ParallelConfig(max_workers=2), specifications=chemistries)
 
 
-@pytest.fixture(scope="module", params=[1, 2])
-def computed(request):
-    """Return executor, core, results and statistics of the same small expansion in both schema versions."""
-    from importlib.resources import files
-
-    from autotune.expansion.readers import Expansion, many_body_fields
-
+@pytest.fixture(scope="module")
+def both():
+    """Return what there is of the same small expansion by schema version."""
     text = (files("autotune.studies") / "workloads" / "water4.xyz").read_text()
     fields = many_body_fields(text, name="water4", expansion=Expansion(program="pyscf", method="hf", basis="sto-3g"))
-    core = core_of(v2.ManyBodyInput(**fields).molecule.convert_v(request.param))
-    with ParallelManyBodyExecutor(core, pyscf_config(memory_limit_mb=1024)) as executor:
-        results = executor.execute_full_calculation()
-        record = executor._session.record
-        yield request.param, executor, core, results, executor.get_execution_statistics(), record
+    with ExitStack() as stack:
+        found = {}
+        for version in (1, 2):
+            core = core_of(v2.ManyBodyInput(**fields).molecule.convert_v(version))
+            executor = stack.enter_context(ParallelManyBodyExecutor(core, pyscf_config(memory_limit_mb=1024)))
+            results, record = executor.execute_full_calculation(), executor._session.record
+            statistics = executor.get_execution_statistics()
+            found[version] = SimpleNamespace(
+                version=version, executor=executor, core=core, results=results, statistics=statistics, record=record
+            )
+        yield found
+
+
+@pytest.fixture(params=[1, 2])
+def computed(both, request):
+    return both[request.param]
+
+
+@pytest.fixture(scope="module")
+def elsewhere(both):
+    """Return a process in the environment of the workers that knows upstream's programs."""
+    with pytest.MonkeyPatch.context() as patch:
+        # OpenBLAS reads it when it is loaded, which it is here already.
+        patch.setenv("OPENBLAS_CORETYPE", both[2].record.policy.blas_kernel)
+        registered = program_pyscf.autotune_register_programs
+        with ProcessPoolExecutor(1, mp_context=get_context("spawn"), initializer=registered) as process:
+            yield process
 
 
 # --- results ----------------------------------------------------------------------------------------------------------
 
 
 def test_the_labels_are_those_that_upstreams_core_iterates_over(computed):
-    _, executor, core, results, _, _ = computed
-    assert list(results) == [label for _, label, _ in core.iterate_molecules()]
+    executor, results = computed.executor, computed.results
+    assert list(results) == [label for _, label, _ in computed.core.iterate_molecules()]
     assert [task.label for tasks in executor.tasks_by_level.values() for task in tasks] == list(results)
 
 
 def test_results_are_in_the_schema_version_of_the_cores_molecule(computed):
-    version, executor, _, results, _, _ = computed
+    version, results = computed.version, computed.results
     assert {result.schema_version for result in results.values()} == {version}
     assert {type(result).__module__.split(".")[2] for result in results.values()} == {f"v{version}"}
-    task = executor.tasks_by_level[2][0]
+    task = computed.executor.tasks_by_level[2][0]
     assert type(task.atomic_input).__module__.split(".")[2] == f"v{version}"
     assert (task.level, task.model_chemistry, task.program) == (2, "hf", "pyscf")
 
 
-def test_every_energy_is_to_the_last_bit_the_one_of_upstreams_call_in_the_same_environment(computed, monkeypatch):
-    _, executor, core, results, _, record = computed
-    grants_gib = {task.label: task.grant_gib for task in record.task_records}
-    inputs = {task.label: task.atomic_input for tasks in executor.tasks_by_level.values() for task in tasks}
-    # OpenBLAS reads it when it is loaded, which it is here already.
-    monkeypatch.setenv("OPENBLAS_CORETYPE", record.policy.blas_kernel)
-    registered = program_pyscf.autotune_register_programs
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn"), initializer=registered) as elsewhere:
-        for _, label, of in core.iterate_molecules():
-            assert inputs[label].molecule.get_hash() == of.get_hash()
-            theirs = elsewhere.submit(
-                qcengine.compute,
-                inputs[label].model_copy(update={"molecule": of}),
-                "pyscf",
-                raise_error=True,
-                task_config={"ncores": 1, "memory": grants_gib[label]},
-            ).result()
-            assert results[label].return_result == theirs.return_result
+def test_every_energy_is_to_the_last_bit_the_one_of_upstreams_call_in_the_same_environment(computed, elsewhere):
+    grants_gib = {task.label: task.grant_gib for task in computed.record.task_records}
+    inputs = {task.label: task.atomic_input for tasks in computed.executor.tasks_by_level.values() for task in tasks}
+    for _, label, of in computed.core.iterate_molecules():
+        assert inputs[label].molecule.get_hash() == of.get_hash()
+        theirs = elsewhere.submit(
+            qcengine.compute,
+            inputs[label].model_copy(update={"molecule": of}),
+            "pyscf",
+            raise_error=True,
+            task_config={"ncores": 1, "memory": grants_gib[label]},
+        ).result()
+        assert computed.results[label].return_result == theirs.return_result
 
 
-def test_every_energy_is_to_the_last_bit_that_of_autotune_run(computed, cluster):
-    version, _, _, results, _, _ = computed
-    if version == 1:
-        pytest.skip("the other version has the same energies")
+def test_every_energy_is_to_the_last_bit_that_of_autotune_run(both, cluster):
     fields = cluster("water4", max_nbody=2)
     fields["specification"]["specification"] = {"hf": fields["specification"]["specification"]["(auto)"]}
     fields["specification"]["keywords"] = {"bsse_type": ["nocp"], "levels": {2: "hf"}}
     fields["specification"]["protocols"] = {"cluster_results": "all"}
     run = autotune.run(fields, threads=1, program_tuning=False)
     assert {k: r.return_result for k, r in run.cluster_results.items()} == {
-        k: r.return_result for k, r in results.items()
+        k: r.return_result for k, r in both[2].results.items()
     }
 
 
 def test_the_core_that_the_script_made_analyzes_the_results_as_the_older_one_did(computed):
-    _, executor, core, results, _, _ = computed
-    assert executor.core is core
+    core, results = computed.core, computed.results
+    assert computed.executor.core is core
     assert isinstance(core, ManyBodyCore)
     values = {label: {"energy": result.properties.return_energy} for label, result in results.items()}
     upstreams = core_of(core.molecule).analyze(values)
-    for ours in (core.analyze(results), executor.core.analyze(values)):
+    for ours in (core.analyze(results), core.analyze(values)):
         assert ours["ret_energy"] == upstreams["ret_energy"] != 0.0
         assert ours["results"] == upstreams["results"]
 
 
 def test_level_by_level_and_one_by_one_give_the_same_bits_with_the_same_workers(computed):
-    _, executor, _, results, _, _ = computed
+    executor, results = computed.executor, computed.results
     by_level = executor.execute_level_parallel(1, executor.tasks_by_level[1])
     before = {process.pid for process in below()}
     by_level |= executor.execute_level_parallel(2, executor.tasks_by_level[2])
@@ -205,21 +219,21 @@ def test_a_gradient_is_a_gradient_in_both_versions(cluster):
 
 
 @pytest.mark.parametrize(
-    "changes",
+    ("changes", "tasks"),
     [
-        {"bsse_type": [BsseEnum.cp]},
-        {"bsse_type": [BsseEnum.vmfc], "levels": {1: "hf", 2: "hf", 3: "hf"}},
-        {"levels": {1: "hf", 2: "mp2", 3: "mp2"}, "return_total_data": True},
-        {"levels": {1: "hf", 2: "mp2", "supersystem": "third"}},
-        {"bsse_type": [BsseEnum.cp], "levels": dict.fromkeys(range(1, 5), "hf"), "supersystem_ie_only": True},
+        ({"bsse_type": [BsseEnum.cp]}, 10),
+        ({"bsse_type": [BsseEnum.vmfc], "levels": {1: "hf", 2: "hf", 3: "hf"}}, 50),
+        ({"levels": {1: "hf", 2: "mp2", 3: "mp2"}, "return_total_data": True}, 14),
+        ({"levels": {1: "hf", 2: "mp2", "supersystem": "third"}}, 11),
+        ({"bsse_type": [BsseEnum.cp], "levels": dict.fromkeys(range(1, 5), "hf"), "supersystem_ie_only": True}, 5),
     ],
-    ids=lambda changes: " ".join(f"{value}" for value in changes.values()),
 )
-def test_every_kind_of_expansion_has_the_labels_and_the_analysis_that_upstream_has(cluster, changes):
-    levels = changes.get("levels")
-    core = {name: value for name, value in changes.items() if name != "levels"}
-    with faulty_executor(cluster, levels=levels, **core) as executor:
+def test_every_kind_of_expansion_has_upstreams_labels_and_analysis_and_computes_equal_components_once(
+    cluster, changes, tasks
+):
+    with faulty_executor(cluster, **changes) as executor:
         results = executor.execute_full_calculation()
+        assert executor._session.record.tasks == tasks
     assert set(results) == {label for _, label, _ in executor.core.iterate_molecules()}
     total = changes.get("return_total_data", False)
     assert executor.core.analyze(results)["ret_energy"] == (-40.0 if total else 0.0)
@@ -230,14 +244,11 @@ def levels_of(labels):
     return [len(delabeler(label)[1]) for label in labels]
 
 
-def test_an_expansion_without_a_component_has_no_results(cluster):
+def test_an_expansion_or_a_level_without_a_component_has_no_results_and_no_process(cluster):
+    before = below()
     with faulty_executor(cluster, levels={1: "hf"}, bsse_type=[BsseEnum.cp]) as executor:
         assert executor.execute_full_calculation() == {}
     assert executor.get_execution_statistics()["total_fragments"] == 0
-
-
-def test_an_empty_level_has_no_results(cluster):
-    before = below()
     with faulty_executor(cluster) as executor:
         assert executor.execute_level_parallel(1, []) == {}
         assert below() == before
@@ -250,7 +261,7 @@ def test_a_model_chemistry_without_a_specification_is_made_from_the_configuratio
     config = ParallelConfig(
         qc_program="pyscf", basis_set="6-31g", qcengine_config={"keywords": {"max_cycle": 30}, "protocols": {}}
     )
-    executor = ParallelManyBodyExecutor(core_of(molecule(cluster, "water2", 2)), config)
+    executor = ParallelManyBodyExecutor(core_of(molecule(cluster, "water2")), config)
     specification = executor.tasks_by_level[1][0].atomic_input.specification
     assert executor.tasks_by_level[1][0].program == "pyscf"
     assert (specification.model.method, specification.model.basis) == ("hf", "6-31g")
@@ -259,7 +270,7 @@ def test_a_model_chemistry_without_a_specification_is_made_from_the_configuratio
 
 def test_a_model_chemistry_that_nothing_is_known_of_is_a_key_error(cluster):
     with pytest.raises(KeyError, match="model chemistry 'hf' has no specification"):
-        ParallelManyBodyExecutor(core_of(molecule(cluster, "water2", 2)), ParallelConfig(qc_program=""))
+        ParallelManyBodyExecutor(core_of(molecule(cluster, "water2")), ParallelConfig(qc_program=""))
 
 
 @pytest.mark.parametrize(
@@ -337,33 +348,29 @@ def test_a_value_that_cannot_be_meant_is_a_value_error(kind, values, message):
         kind(**values)
 
 
-def test_without_qcengine_the_configuration_is_an_import_error(monkeypatch):
+def test_without_qcengine_the_configuration_is_an_import_error_and_no_number_is_made_up(cluster, monkeypatch):
     monkeypatch.setattr("autotune.compat.configuration.find_spec", lambda _: None)
     with pytest.raises(ImportError, match="QCEngine is not installed"):
         ParallelConfig()
-    assert ParallelConfig(use_qcengine=False).use_qcengine is False
-
-
-def test_no_number_is_made_up(cluster):
     with pytest.raises(InputError, match="placeholder numbers, which are no longer offered"):
-        ParallelManyBodyExecutor(core_of(molecule(cluster, "water2", 2)), ParallelConfig(use_qcengine=False))
+        ParallelManyBodyExecutor(core_of(molecule(cluster, "water2")), ParallelConfig(use_qcengine=False))
 
 
-@pytest.mark.parametrize(("mode", "workers"), [("serial", 1), ("threading", 3), ("multiprocessing", 3)])
-def test_workers_threads_time_and_memory_are_those_that_were_asked_for(cluster, mode, workers):
-    config = ParallelConfig(max_workers=3, execution_mode=mode, memory_limit_mb=512, timeout_seconds=77)
-    with faulty_executor(cluster, config=config) as executor:
+def test_workers_threads_time_and_memory_are_those_that_were_asked_for(cluster):
+    for mode, workers in (("threading", 3), ("multiprocessing", 3), ("serial", 1)):
+        config = ParallelConfig(max_workers=3, execution_mode=mode, memory_limit_mb=512, timeout_seconds=77)
+        executor = faulty_executor(cluster, config=config)
+        resolved = executor.resolved
+        assert (resolved.workers, resolved.memory_gib, resolved.timeout_s) == (workers, workers * 0.5, 77)
+        assert resolved.notes == ()
+    with executor:
         executor.execute_full_calculation()
         record = executor._session.record
-    assert (record.policy.workers, record.policy.width, record.policy.widest) == (workers, 1, 1)
-    assert record.memory_budget_gib == workers * 0.5
-    assert executor.resolved.workers == workers
-    assert executor.resolved.memory_gib == workers * 0.5
-    assert executor.resolved.timeout_s == 77
-    assert executor.resolved.notes == ()
+    assert (record.policy.workers, record.policy.width, record.policy.widest) == (1, 1, 1)
+    assert record.memory_budget_gib == 0.5
 
 
-def test_settings_for_qcengine_are_kept_and_those_without_effect_are_named(cluster, tmp_path):
+def test_settings_for_qcengine_are_kept_and_those_without_effect_or_beyond_the_machine_are_named(cluster, tmp_path):
     settings = {"ncores": 2, "memory": 0.75, "scratch_directory": str(tmp_path), "retries": 3}
     config = ParallelConfig(max_workers=1, qcengine_config={"task_config": settings})
     executor = faulty_executor(cluster, config=config)
@@ -372,12 +379,9 @@ def test_settings_for_qcengine_are_kept_and_those_without_effect_are_named(clust
     assert executor.resolved.notes == (
         "task_config retries has no effect: only ncores, memory, scratch_directory are used",
     )
-
-
-def test_more_memory_than_there_is_leaves_it_to_autotune_and_says_so(cluster):
-    executor = faulty_executor(cluster, config=ParallelConfig(memory_limit_mb=2**30))
-    assert executor.resolved.memory_gib <= detection.detect().memory_gib
-    (note,) = executor.resolved.notes
+    beyond = faulty_executor(cluster, config=ParallelConfig(memory_limit_mb=2**30)).resolved
+    assert beyond.memory_gib <= detection.detect().memory_gib
+    (note,) = beyond.notes
     assert "what autotune takes by itself is taken" in note
 
 
@@ -511,8 +515,9 @@ def test_the_load_balancer_takes_an_executor_with_its_configuration(cluster):
 
 
 def test_statistics_count_fragments_and_levels_and_name_where_the_serial_time_comes_from(computed):
-    _, _, _, results, found, record = computed
-    assert (found["total_fragments"], found["levels_executed"]) == (len(results), 2)
+    found, record = computed.statistics, computed.record
+    assert (record.policy.workers, record.memory_budget_gib) == (2, 2.0)
+    assert (found["total_fragments"], found["levels_executed"]) == (10, 2)
     assert found["parallel_time"] == record.wall_s
     assert found["serial_time"] == found["sequential_time_estimate"] > 0
     assert found["speedup_factor"] == found["serial_time"] / found["parallel_time"]
@@ -529,7 +534,8 @@ def test_statistics_are_empty_at_first_add_up_by_level_and_start_anew_with_a_ful
     config = ParallelConfig(max_workers=2, collect_fragment_timings=False)
     with faulty_executor(cluster, config=config) as executor:
         empty = executor.get_execution_statistics()
-        assert (empty["total_fragments"], empty["parallel_time"], empty["speedup_factor"]) == (0, 0.0, 0.0)
+        assert (empty["total_fragments"], empty["parallel_time"]) == (0, 0.0)
+        assert (empty["serial_time"], empty["speedup_factor"]) == (0.0, 0.0)
         for level, tasks in executor.tasks_by_level.items():
             executor.execute_level_parallel(level, tasks)
         assert executor.execution_stats["total_fragments"] == 10
@@ -558,29 +564,27 @@ def test_the_serial_time_of_a_calibrated_method_is_that_of_tasks_alone():
     assert serial_time([*crowded, pretended.record(4)], mixed, {pretended.METHOD: law})[1] == run_statistics.PARTLY
 
 
-def test_nothing_done_is_no_time():
-    assert statistics([], {}, laws={}, histogram_bins=10)["serial_time"] == 0.0
-    assert Done._fields == ("record", "levels")
-
-
 # --- comparison -------------------------------------------------------------------------------------------------------
 
 
 def test_results_that_are_not_the_same_are_told_apart_by_label_side_and_difference(computed):
-    _, executor, _, results, _, _ = computed
+    executor, results = computed.executor, computed.results
     first, second = '["hf", [1], [1]]', '["hf", [2], [2]]'
     fewer = {label: result for label, result in results.items() if label != first}
     with pytest.raises(ValueError, match=r"9 parallel and 10 sequential results; only sequential: \[\"hf\", \[1\]"):
         executor.validate_parallel_correctness(fewer, results)
     with pytest.raises(ValueError, match=r"only parallel: .*\[1\].*; only sequential: .*\[2\]"):
         executor.validate_parallel_correctness(fewer | {first: results[first]}, {**fewer, "x [2]": results[second]})
-    moved = results[second].model_copy(update={"return_result": results[second].return_result + 1e-6})
+    changed = {
+        value: {**results, second: results[second].model_copy(update={"return_result": value})}
+        for value in (results[second].return_result + 1e-6, float("nan"))
+    }
+    moved, bad = changed.values()
     with pytest.raises(ValueError, match=r"Energy difference of .*\[2\].* is 1.000e-06, which exceeds tolerance 1e-12"):
-        executor.validate_parallel_correctness({**results, second: moved}, results)
-    assert executor.validate_parallel_correctness({**results, second: moved}, results, tolerance=1e-5)
-    bad = results[second].model_copy(update={"return_result": float("nan")})
+        executor.validate_parallel_correctness(moved, results)
+    assert executor.validate_parallel_correctness(moved, results, tolerance=1e-5)
     with pytest.raises(ValueError, match="exceeds tolerance"):
-        executor.validate_parallel_correctness({**results, second: bad}, results)
+        executor.validate_parallel_correctness(bad, results)
     wide = results[second].model_copy(update={"return_result": np.zeros((3, 3))})
     with pytest.raises(ValueError, match="has shape"):
         executor.validate_parallel_correctness({**results, second: wide}, results)
@@ -603,7 +607,7 @@ def test_a_fragment_that_does_not_converge_is_a_runtime_error_with_its_label(clu
 
 def test_an_impossible_basis_set_is_a_runtime_error_before_anything_is_computed(cluster):
     config = pyscf_config(basis_set="sto-99g")
-    with ParallelManyBodyExecutor(core_of(molecule(cluster, "water2", 2)), config) as executor:
+    with ParallelManyBodyExecutor(core_of(molecule(cluster, "water2")), config) as executor:
         with pytest.raises(RuntimeError, match=r"model chemistry 'hf', fragment \d: .*sto-99g"):
             executor.execute_full_calculation()
         with pytest.raises(RuntimeError, match=r"fragment \[\"hf\", \[1\], \[1\]\]: .*sto-99g"):
@@ -658,10 +662,3 @@ def test_a_session_computes_components_without_their_sum(faulty):
     assert len(everything) == 10
     assert {label: result.return_result for label, result in some.items()} == dict.fromkeys(some, -10.0)
     assert list(some) == list(everything)[:2]
-
-
-def test_components_that_are_equal_under_two_labels_are_computed_once(cluster):
-    with faulty_executor(cluster, levels={1: "one", 2: "two", 3: "two"}) as executor:
-        results = executor.execute_full_calculation()
-        assert executor._session.record.tasks == 14
-    assert len(results) == 18

@@ -195,12 +195,8 @@ def test_the_answer_has_the_form_that_was_asked_for_as_upstreams_has(waters, ask
     mine, theirs = ((each if isinstance(each, dict) else as_json(each)) for each in (ours, upstreams))
     assert mine.keys() == theirs.keys()
     assert mine["properties"].keys() == theirs["properties"].keys()
-
-
-def test_fields_of_a_schema_1_input_give_a_schema_1_result(waters):
-    model = v2.ManyBodyInput(**waters(2, bsse_type=["nocp"])).convert_v(1)
-    result = qcengine.compute(json.loads(model.json()), "autotune", raise_error=True)
-    assert isinstance(result, v1.ManyBodyResult)
+    older = json.loads(v2.ManyBodyInput(**fields).convert_v(1).json())
+    assert isinstance(qcengine.compute(older, "autotune", raise_error=True), v1.ManyBodyResult)
 
 
 def test_many_fragments_without_charges_are_read_at_once(faulty):
@@ -415,6 +411,22 @@ def test_keywords_that_mean_no_expansion_are_refused_in_one_line(waters, change,
     assert "\n" not in str(caught.value)
 
 
+def optimised_by(program, waters, **keywords):
+    """Return what an optimiser is asked for a water trimer, and made of it."""
+    asked = {
+        "initial_molecule": waters(3)["molecule"],
+        "specification": {
+            "keywords": keywords,
+            "protocols": {"trajectory_results": "all"},
+            "specification": {
+                "program": "autotune",
+                **{name: value for name, value in atomic(waters(3)).items() if name != "molecule"},
+            },
+        },
+    }
+    return qcengine.compute(asked, program, raise_error=True)
+
+
 def test_geometric_optimises_a_water_trimer_with_the_same_workers_from_the_first_step_to_the_last(
     waters, tmp_path, monkeypatch
 ):
@@ -428,18 +440,8 @@ def test_geometric_optimises_a_water_trimer_with_the_same_workers_from_the_first
         return answer
 
     monkeypatch.setattr(qcengine, "compute", observed)
-    asked = {
-        "initial_molecule": waters(3)["molecule"],
-        "specification": {
-            "keywords": {"maxiter": 60},
-            "protocols": {"trajectory_results": "all"},
-            "specification": {
-                "program": "autotune",
-                **{name: value for name, value in atomic(waters(3)).items() if name != "molecule"},
-            },
-        },
-    }
-    optimised = compute(asked, "geometric", raise_error=True)
+    optimised = optimised_by("geometric", waters, maxiter=60)
+    workers.pop()  # of the optimiser itself
     assert isinstance(optimised, schema_2.OptimizationResult)
     energies = [step.properties.return_energy for step in optimised.trajectory_results]
     assert len(energies) == len(workers) > 3
@@ -456,16 +458,7 @@ def test_geometric_optimises_a_water_trimer_with_the_same_workers_from_the_first
 def test_optking_optimises_a_water_trimer(waters, tmp_path, monkeypatch):
     pytest.importorskip("optking")
     monkeypatch.chdir(tmp_path)
-    asked = {
-        "initial_molecule": waters(3)["molecule"],
-        "specification": {
-            "specification": {
-                "program": "autotune",
-                **{name: value for name, value in atomic(waters(3)).items() if name != "molecule"},
-            },
-        },
-    }
-    optimised = qcengine.compute(asked, "optking", raise_error=True)
+    optimised = optimised_by("optking", waters)
     energies = [step.properties.return_energy for step in optimised.trajectory_results]
     assert len(energies) > 3
     assert energies[-1] < energies[0]

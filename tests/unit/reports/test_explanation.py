@@ -8,7 +8,7 @@ from itertools import product
 
 import found
 import pytest
-from commands import autotune
+from click.testing import CliRunner
 from found import odd_tunings
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,6 +17,7 @@ from planned_tasks import Planned, scheduler_of
 from autotune.base.options import Options
 from autotune.base.text import count, join_words
 from autotune.base.types import Context, Estimate, Policy
+from autotune.cli.main import cli
 from autotune.costs.cost_law import Costs
 from autotune.expansion import workload
 from autotune.plugin import composition
@@ -170,29 +171,31 @@ def test_the_five_best_trials_are_those_that_ran_to_the_end():
     assert [row for row in rows if row.endswith("×")][-5:] == [f"{speed_up:.2f}×" for speed_up in done[:5]]
 
 
-def test_a_kept_default_says_so():
-    changed = {"verdict": "not confirmed", "pairs": (), "interval": None, "speed_up": 1.0}
-    text = tuning_words(replace(found.tuning(**changed), parameters={}))
-    assert "not confirmed: the search found nothing that is faster than the default" in text
-    assert "no pairs were run" in " ".join(text.split())
-    assert "all parameters are at their defaults" in text
-
-
-def test_what_speaks_against_a_tuning_and_how_far_its_tunables_move_energies_is_said():
-    text = tuning_words(found.tuning(cautions=("the cores were taken",), deviations={"pyscf.guess=monomers": 3e-11}))
-    assert "what speaks against it\n  the cores were taken" in text
-    assert "pyscf.guess=monomers: 3.0e-11 Eh" in text
-    assert "what speaks against it" not in tuning_words(found.tuning())
-
-
-def test_one_pair_says_that_it_cannot_show_a_difference():
-    text = tuning_words(found.tuning(verdict="cannot tell", pairs=found.pairs()[:1], interval=None))
-    assert "from 1 pair of runs: 1 on water8" in text
-    assert "so few pairs cannot show any difference" in text
-
-
-def test_a_verified_tuning_says_when():
-    assert "verified 2026-12-01" in tuning_words(replace(found.tuning(), verified="2026-12-01T10:00:00+00:00"))
+@pytest.mark.parametrize(
+    ("tuning", "words"),
+    [
+        (
+            replace(found.tuning(verdict="not confirmed", pairs=(), interval=None, speed_up=1.0), parameters={}),
+            (
+                "not confirmed: the search found nothing that is faster than the default",
+                "no pairs were run",
+                "all parameters are at their defaults",
+            ),
+        ),
+        (found.tuning(cautions=("the cores were taken",)), ("what speaks against it the cores were taken",)),
+        (found.tuning(deviations={"pyscf.guess=monomers": 3e-11}), ("pyscf.guess=monomers: 3.0e-11 Eh",)),
+        (
+            found.tuning(verdict="cannot tell", pairs=found.pairs()[:1], interval=None),
+            ("from 1 pair of runs: 1 on water8", "so few pairs cannot show any difference"),
+        ),
+        (replace(found.tuning(), verified="2026-12-01T10:00:00+00:00"), ("verified 2026-12-01",)),
+    ],
+)
+def test_what_is_special_in_a_tuning_is_said_and_nothing_of_it_else(tuning, words):
+    text, usual = (" ".join(tuning_words(each).split()) for each in (tuning, found.tuning()))
+    for each in words:
+        assert each in text
+        assert each not in usual
 
 
 @given(odd_tunings())
@@ -215,21 +218,20 @@ def test_any_policy_can_be_told(plan, cores):
 # --- runs -------------------------------------------------------------------------------------------------------------
 
 
-def explained(cluster, forecast=False, **options):
-    work, manager = workload.load(cluster("water4", max_nbody=2)), Manager()
-    options = Options(tuning="none", memory_gib=8.0, **options)
-    plan = planning.make(work, machine=found.MACHINE, manager=manager, options=options)
-    run = None
-    if forecast:
-        estimates = {task.number: plan.costs.estimate(task) for task in work.tasks}
-        run = simulator.simulate(
-            work.tasks, estimates, policy=plan.policy, machine=found.MACHINE, memory_budget_gib=plan.budget_gib
-        )
-    return choice_words(plan, work=work, machine=found.MACHINE, forecast=run), run
+def planned(cluster, **options):
+    """Return an input as a workload, and the plan for it."""
+    work = workload.load(cluster("water4", max_nbody=2))
+    return work, planning.make(
+        work, machine=found.MACHINE, manager=Manager(), options=Options(tuning="none", memory_gib=8.0, **options)
+    )
+
+
+def explained(work, plan, forecast=None):
+    return choice_words(plan, work=work, machine=found.MACHINE, forecast=forecast)
 
 
 def test_a_run_says_machine_tuning_parameters_and_what_it_will_do(cluster):
-    lines = explained(cluster)[0].splitlines()
+    lines = explained(*planned(cluster)).splitlines()
     assert lines[:7] == [
         "input",
         "  4 fragments: 4 H2O; in all 12 atoms, charge 0, singlet; coordinates in ångström",
@@ -246,10 +248,8 @@ def test_a_run_says_machine_tuning_parameters_and_what_it_will_do(cluster):
 
 def told(cluster, tuning, match):
     """Return what is said of a plan with a tuning that was chosen for this reason."""
-    work, manager = workload.load(cluster("water4", max_nbody=2)), Manager()
-    plan = planning.make(work, machine=found.MACHINE, manager=manager, options=Options(tuning="none"))
-    chosen = replace(plan, tuning=tuning, chosen=replace(plan.chosen, match=match))
-    return choice_words(chosen, work=work, machine=found.MACHINE, forecast=None)
+    work, plan = planned(cluster)
+    return explained(work, replace(plan, tuning=tuning, chosen=replace(plan.chosen, match=match)))
 
 
 @pytest.mark.parametrize("match", ["exact", "near", "given"])
@@ -272,42 +272,30 @@ def test_a_run_says_nothing_of_a_calibration_where_no_tuning_is_used_or_nothing_
 
 
 def test_a_run_says_which_of_the_users_numbers_came_last(cluster):
-    text = " ".join(explained(cluster, workers=3)[0].split())
+    text = " ".join(explained(*planned(cluster, workers=3)).split())
     assert "your own numbers come last: workers = 3 (instead of 10)" in text
     assert "8.0 GiB of 62.8 GiB of memory" in text
 
 
 def test_a_run_without_strategies_says_so(cluster):
-    text = explained(cluster, strategies=())[0]
+    text = explained(*planned(cluster, strategies=()))
     assert "no strategy is applied" in text
     assert "own numbers" not in text
 
 
 def test_a_forecast_is_called_a_guess_where_nothing_was_measured(cluster):
-    text, run = explained(cluster, forecast=True)
-    text = " ".join(text.split())
+    work, plan = planned(cluster)
+    estimates = {task.number: plan.costs.estimate(task) for task in work.tasks}
+    run = simulator.simulate(
+        work.tasks, estimates, policy=plan.policy, machine=found.MACHINE, memory_budget_gib=plan.budget_gib
+    )
+    text = " ".join(explained(work, plan, run).split())
     assert f"Predicted: {run.makespan_s:.2g} s, start-up not counted, by guessed times" in text
     assert f"ends before {run.lower_bound_s:.2g} s." in text
-
-
-def test_a_forecast_is_no_guess_where_this_method_was_measured(cluster):
-    work, manager = workload.load(cluster("water4", max_nbody=2)), Manager()
-    plan = planning.make(work, machine=found.MACHINE, manager=manager, options=Options(tuning="none"))
     measured = replace(plan, costs=Costs({work.methods[0]: found.tuning().law}))
-    forecast = simulator.Simulation(makespan_s=200.0, lower_bound_s=190.0, records=())
-    for its_plan, words in ((plan, "by guessed times"), (measured, "Predicted: 3 min 20 s, start-up not counted. No")):
-        text = choice_words(its_plan, work=work, machine=found.MACHINE, forecast=forecast)
-        assert words in " ".join(text.split())
-
-
-def test_the_command_explains_on_standard_error_and_then_runs(tmp_path, faulty):
-    path = tmp_path / "input.json"
-    path.write_text(json.dumps(faulty("water4")))
-    status, output, errors = autotune("run", path, "--explain", "--quiet")
-    assert (status, json.loads(output)["return_result"]) == (0, 0.0)
-    assert errors.splitlines()[0] == "input"
-    assert "10 tasks\n" in errors
-    assert "Predicted: " in errors
+    run = simulator.Simulation(makespan_s=200.0, lower_bound_s=190.0, records=())
+    text = " ".join(explained(work, measured, run).split())
+    assert "Predicted: 3 min 20 s, start-up not counted. No" in text
 
 
 def test_the_command_explains_that_there_is_nothing_to_compute(tmp_path, faulty):
@@ -315,5 +303,5 @@ def test_the_command_explains_that_there_is_nothing_to_compute(tmp_path, faulty)
     fields["specification"]["keywords"]["bsse_type"] = ["cp"]
     path = tmp_path / "input.json"
     path.write_text(json.dumps(fields))
-    done = autotune("run", path, "--explain", "--quiet")
-    assert (done.status, done.errors) == (0, "nothing has to be computed for this expansion\n")
+    done = CliRunner().invoke(cli, ["run", str(path), "--explain", "--quiet"])
+    assert (done.exit_code, done.stderr) == (0, "nothing has to be computed for this expansion\n")

@@ -23,12 +23,6 @@ def words_of(tuning, folder):
     return path.read_text()
 
 
-def test_a_calibration_is_drawn_at_1200_by_900_pixels(tmp_path):
-    path = tmp_path / "calibration.png"
-    calibration_picture.draw(found.tuning(), path)
-    assert struct.unpack(">II", path.read_bytes()[16:24]) == (1200, 900)
-
-
 def test_the_four_panels_show_what_was_found(tmp_path):
     text = words_of(found.tuning(), tmp_path)
     best = max(t.speed_up for t in found.search() if (t.workers, t.width) == (8, 2))
@@ -49,26 +43,11 @@ def test_the_four_panels_show_what_was_found(tmp_path):
 
 
 def test_cells_say_how_many_tasks_a_second_the_fastest_whole_trial_did(tmp_path):
-    trials = [
-        replace(found.trial(speed_up=s, state=state), wall_s=w)
-        for s, state, w in (
-            (1.0, "done", (10.0, 5.5)),
-            (1.25, "done", (8.0, 4.4)),
-            (2.0, "pruned", (1.0,)),
-            (2.0, "done", (1.0,)),
-        )
-    ]
+    kinds = ((1.0, "done", (10.0, 5.5)), (1.25, "done", (8.0, 4.4)), (2.0, "pruned", (1.0,)), (2.0, "done", (1.0,)))
+    trials = [replace(found.trial(speed_up=s, state=state), wall_s=wall_s) for s, state, wall_s in kinds]
     text = words_of(found.tuning(trials=tuple(trials)), tmp_path)
     assert f"{31 / 12.4:.3g} tasks/s" in text
     assert text.count("tasks/s") == 1
-
-
-@pytest.mark.parametrize(
-    ("name", "words"), [("a.xyz", r"a\.xyz cannot be drawn: its ending must be one of .*png"), ("a", "cannot be drawn")]
-)
-def test_a_picture_whose_ending_is_not_known_is_refused_before_it_is_drawn(tmp_path, name, words):
-    with pytest.raises(InputError, match=words):
-        figures.check(tmp_path / name)
 
 
 def test_a_picture_is_checked_without_being_written(tmp_path):
@@ -77,6 +56,12 @@ def test_a_picture_is_checked_without_being_written(tmp_path):
     assert list(tmp_path.iterdir()) == []
     with pytest.raises(ResourceError, match="cannot be written: there is no folder"):
         figures.check(tmp_path / "missing" / "a.png")
+    for name, words in (
+        ("a.xyz", r"a\.xyz cannot be drawn: its ending must be one of .*png"),
+        ("a", "cannot be drawn"),
+    ):
+        with pytest.raises(InputError, match=words):
+            figures.check(tmp_path / name)
 
 
 def test_empty_panels_say_why(tmp_path):
@@ -88,15 +73,17 @@ def test_empty_panels_say_why(tmp_path):
 @pytest.mark.parametrize(
     "trials",
     [
+        found.search(),
         (found.trial(source="default"),),
         (found.trial(state="failed"), found.trial(state="failed", width=2)),
         tuple(replace(found.trial(speed_up=1.0 + n / 10), workers=1) for n in range(4)),
     ],
-    ids=["only the default", "all failed", "one worker"],
+    ids=["a usual one", "only the default", "all failed", "one worker"],
 )
-def test_a_search_that_found_little_is_drawn(tmp_path, trials):
+def test_a_search_is_drawn_at_1200_by_900_pixels_however_little_it_found(tmp_path, trials):
     path = tmp_path / "calibration.png"
     calibration_picture.draw(found.tuning(trials=trials), path)
+    assert struct.unpack(">II", path.read_bytes()[16:24]) == (1200, 900)
     assert path.stat().st_size > 10_000
 
 
@@ -106,15 +93,13 @@ def test_nothing_odd_in_a_tuning_keeps_it_from_being_drawn(tmp_path, tuning):
     calibration_picture.draw(tuning, tmp_path / "odd.png")
 
 
-def draw_schedule(path):
-    run_pictures.draw_schedule([], cores=2, title="nothing ran", path=path)
-
-
-def draw_calibration(path):
-    calibration_picture.draw(found.tuning(trials=(), pairs=(), importances={}), path)
-
-
-@pytest.mark.parametrize("draw", [draw_schedule, draw_calibration])
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda path: run_pictures.draw_schedule([], cores=2, title="nothing ran", path=path),
+        lambda path: calibration_picture.draw(found.tuning(trials=(), pairs=(), importances={}), path),
+    ],
+)
 def test_what_is_wrong_with_the_file_is_said(tmp_path, draw):
     with pytest.raises(InputError, match=r"picture\.xyz cannot be drawn: .*xyz"):
         draw(tmp_path / "picture.xyz")

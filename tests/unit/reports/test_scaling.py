@@ -74,22 +74,15 @@ def test_assumptions_name_what_was_pretended():
     assert scaling.assumptions_of(nodes, spread=None)[3].startswith("tasks take what they took in the record")
 
 
-def test_the_picture_says_that_it_is_simulated_and_under_which_assumptions(tmp_path):
+@pytest.mark.parametrize("runs", [((1, 2.0), (2, 1.5), (4, 1.2)), ((1, 20.0), (8, 3.1)), ((1, 1.0), (2, 0.97))])
+def test_the_picture_says_that_it_is_simulated_under_which_assumptions_and_has_numbers_on_its_axes(tmp_path, runs):
     path = tmp_path / "scaling.svg"
     with mpl.rc_context({"svg.fonttype": "none"}):
-        assumptions = ("nodes are free", "time is none")
-        scaling.draw(of((1, 100.0), (2, 60.0)), title="5 tasks", assumptions=assumptions, path=path)
+        scaling.draw(of(*runs), title="5 tasks", assumptions=("nodes are free", "time is none"), path=path)
     text = path.read_text()
     for words in ("simulated: 5 tasks", "Simulated. Assumed: nodes are free; time is none.", "ideal", "worth it"):
         assert words in text, words
-
-
-@pytest.mark.parametrize("runs", [((1, 2.0), (2, 1.5), (4, 1.2)), ((1, 20.0), (8, 3.1)), ((1, 1.0), (2, 0.97))])
-def test_the_axes_have_numbers_and_no_formulas_however_small_the_work(tmp_path, runs):
-    path = tmp_path / "scaling.svg"
-    with mpl.rc_context({"svg.fonttype": "none"}):
-        scaling.draw(of(*runs), title="5 tasks", assumptions=(), path=path)
-    assert "mathdefault" not in path.read_text()
+    assert "mathdefault" not in text  # no formulas, however small the work
 
 
 def test_what_is_wrong_with_the_pictures_file_is_said(tmp_path):

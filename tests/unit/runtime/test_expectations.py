@@ -36,35 +36,32 @@ def end(expected, number, *, wall_s=1.0, peak_gib=0.3):
     return expected.learn(number, wall_s=wall_s, width=1, peak_gib=peak_gib)
 
 
-# --- grants ----------------------------------------------------------------------------------------------------------
+CROWD = Policy(workers=8, core_slots=4)
 
 
-@pytest.mark.parametrize(("width", "grant_gib"), [(1, 2.0), (2, 4.0), (4, 8.0)])
-def test_a_share_is_the_budget_over_the_workers_for_each_core(width, grant_gib):
-    assert expect().grant_gib(0, width, alone=False) == grant_gib
-
-
-def test_more_workers_than_core_slots_share_by_slots():
-    assert expect(policy=Policy(workers=8, core_slots=4)).grant_gib(0, 1, alone=False) == 2.0
+@pytest.mark.parametrize(
+    ("policy", "of", "width", "grant_gib"),
+    [
+        (SHARE, {}, 1, 2.0),
+        (SHARE, {}, 2, 4.0),
+        (SHARE, {}, 4, 8.0),
+        (CROWD, {}, 1, 2.0),
+        (ESTIMATE, {"functions": 5}, 1, LEAST_GRANT_GIB),
+        (ESTIMATE, {"program": "psi4"}, 1, 2.0),  # of which nothing is known
+    ],
+)
+def test_a_share_is_the_budget_over_the_core_slots_for_each_core_and_no_grant_is_below_the_least(
+    policy, of, width, grant_gib
+):
+    expected = expect(task(**of), policy=policy)
+    assert expected.grant_gib(0, width, alone=False) == grant_gib
+    assert expected.grant_gib(0, 1, alone=True) == BUDGET_GIB
 
 
 def test_an_estimate_is_granted_as_it_is():
     expected = expect(task(functions=200), policy=ESTIMATE)
     assert LEAST_GRANT_GIB < expected.of[0].grant_gib < BUDGET_GIB
     assert expected.grant_gib(0, 1, alone=False) == pytest.approx(expected.of[0].grant_gib, abs=5e-4)
-
-
-def test_a_small_estimate_is_raised_to_the_least_grant():
-    assert expect(task(functions=5), policy=ESTIMATE).grant_gib(0, 1, alone=False) == LEAST_GRANT_GIB
-
-
-def test_an_unknown_program_gets_a_share_even_where_estimates_are_granted():
-    assert expect(task(program="psi4"), policy=ESTIMATE).grant_gib(0, 1, alone=False) == 2.0
-
-
-@pytest.mark.parametrize("policy", [SHARE, ESTIMATE])
-def test_a_task_alone_gets_the_whole_budget(policy):
-    assert expect(policy=policy).grant_gib(0, 1, alone=True) == BUDGET_GIB
 
 
 @given(st.integers(5, 600), st.integers(1, 8), st.integers(1, 4), st.sampled_from(["share", "estimate"]))
@@ -94,50 +91,32 @@ def test_a_plugin_knows_better():
     assert expected.grant_gib(0, 1, alone=False) == 1.5
 
 
-# --- after too little memory -----------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("functions", [5, 50, 100, 200, 250, 300, 600])
-@pytest.mark.parametrize(("grant", "program"), [("share", "pyscf"), ("estimate", "pyscf"), ("estimate", "psi4")])
-def test_after_one_that_ran_out_of_memory_the_next_attempt_is_granted_twice_as_much_up_to_the_budget(
-    functions, grant, program
+@given(
+    st.integers(5, 600),
+    st.floats(0.0, 20.0),
+    st.sampled_from(["share", "estimate"]),
+    st.sampled_from(["pyscf", "psi4"]),
+)
+@settings(deadline=None)
+def test_after_one_that_ran_out_of_memory_the_next_attempt_is_expected_to_need_and_granted_twice_as_much(
+    functions, peak_gib, grant, program
 ):
     policy = Policy(workers=4, core_slots=4, grant=grant)
     expected = expect(task(functions=functions, program=program), policy=policy)
     for _ in range(2):
-        before_gib = expected.grant_gib(0, 1, alone=False)
-        expected.more_memory(0, before_gib)
-        assert expected.grant_gib(0, 1, alone=False) >= min(2.0 * before_gib, BUDGET_GIB) - 0.002
-
-
-@given(st.integers(5, 600), st.floats(0.0, 20.0), st.sampled_from(["share", "estimate"]))
-@settings(deadline=None)
-def test_the_next_attempt_is_expected_to_need_twice_as_much_and_more_than_the_last_was_seen_to_hold(
-    functions, peak_gib, grant
-):
-    expected = expect(task(functions=functions), policy=Policy(workers=4, core_slots=4, grant=grant))
-    for _ in range(2):
-        before_gib = expected.of[0].memory_gib
+        needed_gib, granted_gib = expected.of[0].memory_gib, expected.grant_gib(0, 1, alone=False)
         estimate = expected.more_memory(0, peak_gib)
         assert estimate == expected.of[0]
-        assert estimate.memory_gib >= max(2.0 * before_gib, 1.25 * peak_gib) * (1 - 1e-9)
+        assert estimate.memory_gib >= max(2.0 * needed_gib, 1.25 * peak_gib) * (1 - 1e-9)
+        assert expected.grant_gib(0, 1, alone=False) >= min(2.0 * granted_gib, BUDGET_GIB) - 0.002
 
 
-def test_a_task_that_ran_out_of_memory_changes_no_other():
-    expected = expect(task(0), task(1))
+def test_what_a_failure_has_shown_changes_no_other_task_and_outlasts_what_the_others_teach():
+    expected = expect(task(0), task(1), task(2), policy=ESTIMATE)
     before = expected.of[1], expected.grant_gib(1, 1, alone=False)
     expected.more_memory(0, 3.0)
     assert (expected.of[1], expected.grant_gib(1, 1, alone=False)) == before
-
-
-def test_what_a_failure_has_shown_outlasts_what_the_others_teach():
-    expected = expect(task(0), task(1), task(2), policy=ESTIMATE)
-    expected.more_memory(0, 3.0)
-    fresh = end(expected, 1, peak_gib=0.2)
-    assert fresh[0].memory_gib >= 1.25 * 3.0
-
-
-# --- what finished tasks teach ---------------------------------------------------------------------------------------
+    assert end(expected, 1, peak_gib=0.2)[0].memory_gib >= 1.25 * 3.0
 
 
 def test_estimates_are_made_anew_whenever_the_number_of_finished_tasks_has_doubled():

@@ -23,18 +23,11 @@ def look(guard, at_s, held_gib, *, expected_gib=None, idle_gib=0.0, **signs):
     )
 
 
-def test_below_half_the_budget_nothing_is_done_and_looks_are_slow():
+def test_looks_are_slow_below_half_the_budget_and_fast_above_or_where_growth_leads_there_until_the_next_slow_one():
     guard = Guard(10.0)
-    assert look(guard, 0.0, {1: 2.0, 2: 2.9}) == NOTHING
-    assert guard.interval_s == SLOW_S
-
-
-def test_from_half_the_budget_on_looks_are_fast_and_slow_again_below():
-    guard = Guard(10.0)
-    assert look(guard, 0.0, {1: 5.1}) == NOTHING
-    assert guard.interval_s == FAST_S
-    look(guard, 1.0, {1: 1.0})
-    assert guard.interval_s == SLOW_S
+    for at_s, held_gib, interval_s in ((0.0, 4.9, SLOW_S), (1.0, 5.1, FAST_S), (2.0, 1.0, SLOW_S), (2.5, 3.1, FAST_S)):
+        assert look(guard, at_s, {1: held_gib}) == NOTHING
+        assert guard.interval_s == interval_s
 
 
 def test_the_next_look_comes_before_the_cores_could_fill_half_of_what_is_left():
@@ -49,22 +42,11 @@ def test_looks_that_cost_much_are_rarer_where_memory_is_not_short():
     assert guard.interval_s == pytest.approx(0.002 / LOOK_SHARE)
 
 
-def test_growth_that_would_pass_half_the_budget_until_the_next_slow_look_makes_looks_fast():
-    guard = Guard(10.0)
-    look(guard, 0.0, {1: 1.0})
-    assert look(guard, 0.5, {1: 3.1}) == NOTHING
-    assert guard.interval_s == FAST_S
-
-
-def test_a_nearly_used_budget_pauses_and_stops_nobody():
+def test_a_nearly_used_budget_pauses_and_stops_nobody_and_idle_workers_count_towards_it():
     guard = Guard(10.0)
     assert look(guard, 0.0, {1: 10.0 * NEARLY + 0.1}) == Verdict(pause=True)
     assert look(guard, 1.0, {1: 10.0 * NEARLY - 0.1}) == NOTHING
-
-
-def test_idle_workers_count_towards_the_budget_and_alone_stop_nobody():
-    guard = Guard(10.0)
-    assert look(guard, 0.0, {}, idle_gib=11.0) == Verdict(pause=True)
+    assert look(Guard(10.0), 0.0, {}, idle_gib=11.0) == Verdict(pause=True)
 
 
 def test_over_the_budget_the_task_furthest_over_its_prediction_is_stopped_not_the_largest():
@@ -93,16 +75,10 @@ def test_after_a_stop_those_that_stay_are_judged_by_their_own_growth():
     assert look(guard, 0.15, {2: 9.0}).stop == 2
 
 
-def test_memory_that_shrinks_is_no_growth():
+@pytest.mark.parametrize("samples", [((0.0, 9.6), (0.05, 6.0)), ((1.0, 1.0), (1.0, 4.0))], ids=["shrinks", "one time"])
+def test_memory_that_shrinks_and_two_samples_of_the_same_time_are_no_growth(samples):
     guard = Guard(10.0)
-    look(guard, 0.0, {1: 9.6})
-    assert look(guard, 0.05, {1: 6.0}) == NOTHING
-
-
-def test_two_samples_of_the_same_time_are_no_growth():
-    guard = Guard(10.0)
-    look(guard, 1.0, {1: 1.0})
-    assert look(guard, 1.0, {1: 4.0}) == NOTHING
+    assert [look(guard, at_s, {1: held_gib}) for at_s, held_gib in samples][-1] == NOTHING
 
 
 @pytest.mark.parametrize(("share", "pause"), [(0.0, False), (STALLED, False), (STALLED + 0.01, True)])
@@ -141,26 +117,19 @@ def test_whatever_tasks_do_who_is_stopped_is_furthest_over_its_prediction_and_ov
         assert FAST_S <= guard.interval_s <= SLOW_S
 
 
-# --- scratch space ---------------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(
-    ("held_gib", "free_gib"),
+    ("held_gib", "budget_gib", "free_gib", "stopped"),
     [
-        ({}, 50.0),
-        ({}, 0.0),
-        ({1: 2.0, 2: 2.0}, 50.0),
-        ({1: 2.0, 2: 3.0}, 0.1),
-        ({1: 0.001, 2: 0.002}, 0.0),
+        ({}, 5.0, 50.0, None),
+        ({}, 5.0, 0.0, None),
+        ({1: 2.0, 2: 2.0}, 5.0, 50.0, None),
+        ({1: 2.0, 2: 3.0}, 5.0, 0.1, None),
+        ({1: 0.001, 2: 0.002}, 5.0, 0.0, None),  # nothing to win
+        ({1: 2.0, 2: 3.0}, 4.9, 50.0, 2),
+        ({1: 2.0, 2: 3.0}, 100.0, 0.0, 2),
     ],
-    ids=["nothing runs", "nothing runs, disk full", "within", "just within", "nothing to win"],
 )
-def test_within_the_scratch_budget_and_where_nothing_would_be_freed_nobody_is_stopped(held_gib, free_gib):
-    assert heaviest(held_gib, budget_gib=5.0, free_gib=free_gib) == NOTHING
-
-
-@pytest.mark.parametrize(("budget_gib", "free_gib"), [(4.9, 50.0), (100.0, 0.0)], ids=["budget used", "disk full"])
-def test_the_task_that_holds_most_scratch_space_is_stopped(budget_gib, free_gib):
-    verdict = heaviest({1: 2.0, 2: 3.0}, budget_gib=budget_gib, free_gib=free_gib)
-    assert verdict.stop == 2
-    assert kind_of("unknown_error", verdict.reason) == "disk"
+def test_over_the_scratch_budget_or_on_a_full_disk_who_holds_most_is_stopped(held_gib, budget_gib, free_gib, stopped):
+    verdict = heaviest(held_gib, budget_gib=budget_gib, free_gib=free_gib)
+    assert verdict.stop == stopped
+    assert verdict == NOTHING if stopped is None else kind_of("unknown_error", verdict.reason) == "disk"

@@ -64,10 +64,21 @@ confirm = [{geometry = "water2", max_nbody = 2}]
 
 @pytest.fixture
 def script(tmp_path):
-    (tmp_path / "script.py").write_text(SCRIPT)
-    (tmp_path / "study.toml").write_text(STUDY)
-    (tmp_path / "water4.xyz").write_text(TEXT)
+    for name, text in (("script.py", SCRIPT), ("study.toml", STUDY), ("water4.xyz", TEXT)):
+        (tmp_path / name).write_text(text)
     return tmp_path / "script.py"
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory):
+    """Return what a session had of a text, a file and the file's name: results, plans, the last record and its file."""
+    folder, plans = tmp_path_factory.mktemp("ran"), []
+    (folder / "water4.xyz").write_text(TEXT)
+    sources = (TEXT, folder / "water4.xyz", str(folder / "water4.xyz"))
+    with autotune.Session(autotune.Options(tuning="none", journal="none"), on_plan=plans.append) as session:
+        results = [session.run(source, expansion=WATER).return_result for source in sources]
+    json_files.save_run(session.record, folder / "run.json")
+    return results, plans, session.record, folder / "run.json"
 
 
 def judged_by_mypy(script):
@@ -120,7 +131,7 @@ def test_a_users_script_runs(script):
     assert done.stdout.splitlines()[-1].startswith("InputError: ")
 
 
-def test_an_input_is_a_model_its_fields_a_file_or_a_text(tmp_path, faulty):
+def test_an_input_is_a_model_its_fields_a_file_or_a_text(tmp_path, faulty, ran):
     (tmp_path / "water4.xyz").write_text(TEXT)
     (tmp_path / "input.json").write_text(json.dumps(faulty("water4")))
     geometries = (tmp_path / "water4.xyz", str(tmp_path / "water4.xyz"), TEXT)
@@ -128,60 +139,56 @@ def test_an_input_is_a_model_its_fields_a_file_or_a_text(tmp_path, faulty):
     found = [autotune.estimate(source, expansion=WATER) for source in geometries]
     found += [autotune.estimate(source) for source in inputs]
     assert {(each.tasks, each.core_s) for each in found} == {(10, found[0].core_s)}
-    assert {autotune.run(source, expansion=WATER, journal="none").return_result for source in geometries} == {0.0}
+    assert ran[0] == [0.0, 0.0, 0.0]
+    assert autotune.run(tmp_path / "water4.xyz", expansion=WATER, journal="none").return_result == 0.0
     with pytest.raises(autotune.InputError, match="says itself what to compute; leave out the expansion"):
         autotune.estimate(faulty("water4"), expansion=WATER)
 
 
-def test_a_report_is_returned_and_written_whatever_was_imported_before(tmp_path, faulty):
+def test_a_report_is_returned_and_written_whatever_was_imported_before(tmp_path, ran):
     from autotune.reports import html_page
 
-    with autotune.Session(autotune.Options(tuning="none", journal="none")) as session:
-        session.run(faulty("water4"))
-    json_files.save_run(session.record, tmp_path / "run.json")
+    *_, record, file = ran
     page, text = tmp_path / "report.html", tmp_path / "report.md"
-    one = autotune.report(session.record, output=page, markdown=text)
-    assert (one.runs[0].name, one.runs[0].run) == ("run 1", session.record)
+    one = autotune.report(record, output=page, markdown=text)
+    assert (one.runs[0].name, one.runs[0].run) == ("run 1", record)
     assert page.read_text() == html_page.html(one)
     assert text.read_text().startswith("# ")
-    two = autotune.report([tmp_path / "run.json", session.record])
+    two = autotune.report([file, record])
     assert [run.name for run in two.runs] == ["run.json", "run 2"]
     with pytest.raises(autotune.InputError, match="a report needs at least one run"):
         autotune.report([])
 
 
-def test_a_run_hands_out_what_it_has_planned(faulty):
-    plans = []
-    with autotune.Session(autotune.Options(tuning="none", journal="none"), on_plan=plans.append) as session:
-        session.run(faulty("water4"))
-    (prepared,) = plans
-    assert prepared.plan.policy == session.record.policy
-    assert prepared.estimates.keys() == {task.number for task in session.record.task_records}
+def test_a_run_hands_out_what_it_has_planned(ran):
+    _, plans, record, _ = ran
+    assert len(plans) == 3
+    assert plans[-1].plan.policy == record.policy
+    assert plans[-1].estimates.keys() == {task.number for task in record.task_records}
 
 
-def test_a_run_that_is_explained_is_planned_once(tmp_path, faulty, monkeypatch):
+def test_a_run_is_explained_on_standard_error_and_planned_once(tmp_path, faulty, monkeypatch):
     (tmp_path / "input.json").write_text(json.dumps(faulty("water4")))
     make, calls = planning.make, []
     monkeypatch.setattr(planning, "make", lambda *work, **options: calls.append(1) or make(*work, **options))
-    done = CliRunner().invoke(cli, ["run", str(tmp_path / "input.json"), "--explain", "-o", str(tmp_path / "out.json")])
+    done = CliRunner().invoke(cli, ["run", str(tmp_path / "input.json"), "--explain", "--quiet"])
     assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["return_result"] == 0.0
     assert done.stderr.startswith("input\n")
+    assert "10 tasks\n" in done.stderr
+    assert "Predicted: " in done.stderr
     assert calls == [1]
 
 
-def test_an_option_that_there_is_not_is_refused_by_its_name():
-    for function in (autotune.estimate, autotune.simulate):
-        with pytest.raises(autotune.InputError, match=rf"{function.__name__}\(\) has no option core; it has workers"):
-            function(TEXT, expansion=WATER, core=2)
+@pytest.mark.parametrize("function", [autotune.estimate, autotune.simulate])
+def test_an_option_that_there_is_not_is_refused_by_its_name_and_so_is_an_input_without_tasks(function):
+    with pytest.raises(autotune.InputError, match=rf"{function.__name__}\(\) has no option core; it has workers"):
+        function(TEXT, expansion=WATER, core=2)
+    nothing = autotune.Expansion(program="faulty", method="nothing", max_nbody=1, bsse=("cp",))
+    with pytest.raises(autotune.InputError, match="no component to compute"):
+        function(TEXT, expansion=nothing)
     with pytest.raises(autotune.InputError, match=r"simulate_scaling\(\) has no option latency"):
         autotune.simulate_scaling(TEXT, [1], expansion=WATER, latency=2)
-
-
-def test_where_nothing_is_to_be_computed_there_is_no_estimate():
-    nothing = autotune.Expansion(program="faulty", method="nothing", max_nbody=1, bsse=("cp",))
-    for function in (autotune.estimate, autotune.simulate):
-        with pytest.raises(autotune.InputError, match="no component to compute"):
-            function(TEXT, expansion=nothing)
 
 
 def test_a_machine_that_is_pretended_is_not_bound_by_the_limits_of_this_one():
@@ -198,31 +205,20 @@ def test_a_contention_that_is_none_is_refused(contention):
         autotune.simulate(TEXT, expansion=WATER, contention=contention)
 
 
-def test_the_times_of_a_run_are_replayed_from_its_record_or_its_file(tmp_path):
-    with autotune.Session(autotune.Options(tuning="none", journal="none")) as session:
-        session.run(fields := fields_of(TEXT))
-    json_files.save_run(session.record, tmp_path / "run.json")
-    again = [autotune.simulate(fields, replay=of) for of in (session.record, tmp_path / "run.json")]
+def test_the_times_of_a_run_are_replayed_from_its_record_or_its_file(ran):
+    *_, record, file = ran
+    again = [autotune.simulate(TEXT, expansion=WATER, replay=of) for of in (record, file)]
     assert again[0].schedule == again[1].schedule
-    assert again[0].times_from == f"the run of {session.record.created}"
+    assert again[0].times_from == f"the run of {record.created}"
+    triples = autotune.Expansion(program="faulty", method="nothing", max_nbody=3)
     with pytest.raises(autotune.InputError, match=r"run\.json has no times for 4 of the 14 tasks"):
-        autotune.simulate(
-            TEXT,
-            expansion=autotune.Expansion(program="faulty", method="nothing", max_nbody=3),
-            replay=tmp_path / "run.json",
-        )
-
-
-def fields_of(text):
-    from autotune.expansion.readers import many_body_fields
-
-    return many_body_fields(text, name="water4", expansion=WATER)
+        autotune.simulate(TEXT, expansion=triples, replay=file)
 
 
 @pytest.mark.parametrize("room", [autotune, plugin])
 def test_every_exported_name_is_there_and_documented(room):
     assert dir(room) == sorted(room.__all__)
-    assert all(getattr(room, name) is not None for name in room.__all__)
+    assert all(getattr(room, name).__doc__ for name in room.__all__)
     with pytest.raises(AttributeError, match=f"module '{room.__name__}' has no attribute 'nothing'"):
         _ = room.nothing
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sqlite3
 
 import numpy as np
@@ -57,6 +58,22 @@ def ran(fields, **options):
 def keys_in(path):
     with sqlite3.connect(path) as connection:
         return {key for (key,) in connection.execute("SELECT key FROM tasks")}
+
+
+@pytest.fixture(scope="module")
+def stored(tmp_path_factory):
+    """Return a function that returns what is `ran`, the first time, and a copy of the run's journal."""
+    folder, found = tmp_path_factory.mktemp("stored"), {}
+
+    def run(fields, **options):
+        name = "-".join(["run", *options])
+        if name not in found:
+            found[name] = ran(fields, journal=str(folder / name), **options)
+        journal = folder / f"{name}-{len(list(folder.iterdir()))}"
+        shutil.copy(folder / name, journal)
+        return *found[name], str(journal)
+
+    return run
 
 
 # --- the plan ---------------------------------------------------------------------------------------------------------
@@ -136,10 +153,9 @@ def test_whole_results_of_components_are_refused(cluster):
 # --- results ----------------------------------------------------------------------------------------------------------
 
 
-def test_contained_energies_give_the_result_of_computing_them(leveled):
-    fields = leveled()
-    plain, before, _ = ran(fields)
-    reused, record, said = ran(fields, reuse_contained=True)
+def test_contained_energies_give_the_result_of_computing_them(leveled, stored):
+    plain, before, *_ = stored(leveled())
+    reused, record, said, _ = stored(leveled(), reuse_contained=True)
     assert (before.tasks, record.tasks, len(record.task_records)) == (28, 14, 14)
     assert "--reuse-contained: 14 of 28 tasks take an energy that another task contains" in said
     # MP2 of 4 monomers counts three times in their pairs.
@@ -189,33 +205,31 @@ def test_all_options_together_give_the_sum_that_is_made_by_hand(leveled):
 
 
 @pytest.mark.parametrize("option", ALL)
-def test_the_journal_has_only_what_was_computed_and_a_run_goes_on_from_it(leveled, tmp_path, option):
-    fields, journal = leveled(), str(tmp_path / "journal.sqlite3")
-    first, record, _ = ran(fields, journal=journal, **{option: ALL[option]})
-    lean = reductions.plan(workload.load(fields), Options(**{option: ALL[option]}))
+def test_the_journal_has_only_what_was_computed_and_a_run_goes_on_from_it(leveled, stored, option):
+    fields, chosen = leveled(), {option: ALL[option]}
+    first, record, _, journal = stored(fields, **chosen)
+    lean = reductions.plan(workload.load(fields), Options(**chosen))
     assert keys_in(journal) == {task.key for task in lean.work.tasks}
-    again, resumed, said = ran(fields, journal=journal, resume=True, **{option: ALL[option]})
+    again, resumed, said = ran(fields, journal=journal, resume=True, **chosen)
     assert f"{record.tasks} of {record.tasks} tasks are in the journal and are not computed again" in said
     assert (resumed.recalled, resumed.task_records) == (record.tasks, ())
     assert again.model_dump_json() == first.model_dump_json()
 
 
-def test_a_journal_without_contained_energies_has_the_tasks_computed_after_all(leveled, tmp_path):
-    fields, journal = leveled(), str(tmp_path / "journal.sqlite3")
-    plain, _, _ = ran(fields, journal=journal)
-    result, record, said = ran(fields, journal=journal, resume=True, reuse_contained=True)
+def test_a_journal_without_contained_energies_has_the_tasks_computed_after_all(leveled, stored):
+    plain, _, _, journal = stored(leveled())
+    result, record, said = ran(leveled(), journal=journal, resume=True, reuse_contained=True)
     # They are in the journal themselves, too.
     assert (record.tasks, record.recalled, record.omitted[0].tasks) == (28, 28, 0)
     assert any("14 tasks of these must be computed after all" in line for line in said)
     assert result.model_dump_json() == plain.model_dump_json()
 
 
-def test_a_journal_with_contained_energies_serves_a_run_without_the_option(leveled, tmp_path):
-    fields, journal = leveled(), str(tmp_path / "journal.sqlite3")
-    ran(fields, journal=journal, reuse_contained=True)
-    result, record, _ = ran(fields, journal=journal, resume=True)
+def test_a_journal_with_contained_energies_serves_a_run_without_the_option(leveled, stored):
+    *_, journal = stored(leveled(), reuse_contained=True)
+    result, record, _ = ran(leveled(), journal=journal, resume=True)
     assert (record.tasks, record.recalled, len(record.task_records)) == (28, 14, 14)
-    assert result.model_dump_json() == ran(fields)[0].model_dump_json()
+    assert result.model_dump_json() == stored(leveled())[0].model_dump_json()
 
 
 # --- failures ---------------------------------------------------------------------------------------------------------
@@ -253,31 +267,21 @@ def test_energies_of_a_second_attempt_with_other_keywords_are_not_taken(leveled)
 # --- what is said -----------------------------------------------------------------------------------------------------
 
 
-def test_records_keep_what_was_left_out_and_reports_say_it(leveled, tmp_path):
-    _, record, said = ran(leveled(), **ALL)
-    path = tmp_path / "record.json"
-    json_files.save_run(record, path)
-    loaded = json_files.load_run(path)
-    assert loaded.omitted == record.omitted
-    assert [each.words for each in record.omitted] == [line for line in said if line.startswith("--")]
-    facts = [value for name, value in content.report([("run", loaded)]).runs[0].facts if name == "Not computed"]
-    assert len(facts) == sum(each.tasks > 0 for each in record.omitted)
-    older = {name: value for name, value in json.loads(path.read_text()).items() if name != "omitted"}
-    path.write_text(json.dumps(older))
-    assert json_files.load_run(path).omitted == ()
-
-
-def test_the_command_line_says_at_the_start_what_it_leaves_out(leveled, tmp_path):
+def test_what_is_left_out_is_said_at_the_start_kept_in_the_record_and_told_in_reports(leveled, tmp_path):
     source, out, record = (tmp_path / name for name in ("in.json", "out.json", "record.json"))
     source.write_text(json.dumps(leveled()))
     options = ["--reuse-contained", "--reuse-equal-monomers", "--screen-distance", "2.5"]
     done = CliRunner().invoke(cli, ["run", str(source), *options, "--explain", "-o", str(out), "--record", str(record)])
     assert done.exit_code == 0, done.output
-    lines = done.stderr.splitlines()
-    left_out = json_files.load_run(record).omitted
-    assert len(left_out) == 3
-    assert all(lines.index(each.words) < len(lines) - 1 for each in left_out)
     assert json.loads(out.read_text())["success"]
+    loaded, lines = json_files.load_run(record), done.stderr.splitlines()
+    assert [each.words for each in loaded.omitted] == [line for line in lines[:-1] if line.startswith("--")]
+    assert [each.option for each in loaded.omitted] == list(reversed(ALL))
+    facts = [value for name, value in content.report([("run", loaded)]).runs[0].facts if name == "Not computed"]
+    assert len(facts) == sum(each.tasks > 0 for each in loaded.omitted)
+    older = {name: value for name, value in json.loads(record.read_text()).items() if name != "omitted"}
+    record.write_text(json.dumps(older))
+    assert json_files.load_run(record).omitted == ()
 
 
 def test_the_library_takes_the_options_by_name(cluster):

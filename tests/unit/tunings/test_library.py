@@ -6,6 +6,7 @@ import dataclasses
 import json
 import math
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -70,12 +71,7 @@ def test_whatever_a_program_is_called_its_file_is_in_the_folder_of_the_machine(p
     assert path != folders.path_of(HERE, make_tuning(f"{program}-").method)
 
 
-def test_a_tuning_survives_being_written_and_read(tmp_path):
-    tuning = make_tuning(keywords={"conv_tol": 1e-9}, verified="2026-11-26T00:00:00+00:00")
-    assert library.load(library.save(tuning, tmp_path / "tuning.json")) == (tuning,)
-
-
-def test_a_file_holds_the_tunings_of_a_family_in_the_order_of_their_methods_whatever_was_stored_first(tmp_path):
+def test_a_file_holds_the_tunings_of_a_family_in_the_order_of_their_methods_one_of_each(tmp_path):
     one, other = tmp_path / "one.json", tmp_path / "other.json"
     bases = ["sto-3g", "6-31g*", "cc-pvdz"]
     for basis in bases:
@@ -85,27 +81,18 @@ def test_a_file_holds_the_tunings_of_a_family_in_the_order_of_their_methods_what
     assert one.read_bytes() == other.read_bytes()
     assert methods_in(one) == [f"pyscf hf/{basis} energy" for basis in ("6-31g*", "cc-pvdz", "sto-3g")]
     assert json.loads(one.read_text()).keys() == {"schema", "machine", "family", "tunings"}
+    library.save(make_tuning(parameters={}), one)  # in place of the one before, and nothing else
+    assert [dict(tuning.parameters) for tuning in library.load(one)] == [{}, WINNER, WINNER]
 
 
-def test_storing_a_method_again_replaces_it_and_nothing_else():
-    library.save(make_tuning(basis="sto-3g"))
-    library.save(make_tuning(parameters={"hybrid.widen": False}))
-    path = library.save(make_tuning(parameters={}))
-    assert [dict(tuning.parameters) for tuning in library.load(path)] == [{}, WINNER]
-
-
-def test_tunings_of_several_families_in_a_file_make_it_a_bundle(tmp_path):
+def test_tunings_of_several_families_in_a_file_make_it_a_bundle_and_are_read_as_they_were(tmp_path):
     path = tmp_path / "both.json"
-    stored = [make_tuning(method="mp2"), make_tuning(), make_tuning(machine=OTHER)]
+    written = {"keywords": {"conv_tol": 1e-9}, "verified": "2026-11-26T00:00:00+00:00"}
+    stored = [make_tuning(method="mp2"), make_tuning(**written), make_tuning(machine=OTHER)]
     for tuning in stored:
         library.save(tuning, path)
     assert json.loads(path.read_text())["schema"] == "autotune.tunings-bundle/1"
     assert sorted(map(repr, library.load(path))) == sorted(map(repr, stored))
-
-
-def test_nothing_is_left_beside_the_file():
-    path = library.save(make_tuning())
-    assert [entry.name for entry in path.parent.iterdir()] == [path.name]
 
 
 WRITER = """
@@ -152,25 +139,33 @@ def test_a_damaged_file_is_set_aside_whole_and_said():
     assert [line.rpartition("; ")[2] for line in said] == [f"it is set aside as {name}" for name in names]
 
 
-def test_a_file_of_a_newer_autotune_is_never_replaced(tmp_path):
-    path = tmp_path / "tuning.json"
-    newer = '{"schema": "autotune.tunings/2", "more": 1}'
-    path.write_text(newer)
-    for change in (
-        lambda: library.save(make_tuning(), path),
-        lambda: library.export([make_tuning()], path),
-        lambda: library.remove(path),
-    ):
-        with pytest.raises(InputError, match=r"tuning\.json has schema .* newer autotune: update autotune"):
-            change()
-    assert path.read_text() == newer
+def export(path):
+    library.export([make_tuning()], path)
 
 
-def test_a_file_of_the_old_form_says_to_calibrate_again(tmp_path):
+def store(path):
+    library.save(make_tuning(), path)
+
+
+NEWER, OTHERS = '{"schema": "autotune.tunings/2", "more": 1}', '{"energy": -1.0}'
+
+
+@pytest.mark.parametrize(
+    ("text", "change", "words"),
+    [
+        *(
+            (NEWER, change, "has schema .* newer autotune: update autotune")
+            for change in (store, export, library.remove)
+        ),
+        *((OTHERS, change, "has schema None") for change in (export, library.remove)),
+    ],
+)
+def test_a_file_of_a_newer_autotune_or_of_something_else_is_neither_replaced_nor_removed(tmp_path, text, change, words):
     path = tmp_path / "tuning.json"
-    path.write_text('{"schema": "autotune.tuning/2"}')
-    with pytest.raises(InputError, match="of an older autotune: run `autotune calibrate` again"):
-        library.load(path)
+    path.write_text(text)
+    with pytest.raises(InputError, match=rf"tuning\.json {words}"):
+        change(path)
+    assert path.read_text() == text
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
@@ -214,6 +209,9 @@ HOSTILE = {
         *(lambda: damaged(*OF, "parameters", value=json.loads("[" * 300 + "]" * 300)), "is nested too deeply"),
     ),
     "future": (lambda: damaged("schema", value="autotune.tunings/7"), "is of a newer autotune: update autotune"),
+    "an old form": (
+        *(lambda: '{"schema": "autotune.tuning/2"}', "of an older autotune: run `autotune calibrate` again"),
+    ),
     "another kind": (lambda: damaged("schema", value="autotune.run/5"), "is of another kind"),
     "NaN": (lambda: damaged(*OF, "law", "half_s", value=math.nan), "law.half_s: is too large or not a finite"),
     "infinity": (lambda: damaged(*OF, "law", "seconds", "start", value=math.inf), "start: is too large or not a fin"),
@@ -284,54 +282,6 @@ def test_exact_is_this_machine_this_method_and_sizes_that_were_measured():
         )
 
 
-def test_near_is_the_nearest_method_of_the_family_and_gives_its_parameters():
-    for basis, driver in (("cc-pvdz", "energy"), ("sto-3g", "gradient")):
-        library.save(make_tuning(basis=basis, driver=driver))
-    library.save(make_tuning(method="mp2"))
-    best = found(largest=50)
-    assert (best.match, str(best.tuning.method), best.tuning.parameters) == ("near", "pyscf hf/cc-pvdz energy", WINNER)
-    assert best.reason == (
-        "measured on this machine for pyscf hf/cc-pvdz energy, the nearest to pyscf hf/6-31g* energy;"
-        " run `autotune calibrate --program pyscf --method hf --basis '6-31g*'` for better"
-    )
-
-
-@pytest.mark.parametrize("largest", [18, 151])
-def test_model_is_the_same_method_beyond_the_sizes_measured_and_gives_its_times_alone(largest):
-    library.save(make_tuning(largest_functions=75))
-    best = found(smallest=10, largest=largest)
-    assert (best.match, best.tuning.law, best.tuning.parameters) == ("model", make_tuning().law, {})
-    assert best.reason.startswith(
-        "measured on this machine only for pyscf hf/6-31g* energy, 19 to 75 basis functions,"
-        f" but the largest task has {largest}: its times are used with the default parameters;"
-        " `autotune calibrate --workload INPUT` measures these"
-    )
-
-
-def test_a_related_method_of_the_right_sizes_goes_before_the_same_of_wrong_ones():
-    library.save(make_tuning(largest_functions=75))
-    library.save(make_tuning(basis="cc-pvdz", largest_functions=500))
-    assert str(found(largest=600).tuning.method) == "pyscf hf/cc-pvdz energy"
-
-
-def test_model_is_also_another_family_of_the_program():
-    library.save(make_tuning(method="mp2"))
-    best = found(largest=50)
-    assert (best.match, str(best.tuning.method), best.tuning.parameters) == ("model", "pyscf mp2/6-31g* energy", {})
-    assert "which is no relative of pyscf hf/6-31g* energy: the defaults are used" in best.reason
-
-
-@pytest.mark.parametrize("changes", [{"machine": OTHER}, {"program": "psi4"}])
-def test_another_machine_or_program_is_the_default_with_the_cure(changes):
-    library.save(make_tuning(**changes))
-    assert found() == (
-        None,
-        "default",
-        "no tuning for pyscf on this machine; run `autotune calibrate --program pyscf --method hf --basis '6-31g*'`",
-        "",
-    )
-
-
 def part(cores, memory_gib):
     """Return a processor's machine that may use so much of it; detection makes keys of this form."""
     key = f"epyc-9654-x86_64-avx512-{cores}c-{memory_gib}g-l3-384m"
@@ -341,43 +291,79 @@ def part(cores, memory_gib):
 NODE = part(64, 256)
 
 
-def test_a_job_with_some_of_a_nodes_cores_takes_the_times_that_the_whole_node_was_measured_with():
-    library.save(make_tuning(machine=NODE))
-    best = found(machine=part(16, 64))
-    assert (best.match, best.tuning.parameters) == ("model", {})
-    assert best.reason == (
-        "measured on this processor with 64 cores and 256 GiB, where this job has 16 cores and 64 GiB, for"
-        " pyscf hf/6-31g* energy: its times are used with the default parameters; run `autotune calibrate --program"
-        " pyscf --method hf --basis '6-31g*'` for better"
-    )
-    assert library.measured(part(1, 4), [HF])[HF].machine == NODE
+LONGER = dataclasses.replace(NODE, key=NODE.key.replace("avx512-", "avx512-v2-"))
+CALIBRATE = "run `autotune calibrate --program pyscf --method hf --basis '6-31g*'`"
+ALL_CORES = "a run on all cores uses the whole tuning"
+MEASURE = "`autotune calibrate --workload INPUT` measures these"
+ASKED, WHOLE = "pyscf hf/6-31g* energy", " with 64 cores and 256 GiB"
+USED = f"for {ASKED}: its times are used with the default parameters"
+BEYOND = (
+    f"measured on this machine only for {ASKED}, 19 to 75 basis functions, but the largest task has {{}}: its times are"
+    f" used with the default parameters; {MEASURE}…"
+)
+# What was stored, what is asked for, what is found: how it fits, of which method, its parameters, why.
+LADDER = {
+    "the nearest method of the family": (
+        [{"basis": "cc-pvdz"}, {"basis": "sto-3g", "driver": "gradient"}, {"method": "mp2"}],
+        *({"largest": 50}, "near", "hf/cc-pvdz", WINNER),
+        f"measured on this machine for pyscf hf/cc-pvdz energy, the nearest to {ASKED}; {CALIBRATE} for better",
+    ),
+    "too small": ([{}], {"smallest": 10, "largest": 18}, "model", "hf/6-31g*", {}, BEYOND.format(18)),
+    "too large": ([{}], {"smallest": 10, "largest": 151}, "model", "hf/6-31g*", {}, BEYOND.format(151)),
+    "a related method of the right sizes before the same of wrong ones": (
+        [{}, {"basis": "cc-pvdz", "largest_functions": 400}],
+        *({"largest": 300}, "near", "hf/cc-pvdz", WINNER),
+        # What was just calibrated is not advised again.
+        f"measured…the nearest to {ASKED}; {MEASURE}, with the options of this run for a geometry",
+    ),
+    "another family of the program": (
+        *([{"method": "mp2"}], {"largest": 50}, "model", "mp2/6-31g*", {}),
+        "measured…, which is no relative of pyscf hf/6-31g* energy: the defaults are used…",
+    ),
+    "smaller tasks than were measured": (
+        *([{}], {"smallest": 2, "largest": 40}, "exact", "hf/6-31g*", WINNER),
+        "measured…; the smallest task has 2 basis functions, measured were 19 to 75",
+    ),
+    "sizes that are not known": (
+        [{"largest_functions": 0, "smallest_functions": 0}],
+        *({"largest": 10_000}, "exact", "hf/6-31g*", WINNER, "measured…"),
+    ),
+    "tasks without sizes": ([{}], {}, "exact", "hf/6-31g*", WINNER, "measured…"),
+    "some of a node's cores": (
+        *([{"machine": NODE}], {"machine": part(16, 64)}, "model", "hf/6-31g*", {}),
+        f"measured on this processor{WHOLE}, where this job has 16 cores and 64 GiB, {USED}; {CALIBRATE} for better",
+    ),
+    "fewer cores than the machine has": (
+        *([{"machine": NODE}], {"machine": dataclasses.replace(NODE, cores=1)}, "model", "hf/6-31g*", {}),
+        f"measured on this machine with 64 cores, where this run has 1, {USED}; {ALL_CORES}",
+    ),
+    "less memory and as many cores": (
+        *([{"machine": NODE}], {"machine": part(64, 32)}, "near", "hf/6-31g*", WINNER),
+        f"measured…{WHOLE}, where this job has 64 cores and 32 GiB, for pyscf…",
+    ),
+}
 
 
-def test_a_run_that_is_told_to_use_fewer_cores_is_not_advised_to_calibrate():
-    library.save(make_tuning(machine=NODE))
-    best = found(machine=dataclasses.replace(NODE, cores=1))
-    assert (best.match, best.tuning.parameters) == ("model", {})
-    assert best.reason == (
-        "measured on this machine with 64 cores, where this run has 1, for pyscf hf/6-31g* energy: its times are used"
-        " with the default parameters; a run on all cores uses the whole tuning"
-    )
+@pytest.mark.parametrize("case", LADDER)
+def test_what_fits_best_is_found_and_why_is_said(case):
+    stored, asked, match, method, parameters, words = LADDER[case]
+    for changes in stored:
+        library.save(make_tuning(**changes))
+    best = found(**asked)
+    assert (best.match, str(best.tuning.method)) == (match, f"pyscf {method} energy")
+    assert best.tuning.parameters == parameters
+    assert best.tuning.law == make_tuning(method=method.split("/")[0]).law
+    assert re.fullmatch(".*".join(map(re.escape, words.split("…"))), best.reason)
 
 
-def test_what_was_just_calibrated_is_not_advised_again():
-    library.save(make_tuning(largest_functions=75))
-    library.save(make_tuning(basis="cc-pvdz", largest_functions=400))
-    best = found(largest=300)
-    assert (best.match, best.tuning.method.basis) == ("near", "cc-pvdz")
-    cure = "`autotune calibrate --workload INPUT` measures these, with the options of this run for a geometry"
-    assert best.reason.endswith(f"the nearest to pyscf hf/6-31g* energy; {cure}")
-    assert "--basis" not in best.reason
-
-
-def test_a_job_with_less_memory_and_as_many_cores_takes_all_of_a_tuning():
-    library.save(make_tuning(machine=NODE))
-    best = found(machine=part(64, 32))
-    assert (best.match, best.tuning.parameters) == ("near", WINNER)
-    assert "with 64 cores and 256 GiB, where this job has 64 cores and 32 GiB, for pyscf" in best.reason
+@pytest.mark.parametrize(
+    ("changes", "machine"), [({"machine": OTHER}, HERE), ({"program": "psi4"}, HERE), ({"machine": LONGER}, NODE)]
+)
+def test_another_machine_or_program_or_a_processor_whose_name_begins_alike_is_the_default_with_the_cure(
+    changes, machine
+):
+    library.save(make_tuning(**changes))
+    assert found(machine=machine) == (None, "default", f"no tuning for pyscf on this machine; {CALIBRATE}", "")
 
 
 def test_of_several_parts_of_a_node_the_nearest_in_cores_then_in_memory_counts():
@@ -387,30 +373,6 @@ def test_of_several_parts_of_a_node_the_nearest_in_cores_then_in_memory_counts()
         assert found(machine=part(*asked)).tuning.machine == part(*nearest)
         assert library.measured(part(*asked), [HF])[HF].machine == part(*nearest)
     assert found(machine=part(64, 256)).match == "exact"
-
-
-def test_another_processor_whose_name_begins_alike_is_another_one():
-    longer = dataclasses.replace(NODE, key=NODE.key.replace("avx512-", "avx512-v2-"))
-    library.save(make_tuning(machine=longer))
-    assert found(machine=NODE).match == "default"
-
-
-def test_a_size_that_does_not_fit_is_measured_with_the_input_itself():
-    library.save(make_tuning())
-    assert "`autotune calibrate --workload INPUT` measures these" in found(largest=1000).reason
-
-
-@pytest.mark.parametrize("known", [{"largest_functions": 0, "smallest_functions": 0}, {}])
-def test_where_sizes_are_not_known_the_range_does_not_count(known):
-    library.save(make_tuning(**known))
-    assert found(largest=0 if not known else 10_000).match == "exact"
-
-
-def test_smaller_tasks_than_were_measured_are_mentioned_and_no_reason_against():
-    library.save(make_tuning())
-    best = found(smallest=2, largest=40)
-    assert best.match == "exact"
-    assert best.reason.endswith("; the smallest task has 2 basis functions, measured were 19 to 75")
 
 
 def test_of_one_method_the_users_tuning_counts_then_the_newest_of_a_folder(tmp_path, monkeypatch):
@@ -547,15 +509,6 @@ def test_removing_takes_the_named_tunings_out_and_the_file_with_the_last(tmp_pat
     assert methods_in(path) == ["pyscf hf/6-31g* energy"]
     assert len(library.remove(path)) == 1
     assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize("change", [library.remove, lambda path: library.export([make_tuning()], path)])
-def test_a_file_that_is_none_of_tunings_is_neither_removed_nor_replaced(tmp_path, change):
-    path = tmp_path / "results.json"
-    path.write_text('{"energy": -1.0}')
-    with pytest.raises(InputError, match=r"results\.json has schema None"):
-        change(path)
-    assert path.read_text() == '{"energy": -1.0}'
 
 
 @pytest.mark.parametrize(

@@ -41,7 +41,8 @@ def version_2(tmp_path):
     return tmp_path
 
 
-def test_in_version_2_this_process_steps_aside_so_that_the_workers_group_may_have_a_limit(version_2):
+@pytest.mark.usefixtures("as_the_kernel_does")
+def test_in_version_2_this_process_steps_aside_for_a_limited_group_of_workers_and_comes_back(version_2):
     group = version_2 / "sys/fs/cgroup/job"
     enclosure = Enclosure(1.5, root=version_2)
     assert (enclosure.folder / "memory.max").read_text() == str(3 * 2**29)
@@ -51,13 +52,8 @@ def test_in_version_2_this_process_steps_aside_so_that_the_workers_group_may_hav
     assert (enclosure.folder / "cgroup.procs").read_text() == "4711"
     enclosure.limit(1.0)
     assert (enclosure.folder / "memory.max").read_text() == str(2**30)
-
-
-@pytest.mark.usefixtures("as_the_kernel_does")
-def test_in_version_2_this_process_comes_back_and_nothing_is_left(version_2):
-    group = version_2 / "sys/fs/cgroup/job"
-    enclosure = Enclosure(1.5, root=version_2)
-    (group / "cgroup.procs").write_text("")  # it has moved
+    (enclosure.folder / "cgroup.procs").write_text("")  # the worker has ended
+    (group / "cgroup.procs").write_text("")  # this process has moved
     enclosure.close()
     assert (group / "cgroup.procs").read_text() == str(os.getpid())
     assert (group / "cgroup.subtree_control").read_text() == "-memory"

@@ -35,10 +35,12 @@ def no_more_than(files):
         resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
-def test_where_no_process_can_be_started_nothing_is_left(tmp_path, monkeypatch):
+@pytest.mark.parametrize("ahead", [contextlib.nullcontext, forks.ahead])
+def test_where_no_process_can_be_started_the_pool_says_so_and_nothing_is_left(tmp_path, monkeypatch, ahead):
     before = descriptors()
     monkeypatch.setenv("TOO_LONG", "x" * 2**24)
-    with pytest.raises(ResourceError, match=r"^no worker process can be started: Argument list too long; .*limits"):
+    words = r"^no worker process can be started: Argument list too long; .*limits"
+    with ahead(tmp_path), pytest.raises(ResourceError, match=words):
         Pool(programs=[], environment=ENVIRONMENT, scratch=tmp_path)
     assert descriptors() == before
     assert list(tmp_path.iterdir()) == []
@@ -108,12 +110,6 @@ def test_what_was_started_ahead_and_not_taken_ends_with_the_block(tmp_path):
     assert not Path(f"/proc/{pid}").exists()
     assert descriptors() == before
     assert list(tmp_path.iterdir()) == []
-
-
-def test_where_none_can_be_started_ahead_the_pool_says_so(tmp_path, monkeypatch):
-    monkeypatch.setenv("TOO_LONG", "x" * 2**24)
-    with forks.ahead(tmp_path), pytest.raises(ResourceError, match="Argument list too long"):
-        Pool(programs=[], environment=ENVIRONMENT, scratch=tmp_path)
 
 
 def test_what_is_imported_ahead_reads_no_environment_of_a_blas():

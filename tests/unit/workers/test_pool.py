@@ -44,11 +44,14 @@ def test_both_sides_of_a_beacon_see_the_same(tmp_path):
         each.close()
 
 
-def test_a_worker_is_at_the_task_that_its_beacon_names(worker, tmp_path):
+def test_a_worker_is_at_the_task_that_its_beacon_names_and_at_its_first_order_until_it_has_begun(worker, tmp_path):
+    assert worker.at is None
     worker.orders.extend(map(order, (4, 5, 6)))
+    assert worker.at == 4  # without a beacon, as where its folder is gone
     beacon = Beacon(tmp_path)
-    beacon.begin(5, printed_bytes=0)
-    assert worker.at == 5
+    for began, at in ((3, 4), (5, 5)):  # the first is of an earlier batch
+        beacon.begin(began, printed_bytes=0)
+        assert worker.at == at
     worker.answered([reply(4), reply(5)])
     assert worker.at == 6  # it may not have taken up the next one
     beacon.begin(6, printed_bytes=0)
@@ -56,25 +59,6 @@ def test_a_worker_is_at_the_task_that_its_beacon_names(worker, tmp_path):
     worker.answered([reply(6)])
     assert worker.at is None
     beacon.close()
-
-
-def test_a_worker_that_has_not_begun_is_at_its_first_order(worker, tmp_path):
-    assert worker.at is None
-    worker.orders.extend(map(order, (4, 5)))
-    assert worker.at == 4
-    beacon = Beacon(tmp_path)
-    beacon.begin(3, printed_bytes=0)  # of an earlier batch
-    assert worker.at == 4
-    beacon.close()
-
-
-def test_a_worker_without_a_folder_is_at_its_first_order(tmp_path):
-    ours, theirs = Pipe()
-    gone = Worker(number=0, pipe=ours, output=tmp_path / "gone" / "output", pid=1)
-    gone.orders.append(order(7))
-    assert gone.at == 7
-    gone.close()
-    theirs.close()
 
 
 def test_answers_are_counted_and_what_the_worker_holds_is_that_of_the_last(worker):
@@ -85,7 +69,9 @@ def test_answers_are_counted_and_what_the_worker_holds_is_that_of_the_last(worke
     assert [each.number for each in worker.orders] == [3]
 
 
-def test_short_tasks_are_answered_together_and_long_ones_at_once(faulty, monkeypatch):
+def test_short_tasks_of_a_run_are_answered_together_and_one_that_kills_its_worker_costs_only_itself(
+    faulty, monkeypatch
+):
     together = []
     answered = pool.Worker.answered
 
@@ -97,20 +83,10 @@ def test_short_tasks_are_answered_together_and_long_ones_at_once(faulty, monkeyp
     with Session(Options(journal="none", workers=1)) as session:
         session.run(faulty("water8", max_nbody=3))
         session.run(faulty("water8", max_nbody=3))
-    assert sum(together) == 2 * 92
-    assert len(together) < 92
-    together.clear()
-    with Session(Options(journal="none", workers=1)) as session:
-        session.run(faulty("water4", "sleep", seconds=0.05, max_nbody=1))
-    assert together == [1] * 4
-
-
-@pytest.mark.parametrize("fault", ["crash", "exit"])
-def test_a_worker_that_dies_among_short_tasks_costs_the_one_it_was_at(faulty, fault):
-    fields = faulty("water6", fault, at=[9], share=0.3, seed=3, max_nbody=3)
-    with Session(Options(journal="none", workers=1)) as session:
+        assert sum(together) == 2 * 92
+        assert len(together) < 92
         with pytest.raises(TaskError) as caught:
-            session.run(fields)
+            session.run(faulty("water6", "crash", at=[9], share=0.3, seed=3, max_nbody=3))
         record = session.record
     failed = {task.number for task in record.task_records if task.status == "failed"}
     assert len(caught.value.failed) == len(failed) > 0
@@ -120,20 +96,28 @@ def test_a_worker_that_dies_among_short_tasks_costs_the_one_it_was_at(faulty, fa
     assert all(task.attempts == 1 for task in record.task_records if task.status == "done")
 
 
-# --- what workers share -----------------------------------------------------------------------------------------------
+@pytest.fixture(scope="module")
+def warm(tmp_path_factory):
+    environment = process.worker_environment(resident=True, passive_wait=False, one_blas_thread=False, blas_kernel="")
+    with Pool(programs=["faulty"], environment=environment, scratch=tmp_path_factory.mktemp("pool")) as made:
+        yield made
+
+
+def prepared(pool, workers):
+    pool.prepare(workers)
+    while not all(worker.pid for worker in pool._workers.values()):
+        pool.wait(timeout_s=1.0)
 
 
 @pytest.fixture
-def started(tmp_path, faulty):
+def started(warm, faulty):
     """A pool of four workers that have started, and do nothing."""
-    environment = process.worker_environment(resident=True, passive_wait=False, one_blas_thread=False, blas_kernel="")
-    with Pool(programs=["faulty"], environment=environment, scratch=tmp_path) as made:
-        made.brief(Briefing(workload.load(faulty("water2")).recipe.to_json()))
-        made.check(Check())
-        made.prepare(4)
-        while not all(worker.pid for worker in made._workers.values()):
-            made.wait(timeout_s=1.0)
-        yield made
+    warm.retire_all()
+    warm._shares_due = 0.0
+    warm.brief(Briefing(workload.load(faulty("water2")).recipe.to_json()))
+    warm.check(Check())
+    prepared(warm, 4)
+    return warm
 
 
 needs_shares = pytest.mark.skipif(process.resident_shares(os.getpid()) is None, reason="the system does not tell")
@@ -152,9 +136,7 @@ def test_what_forked_workers_share_counts_once(started):
 def test_what_is_shared_is_looked_at_seldom_and_a_new_worker_is_like_the_others(started, monkeypatch):
     before_gib = started.usage().resident_gib
     monkeypatch.setattr(process, "resident_shares", lambda pid: pytest.fail(f"looked at {pid} again"))
-    started.prepare(8)
-    while not all(worker.pid for worker in started._workers.values()):
-        started.wait(timeout_s=1.0)
+    prepared(started, 8)
     alone_gib = process.usage([started._forks.pid])[0]
     assert started.usage().resident_gib - before_gib < 4 * 0.7 * alone_gib
 
@@ -165,20 +147,32 @@ def test_where_the_system_does_not_tell_what_is_shared_it_counts_for_each(starte
     assert started.usage().resident_gib == pytest.approx(process.usage(pids)[0], rel=0.05)
 
 
-def test_a_seat_is_one_workers_as_long_as_it_lives(started):
-    def at_work_on(seat, number):
-        started.start([order(number)], seat=seat)
-        (worker,) = [each for each in started._workers.values() if each.orders]
-        while worker.orders:
-            started.wait(timeout_s=1.0)
-        return worker.pid
+def at_work_on(started, number, seat=None):
+    """Have a worker compute a task; return it."""
+    started.start([order(number)], seat=seat)
+    (worker,) = [each for each in started._workers.values() if each.orders]
+    while worker.orders:
+        started.wait(timeout_s=1.0)
+    return worker
 
-    pids = {seat: at_work_on(seat, number) for number, seat in enumerate((3, 0, "gpu"))}
+
+def test_a_seat_is_one_workers_as_long_as_it_lives(started):
+    pids = {seat: at_work_on(started, number, seat).pid for number, seat in enumerate((3, 0, "gpu"))}
     assert len(set(pids.values())) == 3
-    assert {seat: at_work_on(seat, 10 + number) for number, seat in enumerate(pids)} == pids
+    assert {seat: at_work_on(started, 10 + number, seat).pid for number, seat in enumerate(pids)} == pids
     started.retire_all()
-    assert at_work_on(0, 20) not in pids.values()
+    assert at_work_on(started, 20, 0).pid not in pids.values()
     assert len(started._workers) == 1
+
+
+def test_workers_are_replaced_by_number_of_tasks_growth_and_age(started):
+    worker = at_work_on(started, 0)
+    no_limits = {"tasks": 0, "growth_gib": 0.0, "age_s": 0.0}
+    for limits in ({"tasks": 2}, {"growth_gib": 1.0}, {"age_s": 3600.0}):
+        started.retire(**{**no_limits, **limits})
+        assert worker.number in started._workers
+    started.retire(**{**no_limits, "tasks": 1})
+    assert worker.number not in started._workers
 
 
 needs_affinity = pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="the system has none")
@@ -196,10 +190,7 @@ def test_workers_stay_on_cores_of_their_own_until_they_are_let_go(started):
     assert there[: len(cores)] == cores
     assert there[len(cores) :] == [everywhere] * (len(workers) - len(cores))  # there are no cores for these
     started.retire_all()
-    started.start([order(1)], seat=1)
-    (worker,) = [each for each in started._workers.values() if each.orders]
-    while worker.orders:
-        started.wait(timeout_s=1.0)
+    worker = at_work_on(started, 1, seat=1)
     assert os.sched_getaffinity(worker.pid) == (cores[1] if len(cores) > 1 else everywhere)
     started.pin(())
     assert os.sched_getaffinity(worker.pid) == everywhere

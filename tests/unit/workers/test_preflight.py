@@ -14,41 +14,35 @@ from autotune.workers.preflight import check, representatives
 CHLORINES = "4\n\nCl 0 0 0\nCl 3.8 0 0\nHe 0 9 0\nHe 0 0 9"
 
 
-def radicals(**expansion):
+def radicals(text=CHLORINES, **expansion):
     """Return the input of two chlorine atoms and two helium atoms, for the program that computes nothing."""
     given = {"program": "faulty", "method": "nothing", "charges": "0,0,0,0", "multiplicities": "2,2,1,1", **expansion}
-    return many_body_fields(CHLORINES, name="radicals", expansion=Expansion(**given))
+    return many_body_fields(text, name="radicals", expansion=Expansion(**given))
 
 
 def asked(fields):
     work = workload.load(fields)
-    return [(task.real, task.basis) for task in representatives(work.tasks, work.recipe)]
+    return sorted((len(task.real), len(task.basis)) for task in representatives(work.tasks, work.recipe))
 
 
-def test_a_component_in_which_open_shells_meet_stands_for_all_of_its_kind():
-    assert asked(radicals()) == [((1, 2), (1, 2))]
+def test_the_smallest_components_in_which_open_shells_meet_stand_for_all_of_their_kind():
+    assert asked(radicals()) == [(2, 2)]
+    three = radicals(CHLORINES.replace("He 0 9 0", "Cl 0 9 0"), multiplicities="2,2,2,1")
+    assert [real for real, _ in asked(three)] == [2, 3]
 
 
-def test_where_open_shells_meet_in_larger_components_only_the_smallest_stands_for_them():
-    text = CHLORINES.replace("He 0 9 0", "Cl 0 9 0")
-    fields = many_body_fields(
-        text,
-        name="radicals",
-        expansion=Expansion(program="faulty", method="nothing", charges="0,0,0,0", multiplicities="2,2,2,1"),
-    )
-    ((meeting, _), (all_three, _)) = sorted(asked(fields), key=lambda component: len(component[0]))
-    assert (len(meeting), len(all_three)) == (2, 3)
-
-
-def test_closed_shells_without_ghosts_need_no_more_than_their_monomers(cluster):
-    assert asked(cluster("water4", max_nbody=3)) == []
-
-
-def test_one_fragment_of_each_kind_is_asked_about_beside_ghosts_of_each_kind(cluster):
-    ((one, basis),) = asked(cluster("water4", bsse=("cp",), max_nbody=2))
-    assert (len(one), basis) == (1, (1, 2, 3, 4))
-    ((one, basis),) = asked(cluster("water4", bsse=("vmfc",), max_nbody=2))
-    assert (len(one), len(basis)) == (1, 2)
+@pytest.mark.parametrize(
+    ("expansion", "components"),
+    [
+        ({"max_nbody": 3}, []),
+        ({"bsse": ("cp",), "max_nbody": 2}, [(1, 4)]),
+        ({"bsse": ("vmfc",), "max_nbody": 2}, [(1, 2)]),
+    ],
+)
+def test_of_closed_shells_one_fragment_of_each_kind_is_asked_about_beside_ghosts_of_each_kind(
+    cluster, expansion, components
+):
+    assert asked(cluster("water4", **expansion)) == components
 
 
 def test_a_program_that_cannot_check_its_solutions_is_said_where_open_shells_meet():
@@ -85,12 +79,8 @@ def recipe(monkeypatch):
     return workload.load(radicals(program="nwchem")).recipe
 
 
-def test_a_component_that_a_harness_refuses_is_one_line_that_names_it(recipe):
-    found = check(recipe, [("(auto)", (1,), (1, 2))])
-    assert found.problems == ("fragment 1 with ghosts: no ghosts here",)
-
-
-def test_equal_cautions_are_said_once(recipe):
+def test_a_refusal_is_one_line_that_names_its_component_and_equal_cautions_are_said_once(recipe):
+    assert check(recipe, [("(auto)", (1,), (1, 2))]).problems == ("fragment 1 with ghosts: no ghosts here",)
     assert check(recipe, [("(auto)", (1, 2), (1, 2))]).cautions == ("1 atoms", "2 atoms")
 
 

@@ -54,18 +54,14 @@ def forge(base, name="autotune-forged", *, owner=None):
     return folder
 
 
-# --- making ----------------------------------------------------------------------------------------------------------
-
-
-def test_a_runs_folder_is_private(made, tmp_path):
+def test_a_runs_folder_is_private_and_nobody_else_gets_its_lock(made, tmp_path):
     assert made.parent == tmp_path
     assert made.name.startswith(scratch.PREFIX)
     assert stat.S_IMODE(made.stat().st_mode) == 0o700
-
-
-def test_nobody_else_gets_the_lock_of_a_living_run(made):
     with (made / scratch.OWNER).open("r+") as file, pytest.raises(BlockingIOError):
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    assert scratch.remove_orphans(tmp_path) == []
+    assert made.exists()
 
 
 def test_without_a_base_it_is_made_where_temporary_files_are(tmp_path, monkeypatch):
@@ -98,20 +94,12 @@ def test_a_disk_that_is_full_leaves_no_folder_and_no_descriptor(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-# --- leftovers -------------------------------------------------------------------------------------------------------
-
-
 def test_the_folder_of_a_killed_run_is_removed_with_all_it_holds(tmp_path):
     folder = run_that_dies(tmp_path)
     (folder / "worker-1" / "files").mkdir(parents=True)
     (folder / "worker-1" / "files" / "integrals").write_bytes(bytes(5000))
     assert scratch.remove_orphans(tmp_path) == [folder]
     assert list(tmp_path.iterdir()) == []
-
-
-def test_the_folder_of_a_living_run_is_left_alone(made, tmp_path):
-    assert scratch.remove_orphans(tmp_path) == []
-    assert made.exists()
 
 
 @pytest.mark.parametrize("alive", [True, False])
@@ -140,68 +128,36 @@ def test_where_nothing_was_left_nothing_is_removed(tmp_path):
     assert scratch.remove_orphans(tmp_path / "missing") == []
 
 
-@pytest.mark.parametrize(
-    "owner",
-    [b"another-host", b"", f"{socket.gethostname()}2".encode(), b"\xff\xfe\x00binary"],
-    ids=["another host", "empty", "almost ours", "no text"],
-)
-def test_a_folder_that_another_host_or_program_made_is_left_alone_and_dead_ones_are_removed_all_the_same(
-    tmp_path, owner
-):
-    foreign, dead = forge(tmp_path, "autotune-1", owner=owner), forge(tmp_path, "autotune-2")
-    assert scratch.remove_orphans(tmp_path) == [dead]
-    assert sorted(path.name for path in foreign.iterdir()) == ["kept", scratch.OWNER]
+def test_of_what_others_made_only_folders_of_dead_runs_of_this_host_and_user_are_removed(tmp_path):
+    (base := tmp_path / "base").mkdir()
+    foreign = [b"another-host", b"", f"{socket.gethostname()}2".encode(), b"\xff\xfe\x00binary"]
+    left = [forge(base, f"autotune-{number}", owner=owner) for number, owner in enumerate(foreign)]
+    left.append(forge(base, "other-1"))
+    if os.getuid() == 0:  # only root can give a folder to another user
+        left.append(forge(base, "autotune-theirs"))
+        os.chown(left[-1], 12345, 12345)
+    (base / "autotune-link").symlink_to(forge(tmp_path, "autotune-elsewhere"))
+    (base / "autotune-docs").mkdir()
+    (base / "autotune-file").touch()
+    (base / "autotune-strange" / scratch.OWNER).mkdir(parents=True)
+    names = {path.name for path in base.iterdir()}
+    dead = forge(base, "autotune-9")
+    assert scratch.remove_orphans(base) == [dead]
+    assert {path.name for path in base.iterdir()} == names
+    for folder in (*left, base / "autotune-link"):
+        assert sorted(path.name for path in folder.iterdir()) == ["kept", scratch.OWNER]
 
 
-def test_a_folder_without_an_owner_or_with_another_name_is_left_alone(tmp_path):
-    (tmp_path / "autotune-docs").mkdir()
-    (tmp_path / "autotune-file").touch()
-    forge(tmp_path, "other-1")
-    (tmp_path / "autotune-strange" / scratch.OWNER).mkdir(parents=True)
-    assert scratch.remove_orphans(tmp_path) == []
-    assert len(list(tmp_path.iterdir())) == 4
-
-
-def test_a_link_to_a_folder_is_not_followed(tmp_path):
-    (tmp_path / "base").mkdir()
-    elsewhere = forge(tmp_path)
-    (tmp_path / "base" / "autotune-link").symlink_to(elsewhere)
-    assert scratch.remove_orphans(tmp_path / "base") == []
-    assert (elsewhere / "kept").exists()
-
-
-@pytest.mark.skipif(os.getuid() != 0, reason="only root can give a folder to another user")
-def test_another_users_folder_is_left_alone(tmp_path):
-    folder = forge(tmp_path)
-    os.chown(folder, 12345, 12345)
-    assert scratch.remove_orphans(tmp_path) == []
-    assert folder.exists()
-
-
-# --- space -----------------------------------------------------------------------------------------------------------
-
-
-def test_what_a_folder_holds_is_all_below_it(tmp_path):
-    (tmp_path / "deep" / "er").mkdir(parents=True)
-    for path in (tmp_path / "a", tmp_path / "deep" / "er" / "b"):
+def test_a_folder_holds_what_the_files_below_it_take_on_the_disk_whatever_it_links_to(tmp_path):
+    elsewhere, held = tmp_path / "elsewhere", tmp_path / "held"
+    for path in (elsewhere / "large", held / "a", held / "deep" / "er" / "b"):
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(os.urandom(2**20))
-    assert scratch.held_gib(tmp_path) == pytest.approx(2 / 1024, rel=0.05)
-
-
-def test_links_are_not_followed(tmp_path):
-    (tmp_path / "elsewhere").mkdir()
-    (tmp_path / "elsewhere" / "large").write_bytes(os.urandom(2**20))
-    (tmp_path / "held").mkdir()
-    (tmp_path / "held" / "file").symlink_to(tmp_path / "elsewhere" / "large")
-    (tmp_path / "held" / "folder").symlink_to(tmp_path / "elsewhere")
-    (tmp_path / "held" / "circle").symlink_to(tmp_path / "held")
-    assert scratch.held_gib(tmp_path / "held") < 0.1 / 1024
-
-
-def test_a_file_with_holes_takes_only_what_it_takes_on_the_disk(tmp_path):
-    with (tmp_path / "sparse").open("wb") as file:
+    for name, target in {"file": elsewhere / "large", "folder": elsewhere, "circle": held}.items():
+        (held / name).symlink_to(target)
+    with (held / "sparse").open("wb") as file:
         file.truncate(2**30)
-    assert scratch.held_gib(tmp_path) < 0.01
+    assert scratch.held_gib(held) == pytest.approx(2 / 1024, rel=0.05)
 
 
 def test_a_folder_that_is_gone_holds_nothing_and_leaves_no_limit(tmp_path):

@@ -24,27 +24,63 @@ from autotune.workers.worker import TOGETHER_S
 ONE_CORE = Resources(cores=1, memory_gib=1.0)
 
 
-@pytest.fixture
-def pool(tmp_path):
+def opened(scratch):
     environment = process.worker_environment(resident=True, passive_wait=False, one_blas_thread=False, blas_kernel="")
-    with Pool(programs=["faulty"], environment=environment, scratch=tmp_path) as made:
+    return Pool(programs=["faulty"], environment=environment, scratch=scratch)
+
+
+@pytest.fixture(scope="module")
+def warm(tmp_path_factory):
+    with opened(tmp_path_factory.mktemp("pool")) as made:
         yield made
 
 
-def events_of(pool, work, numbers):
-    """Return what comes of tasks that one worker is told at once, and the lots in which it came."""
+@pytest.fixture
+def pool(warm):
+    """A pool without workers."""
+    warm.retire_all()
+    assert not warm._workers
+    return warm
+
+
+def orders(work, numbers):
+    tasks = [work.tasks[number] for number in numbers]
+    return [Order(task.number, task.level, task.real, task.basis, ONE_CORE) for task in tasks]
+
+
+def dimers(work):
+    return [task.number for task in work.tasks if task.nbody == 2]
+
+
+def briefed(pool, fields):
+    """Return the workload of an input of which a pool's workers know."""
+    work = workload.load(fields)
     pool.brief(Briefing(work.recipe.to_json()))
     assert not pool.check(Check()).problems
-    tasks = [work.tasks[number] for number in numbers]
-    pool.start([Order(task.number, task.level, task.real, task.basis, ONE_CORE) for task in tasks])
+    return work
+
+
+def lots_of(pool, told, **limits):
+    """Return what comes of orders, in the lots in which it comes."""
+    pool.start(told)
     lots = []
-    while sum(map(len, lots)) < len(numbers):
-        lots += filter(None, [pool.wait(timeout_s=5.0)])
+    while sum(map(len, lots)) < len(told):
+        lots += filter(None, [pool.wait(timeout_s=5.0, **limits)])
     return lots
 
 
+def events_of(pool, told, **limits):
+    return [event for lot in lots_of(pool, told, **limits) for event in lot]
+
+
+def waits(pool, events):
+    while True:
+        events += pool.wait(timeout_s=1.0)
+
+
 def test_short_tasks_are_answered_and_measured_together(pool, faulty):
-    lots = events_of(pool, workload.load(faulty("water4", "nothing")), range(10))
+    work = briefed(pool, faulty("water4", "nothing"))
+    lots = lots_of(pool, orders(work, range(10)))
     assert [reply.number for lot in lots for reply in lot] == list(range(10))
     assert all(reply.values for lot in lots for reply in lot)
     assert any(len(lot) > 1 for lot in lots)
@@ -58,25 +94,24 @@ def test_short_tasks_are_answered_and_measured_together(pool, faulty):
 
 
 def test_tasks_that_take_longer_are_answered_and_measured_each_by_itself(pool, faulty):
-    work = workload.load(faulty("water4", "spin", seconds=1.5 * TOGETHER_S))
-    lots = events_of(pool, work, range(3))
+    work = briefed(pool, faulty("water4", "spin", seconds=1.5 * TOGETHER_S))
+    lots = lots_of(pool, orders(work, range(3)))
     assert [len(lot) for lot in lots] == [1, 1, 1]
     assert all(lot[0].cpu_s >= TOGETHER_S for lot in lots)
 
 
 def test_a_peak_is_not_that_of_tasks_that_were_done_before(pool, faulty):
     # The dimer takes half a second and a quarter of a GiB where its worker was told that it is as short as monomers.
-    work = workload.load(faulty("water4", "allocate", at=[6], gib=0.25, seconds=0.5))
-    dimer = next(task.number for task in work.tasks if task.nbody == 2)
-    *before, last = [reply for lot in events_of(pool, work, [0, 1, 2, dimer]) for reply in lot]
+    work = briefed(pool, faulty("water4", "allocate", at=[6], gib=0.25, seconds=0.5))
+    *before, last = events_of(pool, orders(work, [0, 1, 2, dimers(work)[0]]))
     assert all(reply.peak_gib < 0.25 for reply in before)
     assert last.peak_gib > 0.25
 
 
 def test_of_a_crash_the_last_lines_are_those_of_its_own_task(pool, faulty):
-    work = workload.load(faulty("water4", "last-words", at=[6]))
-    dimer = next(task.number for task in work.tasks if task.nbody == 2)
-    events = [event for lot in events_of(pool, work, [0, 1, dimer]) for event in lot]
+    work = briefed(pool, faulty("water4", "last-words", at=[6]))
+    dimer = dimers(work)[0]
+    events = events_of(pool, orders(work, [0, 1, dimer]))
     (event,) = [each for each in events if isinstance(each, Reply) and each.error]
     assert event.number == dimer
     assert "task of 6 atoms" in event.error
@@ -84,15 +119,16 @@ def test_of_a_crash_the_last_lines_are_those_of_its_own_task(pool, faulty):
 
 
 def test_the_output_of_a_worker_does_not_grow_without_end(pool, faulty):
-    work = workload.load(faulty("water6", "shout", max_nbody=2))
-    events_of(pool, work, range(len(work.tasks)))
-    events_of(pool, work, range(len(work.tasks)))
+    work = briefed(pool, faulty("water6", "shout", max_nbody=2))
+    for _ in range(2):
+        events_of(pool, orders(work, range(len(work.tasks))))
     sizes = [path.stat().st_size for path in pool.scratch.glob("worker-*/output")]
     assert 0 < max(sizes) < 2 * 2**20
 
 
 def test_files_of_a_task_are_gone_when_its_batch_is_done(pool, faulty):
-    events_of(pool, workload.load(faulty("water4", "fill", at=[3], gib=0.002)), range(2))
+    work = briefed(pool, faulty("water4", "fill", at=[3], gib=0.002))
+    events_of(pool, orders(work, range(2)))
     pool.check(Check())  # the worker has come back to its pipe
     assert [list(folder.iterdir()) for folder in pool.scratch.glob("worker-*/files")] == [[]]
 
@@ -100,24 +136,8 @@ def test_files_of_a_task_are_gone_when_its_batch_is_done(pool, faulty):
 # --- what a pool makes of workers that end ----------------------------------------------------------------------------
 
 
-def orders(work, numbers):
-    tasks = [work.tasks[number] for number in numbers]
-    return [Order(task.number, task.level, task.real, task.basis, ONE_CORE) for task in tasks]
-
-
-def waits(pool):
-    while True:
-        pool.wait(timeout_s=1.0)
-
-
-def briefed(pool, work):
-    pool.brief(Briefing(work.recipe.to_json()))
-    assert not pool.check(Check()).problems
-
-
 def test_a_worker_that_ends_before_it_takes_up_a_task_blames_none(pool, faulty):
-    work = workload.load(faulty("water2", "nothing"))
-    briefed(pool, work)
+    work = briefed(pool, faulty("water2", "nothing"))
     (worker,) = pool._workers.values()
     os.kill(worker.pid, signal.SIGSTOP)  # it will not get to the orders
     pool.start(orders(work, [0, 1]))
@@ -126,36 +146,23 @@ def test_a_worker_that_ends_before_it_takes_up_a_task_blames_none(pool, faulty):
     while len(events) < 2:
         events += pool.wait(timeout_s=5.0)
     assert sorted(events) == [Returned(0), Returned(1)]
-    pool.start(orders(work, [0, 1]))
-    done = []
-    while len(done) < 2:
-        done += pool.wait(timeout_s=5.0)
-    assert all(reply.values for reply in done)
+    assert all(reply.values for reply in events_of(pool, orders(work, [0, 1])))
 
 
-def test_workers_that_all_end_before_they_take_up_a_task_end_the_run_with_a_reason(pool, faulty, monkeypatch):
+def test_workers_that_all_end_before_they_take_up_a_task_end_the_run_with_a_reason(tmp_path, faulty, monkeypatch):
     monkeypatch.setattr("autotune.workers.pool.PAUSE_S", 0.001)
-    work = workload.load(faulty("water2", "nothing"))
-    briefed(pool, work)
-    pool.retire_all()
-    for number in range(100):  # where the next workers' folders should be, there is something else
-        (pool.scratch / f"worker-{number + 1}").touch()
-
-    def run():
-        while True:
-            pool.start(orders(work, [0]))
-            while not any(isinstance(event, Returned) for event in pool.wait(timeout_s=5.0)):
-                pass
-
-    with pytest.raises(
-        ResourceError, match=r"10 workers in a row ended before they took up a task: .*NotADirectoryError"
-    ):
-        run()
+    with opened(tmp_path) as pool:
+        work = briefed(pool, faulty("water2", "nothing"))
+        pool.retire_all()
+        for number in range(100):  # where the next workers' folders should be, there is something else
+            (pool.scratch / f"worker-{number + 1}").touch()
+        told = orders(work, [0]) * 11
+        with pytest.raises(ResourceError, match=r"10 workers in a row ended before .* a task: .*NotADirectoryError"):
+            [events_of(pool, [order]) for order in told]
 
 
 def test_what_was_answered_is_there_when_a_wait_is_interrupted(pool, faulty, monkeypatch):
-    work = workload.load(faulty("water2", "nothing"))
-    briefed(pool, work)
+    work = briefed(pool, faulty("water2", "nothing"))
     pool.start(orders(work, [0, 1, 2]))
     (worker,) = pool._workers.values()
     assert worker.pipe.poll(5.0)
@@ -165,11 +172,13 @@ def test_what_was_answered_is_there_when_a_wait_is_interrupted(pool, faulty, mon
 
     monkeypatch.setattr(pool, "_bury", interrupted)
     worker.exit_status = 0
+    answered = []
     with pytest.raises(KeyboardInterrupt):
-        waits(pool)
+        waits(pool, answered)
     worker.exit_status = None
-    answered = pool.drain()
-    assert answered
+    kept = pool.drain()
+    assert kept
+    answered += kept
     while len(answered) < 3:  # on a busy machine they are answered one by one
         assert worker.pipe.poll(60.0)
         answered += pool.drain()
@@ -178,8 +187,7 @@ def test_what_was_answered_is_there_when_a_wait_is_interrupted(pool, faulty, mon
 
 
 def test_a_task_that_is_done_when_it_is_to_be_stopped_counts(pool, faulty):
-    work = workload.load(faulty("water2", "nothing"))
-    briefed(pool, work)
+    work = briefed(pool, faulty("water2", "nothing"))
     pool.start(orders(work, [0]))
     (worker,) = pool._workers.values()
     assert worker.pipe.poll(5.0)
@@ -205,39 +213,25 @@ def test_where_no_process_can_be_made_the_run_goes_on_when_it_can_again(tmp_path
     )
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", "")]))
     monkeypatch.setenv("NO_FORK", str(tmp_path / "mark"))
-    environment = process.worker_environment(resident=True, passive_wait=False, one_blas_thread=False, blas_kernel="")
-    work = workload.load(faulty("water2", "nothing"))
-    with Pool(programs=["faulty"], environment=environment, scratch=tmp_path) as pool:
-        briefed(pool, work)
+    with opened(tmp_path) as pool:
+        work = briefed(pool, faulty("water2", "nothing"))
         pool.retire_all()
         (tmp_path / "mark").touch()
-        pool.start(orders(work, [0]))
-        events = []
-        while not events:
-            events += pool.wait(timeout_s=5.0)
-        assert events == [Returned(0)]
-        pool.start(orders(work, [0]))
-        while len(events) < 2:
-            events += pool.wait(timeout_s=5.0)
-        assert events[1].values
+        assert events_of(pool, orders(work, [0])) == [Returned(0)]
+        assert events_of(pool, orders(work, [0]))[0].values
 
 
 def test_when_the_zygote_dies_what_its_workers_started_dies_too(tmp_path, faulty):
-    environment = process.worker_environment(resident=True, passive_wait=False, one_blas_thread=False, blas_kernel="")
-    work = workload.load(faulty("water2", "hang-in-grandchild"))
-    pool = Pool(programs=["faulty"], environment=environment, scratch=tmp_path)
-    try:
-        briefed(pool, work)
+    with opened(tmp_path) as pool:
+        work = briefed(pool, faulty("water2", "hang-in-grandchild"))
         pool.start(orders(work, [0]))
         (worker,) = pool._workers.values()
         while (below := left_the_session(worker.pid)) is None:
             pool.wait(timeout_s=0.1)
         os.kill(pool._forks.pid, signal.SIGKILL)
         with pytest.raises(AutotuneError, match="ended unexpectedly: the process they come from was ended by SIGKILL"):
-            waits(pool)
-    finally:
-        pool.close()
-    assert not alive(below)
+            waits(pool, [])
+    assert not psutil.pid_exists(below) or psutil.Process(below).status() == psutil.STATUS_ZOMBIE
 
 
 def left_the_session(worker):
@@ -248,13 +242,6 @@ def left_the_session(worker):
             if os.getsid(pid) == pid != worker:
                 return pid
     return None
-
-
-def alive(pid):
-    try:
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
 
 
 def test_a_result_that_cannot_be_written_down_is_a_failure_and_nothing_else(faulty, monkeypatch):
@@ -280,63 +267,58 @@ def sharing(work, numbers, *, part_s=lambda _: 1.0, limit_s=60.0):
     return [each._replace(together=Together(part_s(each.number), limit_s)) for each in orders(work, numbers)]
 
 
-def answers(pool, work, told):
-    """Return what comes of orders, by number, and the lots in which it came."""
-    briefed(pool, work)
-    pool.start(told)
-    lots = []
-    while sum(map(len, lots)) < len(told):
-        lots += filter(None, [pool.wait(timeout_s=5.0)])
-    return {event.number: event for lot in lots for event in lot}, [[event.number for event in lot] for lot in lots]
+def answers(pool, told):
+    """Return what comes of orders, by number."""
+    return {event.number: event for event in events_of(pool, told)}
 
 
-def dimers(work):
-    return [task.number for task in work.tasks if task.nbody == 2]
+def starts(folder):
+    """Return how many tasks each start was given."""
+    return [int(line) for line in (folder / "starts").read_text().split()]
 
 
 def test_tasks_that_go_together_have_the_values_that_each_has_by_itself_and_share_the_time_by_their_parts(
     pool, faulty, tmp_path
 ):
-    work = workload.load(faulty("water4", "spin", seconds=0.02, starts=str(tmp_path / "starts")))
-    apart, _ = answers(pool, work, orders(work, range(6)))
-    together, lots = answers(pool, work, sharing(work, range(6), part_s=lambda number: 1.0 + number % 2))
-    assert lots == [[0, 1, 2, 3, 4, 5]]
-    assert (tmp_path / "starts").read_text() == "6\n"
-    for number, reply in together.items():
+    work = briefed(pool, faulty("water4", "spin", seconds=0.02, starts=str(tmp_path / "starts")))
+    apart = answers(pool, orders(work, range(6)))
+    (together,) = lots_of(pool, sharing(work, range(6), part_s=lambda number: 1.0 + number % 2))
+    assert [reply.number for reply in together] == [0, 1, 2, 3, 4, 5]
+    assert starts(tmp_path) == [6]
+    for number, reply in enumerate(together):
         assert reply.values == apart[number].values
         assert reply.sharers == 6
         assert reply.wall_s == pytest.approx(together[0].wall_s * (1 + number % 2))
         assert reply.cpu_s / reply.wall_s == pytest.approx(together[0].cpu_s / together[0].wall_s)
     assert together[1].started == pytest.approx(together[0].started + together[0].wall_s)
     assert together[0].peak_gib > 0.0 == together[1].peak_gib
-    assert sum(reply.wall_s for reply in together.values()) >= 6 * 0.02
+    assert sum(reply.wall_s for reply in together) >= 6 * 0.02
 
 
 @pytest.mark.parametrize("place", [0, 2, 5])
 def test_a_task_that_fails_among_others_has_its_own_words_and_costs_the_others_nothing(pool, faulty, tmp_path, place):
-    work = workload.load(faulty("water4", "diverge", at=[6], starts=str(tmp_path / "starts")))
+    work = briefed(pool, faulty("water4", "diverge", at=[6], starts=str(tmp_path / "starts")))
     numbers = [0, 1, 2, 3]
     bad = dimers(work)[0]
     numbers.insert(place, bad)
-    alone, _ = answers(pool, work, orders(work, [bad]))
-    together, _ = answers(pool, work, sharing(work, numbers))
+    alone = answers(pool, orders(work, [bad]))
+    together = answers(pool, sharing(work, numbers))
     assert (together[bad].error_type, together[bad].error) == (alone[bad].error_type, alone[bad].error)
     assert alone[bad].error_type == "convergence_error"
     assert all(together[number].values for number in (0, 1, 2, 3))
-    given = [int(line) for line in (tmp_path / "starts").read_text().split()]
-    assert given == [5, *([4 - place] if 4 - place > 1 else [])]  # what was done before it is not done again
+    assert starts(tmp_path) == [5, *([4 - place] if 4 - place > 1 else [])]  # what was done before it is not done again
 
 
 def test_where_every_task_fails_each_says_so_by_itself(pool, faulty, tmp_path):
-    work = workload.load(faulty("water4", "raise", starts=str(tmp_path / "starts")))
-    together, _ = answers(pool, work, sharing(work, range(4)))
+    work = briefed(pool, faulty("water4", "raise", starts=str(tmp_path / "starts")))
+    together = answers(pool, sharing(work, range(4)))
     assert ["planted" in together[number].error for number in range(4)] == [True] * 4
-    assert (tmp_path / "starts").read_text().split() == ["4", "3", "2"]
+    assert starts(tmp_path) == [4, 3, 2]
 
 
 def test_a_worker_that_dies_in_a_shared_start_blames_none_of_its_tasks(pool, faulty):
-    work = workload.load(faulty("water4", "crash", at=[6]))
-    events, _ = answers(pool, work, sharing(work, [0, 1, dimers(work)[0], 2]))
+    work = briefed(pool, faulty("water4", "crash", at=[6]))
+    events = answers(pool, sharing(work, [0, 1, dimers(work)[0], 2]))
     assert sorted(events.values()) == sorted(Returned(n, suspect=True) for n in (0, 1, 2, dimers(work)[0]))
     assert not pool._workers
 
@@ -344,22 +326,19 @@ def test_a_worker_that_dies_in_a_shared_start_blames_none_of_its_tasks(pool, fau
 def test_what_a_start_did_before_its_time_limit_counts_and_the_task_it_was_at_has_a_start_of_its_own(
     pool, faulty, tmp_path
 ):
-    work = workload.load(faulty("water4", "sleep", seconds=0.02, starts=str(tmp_path / "starts")))
-    together, lots = answers(pool, work, sharing(work, range(4), limit_s=0.05))
-    assert lots[0] == [0, 1]
-    assert all(together[number].values for number in range(4))
-    assert [together[number].sharers for number in range(4)] == [3, 3, 1, 1]
-    assert (tmp_path / "starts").read_text().split() == ["4"]
+    work = briefed(pool, faulty("water4", "sleep", seconds=0.02, starts=str(tmp_path / "starts")))
+    first, *others = lots_of(pool, sharing(work, range(4), limit_s=0.05))
+    assert [reply.number for reply in first] == [0, 1]
+    together = sorted([*first, *(reply for lot in others for reply in lot)], key=lambda reply: reply.number)
+    assert all(reply.values for reply in together)
+    assert [reply.sharers for reply in together] == [3, 3, 1, 1]
+    assert starts(tmp_path) == [4]
 
 
 def test_the_time_limit_of_a_task_counts_from_its_own_start_behind_a_shared_one(pool, faulty):
-    work = workload.load(faulty("water4", "sleep", at=[6], seconds=3600))
+    work = briefed(pool, faulty("water4", "sleep", at=[6], seconds=3600))
     first, second = dimers(work)[:2]
-    briefed(pool, work)
-    pool.start(sharing(work, [first, 0, second], limit_s=0.5))
-    events = []
-    while len(events) < 3:
-        events += pool.wait(timeout_s=1.0, task_limit_s=1.0)
+    events = events_of(pool, sharing(work, [first, 0, second], limit_s=0.5), task_limit_s=1.0)
     (late,) = [event for event in events if isinstance(event, Reply) and event.error_type == "timeout"]
     assert late.number == first
     assert late.wall_s >= 1.0
@@ -367,11 +346,11 @@ def test_the_time_limit_of_a_task_counts_from_its_own_start_behind_a_shared_one(
 
 
 def test_tasks_with_other_resources_or_another_level_do_not_share_a_start(pool, faulty, tmp_path):
-    work = workload.load(faulty("water4", "nothing", starts=str(tmp_path / "starts")))
+    work = briefed(pool, faulty("water4", "nothing", starts=str(tmp_path / "starts")))
     told = sharing(work, range(5))
     told[3:] = [each._replace(resources=Resources(cores=1, memory_gib=2.0)) for each in told[3:]]
-    together, _ = answers(pool, work, told)
-    assert (tmp_path / "starts").read_text().split() == ["3", "2"]
+    together = answers(pool, told)
+    assert starts(tmp_path) == [3, 2]
     assert [together[number].sharers for number in range(5)] == [3, 3, 3, 2, 2]
 
 

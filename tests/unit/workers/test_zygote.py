@@ -22,18 +22,13 @@ ASKED = (
 )
 
 
-@pytest.fixture
-def asked():
+def asked(said):
     """Return what the zygote takes from a socket that says as much and is closed."""
-
-    def ask(said):
-        ours, theirs = socket.socketpair()
-        with theirs:
-            with ours:
-                ours.sendall(said)
-            return zygote._asked_to_load(theirs)
-
-    return ask
+    ours, theirs = socket.socketpair()
+    with theirs:
+        with ours:
+            ours.sendall(said)
+        return zygote._asked_to_load(theirs)
 
 
 @pytest.fixture
@@ -50,14 +45,14 @@ def request(programs, environment):
     return LOAD_REQUEST.pack(len(said)) + said
 
 
-def test_programs_and_the_whole_environment_are_those_asked_for(asked, environment):
+def test_programs_and_the_whole_environment_are_those_asked_for(environment):
     wanted = {"PATH": environment["PATH"], "OMP_NUM_THREADS": "1", "NAME": "\udcff"}  # no text, as a variable may be
     os.environ["GONE"] = "1"
     assert asked(request(["pyscf"], wanted)) == ("pyscf",)
     assert dict(os.environ) == wanted
 
 
-def test_a_parent_that_died_while_it_asked_asked_for_nothing(asked, environment):
+def test_a_parent_that_died_while_it_asked_asked_for_nothing(environment):
     whole = request(["pyscf"], {})
     assert [asked(whole[:size]) for size in range(len(whole))] == [None] * len(whole)
     assert environment.keys() == os.environ.keys()
@@ -71,20 +66,17 @@ def work_out(monkeypatch):
     return own
 
 
-def test_remembered_configurations_are_those_that_qcengine_works_out(work_out):
-    zygote._remember_configurations()
-    assert MODULE.get_config is not work_out
-    for asked in (*ASKED, *reversed(ASKED)):
-        assert MODULE.get_config(task_config=dict(asked)) == work_out(task_config=dict(asked))
-
-
-def test_each_configuration_is_worked_out_once(work_out, monkeypatch):
+@pytest.mark.parametrize("most", [2, 100])
+def test_remembered_configurations_are_those_of_qcengine_and_each_is_worked_out_once_unless_they_are_too_many(
+    work_out, monkeypatch, most
+):
     calls = []
     monkeypatch.setattr(MODULE, "get_config", lambda **asked: calls.append(asked) or work_out(**asked))
+    monkeypatch.setattr(zygote, "MOST_CONFIGURATIONS", most)
     zygote._remember_configurations()
-    for asked in (*ASKED, *ASKED):
-        MODULE.get_config(task_config=dict(asked))
-    assert len(calls) == len(ASKED)
+    for asked in (*ASKED, *reversed(ASKED), *ASKED):
+        assert MODULE.get_config(task_config=dict(asked)) == work_out(task_config=dict(asked))
+    assert len(calls) == len(ASKED) or most < len(ASKED) < len(calls)
 
 
 def test_what_one_task_does_to_its_configuration_does_not_reach_the_next(work_out):
@@ -92,14 +84,6 @@ def test_what_one_task_does_to_its_configuration_does_not_reach_the_next(work_ou
     first = MODULE.get_config(task_config=dict(ASKED[0]))
     object.__setattr__(first, "memory", 99.0)
     assert MODULE.get_config(task_config=dict(ASKED[0])).memory == work_out(task_config=dict(ASKED[0])).memory
-
-
-def test_no_more_than_so_many_are_kept(work_out, monkeypatch):
-    monkeypatch.setattr(zygote, "MOST_CONFIGURATIONS", 2)
-    zygote._remember_configurations()
-    for number in range(7):
-        asked = {**ASKED[0], "memory": 1.0 + number}
-        assert MODULE.get_config(task_config=asked) == work_out(task_config=asked)
 
 
 @pytest.mark.usefixtures("work_out")
