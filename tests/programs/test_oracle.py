@@ -109,7 +109,6 @@ def test_the_result_agrees_with_upstreams_own_serial_run(usual, model, case, ver
 # --- components ------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.programs("pyscf")
 def test_components_are_bit_equal_to_qcengines_at_equal_width_in_the_same_environment(model):
     """In the workers' environment nothing but the width may matter; the kernel of the BLAS is left to the library."""
     asked = model(("pyscf", "water2", "mp2", "cc-pvdz", "nocp", 2, "energy"), 2)

@@ -26,7 +26,9 @@ WATERS = (
         ("hf", "energy", {"program_tuning": False}, 1e-9),  # the limit of a tunable for each task
     ],
 )
-def test_a_remembered_step_gives_the_same_components_in_fewer_cycles(expansion, method, driver, usual, allowed):
+def test_a_remembered_step_gives_the_same_components_and_by_hf_in_fewer_cycles(
+    expansion, method, driver, usual, allowed
+):
     cycles = []
     with (
         autotune.Session(autotune.Options(journal="none", reuse_densities=True)) as remembering,
@@ -39,6 +41,6 @@ def test_a_remembered_step_gives_the_same_components_in_fewer_cycles(expansion, 
             for label, one in ones.items():
                 assert np.abs(np.asarray(one.return_result) - np.asarray(others[label].return_result)).max() < allowed
             cycles.append([sum(r.properties.scf_iterations for r in each.values()) for each in (ones, others)])
-    if driver == "gradient":
+    if (method, driver) == ("hf", "gradient"):  # on a grid, those on the coarse one count as well
         assert cycles[0][0] == cycles[0][1]
         assert cycles[1][0] < 0.8 * cycles[1][1]

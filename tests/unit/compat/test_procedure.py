@@ -411,13 +411,12 @@ def test_keywords_that_mean_no_expansion_are_refused_in_one_line(waters, change,
     assert "\n" not in str(caught.value)
 
 
-def optimised_by(program, waters, **keywords):
+def optimised_by(program, waters, **specification):
     """Return what an optimiser is asked for a water trimer, and made of it."""
     asked = {
         "initial_molecule": waters(3)["molecule"],
         "specification": {
-            "keywords": keywords,
-            "protocols": {"trajectory_results": "all"},
+            **specification,
             "specification": {
                 "program": "autotune",
                 **{name: value for name, value in atomic(waters(3)).items() if name != "molecule"},
@@ -440,7 +439,7 @@ def test_geometric_optimises_a_water_trimer_with_the_same_workers_from_the_first
         return answer
 
     monkeypatch.setattr(qcengine, "compute", observed)
-    optimised = optimised_by("geometric", waters, maxiter=60)
+    optimised = optimised_by("geometric", waters, keywords={"maxiter": 60}, protocols={"trajectory_results": "all"})
     workers.pop()  # of the optimiser itself
     assert isinstance(optimised, schema_2.OptimizationResult)
     energies = [step.properties.return_energy for step in optimised.trajectory_results]
