@@ -59,7 +59,7 @@ def test_what_nwchem_does_not_have_or_know_is_refused_before_anything_starts(ses
 
 
 def test_a_density_functional_that_does_not_converge_is_told_as_that(session, two_waters, first_component):
-    with pytest.raises(TaskError, match=r"convergence: .*NWChem did not converge: dft energy failed$"):
+    with pytest.raises(TaskError, match=r"(?m)convergence: .*NWChem did not converge: dft energy failed$"):
         first_component(session, two_waters("nwchem", "pbe", "6-31g", keywords={"dft__iterations": 1}))
 
 
