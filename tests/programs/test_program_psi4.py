@@ -289,9 +289,9 @@ def ion(symbol, charge):
     [
         (DIMER, {"method": "mp22"}, "mp22"),
         (DIMER, {"method": "hf/sto-3g"}, "keep one of them"),
-        (DIMER, {"basis": "cc-pvdzz"}, "cc-pvdzz"),
-        (DIMER, {"keywords": {"scf_tipe": "pk"}}, "scf_tipe"),
-        (DIMER, {"keywords": {"scf_type": "pkk"}}, "scf_type"),
+        (DIMER, {"basis": "cc-pvdzz"}, "Psi4 has no basis set 'cc-pvdzz' for O; check the name$"),
+        (DIMER, {"keywords": {"scf_tipe": "pk"}}, "Psi4 has no option 'scf_tipe'; check the names of --keywords$"),
+        (DIMER, {"keywords": {"scf_type": "pkk"}}, "Psi4's option 'scf_type' has no choice 'pkk'; "),
         (IODINE, {**CORED, "method": "mp2", "driver": "gradient"}, f"{LACKS} gradient"),
         (IODINE, {**CORED, "method": "hf", "driver": "hessian"}, f"{LACKS} hessian"),
         pytest.param(DIMER, {"method": "b3lyp-d3bj"}, "leaves the dispersion of .* to dftd3", marks=without_dftd3),
