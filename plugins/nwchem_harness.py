@@ -7,6 +7,8 @@ Rules
   own, which may be a mirror image, and keeps the occupation of each irreducible representation as it was guessed:
   gradients in the wrong frame, radicals in an excited state.
 - Core potentials go with the basis set, see `nwchem_potentials`.
+- Elements stand in one order in the basis block. QCEngine writes them as a set gives them, which is another order in
+  another Python process, and NWChem's last bits follow it.
 - Open shells are unrestricted unless a reference is named, as everywhere in autotune: NWChem's own default is ROHF for
   Hartree-Fock, which its MP2 refuses, and unrestricted for density functionals.
 - The input is read by NWChem before anything is computed; see `nwchem_faults` for its words.
@@ -40,6 +42,7 @@ _DRIVERS = ("energy", "gradient")
 _EXTRAS = ("allow_restarts", "is_driver")
 _WITHOUT_FILES = ("scf", "dft", "mp2", "python")  # modules
 _TASK = re.compile(r"^task (\S+)", re.MULTILINE)
+_LIBRARIES = re.compile(r"(?:^ +\S+ library .*\n)+", re.MULTILINE)
 _MENDED = "geom_binvr"  # QCEngine tries again without internal coordinates
 _REFERENCES = ("scf__rhf", "scf__rohf", "scf__uhf")
 _CLOSED_SHELL_METHODS = ("ccsd", "ccsd(t)", "ccsd+t(ccsd)")  # of the module that is not TCE
@@ -179,7 +182,9 @@ class CheckedNWChemHarness(NWChemHarness):  # type: ignore[misc]  # QCEngine is 
         Raises:
             qcengine.exceptions.InputError: The task cannot run.
         """
-        return dict(super().build_input(_completed(input_model), config, template))
+        job = dict(super().build_input(_completed(input_model), config, template))
+        job["infiles"]["nwchem.nw"] = _LIBRARIES.sub(_by_element, job["infiles"]["nwchem.nw"])
+        return job
 
     def execute(self, inputs: dict[str, Any], **others: Any) -> tuple[bool, dict[str, Any]]:
         """Return what NWChem wrote.
@@ -213,6 +218,12 @@ class CheckedNWChemHarness(NWChemHarness):  # type: ignore[misc]  # QCEngine is 
         free = molecule.model_copy(update={"fix_com": False, "fix_orientation": False})
         result = super().parse_output(outfiles, input_model.model_copy(update={"molecule": free}))
         return result.model_copy(update={"molecule": molecule, "input_data": input_model})
+
+
+def _by_element(block: re.Match[str]) -> str:
+    """Return a block of basis sets with its elements in one order."""
+    lines = block[0].splitlines(keepends=True)
+    return "".join(sorted(lines, key=lambda line: line.split()[0].removeprefix("bq")))
 
 
 def _clear(place: int) -> str:

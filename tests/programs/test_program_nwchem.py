@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from unittest import mock
 
 import numpy as np
@@ -21,6 +23,16 @@ from autotune_plugins import nwchem_faults, nwchem_harness, nwchem_potentials
 
 pytestmark = pytest.mark.programs("nwchem", "pyscf")
 
+DECK = """\
+import sys
+from qcelemental.models.v2 import AtomicInput
+from qcengine.config import get_config
+from autotune_plugins.nwchem_harness import CheckedNWChemHarness
+config = get_config(task_config={"ncores": 1, "nnodes": 1, "memory": 1.0})
+deck = CheckedNWChemHarness().build_input(AtomicInput.model_validate_json(sys.stdin.read()), config)
+print(deck["infiles"]["nwchem.nw"])
+"""
+
 
 def test_an_input_in_json_is_computed_as_it_is(session, two_waters, first_component):
     fields = two_waters("nwchem", "hf", "cc-pvdz")
@@ -29,6 +41,26 @@ def test_an_input_in_json_is_computed_as_it_is(session, two_waters, first_compon
     chemistry["keywords"] = {}
     cartesian = first_component(session, fields).properties.return_energy
     assert cartesian == pytest.approx(-76.0271072, abs=1e-6)
+
+
+def test_every_python_process_writes_the_same_input(asked):
+    # NWChem's last bits follow the order of elements in it, and sets have another order with another hash seed.
+    atoms = [(symbol, 0, 0, 3 * place) for place, symbol in enumerate(("I", "C", "O", "H", "N", "F"))]
+    task = asked(atoms, "hf", "def2-svp", basis__spherical=True).model_dump_json()
+    written = {
+        subprocess.run(
+            [sys.executable, "-c", DECK],
+            input=task,
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for seed in "123"
+    }
+    (deck,) = written
+    told = [line.split()[0] for line in deck.splitlines() if " library " in line]
+    assert sorted(told) == sorted(prefix + symbol for symbol in "ICOHNF" for prefix in ("", "bq"))
 
 
 @pytest.mark.skipif(not mpi.launcher(), reason="there is no mpirun")
