@@ -16,7 +16,6 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from autotune.base import json_files
 from autotune.base.errors import InputError, ResourceError
 from autotune.base.text import one_line
 from autotune.plugin.hookspecs import Backend, hookimpl
@@ -221,4 +220,6 @@ def _find_own_commands() -> None:
 
 
 def _folder() -> str:
+    from autotune.base import json_files
+
     return str(json_files.cache_folder() / "parsl")

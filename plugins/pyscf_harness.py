@@ -18,6 +18,7 @@ from pydantic import PrivateAttr
 from qcengine.exceptions import ResourceError
 from qcengine.programs.model import ProgramHarness
 
+from autotune.base.late_modules import import_late
 from autotune.plugin.facts import FALLBACK
 from autotune_plugins.pyscf_settings import UNTOUCHED, Settings
 
@@ -71,6 +72,8 @@ class PySCFHarness(ProgramHarness):  # type: ignore[misc]  # QCEngine is untyped
 
     def warm_up(self) -> None:
         """Import all that tasks need; runs no threads, so processes may be forked afterwards."""
+        # For SciPy's star import of NumPy, PySCF's two other kinds of DIIS, and the check of new basis sets.
+        import_late("numpy.f2py", "numpy.testing", "numpy.polynomial", "scipy.optimize", "jsonschema")
         from autotune_plugins import pyscf_threads
 
         pyscf_threads.pools()

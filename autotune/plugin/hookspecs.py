@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import pluggy
 
-from autotune.base.records import RunRecord, TaskRecord
 from autotune.base.types import Context, Estimate, Machine, Parameter, Policy, Task
 from autotune.plugin.facts import ProgramFacts
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
+
+    from autotune.base.records import RunRecord, TaskRecord
 
 PROJECT = "autotune"
 hookspec = pluggy.HookspecMarker(PROJECT)

@@ -14,18 +14,20 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import pluggy
 
 from autotune.base.errors import InputError
-from autotune.base.records import RunRecord, TaskRecord
 from autotune.base.text import one_line, quote
-from autotune.base.types import Estimate, Machine, Policy, Task
 from autotune.plugin import hookspecs
 from autotune.plugin.facts import ProgramFacts
 from autotune.plugin.hookspecs import Backend, Strategy
 from autotune.plugin.program_tuning import ProgramTuning
+
+if TYPE_CHECKING:
+    from autotune.base.records import RunRecord, TaskRecord
+    from autotune.base.types import Estimate, Machine, Policy, Task
 
 GROUP = "autotune"
 DISABLED_VARIABLE = "AUTOTUNE_DISABLED_PLUGINS"

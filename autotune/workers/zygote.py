@@ -26,6 +26,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+from autotune.base.late_modules import absent, import_late
 from autotune.machine import process
 from autotune.workers import worker
 from autotune.workers.messages import EXIT_REPORT, FORK_REQUEST, LOAD_REQUEST, NO_FORK
@@ -129,6 +130,7 @@ def _import_ahead() -> None:
     NumPy does: its BLAS counts threads and chooses kernels by them when it loads.
     """
     gc.disable()  # what is imported lives as long as the process
+    import_late("asyncio")  # pydantic_settings does, for commands that run until they are done
     import pydantic_settings  # noqa: F401
 
     import autotune.plugin.manager  # noqa: F401
@@ -150,7 +152,8 @@ def _asked_to_load(control: socket.socket) -> tuple[str, ...] | None:
 
 def _prepare(programs: Sequence[str]) -> None:
     """Import and register everything a task needs, so that forked workers have it."""
-    import qcelemental.models.v2  # noqa: F401
+    with absent("qcmanybody"):  # QCElemental asks for it, to describe optimisations of clusters
+        import qcelemental.models.v2  # noqa: F401
     import qcengine
 
     import autotune.expansion.component  # noqa: F401

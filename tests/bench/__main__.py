@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import compileall
 import dataclasses
 import importlib
 import json
@@ -86,6 +87,7 @@ def run(name: str, words: list[str]) -> int:
     module = importlib.import_module(name)
     benchmark: Benchmark = module.BENCHMARK
     arguments = parse(name, module.__doc__ or "", benchmark, words)
+    compile_packages()
     load = os.getloadavg()
     if load[0] > QUIET * (os.cpu_count() or 1):
         print(f"the machine is not quiet (load {load[0]:.1f}); its times will not be those of a quiet one", flush=True)
@@ -101,6 +103,15 @@ def run(name: str, words: list[str]) -> int:
         if arguments.output:
             arguments.output.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n")
     return int(benchmark.fails(record))
+
+
+def compile_packages() -> None:
+    """Write the byte code of autotune and its plugins, as pip does where it installs them.
+
+    Otherwise, with PYTHONDONTWRITEBYTECODE, each process would compile them again, and nothing else that it imports.
+    """
+    for package in ("autotune", "autotune_plugins"):
+        compileall.compile_dir(next(iter(importlib.import_module(package).__path__)), quiet=1)
 
 
 def parse(name: str, document: str, benchmark: Benchmark, words: list[str]) -> argparse.Namespace:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+import subprocess
 import sys
 
 import pytest
@@ -50,6 +51,28 @@ def test_programs_and_the_whole_environment_are_those_asked_for(environment):
     os.environ["GONE"] = "1"
     assert asked(request(["pyscf"], wanted)) == ("pyscf",)
     assert dict(os.environ) == wanted
+
+
+READY = """\
+import sys
+from autotune.workers import zygote
+zygote._import_ahead()
+zygote._prepare(["pyscf"])
+loaded = set(sys.modules)
+late = [name for name, module in sys.modules.items() if type(module).__name__ == "_Waiting"]
+from scipy import optimize
+assert optimize.rosen([1.0, 1.0]) == 0.0
+import pyscf.scf.diis
+assert pyscf.scf.diis.scipy.optimize is optimize
+import qcmanybody
+print(*late, *(name for name in ("qcmanybody", "autotune.base.records", "autotune.session") if name in loaded))
+"""
+
+
+def test_what_tasks_do_not_use_is_loaded_when_somebody_uses_it():
+    ready = subprocess.run([sys.executable, "-c", READY], capture_output=True, text=True, check=True)
+    assert {"asyncio", "jsonschema", "numpy.f2py", "scipy.optimize"} <= set(ready.stdout.split())
+    assert not {"qcmanybody", "autotune.base.records", "autotune.session"} & set(ready.stdout.split())
 
 
 def test_a_parent_that_died_while_it_asked_asked_for_nothing(environment):
