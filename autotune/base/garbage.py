@@ -11,7 +11,7 @@ import gc
 import threading
 from collections.abc import Iterator
 
-SELDOM = (50_000, 20, 100)  # as gc.set_threshold takes them
+SELDOM = (200_000, 20, 100)  # as gc.set_threshold takes them
 
 
 class _Blocks:

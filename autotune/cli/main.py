@@ -37,6 +37,7 @@ VERBS = (
 )
 
 
+@garbage.search_seldom()  # to the end: what is put back is searched at once
 def main() -> None:
     """Run the command line and exit at once.
 
@@ -51,7 +52,6 @@ def main() -> None:
     os._exit(status)
 
 
-@garbage.search_seldom()
 def invoke() -> int:
     """Run the command line and return its exit code."""
     interruption.listen()
