@@ -146,7 +146,7 @@ def compare_groups(
 def _scatter(logs: Sequence[float], known: Noise | None) -> tuple[float, float]:
     """Return the variance of a side's logs and its degrees of freedom; infinite where nothing is known."""
     freedom = len(logs) - 1
-    own = max(statistics.variance(logs), RESOLUTION**2) if freedom else 0.0
+    own = max(_square_deviations(logs) / freedom, RESOLUTION**2) if freedom else 0.0
     if known is not None and known.cv**2 > own:
         return known.cv**2, max(known.freedom, freedom)
     return (own, freedom) if freedom else (math.inf, 1.0)
@@ -222,7 +222,13 @@ def pooled_noise(times_s: Sequence[Sequence[float]]) -> Noise | None:
 
 
 def _pooled_variance(groups: Sequence[Sequence[float]], freedom: int) -> float:
-    return math.fsum(statistics.variance(group) * (len(group) - 1) for group in groups if len(group) > 1) / freedom
+    return math.fsum(_square_deviations(group) for group in groups if len(group) > 1) / freedom
+
+
+def _square_deviations(values: Sequence[float]) -> float:
+    # Not `statistics.variance`, which adds exact fractions: simulated calibrations take a third of the time.
+    mean = math.fsum(values) / len(values)
+    return math.fsum((value - mean) ** 2 for value in values)
 
 
 def _logs(times_s: Sequence[float], side: str) -> list[float]:

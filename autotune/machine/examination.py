@@ -10,6 +10,7 @@ Rules:
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 import tempfile
@@ -115,6 +116,7 @@ def examine(
         "BLAS": _blas,
         "threads": _threads,
         "pinning": _pinning,
+        "byte code": _byte_code,
     }
     findings = [
         Finding(severity=severity, topic=topic, text=text, cure="" if severity == "ok" else cure)
@@ -294,3 +296,10 @@ def _pinning(_visit: _Visit) -> Iterator[Judgement]:
     given = [name for name in process.PINNING_VARIABLES if os.environ.get(name, "").lower() not in HARMLESS_PINNING]
     if given:
         yield "warning", f"{' '.join(given)} set: all workers may inherit one core", f"unset {' '.join(given)}"
+
+
+def _byte_code(_visit: _Visit) -> Iterator[Judgement]:
+    # Some installers leave it out, and in a read-only folder, or with PYTHONDONTWRITEBYTECODE, it is never kept.
+    if not Path(importlib.util.cache_from_source(process.__file__)).exists():
+        text = "Python compiles autotune anew in each process: some tenths of a second for every command"
+        yield "note", text, f"once, where it is installed: python -m compileall -q {Path(process.__file__).parents[1]}"

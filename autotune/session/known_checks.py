@@ -47,7 +47,7 @@ def keep(work: Work, options: Options, checked: Checked) -> None:
         return
     answers = _answers()
     answers.pop(key, None)
-    answers = {**dict(list(answers.items())[1 - MOST_ANSWERS :]), key: checked._asdict()}
+    answers = dict([*answers.items(), (key, checked._asdict())][-MOST_ANSWERS:])
     with contextlib.suppress(AutotuneError):
         json_files.write_json(_path(), {"schema": SCHEMA, "answers": answers})
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import resource
 import shutil
+import sys
 import tempfile
 from pathlib import Path
 from types import SimpleNamespace
@@ -31,6 +32,11 @@ def disk_with(monkeypatch, free_gib):
     monkeypatch.setattr(shutil, "disk_usage", lambda _folder: SimpleNamespace(free=free_gib * detection.GIB))
 
 
+def byte_code(root):
+    """Return where Python keeps what it compiled of autotune on such a machine."""
+    return Path(f"{root}/pycache{process.__file__}").with_suffix(f".{sys.implementation.cache_tag}.pyc")
+
+
 def write_healthy(root, monkeypatch):
     """Write the files, and take away what Python knows of the machine of the tests."""
     monkeypatch.setattr(os, "sched_getaffinity", lambda _pid: set(range(64)), raising=False)
@@ -40,6 +46,9 @@ def write_healthy(root, monkeypatch):
     ours = (*process.THREAD_VARIABLES, *process.PINNING_VARIABLES)
     for name in [name for name in os.environ if name.startswith("SLURM_") or name in ours]:
         monkeypatch.delenv(name)
+    monkeypatch.setattr(sys, "pycache_prefix", str(root / "pycache"))
+    byte_code(root).parent.mkdir(parents=True)
+    byte_code(root).touch()
     write(
         root,
         {

@@ -49,18 +49,6 @@ def steady(speed_up, count, *, noise=0.001):
 # --- the rule --------------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def plain_sums(monkeypatch):
-    """Let variances be summed in floating point: in exact fractions they take most of the time of a simulation."""
-
-    def variance(data):
-        mean = math.fsum(data) / len(data)
-        return math.fsum((each - mean) ** 2 for each in data) / (len(data) - 1)
-
-    monkeypatch.setattr(statistics, "variance", variance)
-
-
-@pytest.mark.usefixtures("plain_sums")
 @pytest.mark.parametrize(("noise", "count"), [(0.02, 2000), (0.05, 1000)])
 def test_of_a_hundred_confirmations_of_noise_at_most_two_say_faster(noise, count):
     draw = random.Random(20261125)
@@ -68,7 +56,6 @@ def test_of_a_hundred_confirmations_of_noise_at_most_two_say_faster(noise, count
     assert 0 < faster <= 0.02 * count
 
 
-@pytest.mark.usefixtures("plain_sums")
 def test_a_gain_of_a_tenth_is_found_at_a_noise_of_three_per_cent_in_nineteen_of_twenty():
     draw, count = random.Random(20261125), 500
     found = [confirmed(draw, noise=0.03, gain=1.1) for _ in range(count)]
@@ -76,7 +63,6 @@ def test_a_gain_of_a_tenth_is_found_at_a_noise_of_three_per_cent_in_nineteen_of_
     assert sum(one.speed_up for one in found) / count == pytest.approx(1.1, abs=0.02)
 
 
-@pytest.mark.usefixtures("plain_sums")
 def test_the_interval_that_is_reported_has_the_true_gain_in_about_nineteen_of_twenty_fixed_samples():
     draw, count = random.Random(5), 1000
     within = 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -146,6 +147,13 @@ def test_a_run_says_before_and_after_what_its_sum_multiplies(cluster):
     shown = f"{expected * KCAL_PER_HARTREE:.1g} kcal/mol"
     assert shown in before
     assert after.endswith(f"the sum is exact to about {shown}")
+
+
+@pytest.mark.parametrize(("in_sum_kcal", "is_advised"), [(0.045, False), (0.055, True)])
+def test_tighter_thresholds_are_advised_from_a_twentieth_of_a_kcal_on(cluster, in_sum_kcal, is_advised):
+    known = exact(cluster("water32", program="nwchem", max_nbody=3))
+    words = replace(known, in_sum_hartree=in_sum_kcal / KCAL_PER_HARTREE).before_words()
+    assert ("--keywords" in words) == is_advised
 
 
 def test_advice_names_the_keywords_where_it_matters(cluster):

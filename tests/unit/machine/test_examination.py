@@ -2,11 +2,12 @@
 
 import shutil
 from dataclasses import asdict
+from pathlib import Path
 from types import SimpleNamespace
 
 import psutil
 import pytest
-from node_files import disk_with, meminfo, write, write_healthy
+from node_files import byte_code, disk_with, meminfo, write, write_healthy
 
 from autotune.machine import detection, examination, process
 
@@ -162,6 +163,15 @@ def test_thread_variables_are_a_note_because_workers_set_their_own_and_that_they
     assert look(root, "threads") == "note: OMP_NUM_THREADS=4"
     monkeypatch.setenv("MKL_NUM_THREADS", "8")
     assert look(root, "threads") == "note: OMP_NUM_THREADS=4 MKL_NUM_THREADS=8, which disagree"
+
+
+def test_byte_code_that_is_not_kept_is_told_with_the_command_that_makes_it(root):
+    byte_code(root).unlink()
+    (found,) = [finding for finding in examine(root) if finding.severity != "ok"]
+    assert (found.severity, found.topic) == ("note", "byte code")
+    command, folder = found.cure.rsplit(" ", 1)
+    assert command.endswith("python -m compileall -q")
+    assert (Path(folder) / "machine" / "examination.py").samefile(examination.__file__)
 
 
 @pytest.mark.parametrize("name", process.PINNING_VARIABLES)
