@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from autotune.calibration.campaign import calibrate
     from autotune.compat.procedure import register
     from autotune.expansion.crystal import read_crystal
+    from autotune.expansion.expansion import Expansion
     from autotune.expansion.lattice import find_nmers
-    from autotune.expansion.readers import Expansion
     from autotune.reports.files import report
     from autotune.reports.lattice_table import tabulate_lattice
     from autotune.reports.nbody_table import tabulate
@@ -78,7 +78,7 @@ _MODULES = {
     "autotune.compat.procedure": ("register",),
     "autotune.expansion.crystal": ("read_crystal",),
     "autotune.expansion.lattice": ("find_nmers",),
-    "autotune.expansion.readers": ("Expansion",),
+    "autotune.expansion.expansion": ("Expansion",),
     "autotune.reports.files": ("report",),
     "autotune.reports.lattice_table": ("tabulate_lattice",),
     "autotune.reports.nbody_table": ("tabulate",),

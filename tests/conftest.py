@@ -45,7 +45,8 @@ def private_home(tmp_path, monkeypatch):
 @pytest.fixture
 def cluster():
     """Return a function that makes ManyBodyInput fields (v2) from a packaged cluster."""
-    from autotune.expansion.readers import Expansion, many_body_fields
+    from autotune.expansion.expansion import Expansion
+    from autotune.expansion.readers import many_body_fields
 
     def make(name, *, program="pyscf", method="hf", basis="sto-3g", **expansion):
         text = (files("autotune.studies") / "workloads" / f"{name}.xyz").read_text()

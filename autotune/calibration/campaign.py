@@ -17,7 +17,7 @@ from autotune.base.errors import InputError
 from autotune.base.records import Tuning
 from autotune.calibration import effects, studies
 from autotune.calibration.calibration import Calibration
-from autotune.expansion.readers import Expansion
+from autotune.expansion.expansion import Expansion
 from autotune.expansion.workload import Workload, load
 from autotune.machine import detection, readiness
 from autotune.plugin import composition

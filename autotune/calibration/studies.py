@@ -23,7 +23,8 @@ from autotune.base.json_files import fault_of
 from autotune.base.quantities import parse_duration
 from autotune.base.text import one_line, quote
 from autotune.base.types import Method
-from autotune.expansion.readers import Expansion, many_body_fields, read_text
+from autotune.expansion.expansion import Expansion
+from autotune.expansion.readers import many_body_fields, read_text
 
 STUDY_SCHEMA = "autotune.study/1"
 LEAST_REPEATS = 3

@@ -49,7 +49,8 @@ def command(study_name: str, **given: Any) -> None:
     autotune calibrate --workload water6.xyz --program pyscf --method hf --basis '6-31g*' --max-nbody 2
     """
     from autotune.calibration.campaign import CalibrationResult, GivenMethod, calibrate
-    from autotune.expansion.readers import parse_keywords, read_text
+    from autotune.expansion.expansion import parse_keywords
+    from autotune.expansion.readers import read_text
     from autotune.reports import calibration_picture, figures
 
     picture = Path(given["picture"]) if given["picture"] else None

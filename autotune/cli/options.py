@@ -17,7 +17,7 @@ from autotune.base.quantities import parse_duration, parse_memory
 from autotune.base.text import one_line
 
 if TYPE_CHECKING:
-    from autotune.expansion.readers import Expansion
+    from autotune.expansion.expansion import Expansion
 
 BSSE = ("nocp", "cp", "vmfc")
 NOTHING = "nothing has to be computed for this expansion"
@@ -184,7 +184,7 @@ def expansion(given: dict[str, Any], *, text: str, name: str) -> Expansion | Non
 
 def expansion_of_geometries(given: dict[str, Any]) -> Expansion | None:
     """Return what the expansion options say of geometries, or None where none was given; raises as `expansion`."""
-    from autotune.expansion.readers import Expansion, parse_keywords, parse_levels
+    from autotune.expansion.expansion import Expansion, parse_keywords, parse_levels
 
     if not flags(given, EXPANSION):
         return None
@@ -313,7 +313,7 @@ def session_options(given: dict[str, Any]) -> dict[str, Any]:
     if given.get("around"):
         found["around"] = _fragments(given["around"])
     if given.get("rescue"):
-        from autotune.expansion.readers import parse_keywords
+        from autotune.expansion.expansion import parse_keywords
 
         found["rescue"] = parse_keywords(given["rescue"], option="--rescue")
     if "backend" in given:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from autotune.base.types import PAIR, Task
 from autotune.expansion.component import Recipe
-from autotune.expansion.readers import Chemistry, conventional
+from autotune.expansion.expansion import Chemistry
+from autotune.expansion.readers import conventional
 from autotune.expansion.screening import Fragments, Parts, with_all_below
 from autotune.expansion.workload import Workload
 from autotune.programs.facts import facts_of

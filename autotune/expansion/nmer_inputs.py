@@ -13,9 +13,10 @@ from typing import Any
 from autotune.base.errors import InputError
 from autotune.base.text import count
 from autotune.expansion.crystal import Crystal, formula
+from autotune.expansion.expansion import Expansion, parse_chemistry
 from autotune.expansion.geometry import Geometry, Stated
 from autotune.expansion.lattice import Nmer
-from autotune.expansion.readers import Expansion, input_of, molecule_of_geometry, parse_chemistry
+from autotune.expansion.readers import input_of, molecule_of_geometry
 
 
 def check_expansion(expansion: Expansion) -> None:

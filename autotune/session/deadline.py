@@ -17,7 +17,7 @@ from autotune.session.forecast import MOST_NODES, simulate, simulate_scaling
 from autotune.session.preparation import input_of
 
 if TYPE_CHECKING:
-    from autotune.expansion.readers import Expansion
+    from autotune.expansion.expansion import Expansion
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

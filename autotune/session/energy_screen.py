@@ -16,8 +16,8 @@ from autotune.base.options import OMISSIONS, Options
 from autotune.base.records import Omitted
 from autotune.base.types import PAIR
 from autotune.expansion.cheap_terms import CheapTerms, cheaper
+from autotune.expansion.expansion import parse_chemistry
 from autotune.expansion.nbody_energies import KCAL_PER_HARTREE
-from autotune.expansion.readers import parse_chemistry
 from autotune.expansion.screen_error import Computed, largest_error
 from autotune.expansion.screening import Parts
 from autotune.expansion.workload import Workload

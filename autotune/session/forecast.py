@@ -27,7 +27,7 @@ from autotune.schedule.simulator import Simulation
 from autotune.session.preparation import Preparation, input_of, options_of, prepare
 
 if TYPE_CHECKING:
-    from autotune.expansion.readers import Expansion
+    from autotune.expansion.expansion import Expansion
 
 NINE_OF_TEN = 1.645  # standard deviations to either side
 WORTH = 0.8  # of a parallel efficiency: each further node then still does most of what it could

@@ -20,7 +20,7 @@ from autotune.expansion.nbody_energies import nbody_energies
 from autotune.expansion.nmer_inputs import check_expansion, methods_by_level, nmer_inputs
 
 if TYPE_CHECKING:
-    from autotune.expansion.readers import Expansion
+    from autotune.expansion.expansion import Expansion
     from autotune.session.lot import Outcome
 
 

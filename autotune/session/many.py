@@ -28,7 +28,7 @@ from autotune.session.reductions import Omission
 
 if TYPE_CHECKING:
     from autotune.base.options import Options
-    from autotune.expansion.readers import Expansion
+    from autotune.expansion.expansion import Expansion
     from autotune.runtime.fleet import Fleet
     from autotune.runtime.local import Local
 

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from qcmanybody.models.v1 import ManyBodyInput as ManyBodyInputV1
     from qcmanybody.models.v2 import ManyBodyInput
 
+    from autotune.expansion.expansion import Expansion
     from autotune.expansion.joint import Joint
-    from autotune.expansion.readers import Expansion
     from autotune.schedule.simulator import Simulation
 
 

@@ -37,8 +37,8 @@ if TYPE_CHECKING:
     from qcmanybody.models.v2 import ManyBodyResult
 
     from autotune.expansion.crystal import Crystal
+    from autotune.expansion.expansion import Expansion
     from autotune.expansion.inputs import NamedInput, NamedInputs
-    from autotune.expansion.readers import Expansion
     from autotune.runtime.fleet import Fleet
     from autotune.session.lot import Outcome
 

@@ -19,7 +19,8 @@ from harness import Benchmark, cluster, interval, take_turns
 from autotune.compare import judgement
 from autotune.expansion import workload
 from autotune.expansion.component import Recipe, atomic_input
-from autotune.expansion.readers import Expansion, many_body_fields
+from autotune.expansion.expansion import Expansion
+from autotune.expansion.readers import many_body_fields
 from autotune.plugin.manager import Manager
 from autotune.session.plausibility import implausible
 

@@ -71,7 +71,8 @@ def geometry(name: str, atoms: int = 0) -> str:
 
 def cluster(name: str, *, atoms: int = 0, program: str = "pyscf", bsse: str = "nocp", **expansion: Any) -> dict:
     """Return the fields of a ManyBodyInput of a packaged cluster, or of its first so many atoms."""
-    from autotune.expansion.readers import Expansion, many_body_fields
+    from autotune.expansion.expansion import Expansion
+    from autotune.expansion.readers import many_body_fields
 
     return many_body_fields(
         geometry(name, atoms), name=name, expansion=Expansion(program=program, bsse=(bsse,), **expansion)

@@ -27,7 +27,8 @@ from autotune.base import garbage
 from autotune.base.options import Options
 from autotune.base.types import Policy, Resources
 from autotune.expansion import workload
-from autotune.expansion.readers import Expansion, many_body_fields
+from autotune.expansion.expansion import Expansion
+from autotune.expansion.readers import many_body_fields
 from autotune.expansion.xyz import read_xyz
 from autotune.journal.entries import Entry
 from autotune.journal.journal import Journal

@@ -25,7 +25,8 @@ import autotune
 from autotune.base.errors import InputError, TaskError
 from autotune.base.options import Options
 from autotune.base.text import one_line
-from autotune.expansion.readers import Expansion, many_body_fields
+from autotune.expansion.expansion import Expansion
+from autotune.expansion.readers import many_body_fields
 
 PROGRAMS = ("pyscf", "psi4", "nwchem", "mopac", "tblite", "dftd4")
 WITH_BASIS = ("pyscf", "psi4", "nwchem")

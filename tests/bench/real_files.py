@@ -20,7 +20,8 @@ from typing import NamedTuple
 from harness import Benchmark
 
 from autotune.base.errors import InputError
-from autotune.expansion.readers import Expansion, many_body_fields
+from autotune.expansion.expansion import Expansion
+from autotune.expansion.readers import many_body_fields
 from autotune.expansion.summary import formula
 
 PSI4_SETS = Path("/usr/share/psi4/databases")

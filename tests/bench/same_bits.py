@@ -1,8 +1,9 @@
 """Whether results depend on the input alone: the same bits with any number of workers and in any order of the tasks.
 
 Each case is computed with one, two and three workers, in the order of the input, the longest first and the shortest
-first, with programs tuned as by default, one core a task. Compared are all numbers of all components. Runs that are
-killed and resumed are another benchmark: `killed`.
+first, with programs tuned as by default, one core a task, each time in another Python process, which keeps sets in
+another order. Compared are all numbers of all components. Runs that are killed and resumed are another benchmark:
+`killed`.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 from harness import Benchmark, Computation, call_in_process
 from tuning_factory import make_tuning
 
@@ -28,6 +30,9 @@ CASES = {
     "ammonia5 vmfc HF/STO-3G (PySCF)": Computation("ammonia5", "hf", "sto-3g", 2, "vmfc"),
     "water6 DF-MP2/cc-pVDZ (PySCF)": Computation("water6", "mp2", "cc-pvdz", 2, keywords={"density_fit": True}),
     "water5 HF/6-31G* (NWChem)": Computation("water10", "hf", "6-31g*", 2, program="nwchem", atoms=15),
+    "methanol_water6 HF/STO-3G gradient (NWChem)": Computation(
+        "methanol_water6", "hf", "sto-3g", 2, program="nwchem", driver="gradient"
+    ),
     "water6 PM6 (MOPAC)": Computation("water6", "pm6", "", 3, program="mopac"),
 }
 
@@ -54,7 +59,10 @@ def digest(fields: dict, workers: int, order: str) -> str:
         options = autotune.Options(journal="none", tuning=str(tuning), workers=workers, threads=1)
         with autotune.Session(options) as session:
             results = session.components(fields)
-    numbers = {label: json.loads(result.properties.model_dump_json()) for label, result in results.items()}
+    numbers = {
+        label: [json.loads(result.properties.model_dump_json()), np.ravel(result.return_result).tolist()]
+        for label, result in results.items()
+    }
     return hashlib.sha256(json.dumps(numbers, sort_keys=True).encode()).hexdigest()
 
 

@@ -17,7 +17,8 @@ import pytest
 
 from autotune.base.options import Options
 from autotune.expansion import workload
-from autotune.expansion.readers import Expansion, many_body_fields
+from autotune.expansion.expansion import Expansion
+from autotune.expansion.readers import many_body_fields
 from autotune.machine import detection
 from autotune.plugin.manager import Manager
 from autotune.runtime import planning

@@ -12,7 +12,8 @@ import pytest
 from autotune import Options, Session
 from autotune.base.errors import InputError
 from autotune.expansion import workload
-from autotune.expansion.readers import Expansion, many_body_fields
+from autotune.expansion.expansion import Expansion
+from autotune.expansion.readers import many_body_fields
 from autotune.programs import facts
 from autotune.runtime import local
 from autotune.session import known_checks

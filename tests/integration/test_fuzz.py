@@ -72,7 +72,7 @@ in_input = functools.partial(in_tree, "workload")
 
 def crowd(**keywords):
     """Return an input of forty fragments."""
-    given = damage.readers.Expansion(program="pyscf", method="hf")
+    given = damage.Expansion(program="pyscf", method="hf")
     fields = damage.readers.many_body_fields(damage.helium_xyz(40), name="he", expansion=given)
     fields["specification"]["keywords"] = {"bsse_type": ["nocp"], **keywords}
     return json.dumps(fields).encode()

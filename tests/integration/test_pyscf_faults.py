@@ -8,7 +8,8 @@ import signal
 import pytest
 
 from autotune.base.errors import InputError
-from autotune.expansion.readers import Expansion, many_body_fields
+from autotune.expansion.expansion import Expansion
+from autotune.expansion.readers import many_body_fields
 from autotune.session.session import Options, Session
 
 

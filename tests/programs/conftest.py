@@ -95,7 +95,8 @@ def asked():
 @pytest.fixture(scope="session")
 def expansion():
     """Return a function that makes ManyBodyInput fields from atoms (Å)."""
-    from autotune.expansion.readers import Expansion, many_body_fields
+    from autotune.expansion.expansion import Expansion
+    from autotune.expansion.readers import many_body_fields
 
     def make(atoms, *, program, method, basis="", comment="", **others):
         lines = [f"{symbol} {x:.8f} {y:.8f} {z:.8f}" for symbol, x, y, z in atoms]

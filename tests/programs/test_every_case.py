@@ -9,7 +9,8 @@ import pytest
 from places import CASES
 
 from autotune.base.errors import InputError
-from autotune.expansion.readers import Expansion, many_body_fields, read_text
+from autotune.expansion.expansion import Expansion
+from autotune.expansion.readers import many_body_fields, read_text
 
 pytestmark = pytest.mark.programs("pyscf")
 

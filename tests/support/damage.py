@@ -32,6 +32,7 @@ from autotune.base.types import Policy, Task, TaskSize
 from autotune.calibration import studies
 from autotune.costs import cost_law
 from autotune.expansion import fragments, readers, workload
+from autotune.expansion.expansion import Expansion, parse_keywords
 from autotune.journal import entries, journal
 from autotune.journal.entries import Entry
 from autotune.tunings import library, tuning_file
@@ -480,7 +481,7 @@ def reader_of_geometries(name):
 
     def read(content, folder):
         text, of = readers.read_text(str(written(folder, name, content)))
-        return readers.many_body_fields(text, name=of, expansion=readers.Expansion(program="pyscf", method="hf"))
+        return readers.many_body_fields(text, name=of, expansion=Expansion(program="pyscf", method="hf"))
 
     return read
 
@@ -543,7 +544,7 @@ def many_body_inputs():
     from qcmanybody.models import v2
 
     def made(atoms, **expansion):
-        given = readers.Expansion(program="pyscf", method="hf", basis="sto-3g", **expansion)
+        given = Expansion(program="pyscf", method="hf", basis="sto-3g", **expansion)
         return readers.many_body_fields(helium_xyz(atoms), name="he", expansion=given)
 
     plain, counterpoise, levels = made(2), made(3, bsse=("cp", "nocp"), max_nbody=2), made(3)
@@ -631,7 +632,7 @@ def xyz_files():
 
 
 def read_keywords(content, _):
-    return readers.parse_keywords(text_of(content))
+    return parse_keywords(text_of(content))
 
 
 def read_fragments(content, _):

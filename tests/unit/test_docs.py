@@ -169,7 +169,8 @@ def exit_codes(command):
 def record(tmp_path_factory):
     """Return a real run record of two waters, a small one."""
     import autotune
-    from autotune.expansion.readers import Expansion, many_body_fields
+    from autotune.expansion.expansion import Expansion
+    from autotune.expansion.readers import many_body_fields
 
     text = (files("autotune.studies") / "workloads" / "water2.xyz").read_text()
     fields = many_body_fields(text, name="water2", expansion=Expansion(program="pyscf", method="hf", basis="sto-3g"))

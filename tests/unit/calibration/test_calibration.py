@@ -24,7 +24,7 @@ from autotune.calibration import calibration, studies
 from autotune.calibration.campaign import calibrate, confirmed_tuning
 from autotune.cli.main import cli
 from autotune.expansion import workload
-from autotune.expansion.readers import Expansion
+from autotune.expansion.expansion import Expansion
 from autotune.machine import detection
 from autotune.plugin import composition
 from autotune.plugin.manager import Manager

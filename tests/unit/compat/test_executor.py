@@ -30,7 +30,8 @@ from autotune.compat import run_statistics
 from autotune.compat.run_statistics import serial_time
 from autotune.costs.cost_law import Costs
 from autotune.expansion import workload
-from autotune.expansion.readers import Expansion, many_body_fields
+from autotune.expansion.expansion import Expansion
+from autotune.expansion.readers import many_body_fields
 from autotune.machine import detection
 from autotune.parallel import (
     AdaptiveParallelConfig,

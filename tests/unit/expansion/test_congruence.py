@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 import autotune
 from autotune.expansion import workload
 from autotune.expansion.congruence import TOLERANCE_BOHR, are_congruent, equal_shapes
-from autotune.expansion.readers import Expansion, many_body_fields
+from autotune.expansion.expansion import Expansion
+from autotune.expansion.readers import many_body_fields
 from autotune.session import reductions
 from autotune.session.session import Options, Session
 

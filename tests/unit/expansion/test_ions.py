@@ -13,8 +13,9 @@ from qcmanybody.models import v2
 from autotune.base.errors import InputError
 from autotune.expansion import workload
 from autotune.expansion.bonds import bonded_pairs
+from autotune.expansion.expansion import Expansion
 from autotune.expansion.ions import _hund
-from autotune.expansion.readers import Expansion, many_body_fields, read_text
+from autotune.expansion.readers import many_body_fields, read_text
 from autotune.expansion.valence import _matching, suggested_charge
 
 WATER = ("O 0 0 9", "H 0 0.757 9.588", "H 0 -0.757 9.588")

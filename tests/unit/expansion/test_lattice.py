@@ -16,9 +16,9 @@ import autotune
 from autotune.base.errors import InputError
 from autotune.expansion.crystal import read_crystal
 from autotune.expansion.exactness import error_of
+from autotune.expansion.expansion import Expansion
 from autotune.expansion.lattice import find_nmers, lattice_energy
 from autotune.expansion.nmer_inputs import nmer_inputs
-from autotune.expansion.readers import Expansion
 
 CRYSTALS = Path(str(files("autotune.studies"))) / "crystals"
 TOLD = {"program": "pyscf", "method": "hf", "basis": "sto-3g"}

@@ -12,7 +12,8 @@ from qcelemental.models import v1, v2
 
 from autotune.base.errors import InputError
 from autotune.expansion import workload
-from autotune.expansion.readers import Expansion, many_body_fields
+from autotune.expansion.expansion import Expansion
+from autotune.expansion.readers import many_body_fields
 
 WATERS = json.loads((CASES / "q_mol.json").read_text())
 SCATTERED = json.loads((CASES / "noncontiguous.json").read_text())["molecule"]

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from autotune.base.errors import InputError
+from autotune.expansion.expansion import Expansion
 from autotune.expansion.pdb import _cells, read_pdb
-from autotune.expansion.readers import Expansion, many_body_fields, says_what_to_compute
+from autotune.expansion.readers import many_body_fields, says_what_to_compute
 
 DIMER = """\
 COMPND    UNNAMED

@@ -12,7 +12,8 @@ from qcelemental.models.v2 import Molecule
 
 import autotune
 from autotune.base.errors import InputError
-from autotune.expansion.readers import Expansion, many_body_fields, parse_levels
+from autotune.expansion.expansion import Expansion, parse_levels
+from autotune.expansion.readers import many_body_fields
 from autotune.expansion.summary import describe
 from autotune.expansion.workload import load
 from autotune.session.preparation import input_of

@@ -31,8 +31,9 @@ from autotune.base.errors import AutotuneError, InputError
 from autotune.base.records import NBodyEnergies, Term
 from autotune.base.text import percent, seconds
 from autotune.cli.main import cli
+from autotune.expansion.expansion import Expansion
 from autotune.expansion.nbody_energies import KCAL_PER_HARTREE
-from autotune.expansion.readers import Expansion, many_body_fields
+from autotune.expansion.readers import many_body_fields
 from autotune.plugin.hookspecs import hookimpl
 from autotune.plugin.manager import Manager
 from autotune.reports import content, figures, html_page, markdown_page, run_pictures

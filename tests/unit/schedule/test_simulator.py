@@ -16,7 +16,8 @@ from autotune.base import json_files
 from autotune.base.types import Policy
 from autotune.costs.cost_law import Costs
 from autotune.expansion import workload
-from autotune.expansion.readers import Expansion, many_body_fields
+from autotune.expansion.expansion import Expansion
+from autotune.expansion.readers import many_body_fields
 from autotune.machine import detection
 from autotune.schedule import simulator
 

@@ -7,7 +7,8 @@ import math
 import pytest
 
 from autotune.expansion import workload
-from autotune.expansion.readers import Expansion, many_body_fields
+from autotune.expansion.expansion import Expansion
+from autotune.expansion.readers import many_body_fields
 from autotune.session.plausibility import implausible
 
 KCAL = 1.0 / 627.5095

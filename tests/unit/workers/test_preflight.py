@@ -8,7 +8,8 @@ import autotune
 from autotune.base.errors import InputError
 from autotune.base.options import Options
 from autotune.expansion import workload
-from autotune.expansion.readers import Expansion, many_body_fields
+from autotune.expansion.expansion import Expansion
+from autotune.expansion.readers import many_body_fields
 from autotune.workers.preflight import check, representatives
 
 CHLORINES = "4\n\nCl 0 0 0\nCl 3.8 0 0\nHe 0 9 0\nHe 0 0 9"
