@@ -62,6 +62,14 @@ class Watched(bundles.Dealer):
         return gone
 
 
+class Held(node_simulator._Run):
+    """A run that fails where a node has more bundles than it may."""
+
+    def _note_room(self, number):
+        assert len(self._nodes[number].dealt or ()) <= bundles.AT_A_NODE
+        super()._note_room(number)
+
+
 @st.composite
 def fleets(draw):
     count = draw(st.integers(1, 12))
@@ -86,6 +94,7 @@ def fleets(draw):
 def test_every_task_ends_exactly_once_or_is_given_up_whatever_befalls_the_nodes(seconds, nodes, measured):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(node_simulator, "Dealer", Watched)
+        patch.setattr(node_simulator, "_Run", Held)
         found = run(tasks(*seconds), nodes, measured=measured)
     dealer = Watched.last
     assert dealer.waiting == 0
