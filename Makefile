@@ -10,7 +10,7 @@ CLUSTER = slurmctld slurmd slurm-client munge fuse3
 PYTEST := $(BIN)/pytest $(AT_ONCE)
 STAMP := $(VENV)/.installed
 DEMO_HOME := $(CURDIR)/demo-out
-# Byte code is kept, as pip keeps it: compiling autotune itself takes as long as importing NumPy, in each process.
+# Byte code is kept, as pip keeps it: compiling autotune itself takes longer than importing NumPy, in each process.
 export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: demo test programs test-programs test-cluster coverage lint types docs pictures speed bench comparison cluster faults clean

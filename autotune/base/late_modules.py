@@ -1,7 +1,7 @@
 """Modules that libraries import and tasks do not use: what waits to be loaded until something of it is used.
 
-Importing the libraries of a program is most of a short run. A third of that goes into modules which they import for
-functions nobody calls here, as PySCF does all of SciPy's optimisers.
+Importing the libraries of a program is most of a short run. Nearly a third of that goes into modules which they import
+for functions nobody calls here, as PySCF does all of SciPy's optimisers.
 
 Rules: for third-party modules alone, in processes without threads, as the one is from which workers are forked: a first
 use is not locked. A module runs in its own place in `sys.modules`, once, so that all who have imported it see it whole.
